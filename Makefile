@@ -1,0 +1,44 @@
+# Every target works from a fresh clone: what it needs is installed into .venv first, at pinned versions.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint .pins.txt
+
+.PHONY: help demo test lint bench clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml .pins.txt
+	@echo "installing sercli into $(VENV) (some minutes the first time)"
+	$(PIP) torch
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(PIP) --editable '.[test,lint]'
+	@touch $@
+
+demo: $(VENV)/.demo ## install, then report the emotions of the recordings in samples/
+	$(BIN)/sercli predict samples --out report.csv; status=$$?; \
+	echo; $(BIN)/python -m rich.markdown /dev/null >/dev/null 2>&1; column -s, -t < report.csv | cut -c1-150; exit $$status
+
+test: $(VENV)/.test ## lint, types and the whole test suite
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test ## style, types and the one-way imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.test ## measure speed, as ratios side by side
+	$(BIN)/python -m tests.benchmarks
+
+clean: ## remove what make made
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache report.csv

@@ -1,0 +1,159 @@
+"""Decoding sound files; the only place that opens them."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from sercli.errors import AudioError
+from sercli.files import one_line
+
+Signal = npt.NDArray[np.float32]
+"""Samples in shape ``(n_samples,)`` when mono, ``(n_samples, channels)`` otherwise; full scale is 1."""
+
+BLOCK = 1 << 16  # frames read at a time, so that memory never follows what a damaged header claims
+MIN_SAMPLE_RATE = 1_000  # Hz; below it a header is damaged, or nothing of speech is left
+MAX_SAMPLE_RATE = 768_000  # Hz; the highest rate that audio interfaces offer
+MAX_CHANNELS = 64
+
+# What libsndfile's log says of a file that ends before its header says it should.
+_CUT_WAV = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
+_CUT_OGG = "without an End-Of-Stream flag"
+# Sizes that programs write into a header when they stream and cannot know the length.
+_UNKNOWN_SIZE = 0x7FFF_0000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioFacts:
+    """What a whole decoding of a sound file finds.
+
+    Attributes:
+        sample_rate: in Hz.
+        channels: number of channels.
+        frames: samples per channel that were decoded.
+        signal_sha256: digest of sample rate, channels and decoded samples: equal sound has equal digests,
+            whatever the container.
+    """
+
+    sample_rate: int
+    channels: int
+    frames: int
+    signal_sha256: str
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.frames / self.sample_rate
+
+
+def read_blocks(path: Path) -> Iterator[tuple[Signal, int]]:
+    """Decodes a sound file block by block.
+
+    Yields:
+        pairs of a block in shape ``(n_samples, channels)`` and the sample rate in Hz.
+
+    Raises:
+        AudioError: if the file is missing, not a sound file, empty, cut short, or holds values that are not
+            finite numbers.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - no error for any name
+        # A pipe would be waited for, a device read for ever.
+        raise AudioError(_why_unopened(path, "not a regular file"))
+    try:
+        # As bytes, since a name need not be text on POSIX; Windows wants text.
+        stream = soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
+    except (soundfile.LibsndfileError, OSError, TypeError) as reason:
+        raise AudioError(_why_unopened(path, reason)) from None
+    with stream:
+        rate, channels, declared = stream.samplerate, stream.channels, stream.frames
+        if not (MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE and 1 <= channels <= MAX_CHANNELS):
+            msg = f"header claims {channels} channels at {rate} Hz: the file is damaged or not audio"
+            raise AudioError(msg)
+        _refuse_cut(stream.extra_info)
+        frames = 0
+        while True:
+            try:
+                block: Signal = stream.read(BLOCK, dtype="float32", always_2d=True)
+            except (soundfile.LibsndfileError, OSError) as reason:
+                detail = one_line(reason).removeprefix("Error : ")
+                msg = f"cannot be decoded after {frames / rate:.2f} s: cut short or damaged ({detail})"
+                raise AudioError(msg) from None
+            if not len(block):
+                break
+            if not np.isfinite(block).all():
+                msg = f"holds samples that are not finite numbers, from {frames / rate:.2f} s on"
+                raise AudioError(msg)
+            frames += len(block)
+            yield block, rate
+        if frames == 0:
+            msg = "holds no samples"
+            raise AudioError(msg)
+        if 0 < declared < _UNKNOWN_SIZE and frames < declared - BLOCK // 16:
+            # An MP3's declared length is an estimate, so a small gap says nothing.
+            msg = f"cut short: {frames / rate:.2f} s could be decoded of {declared / rate:.2f} s declared"
+            raise AudioError(msg)
+
+
+def read_signal(path: Path) -> tuple[Signal, int]:
+    """Decodes a whole sound file.
+
+    Returns:
+        the samples in shape ``(n_samples, channels)`` and the sample rate in Hz.
+
+    Raises:
+        AudioError: as `read_blocks`.
+    """
+    blocks, rate = [], 0
+    for block, rate in read_blocks(path):  # noqa: B007 - the rate is that of the whole file
+        blocks.append(block)
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), rate
+
+
+def read_facts(path: Path) -> AudioFacts:
+    """Decodes a whole sound file in bounded memory, to know that it can be and what is in it.
+
+    Raises:
+        AudioError: as `read_blocks`.
+    """
+    digest, frames, channels, rate = hashlib.sha256(), 0, 0, 0
+    for block, rate in read_blocks(path):  # noqa: B007 - the rate is that of the whole file
+        digest.update(block.tobytes())
+        frames += len(block)
+        channels = block.shape[1]
+    digest.update(f"{rate} {channels}".encode())
+    return AudioFacts(sample_rate=rate, channels=channels, frames=frames, signal_sha256=digest.hexdigest())
+
+
+def _why_unopened(path: Path, reason: object) -> str:
+    if not os.path.exists(path):  # noqa: PTH110 - no error for any name
+        return "no such file"
+    if path.is_dir():
+        return "is a folder, not a sound file"
+    if not path.is_file():
+        return "is not a regular file"
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(1)
+    except OSError as denied:
+        return f"cannot be read ({denied.strerror})"
+    if not start:
+        return "is an empty file (0 bytes)"
+    detail = one_line(reason).rpartition("Error opening ")[2].partition(": ")[2] or one_line(reason)
+    return f"is not a sound file that can be decoded ({detail.rstrip('.')})"
+
+
+def _refuse_cut(log: str) -> None:
+    if cut := _CUT_WAV.search(log):
+        declared, present = int(cut[1]), int(cut[2])
+        if present < declared < _UNKNOWN_SIZE:
+            msg = f"cut short: header declares {declared} bytes of samples, the file holds {present}"
+            raise AudioError(msg)
+    if _CUT_OGG in log:
+        msg = "cut short: the Ogg stream has no end page"
+        raise AudioError(msg)

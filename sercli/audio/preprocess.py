@@ -1,0 +1,113 @@
+"""From a decoded recording to the signal that features are computed from.
+
+Mono, resampled, denoised if wanted, silence trimmed, level normalised, in this order; training and prediction
+both come through here.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from sercli.audio.decode import Signal
+from sercli.config import AudioConfig
+
+TRIM_FRAME = 2_048  # samples per frame that silence is judged on, as in librosa.effects.trim
+TRIM_HOP = 512  # samples between such frames, as in librosa.effects.trim
+SILENCE = 1e-4  # peak amplitude (-80 dB full scale) below which a recording holds nothing at all
+AMIN = 1e-5  # least amplitude that is turned into dB, as in librosa.amplitude_to_db
+
+
+def to_mono(signal: Signal) -> Signal:
+    """Mean over channels of a signal in shape ``(n_samples, channels)``; a mono one passes through."""
+    if signal.ndim == 1:
+        return signal
+    return signal[:, 0] if signal.shape[1] == 1 else signal.mean(axis=1, dtype=np.float32)
+
+
+def resample(signal: Signal, source_rate: int, target_rate: int) -> Signal:
+    """Resamples with soxr at its quality HQ; at least one sample stays.
+
+    Args:
+        signal: in shape ``(n_samples,)``.
+        source_rate: sample rate it has, in Hz.
+        target_rate: sample rate wanted, in Hz.
+    """
+    if source_rate == target_rate:
+        return signal
+    resampled: Signal = soxr.resample(signal, source_rate, target_rate, quality="HQ")
+    return resampled if len(resampled) else signal[:1]
+
+
+def find_sound(signal: Signal, trim_db: float) -> npt.NDArray[np.bool_]:
+    """Which frames are within `trim_db` of the loudest, as librosa.effects judges them.
+
+    Returns:
+        one truth value per `TRIM_HOP` samples, frames centred.
+    """
+    half = TRIM_FRAME // 2
+    energy = np.concatenate([np.zeros(1), np.cumsum(np.square(signal, dtype=np.float64))])
+    centres = np.arange(1 + len(signal) // TRIM_HOP) * TRIM_HOP
+    inside = np.clip(centres + half, 0, len(signal)), np.clip(centres - half, 0, len(signal))
+    power = np.maximum((energy[inside[0]] - energy[inside[1]]) / TRIM_FRAME, AMIN**2)
+    loud: npt.NDArray[np.bool_] = 10 * np.log10(power / power.max()) > -trim_db
+    return loud
+
+
+def trim(signal: Signal, trim_db: float) -> Signal:
+    """Cuts silence off both ends: the definition of librosa.effects.trim with its default frames."""
+    return _cut_ends(signal, find_sound(signal, trim_db))
+
+
+def _cut_ends(signal: Signal, sound: npt.NDArray[np.bool_]) -> Signal:
+    frames = np.flatnonzero(sound)
+    return signal[frames[0] * TRIM_HOP : (frames[-1] + 1) * TRIM_HOP]
+
+
+def normalise_level(signal: Signal, level_db: float) -> Signal:
+    """Scales to an RMS of `level_db` dB relative to full scale; silence stays as it is."""
+    rms = float(np.sqrt(np.mean(np.square(signal, dtype=np.float64))))
+    return signal if rms == 0 else (signal * np.float32(10 ** (level_db / 20) / rms)).astype(np.float32)
+
+
+def denoise(signal: Signal, sample_rate: int) -> Signal:
+    """Reduces stationary noise by spectral gating (Sainburg, Thielk & Gentner 2020; library noisereduce)."""
+    # noisereduce is slow to import and rarely wanted.
+    from noisereduce import reduce_noise
+
+    cleaned: Signal = reduce_noise(y=signal, sr=sample_rate, stationary=True).astype(np.float32)
+    return cleaned
+
+
+def is_silent(signal: Signal) -> bool:
+    """Whether nothing in the signal rises over `SILENCE`."""
+    return not len(signal) or float(np.abs(signal).max()) < SILENCE
+
+
+def preprocess(signal: Signal, sample_rate: int, config: AudioConfig) -> Signal:
+    """The whole way from decoded samples to the signal for the front end.
+
+    Args:
+        signal: decoded samples in shape ``(n_samples,)`` or ``(n_samples, channels)``, at least one.
+        sample_rate: of `signal`, in Hz.
+        config: what to do.
+
+    Returns:
+        mono signal in shape ``(n_samples,)`` at ``config.sample_rate``; empty if the recording is silent.
+    """
+    return preprocess_measured(signal, sample_rate, config)[0]
+
+
+def preprocess_measured(signal: Signal, sample_rate: int, config: AudioConfig) -> tuple[Signal, float]:
+    """As `preprocess`, and how much of the recording is sound.
+
+    Returns:
+        the signal that `preprocess` gives, and the seconds of it, pauses left out, that `find_sound` finds.
+    """
+    mono = resample(to_mono(signal), sample_rate, config.sample_rate)
+    if is_silent(mono):
+        return mono[:0], 0.0
+    if config.denoise:
+        mono = denoise(mono, config.sample_rate)
+    sound = find_sound(mono, config.trim_db)
+    seconds = float(sound.mean()) * len(mono) / config.sample_rate
+    return normalise_level(_cut_ends(mono, sound), config.level_db), seconds

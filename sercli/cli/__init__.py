@@ -1,0 +1,5 @@
+"""The command line: parses, calls the library, renders."""
+
+from sercli.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,97 @@
+"""The commands and the one place where errors become a line and an exit status."""
+
+import importlib
+import logging
+import os
+import signal
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import typer
+
+from sercli import __version__
+from sercli.cli import console
+from sercli.errors import SercliError, UsageError
+
+COMMANDS = ("prepare", "featurize", "train", "evaluate", "predict")
+
+app = typer.Typer(
+    name="sercli",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sercli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Which emotion is in recorded speech.
+
+    From recordings to a report: [bold]sercli predict ./calls --out report.csv[/bold]
+
+    From the RAVDESS corpus to a model of your own: prepare, featurize, train, evaluate, predict.
+    """
+
+
+for _name in COMMANDS:
+    app.command(_name)(getattr(importlib.import_module(f"sercli.cli.{_name}"), _name))
+
+
+def main() -> NoReturn:
+    """Runs the command line and exits: 0 all done, 1 something failed, 2 wrong usage."""
+    if sys.stdout.encoding and sys.stdout.encoding.lower() != "utf-8":
+        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    verbose = any(argument in {"-v", "--verbose"} for argument in sys.argv[1:])
+    # SIGTERM ends a command as Ctrl-C does, so that temporary files go and finished work stays.
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    try:
+        status = app(standalone_mode=False) or 0
+    except typer.TyperException as error:
+        # Wrong options, missing arguments. These are not click's own classes: typer carries its own copy.
+        if message := error.format_message():  # none when the help was shown for want of a command
+            console.show_error(f"{message} (--help shows what there is)")
+        status = error.exit_code
+    except typer.Exit as error:
+        status = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        console.show_error("interrupted; what was finished is kept")
+        status = 1
+    except BrokenPipeError:
+        # The reader of stdout went away, as with `| head`; silence the flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except SercliError as error:
+        _show(str(error), verbose=verbose)
+        status = 2 if isinstance(error, UsageError) else 1
+    except OSError as error:
+        # Full disk, no permission, and their like; anything that is not a SercliError or an OSError is a
+        # defect of ours and keeps its traceback.
+        where = f" ({error.filename})" if error.filename else ""
+        _show(f"{error.strerror or error}{where}", verbose=verbose)
+        status = 1
+    raise SystemExit(status)
+
+
+def _interrupt() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _show(message: str, *, verbose: bool) -> None:
+    if verbose:
+        traceback.print_exc()
+    console.show_error(message)

@@ -1,0 +1,146 @@
+"""The terminal: consoles, progress bars and tables; data goes to stdout, all else to stderr."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from sercli.files import one_line
+from sercli.labels import EMOTIONS
+
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class RateColumn(ProgressColumn):
+    """Steps per second of a task."""
+
+    def render(self, task: Task) -> Text:
+        """Text of the rate, empty before the first step."""
+        rate = task.finished_speed or task.speed
+        return Text(f"{rate:.0f}/s" if rate and rate >= 10 else f"{rate:.1f}/s" if rate else "")
+
+
+def set_quiet(quiet: bool) -> None:
+    """Silences tables, progress and remarks; errors still show."""
+    stderr.quiet = quiet
+
+
+def say(message: str) -> None:
+    """One remark on stderr; square brackets in it are text, not markup."""
+    stderr.print(message, markup=False)
+
+
+def warn(message: str) -> None:
+    """One warning on stderr, in yellow where there is colour."""
+    stderr.print(Text(f"warning: {message}", style="yellow"))
+
+
+def show_error(message: str) -> None:
+    """One error line on stderr, also when quiet."""
+    quiet, stderr.quiet = stderr.quiet, False
+    stderr.print(Text(f"error: {message}", style="red"))
+    stderr.quiet = quiet
+
+
+@contextlib.contextmanager
+def show_progress(description: str, total: int | None) -> Iterator["Bar"]:
+    """A progress bar with count, rate and time left, on stderr; only in a terminal."""
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal or stderr.quiet) as progress:
+        yield Bar(progress, description, total)
+
+
+@contextlib.contextmanager
+def show_download(description: str, total: int) -> Iterator["Bar"]:
+    """A progress bar in bytes, on stderr; only in a terminal."""
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal or stderr.quiet) as progress:
+        yield Bar(progress, description, total)
+
+
+class Bar:
+    """One running bar."""
+
+    def __init__(self, progress: Progress, description: str, total: int | None) -> None:
+        self._progress = progress
+        self._task = progress.add_task(description, total=total)
+
+    def update(self, done: int, total: int | None = None) -> None:
+        """Sets how much is done, and the total where it is known only now."""
+        self._progress.update(self._task, completed=done, total=total)
+
+    def advance(self, steps: int = 1) -> None:
+        """Counts steps."""
+        self._progress.advance(self._task, steps)
+
+
+def show_failures(failures: list[tuple[str, str]], most: int = 20) -> None:
+    """Names what failed and why, a line each, errors even when quiet; `most` lines, then a count."""
+    for name, reason in failures[:most]:
+        show_error(f"{one_line(name)}: {reason}")
+    if len(failures) > most:
+        show_error(f"and {len(failures) - most} more")
+
+
+def confusion_table(confusion: list[list[int]]) -> Table:
+    """Counts by truth (rows) and prediction (columns), the hits in bold."""
+    table = Table(title="truth by row, prediction by column")
+    table.add_column("")
+    for emotion in EMOTIONS:
+        table.add_column(emotion, justify="right")
+    for number, row in enumerate(confusion):
+        cells = [f"[bold]{n}[/bold]" if n and number == column else str(n or "·") for column, n in enumerate(row)]
+        table.add_row(EMOTIONS[number], *cells)
+    return table
+
+
+class LiveView:
+    """A renderable that is drawn again and again in a terminal, and a line each time elsewhere."""
+
+    def __init__(self, live: Live, render: Callable[[], RenderableType]) -> None:
+        self._live, self._render = live, render
+
+    def refresh(self, line: str) -> None:
+        """Draws anew, or prints the line where nothing can be drawn."""
+        if stderr.is_terminal and not stderr.quiet:
+            self._live.update(self._render(), refresh=True)
+        else:
+            say(line)
+
+
+@contextlib.contextmanager
+def show_live(render: Callable[[], RenderableType]) -> Iterator[LiveView]:
+    """Shows what `render` gives, on stderr, until the block ends; the last state stays on the screen."""
+    if not stderr.is_terminal or stderr.quiet:
+        yield LiveView(Live(console=stderr, auto_refresh=False), render)
+        return
+    with Live(render(), console=stderr, auto_refresh=False) as live:
+        yield LiveView(live, render)

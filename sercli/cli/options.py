@@ -1,0 +1,82 @@
+"""Options that several commands share."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sercli.cli import console
+
+DataDir = Annotated[
+    Path,
+    typer.Option(
+        "--data-dir",
+        envvar="SERCLI_DATA_DIR",
+        help="Folder of corpora, index and features.",
+        show_default=True,
+    ),
+]
+IndexFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--index",
+        help="Index of utterances, CSV.",
+        show_default="index.csv in the data folder",
+    ),
+]
+StoreFile = Annotated[
+    Path | None,
+    typer.Option("--store", help="Feature store, HDF5.", show_default="features.h5 in the data folder"),
+]
+ModelDir = Annotated[
+    Path | None,
+    typer.Option("--model", help="Model folder.", show_default="the model that comes with sercli"),
+]
+Jobs = Annotated[
+    int,
+    typer.Option("--jobs", "-j", min=1, help="Workers side by side; never more than there are cores."),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
+Device = Annotated[
+    str,
+    typer.Option("--device", help="auto, cpu, cuda or mps; auto takes CUDA or MPS when there is one."),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show details, and tracebacks of errors.")]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", callback=lambda value: console.set_quiet(value), help="Show errors only."),
+]
+
+DEFAULT_DATA_DIR = Path("data")
+
+
+def default_jobs() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def index_file(data_dir: Path, given: Path | None) -> Path:
+    """The index to use: the one given, else that of the data folder."""
+    return given or data_dir / "index.csv"
+
+
+def store_file(data_dir: Path, given: Path | None) -> Path:
+    """The feature store to use: the one given, else that of the data folder."""
+    return given or data_dir / "features.h5"
+
+
+RecipeName = Annotated[str, typer.Option("--recipe", help="How to train: paper (Poongodai et al. 2025).")]
+Corpora = Annotated[
+    str | None,
+    typer.Option(
+        "--corpora",
+        help="Corpora to use, separated by commas.  [default: all in the index]",
+        show_default=False,
+    ),
+]
+
+
+def split_names(text: str | None) -> list[str] | None:
+    """Names separated by commas as a list; None for None."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]

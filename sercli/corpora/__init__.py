@@ -1,0 +1,1 @@
+"""Speech corpora: fetching, unpacking, reading their names, indexing their utterances."""

@@ -1,0 +1,1 @@
+"""From signals to feature matrices, and the store that keeps them."""

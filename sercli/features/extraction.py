@@ -1,0 +1,186 @@
+"""From an index of utterances to a feature store, in parallel and in order."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import joblib
+import torch
+
+from sercli.audio.augment import Alteration, alter, draw_alterations
+from sercli.audio.decode import read_signal
+from sercli.audio.preprocess import normalise_level, preprocess
+from sercli.config import AudioConfig, FeatureConfig
+from sercli.corpora.index import Index, Utterance
+from sercli.errors import AudioError, SercliError
+from sercli.features.frontend import FrontEnd
+from sercli.features.store import Matrix, StoredRow, StoreParameters, StoreWriter
+from sercli.files import hash_file, one_line
+
+COMMIT_INTERVAL = 2.0  # seconds between commits; what a crash of the machine may cost
+
+Progress = Callable[[int, int], None]
+"""Called with how many utterances are done, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An utterance that could not be used, and why in one line."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractionSummary:
+    """What a run of `extract_store` did.
+
+    Attributes:
+        extracted: matrices computed, copies included.
+        reused: matrices that were there already.
+        failures: utterances that are not in the store.
+        seconds: that it took.
+    """
+
+    extracted: int
+    reused: int
+    failures: tuple[Failure, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    path: Path
+    row: StoredRow
+    alterations: tuple[Alteration | None, ...]
+
+
+def extract_store(
+    index: Index,
+    path: Path,
+    parameters: StoreParameters,
+    *,
+    jobs: int = 1,
+    copies: int = 0,
+    seed: int = 0,
+    restart: bool = False,
+    progress: Progress | None = None,
+) -> ExtractionSummary:
+    """Computes the features of every utterance of an index and writes them into a store.
+
+    What an earlier run has left for the same content and parameters is not computed again.
+
+    Args:
+        index: the utterances.
+        path: of the store.
+        parameters: of preprocessing and features.
+        jobs: worker processes; with 1 the work is done in this one.
+        copies: altered copies of each utterance, for training.
+        seed: of the alterations.
+        restart: compute everything anew, and replace a store made with other parameters.
+        progress: called after each utterance.
+
+    Raises:
+        StoreError: if a store there was made with other parameters.
+        OSError: if the store cannot be written.
+    """
+    began = time.monotonic()
+    failures: list[Failure] = []
+    rows: list[StoredRow] = []
+    extracted = 0
+    with StoreWriter(path, parameters, restart=restart) as writer:
+        plans = [_plan(index, utterance, copies, seed) for utterance in index.utterances]
+        tasks = [_missing(plan, writer) for plan in plans]
+        results = _run([task for task in tasks if task.alterations], parameters, jobs)
+        committed = time.monotonic()
+        for number, (plan, task) in enumerate(zip(plans, tasks, strict=True)):
+            outcome = next(results) if task.alterations else []
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+            else:
+                for row, matrix in outcome:
+                    writer.add(row.key, matrix)
+                extracted += len(outcome)
+                rows += [_row(plan.row, alteration) for alteration in plan.alterations]
+            if time.monotonic() - committed > COMMIT_INTERVAL:
+                writer.commit()
+                committed = time.monotonic()
+            if progress:
+                progress(number + 1, len(plans))
+        writer.finish(rows)
+    return ExtractionSummary(
+        extracted=extracted,
+        reused=len(rows) - extracted,
+        failures=tuple(failures),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _plan(index: Index, utterance: Utterance, copies: int, seed: int) -> _Task:
+    row = StoredRow(file=utterance.file, sha256=utterance.sha256)
+    alterations = draw_alterations(utterance.sha256, copies, seed)
+    return _Task(path=index.path_of(utterance), row=row, alterations=(None, *alterations))
+
+
+def _missing(plan: _Task, writer: StoreWriter) -> _Task:
+    wanted = tuple(a for a in plan.alterations if _row(plan.row, a).key not in writer)
+    return _Task(path=plan.path, row=plan.row, alterations=wanted)
+
+
+def _row(row: StoredRow, alteration: Alteration | None) -> StoredRow:
+    return StoredRow(file=row.file, sha256=row.sha256, alteration=str(alteration or ""))
+
+
+Outcome = list[tuple[StoredRow, Matrix]] | Failure
+
+
+def _run(tasks: Sequence[_Task], parameters: StoreParameters, jobs: int) -> Iterator[Outcome]:
+    workers = min(jobs, joblib.cpu_count(), max(len(tasks), 1))
+    if workers == 1:
+        for task in tasks:
+            yield _extract(task, parameters)
+        return
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        pool = joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=4)
+        yield from pool(joblib.delayed(_extract)(task, parameters) for task in tasks)
+
+
+def _extract(task: _Task, parameters: StoreParameters) -> Outcome:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # one utterance is too small to share out
+    try:
+        return _compute(task, parameters)
+    except (SercliError, OSError) as reason:
+        return Failure(file=task.row.file, reason=one_line(reason))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _compute(task: _Task, parameters: StoreParameters) -> list[tuple[StoredRow, Matrix]]:
+    if task.path.is_file() and hash_file(task.path) != task.row.sha256:
+        msg = "has changed since it was indexed: run 'sercli prepare' again"
+        raise AudioError(msg)
+    signal = preprocess(*read_signal(task.path), parameters.audio)
+    if not len(signal):
+        msg = "is silent: nothing in it rises over -80 dB full scale"
+        raise AudioError(msg)
+    front_end, audio = _front_end(parameters.features), parameters.audio
+    found = []
+    for alteration in task.alterations:
+        altered = signal
+        if alteration is not None:
+            altered = normalise_level(alter(signal, audio.sample_rate, alteration), audio.level_db)
+        found.append((_row(task.row, alteration), front_end.extract(altered).astype(parameters.dtype)))
+    return found
+
+
+@lru_cache(maxsize=4)
+def _front_end(config: FeatureConfig) -> FrontEnd:
+    return FrontEnd(config)
+
+
+def default_parameters() -> StoreParameters:
+    """Preprocessing and features that featurize uses when told nothing else."""
+    return StoreParameters(audio=AudioConfig(), features=FeatureConfig())

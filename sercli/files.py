@@ -1,0 +1,100 @@
+"""Files that are whole or absent: writing by rename, hashing in blocks."""
+
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from sercli.errors import InputError
+
+HASH_BLOCK = 1 << 20  # bytes
+
+
+@contextlib.contextmanager
+def write_by_rename(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Opens a temporary file beside `path` that takes its name when the block ends without error.
+
+    A reader sees the old file or the new one, never a part. Text is UTF-8, line ends as written.
+
+    Args:
+        path: the file to appear; its folder is made when missing.
+        mode: ``"w"`` for text or ``"wb"`` for bytes.
+
+    Raises:
+        OSError: from the file system (disk full, no permission); the temporary file is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
+    temporary = Path(name)
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
+    try:
+        with os.fdopen(descriptor, mode, encoding=encoding, newline=newline) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes a value as indented JSON, by rename; NaN is refused since JSON has none."""
+    with write_by_rename(path) as stream:
+        json.dump(value, stream, indent=2, ensure_ascii=False, allow_nan=False)
+        stream.write("\n")
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Writes rows with the same keys as UTF-8 CSV with a header, by rename; none at all give an empty file."""
+    with write_by_rename(path) as stream:
+        writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_json_object(path: Path, error: type[InputError] = InputError) -> dict[str, Any]:
+    """Reads a JSON file that holds one object.
+
+    Raises:
+        InputError: (or the subclass given as `error`) if it is missing, not JSON, or not an object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        msg = f"{path} is missing"
+        raise error(msg) from None
+    except (ValueError, RecursionError) as reason:
+        msg = f"{path} is not valid JSON ({one_line(reason)}): it may be cut short; make it anew"
+        raise error(msg) from None
+    if not isinstance(value, dict):
+        msg = f"{path} should hold a JSON object, found {type(value).__name__}"
+        raise error(msg)
+    return value
+
+
+def hash_file(path: Path, algorithm: str = "sha256") -> str:
+    """Hex digest of a file's bytes, read in blocks of one MiB."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as stream:
+        while block := stream.read(HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def one_line(reason: object) -> str:
+    """Text of an error on a single line, without control characters."""
+    text = " ".join(str(reason).split())
+    return "".join(char if char.isprintable() else "?" for char in text) or type(reason).__name__
