@@ -1,0 +1,109 @@
+"""`sercli evaluate`: trains and tests every fold of a named protocol."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sercli.cli import console, options
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def evaluate(
+    *,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            "--protocol",
+            help="paper (random 80/10/10), random10 (random 10-fold), or with unseen speakers: emobox (6 folds), "
+            "luna (5 folds), loso (leave one speaker out).",
+        ),
+    ] = "emobox",
+    recipe: options.RecipeName = "paper",
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, max=1000, help="How many seeds: --seed and those that follow it.")
+    ] = 1,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Results folder.  [default: results/<protocol>-<recipe>]", show_default=False),
+    ] = None,
+    corpora: options.Corpora = None,
+    seed: options.Seed = 0,
+    jobs: options.Jobs = options.default_jobs(),
+    device: options.Device = "auto",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
+    index: options.IndexFile = None,
+    store: options.StoreFile = None,
+    verbose: options.Verbose = False,  # noqa: ARG001 - the error boundary reads it
+    quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
+) -> None:
+    """Train and test every fold of a protocol, and write a results folder.
+
+    Duplicates stay on one side, altered copies are trained on only, normalisation is fitted on training
+    utterances, and training is stopped by development utterances cut from training, never by the test.
+    An interrupted evaluation goes on where it was.
+
+    Example: [bold]sercli evaluate --protocol emobox --recipe paper[/bold]
+    """
+    from sercli.corpora.index import read_index
+    from sercli.evaluation.run import EvaluationPlan
+    from sercli.evaluation.run import evaluate as run
+    from sercli.splits import PROTOCOLS
+    from sercli.training.recipes import get_recipe
+
+    chosen = get_recipe(recipe)
+    utterances = read_index(options.index_file(data_dir, index))
+    names = options.split_names(corpora)
+    if names is None and protocol in {"emobox", "luna"} and "ravdess" in utterances.corpora:
+        names = ["ravdess"]  # these protocols are made for it
+    plan = EvaluationPlan(
+        index=utterances.select(names),
+        store=options.store_file(data_dir, store),
+        protocol=protocol,
+        recipe=chosen,
+        seeds=tuple(range(seed, seed + seeds)),
+        device=device,
+        jobs=jobs,
+        command=shlex.join(["sercli", *sys.argv[1:]]),
+    )
+    folder = out or Path("results") / f"{protocol}-{recipe}"
+    with console.show_progress(f"evaluate {protocol}", None) as bar:
+
+        def report_progress(done: int, total: int, what: str) -> None:
+            bar.update(done, total)
+            console.say(f"{done} of {total}: {what}")
+
+        report = run(plan, folder, progress=report_progress)
+    console.stderr.print(_class_table(report, f"{recipe}, {PROTOCOLS[protocol].description}"))
+    console.stderr.print(_confusion_table(report))
+    overall = report["overall"]
+    low, high = overall["uar_interval"]
+    interval = "" if low is None else f" (95 % over speakers: {low:.3f} to {high:.3f})"
+    console.say(
+        f"UAR {overall['uar']:.3f}{interval}, accuracy {overall['accuracy']:.3f}, macro F1 "
+        f"{overall['macro_f1']:.3f}, calibration error {overall['expected_calibration_error']:.3f}"
+    )
+    if report["excluded"]:
+        console.warn(f"{len(report['excluded'])} indexed utterances are not in the store and took no part")
+    console.say(f"{folder}: report.json, predictions.csv, history.csv, confusion.png, curves.png")
+
+
+def _class_table(report: dict[str, Any], title: str) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=title)
+    table.add_column("emotion")
+    for name in ("precision", "recall", "F1", "utterances"):
+        table.add_column(name, justify="right")
+    for emotion, row in report["overall"]["per_class"].items():
+        scores = [f"{row[name]:.3f}" for name in ("precision", "recall", "f1")]
+        table.add_row(emotion, *scores, str(row["support"]))
+    return table
+
+
+def _confusion_table(report: dict[str, Any]) -> "Table":
+    return console.confusion_table(report["overall"]["confusion"])

@@ -1,0 +1,148 @@
+"""`sercli train`: a model of one's own from the feature store."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sercli.cli import console, options
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from sercli.training.loop import EpochRecord
+
+LIVE_ROWS = 12  # epochs that the live table shows
+
+
+def train(
+    *,
+    recipe: options.RecipeName = "paper",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Model folder to make.  [default: models/<recipe>]", show_default=False),
+    ] = None,
+    corpora: options.Corpora = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on exactly where an interrupted training was.")] = False,
+    max_epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--max-epochs",
+            min=1,
+            help="Stop after so many epochs at the latest.  [default: that of the recipe]",
+            show_default=False,
+        ),
+    ] = None,
+    figures: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--figures",
+            help="Results folder of an evaluation of this recipe, to be quoted in the model card; repeatable.",
+        ),
+    ] = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
+    index: options.IndexFile = None,
+    store: options.StoreFile = None,
+    verbose: options.Verbose = False,  # noqa: ARG001 - the error boundary reads it
+    quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
+) -> None:
+    """Train a model on the prepared corpora, on the GPU when there is one.
+
+    Training stops when the loss on held-out development speakers no longer falls. The state is kept after
+    each epoch; Ctrl-C leaves the best model so far, and --resume goes on from there.
+
+    Example: [bold]sercli train --recipe paper --out models/mine[/bold]
+    """
+    import dataclasses
+
+    from sercli.corpora.index import read_index
+    from sercli.evaluation.results import read_figures
+    from sercli.training.device import pick_device
+    from sercli.training.recipes import get_recipe
+    from sercli.training.train import train as run
+
+    chosen = get_recipe(recipe)
+    if max_epochs:
+        chosen = dataclasses.replace(chosen, training=dataclasses.replace(chosen.training, max_epochs=max_epochs))
+    utterances = read_index(options.index_file(data_dir, index)).select(options.split_names(corpora))
+    folder = out or Path("models") / recipe
+    quoted = read_figures(figures or [], recipe)
+    records: list[EpochRecord] = []
+    with console.show_live(lambda: _epoch_table(records, chosen.training.max_epochs)) as live:
+
+        def show(record: "EpochRecord") -> None:
+            records.append(record)
+            live.refresh(_epoch_line(record))
+
+        trained = run(
+            utterances,
+            options.store_file(data_dir, store),
+            chosen,
+            folder,
+            seed=seed,
+            device=pick_device(device),
+            resume=resume,
+            command=shlex.join(["sercli", *sys.argv[1:]]),
+            figures=quoted,
+            on_epoch=show,
+        )
+    best = trained.result.history[trained.result.best_epoch - 1]
+    console.say(
+        f"{folder}: epoch {best.epoch} of {len(trained.result.history)}, development loss {best.dev_loss:.3f}, "
+        f"UAR {best.dev_uar:.3f}, temperature {trained.temperature:.2f}"
+    )
+    if trained.result.interrupted:
+        console.show_error(f"interrupted: {folder} holds the best model so far; go on with --resume")
+        raise typer.Exit(1)
+
+
+def _epoch_line(record: "EpochRecord") -> str:
+    return (
+        f"epoch {record.epoch}: loss {record.train_loss:.3f}, development loss {record.dev_loss:.3f}, "
+        f"accuracy {record.dev_accuracy:.3f}, UAR {record.dev_uar:.3f}, {record.seconds:.1f} s"
+    )
+
+
+def _epoch_table(records: "list[EpochRecord]", max_epochs: int) -> "RenderableType":
+    from rich.table import Table
+
+    if not records:
+        return "reading features"
+    mean_seconds = sum(record.seconds for record in records) / len(records)
+    left = (max_epochs - records[-1].epoch) * mean_seconds / 60
+    table = Table(
+        title=f"epoch {records[-1].epoch} of at most {max_epochs}, at most {left:.0f} min left",
+        title_justify="left",
+    )
+    for name in (
+        "epoch",
+        "loss",
+        "accuracy",
+        "dev loss",
+        "dev accuracy",
+        "dev UAR",
+        "learning rate",
+        "seconds",
+    ):
+        table.add_column(name, justify="right")
+    best = min(records, key=lambda record: record.dev_loss)
+    for record in records[-LIVE_ROWS:]:
+        values = [
+            record.train_loss,
+            record.train_accuracy,
+            record.dev_loss,
+            record.dev_accuracy,
+            record.dev_uar,
+        ]
+        table.add_row(
+            str(record.epoch),
+            *(f"{value:.3f}" for value in values),
+            f"{record.learning_rate:.1e}",
+            f"{record.seconds:.1f}",
+            style="bold" if record is best else None,
+        )
+    return table

@@ -1,0 +1,1 @@
+"""Protocols run from end to end, and their results."""

@@ -1,0 +1,258 @@
+"""A protocol from end to end: every fold and seed trained, tested, written."""
+
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import torch
+
+from sercli.corpora.index import Index
+from sercli.errors import ModelError
+from sercli.evaluation.results import TestRow, summarise, write_history, write_predictions
+from sercli.features.store import FeatureStore
+from sercli.files import read_json_object, write_json
+from sercli.models.folder import collect_versions
+from sercli.plots import save_confusion, save_curves
+from sercli.splits import PROTOCOLS, Fold, make_folds
+from sercli.training.data import CorpusFeatures
+from sercli.training.device import pick_device
+from sercli.training.recipes import Recipe, parse_recipe
+from sercli.training.session import identify_training, score_members, train_fold
+
+WORK_FOLDER = ".unfinished"  # what is done so far, so that an interrupted evaluation goes on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """One fold with one seed: what is trained and tested on its own."""
+
+    fold: Fold
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its file while the evaluation runs."""
+        return f"seed{self.seed}-fold{self.fold.number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationPlan:
+    """Everything that decides the outcome of an evaluation.
+
+    Attributes:
+        index: the utterances, of the wanted corpora only.
+        store: their features.
+        protocol: a name of `sercli.splits.PROTOCOLS`.
+        recipe: how to train.
+        seeds: one run of all folds each.
+        device: name of `sercli.training.device.DEVICES`.
+        jobs: folds side by side, on the CPU one thread each.
+        command: that asked for it, for the report.
+    """
+
+    index: Index
+    store: Path
+    protocol: str
+    recipe: Recipe
+    seeds: tuple[int, ...]
+    device: str = "auto"
+    jobs: int = 1
+    command: str = ""
+
+
+Progress = Callable[[int, int, str], None]
+"""Called with units done, units in all, and what the last one scored."""
+
+
+def evaluate(plan: EvaluationPlan, out: Path, *, progress: Progress | None = None) -> dict[str, Any]:
+    """Runs a protocol and writes its results folder; what an interrupted run has finished is kept.
+
+    Args:
+        plan: what to do.
+        out: the results folder.
+        progress: called after each unit.
+
+    Returns:
+        the content of ``report.json``.
+
+    Raises:
+        SplitError: if the corpus does not fit the protocol, or a fold would leak.
+        StoreError: if the store lacks the utterances or the features.
+    """
+    began = time.monotonic()
+    device = pick_device(plan.device)
+    corpus = _load(plan.index, plan.store, plan.recipe)
+    units = [
+        Unit(fold=fold, seed=seed) for seed in plan.seeds for fold in make_folds(corpus.index, plan.protocol, seed)
+    ]
+    work = out / WORK_FOLDER
+    work.mkdir(parents=True, exist_ok=True)
+    identities = {unit.name: identify_training(corpus, unit.fold, plan.recipe, unit.seed) for unit in units}
+    outcomes = {unit.name: found for unit in units if (found := _finished(work, unit, identities[unit.name]))}
+    todo = [unit for unit in units if unit.name not in outcomes]
+    for outcome in _run(plan, todo, corpus, work, device):
+        outcomes[outcome["name"]] = outcome
+        if progress:
+            progress(len(outcomes), len(units), f"{outcome['name']} dev UAR {outcome['dev_uar']:.3f}")
+    ordered = [(unit, outcomes[unit.name]) for unit in units]
+    report = _write(plan, corpus, ordered, out, device, time.monotonic() - began)
+    shutil.rmtree(work)
+    return report
+
+
+def _load(index: Index, store: Path, recipe: Recipe) -> CorpusFeatures:
+    with FeatureStore(store) as opened:
+        return CorpusFeatures(index, opened, recipe.features)
+
+
+def _finished(work: Path, unit: Unit, identity: str) -> dict[str, Any] | None:
+    path = work / f"{unit.name}.json"
+    if not path.exists():
+        return None
+    try:
+        outcome = read_json_object(path, ModelError)
+    except ModelError:
+        return None
+    return outcome if outcome.get("identity") == identity else None
+
+
+def _run(
+    plan: EvaluationPlan, units: Sequence[Unit], corpus: CorpusFeatures, work: Path, device: torch.device
+) -> Iterator[dict[str, Any]]:
+    workers = min(plan.jobs, joblib.cpu_count(), len(units)) if device.type == "cpu" else 1
+    if workers <= 1:
+        for unit in units:
+            yield _run_unit(corpus, unit, plan.recipe, work, device)
+        return
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+        yield from pool(
+            joblib.delayed(_run_in_worker)(plan.index, plan.store, plan.recipe.to_dict(), unit, work) for unit in units
+        )
+
+
+_corpora: dict[tuple[Path, str], CorpusFeatures] = {}
+
+
+def _run_in_worker(
+    index: Index, store: Path, recipe_values: Mapping[str, Any], unit: Unit, work: Path
+) -> dict[str, Any]:
+    recipe = parse_recipe(recipe_values)
+    key = (store, str(recipe_values))
+    if key not in _corpora:
+        _corpora[key] = _load(index, store, recipe)
+    return _run_unit(_corpora[key], unit, recipe, work, torch.device("cpu"))
+
+
+def _run_unit(corpus: CorpusFeatures, unit: Unit, recipe: Recipe, work: Path, device: torch.device) -> dict[str, Any]:
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # so that a fold's outcome does not depend on how many run side by side
+    try:
+        checkpoint = work / f"{unit.name}.safetensors"
+        identity = identify_training(corpus, unit.fold, recipe, unit.seed)
+        trained = _train(corpus, unit, recipe, device, checkpoint)
+        if trained.result.interrupted:
+            raise KeyboardInterrupt
+        _, probabilities = score_members(corpus, unit.fold.test, trained, device)
+    finally:
+        torch.set_num_threads(threads)
+    best = trained.result.history[trained.result.best_epoch - 1]
+    outcome = {
+        "name": unit.name,
+        "identity": identity,
+        "seed": unit.seed,
+        "fold": unit.fold.number,
+        "best_epoch": trained.result.best_epoch,
+        "dev_uar": best.dev_uar,
+        "temperature": trained.temperature,
+        "seconds": sum(record.seconds for record in trained.result.history),
+        "history": [asdict(record) for record in trained.result.history],
+        "probabilities": probabilities.tolist(),
+    }
+    write_json(work / f"{unit.name}.json", outcome)
+    checkpoint.unlink(missing_ok=True)
+    return outcome
+
+
+def _train(corpus: CorpusFeatures, unit: Unit, recipe: Recipe, device: torch.device, checkpoint: Path) -> Any:
+    try:
+        return train_fold(corpus, unit.fold, recipe, seed=unit.seed, device=device, checkpoint=checkpoint, resume=True)
+    except ModelError:
+        # A checkpoint of other data or another recipe is of no use here.
+        if not checkpoint.exists():
+            raise
+        checkpoint.unlink()
+        return train_fold(corpus, unit.fold, recipe, seed=unit.seed, device=device, checkpoint=checkpoint)
+
+
+def _write(
+    plan: EvaluationPlan,
+    corpus: CorpusFeatures,
+    outcomes: Sequence[tuple[Unit, Mapping[str, Any]]],
+    out: Path,
+    device: torch.device,
+    seconds: float,
+) -> dict[str, Any]:
+    rows = list(itertools.chain.from_iterable(_rows(corpus, unit, outcome) for unit, outcome in outcomes))
+    write_predictions(out / "predictions.csv", rows)
+    histories = {(unit.seed, unit.fold.number): outcome["history"] for unit, outcome in outcomes}
+    write_history(out / "history.csv", histories)
+    protocol = PROTOCOLS[plan.protocol]
+    report = {
+        "protocol": plan.protocol,
+        "protocol_description": protocol.description,
+        "speaker_independent": protocol.speaker_independent,
+        "recipe": plan.recipe.name,
+        "parameters": {**plan.recipe.to_dict(), **corpus.parameters.to_dict()},
+        "corpora": {name: sum(u.corpus == name for u in corpus.index.utterances) for name in corpus.index.corpora},
+        "excluded": list(corpus.missing),
+        "seeds": list(plan.seeds),
+        "folds": [_describe(corpus, unit, outcome) for unit, outcome in outcomes],
+        **summarise(rows),
+        "seconds": round(seconds, 1),
+        "training_seconds": round(sum(outcome["seconds"] for _, outcome in outcomes), 1),
+        "device": str(device),
+        "versions": collect_versions(),
+        "command": plan.command,
+    }
+    title = f"{plan.recipe.name}, protocol {plan.protocol}: UAR {report['overall']['uar']:.3f}"
+    save_confusion(out / "confusion.png", report["overall"]["confusion"], title=title)
+    titles = [f"seed {seed}, fold {fold}" for seed, fold in histories]
+    save_curves(out / "curves.png", list(histories.values()), titles)
+    write_json(out / "report.json", report)
+    return report
+
+
+def _rows(corpus: CorpusFeatures, unit: Unit, outcome: Mapping[str, Any]) -> Iterator[TestRow]:
+    for member, probabilities in zip(unit.fold.test, outcome["probabilities"], strict=True):
+        utterance = corpus.index.utterances[member]
+        yield TestRow(
+            file=utterance.file,
+            corpus=utterance.corpus,
+            speaker=utterance.speaker,
+            gender=utterance.gender,
+            seed=unit.seed,
+            fold=unit.fold.number,
+            truth=utterance.emotion,
+            probabilities=tuple(probabilities),
+        )
+
+
+def _describe(corpus: CorpusFeatures, unit: Unit, outcome: Mapping[str, Any]) -> dict[str, Any]:
+    sides = {"train": unit.fold.train, "dev": unit.fold.dev, "test": unit.fold.test}
+    return {
+        "seed": unit.seed,
+        "fold": unit.fold.number,
+        **{
+            f"{name}_speakers": sorted({corpus.index.utterances[member].speaker for member in members})
+            for name, members in sides.items()
+        },
+        **{f"{name}_utterances": len(members) for name, members in sides.items()},
+        **{name: outcome[name] for name in ("best_epoch", "dev_uar", "temperature", "seconds")},
+    }

@@ -1,0 +1,95 @@
+"""Parts that networks are built from; all of them ignore what lies beyond each utterance's last frame."""
+
+import torch
+from torch import Tensor, nn
+
+
+def frame_mask(n_frames: Tensor, total: int) -> Tensor:
+    """Which frames belong to each utterance.
+
+    Args:
+        n_frames: frames of each utterance, in shape ``(batch,)``.
+        total: frames of the padded batch.
+
+    Returns:
+        truth values in shape ``(batch, total)``.
+    """
+    return torch.arange(total, device=n_frames.device) < n_frames[:, None]
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions over time with batch normalisation, GELU and dropout, and a skip connection, then pooling.
+
+    Args:
+        inputs: channels that come in.
+        outputs: channels that go out.
+        kernel_size: of both convolutions, in frames; odd.
+        dropout: share of channels that training drops between the convolutions.
+        pool: frames that the maximum is taken over; 1 leaves the resolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, kernel_size: int, dropout: float, pool: int) -> None:
+        super().__init__()
+        padding = kernel_size // 2
+        self.first = nn.Conv1d(inputs, outputs, kernel_size, padding=padding, bias=False)
+        self.first_norm = nn.BatchNorm1d(outputs)
+        self.second = nn.Conv1d(outputs, outputs, kernel_size, padding=padding, bias=False)
+        self.second_norm = nn.BatchNorm1d(outputs)
+        self.skip = nn.Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.activation = nn.GELU()
+        self.dropout = nn.Dropout(dropout)
+        self.pool = pool
+
+    def forward(self, frames: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps ``(batch, inputs, n_frames)`` to ``(batch, outputs, n_frames / pool)`` and the new lengths."""
+        mask = frame_mask(n_frames, frames.shape[2])[:, None]
+        hidden = self.dropout(self.activation(self.first_norm(self.first(frames)))) * mask
+        hidden = self.activation(self.second_norm(self.second(hidden)) + self.skip(frames)) * mask
+        if self.pool == 1:
+            return hidden, n_frames
+        # The last, partial group of frames is kept; what pads it never wins, since it is the lowest.
+        hidden = hidden.masked_fill(~mask, -torch.inf)
+        pooled = nn.functional.max_pool1d(hidden, self.pool, ceil_mode=True)
+        lengths = (n_frames + self.pool - 1).div(self.pool, rounding_mode="floor")
+        return pooled.masked_fill(~frame_mask(lengths, pooled.shape[2])[:, None], 0.0), lengths
+
+
+class BidirectionalLSTM(nn.Module):
+    """An LSTM in both directions over utterances of differing lengths.
+
+    Args:
+        inputs: size of each frame.
+        size: of the state in each direction; the output has twice as many.
+    """
+
+    def __init__(self, inputs: int, size: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(inputs, size, batch_first=True, bidirectional=True)
+
+    def forward(self, frames: Tensor, n_frames: Tensor) -> Tensor:
+        """Maps ``(batch, n_frames, inputs)`` to ``(batch, n_frames, 2 * size)``, zero beyond each length."""
+        packed = nn.utils.rnn.pack_padded_sequence(frames, n_frames.cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = self.lstm(packed)
+        padded, _ = nn.utils.rnn.pad_packed_sequence(states, batch_first=True, total_length=frames.shape[1])
+        return padded
+
+
+class AttentionPooling(nn.Module):
+    """Additive attention over time (Bahdanau, Cho & Bengio 2015), with one learned query.
+
+    Args:
+        inputs: size of each frame.
+        size: of the hidden layer that scores the frames.
+    """
+
+    def __init__(self, inputs: int, size: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(inputs, size)
+        self.score = nn.Linear(size, 1, bias=False)
+
+    def forward(self, frames: Tensor, n_frames: Tensor) -> Tensor:
+        """Maps ``(batch, n_frames, inputs)`` to the weighted mean over time, ``(batch, inputs)``."""
+        scores = self.score(torch.tanh(self.hidden(frames))).squeeze(2)
+        scores = scores.masked_fill(~frame_mask(n_frames, frames.shape[1]), -torch.inf)
+        pooled: Tensor = (scores.softmax(dim=1)[:, :, None] * frames).sum(dim=1)
+        return pooled

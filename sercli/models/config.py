@@ -1,0 +1,48 @@
+"""Sizes of a network."""
+
+from dataclasses import dataclass
+
+from sercli.config import Config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig(Config):
+    """Which network, and how large.
+
+    Attributes:
+        name: of the network, a key of `sercli.models.networks.NETWORKS`.
+        channels: of each convolutional block.
+        kernel_size: of the convolutions, in frames; odd.
+        pool: frames that each block takes the maximum over.
+        dropout: share dropped in the blocks.
+        lstm_size: state of the LSTM in each direction.
+        attention_size: hidden layer of the attention.
+        dense_size: hidden dense layer.
+        dense_dropout: share dropped before the last layer.
+    """
+
+    name: str = "paper"
+    channels: tuple[int, ...] = (64, 96, 128)
+    kernel_size: int = 5
+    pool: int = 2
+    dropout: float = 0.2
+    lstm_size: int = 96
+    attention_size: int = 64
+    dense_size: int = 96
+    dense_dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        sizes = (*self.channels, self.lstm_size, self.attention_size, self.dense_size)
+        self._require(
+            condition=0 < len(self.channels) <= 16 and all(0 < size <= 4_096 for size in sizes),
+            name="channels",
+            expected="1 to 16 blocks, and 1 to 4096 units in every layer",
+        )
+        self._require(
+            condition=0 < self.kernel_size < 64 and self.kernel_size % 2 == 1,
+            name="kernel_size",
+            expected="an odd number under 64",
+        )
+        self._require(condition=1 <= self.pool <= 8, name="pool", expected="1 to 8 frames")
+        self._require(condition=0 <= self.dropout < 1, name="dropout", expected="0 to under 1")
+        self._require(condition=0 <= self.dense_dropout < 1, name="dense_dropout", expected="0 to under 1")

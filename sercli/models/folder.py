@@ -1,0 +1,201 @@
+"""A trained model as a folder: ``model.safetensors``, ``model.json`` and ``MODEL_CARD.md``; all that predict needs."""
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+import sercli
+from sercli.config import AudioConfig, FeatureConfig
+from sercli.errors import ModelError, UsageError
+from sercli.files import hash_file, one_line, read_json_object, write_by_rename, write_json
+from sercli.labels import EMOTIONS
+from sercli.models.card import render_card
+from sercli.models.config import NetworkConfig
+from sercli.models.networks import build_network
+from sercli.models.normaliser import Normaliser
+
+SCHEMA_VERSION = 1
+WEIGHTS_FILE = "model.safetensors"
+JSON_FILE = "model.json"
+CARD_FILE = "MODEL_CARD.md"
+DEFAULT_MODEL = Path(sercli.__file__).parent / "default_model"
+"""Folder of the model that comes with the package."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A trained network with everything that must be done before and after it.
+
+    Attributes:
+        network: in evaluation mode.
+        network_config: what it was built from.
+        audio: preprocessing of its recordings.
+        features: of its front end; `FeatureConfig.names` are those the network sees.
+        normaliser: of the features.
+        temperature: that logits are divided by so that probabilities are calibrated (Guo et al. 2017).
+        facts: how it came about, JSON-ready: ``recipe``, ``training_data``, ``figures``, ``seed``,
+            ``versions``, ``command``.
+    """
+
+    network: nn.Module
+    network_config: NetworkConfig
+    audio: AudioConfig
+    features: FeatureConfig
+    normaliser: Normaliser
+    temperature: float = 1.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to(self, device: torch.device) -> "Model":
+        """The same model on a device."""
+        return replace(self, network=self.network.to(device))
+
+    @torch.inference_mode()
+    def logits(self, frames: list[Tensor]) -> Tensor:
+        """Calibrated logits of a batch.
+
+        Args:
+            frames: features of each utterance as the front end gives them, in shape
+                ``(n_features, n_frames)``, on the network's device.
+
+        Returns:
+            logits over the temperature, in shape ``(batch, 8)``; their softmax are the probabilities.
+        """
+        device = next(self.network.parameters()).device
+        mean = torch.from_numpy(self.normaliser.mean).to(device)
+        deviation = torch.from_numpy(self.normaliser.deviation).to(device)
+        normalised = [(matrix.to(device).T - mean) / deviation for matrix in frames]
+        lengths = torch.tensor([len(matrix) for matrix in normalised], device=device)
+        batch = nn.utils.rnn.pad_sequence(normalised, batch_first=True).transpose(1, 2)
+        scaled: Tensor = self.network(batch, lengths).float() / self.temperature
+        return scaled
+
+
+def collect_versions() -> dict[str, str]:
+    """Versions of sercli, Python and the libraries that results depend on."""
+    names = ("torch", "librosa", "numpy", "scipy", "soundfile", "soxr", "scikit-learn", "h5py")
+    return {
+        "sercli": sercli.__version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in names},
+    }
+
+
+def save_model(folder: Path, model: Model) -> None:
+    """Writes a model folder; each file appears by rename, the weights first.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    weights = {name: tensor.contiguous().cpu() for name, tensor in model.network.state_dict().items()}
+    with write_by_rename(folder / WEIGHTS_FILE, "wb") as stream:
+        stream.write(safetensors.torch.save(weights))
+    description = {
+        "schema_version": SCHEMA_VERSION,
+        "labels": list(EMOTIONS),
+        "weights_sha256": hash_file(folder / WEIGHTS_FILE),
+        "audio": model.audio.to_dict(),
+        "features": model.features.to_dict(),
+        "network": model.network_config.to_dict(),
+        "normalisation": model.normaliser.to_dict(),
+        "calibration": {"method": "temperature", "temperature": model.temperature},
+        **model.facts,
+    }
+    with write_by_rename(folder / CARD_FILE) as stream:
+        stream.write(render_card(description))
+    write_json(folder / JSON_FILE, description)
+
+
+def load_model(folder: Path) -> Model:
+    """Reads a model folder; nothing in it is ever run.
+
+    Raises:
+        ModelError: if a file is missing or damaged, the weights are not those the description names, or the
+            schema version is another.
+    """
+    if not folder.is_dir():
+        msg = f"no model folder at {folder}: expected {WEIGHTS_FILE} and {JSON_FILE} in it, as 'sercli train' makes"
+        raise ModelError(msg)
+    description = read_json_object(folder / JSON_FILE, ModelError)
+    version = description.get("schema_version")
+    if version != SCHEMA_VERSION:
+        msg = f"{folder / JSON_FILE} has schema version {version!r}, this sercli reads {SCHEMA_VERSION}: train anew"
+        raise ModelError(msg)
+    if description.get("labels") != list(EMOTIONS):
+        msg = f"{folder / JSON_FILE} should list the labels {', '.join(EMOTIONS)}, in this order"
+        raise ModelError(msg)
+    try:
+        return _build(folder, description)
+    except (KeyError, TypeError, ValueError, UsageError) as reason:
+        msg = f"{folder / JSON_FILE} lacks something or holds what it should not ({one_line(reason)})"
+        raise ModelError(msg) from None
+
+
+def _build(folder: Path, description: dict[str, Any]) -> Model:
+    features = FeatureConfig.from_dict(description["features"])
+    network_config = NetworkConfig.from_dict(description["network"])
+    network = build_network(network_config, features.n_features)
+    _load_weights(folder / WEIGHTS_FILE, network, str(description["weights_sha256"]))
+    temperature = float(description["calibration"]["temperature"])
+    if not 0.01 <= temperature <= 100:
+        msg = f"calibration temperature should be 0.01 to 100, found {temperature}"
+        raise ValueError(msg)
+    known = {
+        "schema_version",
+        "labels",
+        "weights_sha256",
+        "audio",
+        "features",
+        "network",
+        "normalisation",
+        "calibration",
+    }
+    return Model(
+        network=network.eval(),
+        network_config=network_config,
+        audio=AudioConfig.from_dict(description["audio"]),
+        features=features,
+        normaliser=Normaliser.from_dict(description["normalisation"], features.n_features),
+        temperature=temperature,
+        facts={name: value for name, value in description.items() if name not in known},
+    )
+
+
+def _load_weights(path: Path, network: nn.Module, sha256: str) -> None:
+    try:
+        found = hash_file(path)
+        weights = safetensors.torch.load_file(path)
+    except FileNotFoundError:
+        msg = f"{path} is missing: the model folder is incomplete"
+        raise ModelError(msg) from None
+    except (safetensors.SafetensorError, ValueError) as reason:
+        msg = f"{path} cannot be read ({one_line(reason)}): it may be cut short; copy the model folder again"
+        raise ModelError(msg) from None
+    if found != sha256:
+        msg = f"{path} is not the file that {JSON_FILE} names: expected sha256 {sha256[:12]}…, found {found[:12]}…"
+        raise ModelError(msg)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as reason:
+        msg = f"{path} does not fit the network that {JSON_FILE} describes ({one_line(reason)[:200]})"
+        raise ModelError(msg) from None
+
+
+def model_digest(folder: Path) -> str:
+    """Twelve hex digits that name the content of a model folder.
+
+    Raises:
+        ModelError: if ``model.json`` is missing.
+    """
+    path = folder / JSON_FILE
+    if not path.is_file():
+        msg = f"{path} is missing"
+        raise ModelError(msg)
+    return hash_file(path)[:12]

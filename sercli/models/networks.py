@@ -1,0 +1,31 @@
+"""The networks by name."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from sercli.errors import UsageError
+from sercli.models.config import NetworkConfig
+from sercli.models.paper import PaperNetwork
+
+NETWORKS: dict[str, Callable[[NetworkConfig, int], nn.Module]] = {"paper": PaperNetwork}
+
+
+def build_network(config: NetworkConfig, n_features: int) -> nn.Module:
+    """Makes a network with fresh weights, drawn from torch's global generator.
+
+    Every network maps features ``(batch, n_features, n_frames)`` and lengths ``(batch,)`` to logits
+    ``(batch, 8)``.
+
+    Raises:
+        UsageError: if there is no network of that name.
+    """
+    if config.name not in NETWORKS:
+        msg = f"unknown network {config.name!r}: expected one of {', '.join(NETWORKS)}"
+        raise UsageError(msg)
+    return NETWORKS[config.name](config, n_features)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Trained numbers in a network."""
+    return sum(parameter.numel() for parameter in network.parameters())

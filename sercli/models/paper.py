@@ -1,0 +1,56 @@
+"""The network of Poongodai et al. 2025.
+
+"Speech Emotion Recognition using Convolutional Neural Networks with Attention Mechanisms": convolutions with
+batch normalisation, GELU, pooling, dropout and skip connections, a bidirectional LSTM, attention over time,
+layer normalisation and dense layers. The paper names the parts; the sizes are ours.
+"""
+
+import itertools
+
+from torch import Tensor, nn
+
+from sercli.labels import EMOTIONS
+from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, ResidualBlock
+from sercli.models.config import NetworkConfig
+
+
+class PaperNetwork(nn.Module):
+    """Convolution with skip connections, BiLSTM, attention, dense layers; logits of the eight emotions.
+
+    Args:
+        config: sizes.
+        n_features: rows of the feature matrix.
+    """
+
+    def __init__(self, config: NetworkConfig, n_features: int) -> None:
+        super().__init__()
+        widths = [n_features, *config.channels]
+        self.blocks = nn.ModuleList(
+            ResidualBlock(inputs, outputs, kernel_size=config.kernel_size, dropout=config.dropout, pool=config.pool)
+            for inputs, outputs in itertools.pairwise(widths)
+        )
+        self.recurrence = BidirectionalLSTM(widths[-1], config.lstm_size)
+        self.attention = AttentionPooling(2 * config.lstm_size, config.attention_size)
+        self.head = nn.Sequential(
+            nn.LayerNorm(2 * config.lstm_size),
+            nn.Linear(2 * config.lstm_size, config.dense_size),
+            nn.GELU(),
+            nn.Dropout(config.dense_dropout),
+            nn.Linear(config.dense_size, len(EMOTIONS)),
+        )
+
+    def forward(self, features: Tensor, n_frames: Tensor) -> Tensor:
+        """Logits of a batch.
+
+        Args:
+            features: normalised, in shape ``(batch, n_features, n_frames)``, zero beyond each length.
+            n_frames: frames of each utterance, in shape ``(batch,)``.
+
+        Returns:
+            logits in shape ``(batch, 8)``, in the order of `sercli.labels.EMOTIONS`.
+        """
+        for block in self.blocks:
+            features, n_frames = block(features, n_frames)
+        states = self.recurrence(features.transpose(1, 2), n_frames)
+        logits: Tensor = self.head(self.attention(states, n_frames))
+        return logits

@@ -1,0 +1,29 @@
+"""Which device the work runs on."""
+
+import torch
+
+from sercli.errors import UsageError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def pick_device(name: str) -> torch.device:
+    """The device for one of `DEVICES`; auto takes CUDA when there is one, then MPS, then the CPU.
+
+    Raises:
+        UsageError: if the name is unknown, or this machine has no such device.
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(device for device, there in available.items() if there))
+    if name not in available:
+        msg = f"unknown device {name!r}: expected one of {', '.join(DEVICES)}"
+        raise UsageError(msg)
+    if not available[name]:
+        msg = f"this machine has no {name} device that torch can use: leave --device out, or give --device cpu"
+        raise UsageError(msg)
+    return torch.device(name)

@@ -1,0 +1,136 @@
+"""Training a model for use, into a model folder."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sercli.corpora.index import Index
+from sercli.corpora.registry import CORPORA
+from sercli.errors import ModelError
+from sercli.features.store import FeatureStore
+from sercli.files import write_table
+from sercli.models.folder import Model, collect_versions, save_model
+from sercli.plots import save_curves
+from sercli.splits import Fold, make_training_split
+from sercli.training.data import CorpusFeatures
+from sercli.training.loop import EpochRecord
+from sercli.training.recipes import Recipe
+from sercli.training.session import Trained, train_fold
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+
+
+def train(
+    index: Index,
+    store: Path,
+    recipe: Recipe,
+    out: Path,
+    *,
+    seed: int = 0,
+    device: torch.device,
+    resume: bool = False,
+    command: str = "",
+    figures: Mapping[str, Any] | None = None,
+    on_epoch: Callable[[EpochRecord], None] = lambda _: None,
+) -> Trained:
+    """Trains on every utterance of an index but those of the development speakers, and writes a model folder.
+
+    After each epoch the state is kept in the folder, so that an interrupted training can go on. When it is
+    interrupted by KeyboardInterrupt, the best weights so far become the model.
+
+    Args:
+        index: the utterances, of the wanted corpora only.
+        store: their features.
+        recipe: how.
+        out: the model folder.
+        seed: of the development speakers, weights, order and dropout.
+        device: to work on.
+        resume: go on from the state that an interrupted training left in the folder.
+        command: that asked for it, for the record.
+        figures: test figures of the recipe by protocol, for the model card.
+        on_epoch: called after each epoch.
+
+    Raises:
+        ModelError: if there is nothing to resume, or it belongs to another training.
+        StoreError: if the store lacks the utterances or the features.
+        SplitError: if there are too few speakers or utterances.
+    """
+    checkpoint = out / CHECKPOINT_FILE
+    if resume and not checkpoint.exists():
+        msg = f"nothing to resume in {out}: no {CHECKPOINT_FILE}; train without --resume"
+        raise ModelError(msg)
+    with FeatureStore(store) as opened:
+        corpus = CorpusFeatures(index, opened, recipe.features)
+    fold = make_training_split(corpus.index, seed)
+    out.mkdir(parents=True, exist_ok=True)
+    trained = train_fold(
+        corpus,
+        fold,
+        recipe,
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        resume=resume,
+        on_epoch=on_epoch,
+    )
+    facts = {
+        "recipe": recipe.to_dict(),
+        "training_data": _describe_data(corpus, fold),
+        "training": _describe_training(trained, device),
+        "figures": dict(figures or {}),
+        "seed": seed,
+        "versions": collect_versions(),
+        "command": command,
+    }
+    parameters = corpus.parameters
+    model = Model(
+        network=trained.network,
+        network_config=recipe.network,
+        audio=parameters.audio,
+        features=parameters.features.select(recipe.features),
+        normaliser=trained.normaliser,
+        temperature=trained.temperature,
+        facts=facts,
+    )
+    save_model(out, model)
+    history = [asdict(record) for record in trained.result.history]
+    write_table(out / "history.csv", history)
+    save_curves(out / "curves.png", [history], [f"recipe {recipe.name}, seed {seed}"])
+    if not trained.result.interrupted:
+        checkpoint.unlink(missing_ok=True)
+    return trained
+
+
+def _describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, Any]:
+    described = {}
+    for name in corpus.index.corpora:
+        members = [u for u in corpus.index.utterances if u.corpus == name]
+        digest = hashlib.sha256("".join(sorted(u.sha256 for u in members)).encode()).hexdigest()
+        dev = {corpus.index.utterances[number].speaker for number in fold.dev}
+        known = CORPORA.get(name)
+        described[name] = {
+            "utterances": len(members),
+            "speakers": len({u.speaker for u in members}),
+            "dev_speakers": sorted(dev & {u.speaker for u in members}),
+            "sha256": digest,
+            "licence": known.licence if known else "",
+            "citation": known.citation if known else "",
+        }
+    return described
+
+
+def _describe_training(trained: Trained, device: torch.device) -> dict[str, Any]:
+    best = trained.result.history[trained.result.best_epoch - 1]
+    return {
+        "epochs": len(trained.result.history),
+        "best_epoch": best.epoch,
+        "dev_uar": best.dev_uar,
+        "dev_accuracy": best.dev_accuracy,
+        "interrupted": trained.result.interrupted,
+        "device": str(device),
+        "seconds": round(sum(record.seconds for record in trained.result.history), 1),
+    }
