@@ -24,7 +24,7 @@ MAX_CHANNELS = 64
 
 # What libsndfile's log says of a file that ends before its header says it should.
 _CUT_WAV = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
-_CUT_OGG = "without an End-Of-Stream flag"
+_OGG_PAGE = 27 + 255 + 255 * 255  # bytes of the largest page: header, segment table, segments (RFC 3533)
 # Sizes that programs write into a header when they stream and cannot know the length.
 _UNKNOWN_SIZE = 0x7FFF_0000
 
@@ -75,7 +75,7 @@ def read_blocks(path: Path) -> Iterator[tuple[Signal, int]]:
         if not (MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE and 1 <= channels <= MAX_CHANNELS):
             msg = f"header claims {channels} channels at {rate} Hz: the file is damaged or not audio"
             raise AudioError(msg)
-        _refuse_cut(stream.extra_info)
+        _refuse_cut(stream, path)
         frames = 0
         while True:
             try:
@@ -148,12 +148,25 @@ def _why_unopened(path: Path, reason: object) -> str:
     return f"is not a sound file that can be decoded ({detail.rstrip('.')})"
 
 
-def _refuse_cut(log: str) -> None:
-    if cut := _CUT_WAV.search(log):
+def _refuse_cut(stream: soundfile.SoundFile, path: Path) -> None:
+    if cut := _CUT_WAV.search(stream.extra_info):
         declared, present = int(cut[1]), int(cut[2])
         if present < declared < _UNKNOWN_SIZE:
             msg = f"cut short: header declares {declared} bytes of samples, the file holds {present}"
             raise AudioError(msg)
-    if _CUT_OGG in log:
+    if stream.format == "OGG" and not _has_end_page(path):
         msg = "cut short: the Ogg stream has no end page"
         raise AudioError(msg)
+
+
+def _has_end_page(path: Path) -> bool:
+    """Whether the last page of an Ogg file is whole and marked as the end of its stream."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - 2 * _OGG_PAGE))
+        tail = stream.read()
+    start = tail.rfind(b"OggS")
+    header = tail[start : start + 27]
+    if start < 0 or len(header) < 27:
+        return False
+    size = 27 + header[26] + sum(tail[start + 27 : start + 27 + header[26]])
+    return bool(header[5] & 4) and start + size <= len(tail)

@@ -10,9 +10,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sercli import __version__
 from sercli.cli import console
 from sercli.errors import SercliError, UsageError
+from sercli.version import __version__
+
+_TYPERS_CTRL_C = 130  # the status that typer makes of a KeyboardInterrupt, which it does not let through
 
 COMMANDS = ("prepare", "featurize", "train", "evaluate", "predict")
 
@@ -61,6 +63,8 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     try:
         status = app(standalone_mode=False) or 0
+        if status == _TYPERS_CTRL_C:
+            _interrupt()
     except typer.TyperException as error:
         # Wrong options, missing arguments. These are not click's own classes: typer carries its own copy.
         if message := error.format_message():  # none when the help was shown for want of a command

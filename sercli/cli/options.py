@@ -71,8 +71,8 @@ Corpora = Annotated[
     str | None,
     typer.Option(
         "--corpora",
-        help="Corpora to use, separated by commas.  [default: all in the index]",
-        show_default=False,
+        help="Corpora to use, separated by commas.",
+        show_default="all in the index",
     ),
 ]
 

@@ -134,8 +134,7 @@ def write_index(path: Path, index: Index) -> None:
     with write_by_rename(path) as stream:
         # Before Python 3.13 the writer does not quote for a carriage return, which the reader wants quoted.
         writers = [
-            csv.writer(stream, lineterminator="\n", quoting=quoting)
-            for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+            csv.writer(stream, lineterminator="\n", quoting=quoting) for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
         ]
         for row in ([*COLUMNS, *extras], *(_to_row(utterance, extras) for utterance in index.utterances)):
             writers[any("\r" in cell for cell in row)].writerow(row)

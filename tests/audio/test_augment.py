@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from sercli.audio.augment import PITCH_RANGE, STRETCH_RANGE, Alteration, alter, draw_alterations
+
+TONE = (0.5 * np.sin(2 * np.pi * 400 * np.arange(16_000) / 16_000)).astype(np.float32)
+
+
+def find_pitch(signal: np.ndarray) -> float:
+    spectrum = np.abs(np.fft.rfft(signal * np.hanning(len(signal)), 1 << 17))
+    return float(spectrum.argmax() * 16_000 / (1 << 17))
+
+
+def test_a_pitch_shift_moves_the_pitch_and_keeps_the_length() -> None:
+    shifted = alter(TONE, 16_000, Alteration(semitones=2.0))
+    assert len(shifted) == len(TONE)
+    assert find_pitch(shifted) == pytest.approx(400 * 2 ** (2 / 12), rel=0.01)
+
+
+def test_a_time_stretch_moves_the_length_and_keeps_the_pitch() -> None:
+    stretched = alter(TONE, 16_000, Alteration(speed=0.85))
+    assert len(stretched) == pytest.approx(len(TONE) / 0.85, rel=0.01)
+    assert find_pitch(stretched) == pytest.approx(400, rel=0.01)
+
+
+def test_alterations_are_seeded_and_in_range_and_alternate() -> None:
+    drawn = draw_alterations("ab" * 32, 40, seed=1)
+    assert drawn == draw_alterations("ab" * 32, 40, seed=1)
+    assert drawn != draw_alterations("ab" * 32, 40, seed=2)
+    assert drawn != draw_alterations("cd" * 32, 40, seed=1)
+    assert drawn[:10] == draw_alterations("ab" * 32, 10, seed=1)
+    for pitch, tempo in zip(drawn[::2], drawn[1::2], strict=True):
+        assert 0 < abs(pitch.semitones) <= PITCH_RANGE
+        assert pitch.speed == 1.0
+        assert STRETCH_RANGE[0] <= tempo.speed <= STRETCH_RANGE[1]
+        assert tempo.semitones == 0.0
+
+
+def test_an_alteration_has_a_name_of_its_own() -> None:
+    assert str(Alteration(semitones=-1.5)) == "pitch-1.50"
+    assert str(Alteration(speed=0.93)) == "speed0.930"

@@ -1,0 +1,17 @@
+"""Fixtures that all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """Folder of the real corpora; a test that wants it is skipped where there is none."""
+    folder = Path(os.environ.get("SERCLI_CORPORA") or PROJECT.parent / "shared" / "corpora")
+    if not (folder / "ravdess").is_dir() or not (folder / "nemo").is_dir():
+        pytest.skip(f"no corpora in {folder}: set SERCLI_CORPORA to the folder of ravdess and nemo")
+    return folder
