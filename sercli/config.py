@@ -35,12 +35,15 @@ class Config:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: object) -> Self:
         """Builds the parameters from a dict as `to_dict` gives it.
 
         Raises:
             UsageError: if a name is unknown or a value is of the wrong kind.
         """
+        if not isinstance(values, Mapping):
+            msg = f"{cls.__name__} should be an object of parameters, found {type(values).__name__}"
+            raise UsageError(msg)
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:

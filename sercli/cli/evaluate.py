@@ -29,7 +29,7 @@ def evaluate(
     ] = 1,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Results folder.  [default: results/<protocol>-<recipe>]", show_default=False),
+        typer.Option("--out", help="Results folder.", show_default="results/<protocol>-<recipe>"),
     ] = None,
     corpora: options.Corpora = None,
     seed: options.Seed = 0,

@@ -22,7 +22,7 @@ def train(
     recipe: options.RecipeName = "paper",
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Model folder to make.  [default: models/<recipe>]", show_default=False),
+        typer.Option("--out", help="Model folder to make.", show_default="models/<recipe>"),
     ] = None,
     corpora: options.Corpora = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on exactly where an interrupted training was.")] = False,
@@ -31,8 +31,8 @@ def train(
         typer.Option(
             "--max-epochs",
             min=1,
-            help="Stop after so many epochs at the latest.  [default: that of the recipe]",
-            show_default=False,
+            help="Stop after so many epochs at the latest.",
+            show_default="that of the recipe",
         ),
     ] = None,
     figures: Annotated[

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sercli.errors import InputError
-from sercli.files import read_json_object, write_by_rename, write_table
+from sercli.errors import InputError, UsageError
+from sercli.files import one_line, read_json_object, write_by_rename, write_table
 from sercli.labels import EMOTIONS, emotion_index
 from sercli.metrics import (
     Labels,
@@ -103,8 +103,8 @@ def read_predictions(path: Path) -> list[TestRow]:
     except FileNotFoundError:
         msg = f"no predictions at {path}: expected the file that 'sercli evaluate' writes"
         raise InputError(msg) from None
-    except (KeyError, TypeError, ValueError, csv.Error) as reason:
-        msg = f"{path}, row {len(rows) + 1}: not a prediction ({reason}); run 'sercli evaluate' again"
+    except (KeyError, TypeError, ValueError, UsageError, csv.Error) as reason:
+        msg = f"{path}, row {len(rows) + 1}: not a prediction ({one_line(reason)}); run 'sercli evaluate' again"
         raise InputError(msg) from None
     return rows
 

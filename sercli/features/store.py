@@ -19,10 +19,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-import sercli
 from sercli.config import AudioConfig, FeatureConfig
 from sercli.errors import StoreError, UsageError
 from sercli.files import one_line
+from sercli.version import __version__
 
 SCHEMA_VERSION = 1
 CHUNK_FRAMES = 512  # frames per HDF5 chunk; near the length of four utterances, so reads waste little
@@ -279,7 +279,7 @@ class StoreWriter:
         file.attrs["schema_version"] = SCHEMA_VERSION
         file.attrs["parameters"] = json.dumps(self.parameters.to_dict())
         file.attrs["fingerprint"] = self.parameters.fingerprint
-        file.attrs["sercli_version"] = sercli.__version__
+        file.attrs["sercli_version"] = __version__
         lengths = [self._count_frames(row.key) for row in rows]
         file["offsets"] = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
         group = file.create_group("rows")

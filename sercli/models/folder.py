@@ -12,7 +12,6 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-import sercli
 from sercli.config import AudioConfig, FeatureConfig
 from sercli.errors import ModelError, UsageError
 from sercli.files import hash_file, one_line, read_json_object, write_by_rename, write_json
@@ -21,12 +20,13 @@ from sercli.models.card import render_card
 from sercli.models.config import NetworkConfig
 from sercli.models.networks import build_network
 from sercli.models.normaliser import Normaliser
+from sercli.version import __version__
 
 SCHEMA_VERSION = 1
 WEIGHTS_FILE = "model.safetensors"
 JSON_FILE = "model.json"
 CARD_FILE = "MODEL_CARD.md"
-DEFAULT_MODEL = Path(sercli.__file__).parent / "default_model"
+DEFAULT_MODEL = Path(__file__).parents[1] / "default_model"
 """Folder of the model that comes with the package."""
 
 
@@ -82,7 +82,7 @@ def collect_versions() -> dict[str, str]:
     """Versions of sercli, Python and the libraries that results depend on."""
     names = ("torch", "librosa", "numpy", "scipy", "soundfile", "soxr", "scikit-learn", "h5py")
     return {
-        "sercli": sercli.__version__,
+        "sercli": __version__,
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in names},
     }

@@ -1,0 +1,124 @@
+"""Pictures: the confusion matrix and the curves of training, as PNG, written by rename."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from sercli.files import write_by_rename
+from sercli.labels import EMOTIONS
+
+DPI = 130
+TRAIN_COLOUR, DEV_COLOUR = "#1f6fb2", "#d9762b"
+CURVES = ("loss", "accuracy")  # columns of the picture, and ends of the history's keys
+MOST_ROWS = 6  # folds drawn one by one; more of them are laid over each other
+
+History = Sequence[Mapping[str, float]]
+"""One mapping an epoch: ``epoch``, and loss and accuracy as ``train_loss``, ``dev_loss`` and so on."""
+
+
+def save_confusion(path: Path, matrix: npt.ArrayLike, labels: Sequence[str] = EMOTIONS, title: str = "") -> None:
+    """Draws a confusion matrix: each cell its count and its share of the row, which colours it.
+
+    Args:
+        path: of the PNG.
+        matrix: counts in shape ``(n, n)``: rows are the truth, columns the prediction.
+        labels: names of the `n` classes.
+        title: above the picture.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    counts = np.asarray(matrix, dtype=np.int64)
+    support = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(support, 1)
+    figure = Figure(figsize=(1.6 + 0.85 * len(labels), 1.4 + 0.75 * len(labels)), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), count in np.ndenumerate(counts):
+        if support[row]:
+            _write_cell(axes, row, column, int(count), float(shares[row, column]))
+    numbers = [f"{name} ({total})" for name, total in zip(labels, support[:, 0], strict=True)]
+    axes.set_xticks(range(len(labels)), labels, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(labels)), numbers)
+    axes.set(xlabel="prediction", ylabel="truth (recordings)")
+    axes.set_title(title, fontsize=12, pad=12)
+    axes.tick_params(length=0)
+    axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="minor", length=0)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=axes, format=PercentFormatter(1), fraction=0.045, pad=0.02)
+    bar.set_label("share of the row")
+    bar.outline.set_visible(False)
+    _save(figure, path)
+
+
+def save_curves(path: Path, histories: Sequence[History], titles: Sequence[str]) -> None:
+    """Draws loss and accuracy of training and development by epoch, a row for each fold.
+
+    Args:
+        path: of the PNG.
+        histories: of each fold; more than `MOST_ROWS` share one row.
+        titles: of each fold.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    rows = [([history], title) for history, title in zip(histories, titles, strict=True)]
+    if len(rows) > MOST_ROWS:
+        rows = [(list(histories), f"{len(histories)} folds")]
+    figure = Figure(figsize=(10, 1.0 + 2.9 * max(len(rows), 1)), layout="constrained")
+    grid = figure.subplots(max(len(rows), 1), len(CURVES), squeeze=False)
+    for (group, title), line in zip(rows, grid, strict=False):
+        for axes, name in zip(line, CURVES, strict=True):
+            for history in group:
+                _draw_curves(axes, history, name, faint=len(group) > 1)
+            _dress_axes(axes, name, longest=max(map(len, group)))
+            axes.set_title(f"{title}: {name}" if title else name, fontsize=11)
+    handles, names = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles[:2], names[:2], loc="outside upper center", ncols=2, frameon=False)
+    _save(figure, path)
+
+
+def _write_cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
+    colour = "white" if share > 0.55 else "#20303f" if count else "#a8b4bf"
+    weight = "bold" if row == column else "normal"
+    axes.text(column, row - 0.1, str(count), ha="center", va="center", color=colour, weight=weight)
+    if count:
+        axes.text(column, row + 0.24, f"{share:.0%}", ha="center", va="center", color=colour, fontsize=7.5)
+
+
+def _draw_curves(axes: Axes, history: History, name: str, *, faint: bool) -> None:
+    epochs = [epoch["epoch"] for epoch in history]
+    marker = "o" if len(history) < 3 else ""  # a line of one point cannot be seen
+    width, alpha = (0.9, 0.45) if faint else (1.8, 1.0)
+    for side, label, colour in (("train", "training", TRAIN_COLOUR), ("dev", "development", DEV_COLOUR)):
+        values = [epoch[f"{side}_{name}"] for epoch in history]
+        axes.plot(epochs, values, color=colour, label=label, linewidth=width, alpha=alpha, marker=marker, clip_on=False)
+
+
+def _dress_axes(axes: Axes, name: str, *, longest: int) -> None:
+    axes.set(xlabel="epoch", ylabel=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(0, longest + 1)
+    if name == "accuracy":
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    else:
+        axes.set_ylim(bottom=0)
+    axes.grid(color="#e3e7ea", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # The object interface, since pyplot would choose a backend for the whole process and keep every figure.
+    canvas = FigureCanvasAgg(figure)
+    with write_by_rename(path, "wb") as stream:
+        canvas.print_figure(stream, format="png", dpi=DPI)

@@ -1,0 +1,240 @@
+import csv
+import itertools
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sercli.corpora.index import Index, read_index
+from sercli.errors import InputError
+from sercli.evaluation.results import (
+    COLUMNS,
+    TestRow,
+    read_figures,
+    read_predictions,
+    summarise,
+    write_predictions,
+)
+from sercli.evaluation.run import WORK_FOLDER, EvaluationPlan, evaluate
+from sercli.features.extraction import default_parameters, extract_store
+from sercli.labels import EMOTIONS
+from sercli.models.config import NetworkConfig
+from sercli.training.recipes import Recipe, TrainConfig
+from tests.toy_index import index_toy
+
+SMALL = Recipe(
+    name="paper",
+    features=("mfcc", "logmel", "rms"),
+    network=NetworkConfig(channels=(16, 16), lstm_size=16, attention_size=8, dense_size=16, dropout=0.1),
+    training=TrainConfig(learning_rate=0.003, max_epochs=15, patience=5, plateau_patience=2, copies=2),
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    index = index_toy(folder, speakers=6, takes=4)
+    extract_store(index, folder / "features.h5", default_parameters(), copies=2)
+    return folder
+
+
+def make_plan(data: Path, **changes: Any) -> EvaluationPlan:
+    plan = EvaluationPlan(
+        index=read_index(data / "index.csv"),
+        store=data / "features.h5",
+        protocol="loso",
+        recipe=SMALL,
+        seeds=(0,),
+        device="cpu",
+        command="sercli evaluate",
+    )
+    return replace(plan, **changes)
+
+
+def permute_labels(index: Index) -> Index:
+    """The same utterances with each other's emotions."""
+    emotions = np.random.default_rng(5).permutation([u.emotion for u in index.utterances])
+    pairs = zip(index.utterances, emotions.tolist(), strict=True)
+    return replace(index, utterances=tuple(replace(u, emotion=emotion) for u, emotion in pairs))
+
+
+@pytest.fixture(scope="module")
+def results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("results") / "loso-paper"
+    evaluate(make_plan(data), out)
+    return out
+
+
+def read_report(out: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((out / "report.json").read_text())
+    return report
+
+
+def test_unseen_speakers_are_learned(results: Path) -> None:
+    assert read_report(results)["overall"]["uar"] > 0.6
+
+
+def test_permuted_labels_stay_at_chance(data: Path, tmp_path: Path) -> None:
+    index = permute_labels(read_index(data / "index.csv"))
+    report = evaluate(make_plan(data, index=index), tmp_path / "r")
+    # Four emotions: chance is 0.25, and 96 utterances give it a standard deviation of 0.045.
+    assert 0.1 < report["overall"]["uar"] < 0.4
+
+
+def test_the_folder_holds_what_the_contract_names(results: Path) -> None:
+    assert sorted(path.name for path in results.iterdir()) == [
+        "confusion.png",
+        "curves.png",
+        "history.csv",
+        "predictions.csv",
+        "report.json",
+    ]
+    header = (results / "predictions.csv").read_text().splitlines()[0]
+    assert header == (
+        "file,corpus,speaker,gender,seed,fold,truth,prediction,p_neutral,p_calm,p_happy,p_sad,p_angry,"
+        "p_fearful,p_disgust,p_surprised"
+    )
+
+
+def test_every_utterance_is_tested_once_a_seed_by_a_network_that_has_not_seen_its_speaker(
+    data: Path, results: Path
+) -> None:
+    rows = read_predictions(results / "predictions.csv")
+    assert Counter(row.file for row in rows) == Counter(u.file for u in read_index(data / "index.csv").utterances)
+    folds = {fold["fold"]: fold for fold in read_report(results)["folds"]}
+    for row in rows:
+        assert row.speaker in folds[row.fold]["test_speakers"]
+        assert row.speaker not in folds[row.fold]["train_speakers"]
+        assert row.speaker not in folds[row.fold]["dev_speakers"]
+
+
+def test_all_figures_can_be_computed_again_from_the_predictions(results: Path) -> None:
+    report = read_report(results)
+    again = summarise(read_predictions(results / "predictions.csv"))
+    assert {name: report[name] for name in again} == again
+
+
+def test_figures_equal_a_direct_reading_of_the_csv(results: Path) -> None:
+    with (results / "predictions.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    overall = read_report(results)["overall"]
+    hits = [row["truth"] == row["prediction"] for row in rows]
+    assert overall["accuracy"] == pytest.approx(np.mean(hits))
+    recalls = [
+        np.mean([row["prediction"] == emotion for row in rows if row["truth"] == emotion])
+        for emotion in sorted({row["truth"] for row in rows})
+    ]
+    assert overall["uar"] == pytest.approx(np.mean(recalls))
+    for row in rows:
+        probabilities = [float(row[f"p_{emotion}"]) for emotion in EMOTIONS]
+        assert sum(probabilities) == pytest.approx(1.0)
+        assert row["prediction"] == EMOTIONS[int(np.argmax(probabilities))]
+    confusion = np.asarray(overall["confusion"])
+    assert confusion.sum() == len(rows)
+    low, high = overall["uar_interval"]
+    assert low <= overall["uar"] <= high
+
+
+def test_the_report_says_how_it_came_about(results: Path) -> None:
+    report = read_report(results)
+    assert report["protocol"] == "loso"
+    assert report["recipe"] == "paper"
+    assert report["seeds"] == [0]
+    assert report["command"] == "sercli evaluate"
+    assert report["device"] == "cpu"
+    assert report["versions"]["torch"]
+    assert report["parameters"]["training"]["learning_rate"] == 0.003
+    assert report["seconds"] > 0
+    assert len(report["per_fold"]) == 6
+    assert set(report["overall"]["per_gender"]) == {"female", "male"}
+
+
+def test_folds_side_by_side_and_one_by_one_give_the_same(data: Path, results: Path, tmp_path: Path) -> None:
+    evaluate(make_plan(data, jobs=2), tmp_path / "r")
+    assert (tmp_path / "r" / "predictions.csv").read_bytes() == (results / "predictions.csv").read_bytes()
+
+
+def test_an_interrupted_evaluation_goes_on_and_ends_the_same(data: Path, results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    done: list[str] = []
+
+    def interrupt(number: int, total: int, what: str) -> None:
+        assert total == 6
+        done.append(what)
+        if number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(make_plan(data), out, progress=interrupt)
+    assert not (out / "report.json").exists()
+    assert len(list((out / WORK_FOLDER).glob("*.json"))) == 2
+    evaluate(make_plan(data), out, progress=lambda _done, _total, what: done.append(what))
+    assert len(done) == 6, "finished folds are not trained again"
+    assert (out / "predictions.csv").read_bytes() == (results / "predictions.csv").read_bytes()
+
+
+def test_what_another_recipe_left_unfinished_is_not_used(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    quick = replace(SMALL, training=replace(SMALL.training, max_epochs=1))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(make_plan(data, recipe=quick), out, progress=interrupt)
+    other = replace(quick, network=replace(SMALL.network, dense_size=8))
+    report = evaluate(make_plan(data, recipe=other), out)
+    assert report["parameters"]["network"]["dense_size"] == 8
+    assert all(fold["seconds"] > 0 for fold in report["folds"])
+
+
+def test_utterances_that_are_not_in_the_store_are_named(data: Path, tmp_path: Path) -> None:
+    index = read_index(data / "index.csv")
+    stranger = replace(index.utterances[0], sha256="e" * 64)
+    quick = replace(SMALL, training=replace(SMALL.training, max_epochs=1))
+    plan = make_plan(
+        data, index=replace(index, utterances=(stranger, *index.utterances[1:])), recipe=quick, protocol="paper"
+    )
+    report = evaluate(plan, tmp_path / "r")
+    assert report["excluded"] == [stranger.file]
+
+
+rows_strategy = st.builds(
+    TestRow,
+    file=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1),
+    corpus=st.just("ravdess"),
+    speaker=st.sampled_from(["a", "b", ""]),
+    gender=st.sampled_from(["female", "male", ""]),
+    seed=st.integers(0, 3),
+    fold=st.integers(1, 3),
+    truth=st.sampled_from(EMOTIONS),
+    probabilities=st.tuples(*itertools.repeat(st.floats(0, 1), 8)),
+)
+
+
+@given(st.lists(rows_strategy, max_size=8))
+@settings(max_examples=40, deadline=None)
+def test_predictions_survive_the_round_trip(tmp_path_factory: pytest.TempPathFactory, rows: list[TestRow]) -> None:
+    path = tmp_path_factory.mktemp("predictions") / "predictions.csv"
+    write_predictions(path, rows)
+    assert read_predictions(path) == rows
+
+
+@pytest.mark.parametrize("text", [",".join(COLUMNS) + "\nonly,three,cells\n", "file,truth\na,joyful\n"])
+def test_damaged_predictions_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(InputError, match="row 1: not a prediction"):
+        read_predictions(tmp_path / "p.csv")
+
+
+def test_figures_for_the_card_must_be_of_the_same_recipe(results: Path) -> None:
+    figures = read_figures([results], "paper")
+    assert figures["loso"]["uar"] == read_report(results)["overall"]["uar"]
+    with pytest.raises(InputError, match="recipe 'paper', expected 'other'"):
+        read_figures([results], "other")

@@ -1,0 +1,174 @@
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sercli.config import AudioConfig, FeatureConfig
+from sercli.errors import StoreError
+from sercli.features.store import FeatureStore, Matrix, StoredRow, StoreParameters, StoreWriter, journal_path
+
+FEATURES = FeatureConfig(names=("rms", "zcr"))
+PARAMETERS = StoreParameters(audio=AudioConfig(), features=FEATURES, dtype="float32")
+
+
+def make_row(number: int, alteration: str = "") -> StoredRow:
+    return StoredRow(file=f'Ordner {number}/ä,"\n.wav', sha256=f"{number:064x}", alteration=alteration)
+
+
+def make_matrix(number: int, frames: int) -> Matrix:
+    return np.random.default_rng(number).standard_normal((2, frames)).astype(np.float32)
+
+
+def write_store(path: Path, lengths: list[int], parameters: StoreParameters = PARAMETERS) -> list[StoredRow]:
+    rows = [make_row(number) for number in range(len(lengths))]
+    with StoreWriter(path, parameters) as writer:
+        for number, length in enumerate(lengths):
+            writer.add(rows[number].key, make_matrix(number, length))
+        writer.finish(rows)
+    return rows
+
+
+@given(lengths=st.lists(st.integers(1, 2_000), min_size=1, max_size=12))
+@settings(max_examples=20, deadline=None)
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
+    path = tmp_path_factory.mktemp("store") / "features.h5"
+    rows = write_store(path, lengths)
+    with FeatureStore(path) as store:
+        assert store.parameters == PARAMETERS
+        assert store.rows == rows
+        assert len(store) == len(lengths)
+        assert store.n_frames.tolist() == lengths
+        for number, length in enumerate(lengths):
+            np.testing.assert_array_equal(store.read(number), make_matrix(number, length))
+        frames = store.read_frames(0, len(lengths))
+        assert frames.shape == (sum(lengths), 2)
+    assert not journal_path(path).exists()
+
+
+def test_float16_is_close(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    write_store(path, [50], StoreParameters(audio=AudioConfig(), features=FEATURES))
+    with FeatureStore(path) as store:
+        np.testing.assert_allclose(store.read(0), make_matrix(0, 50), rtol=1e-3)
+
+
+def test_the_store_carries_version_parameters_and_fingerprint(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    write_store(path, [5])
+    with h5py.File(path) as file:
+        assert file.attrs["schema_version"] == 1
+        assert file.attrs["fingerprint"] == PARAMETERS.fingerprint
+        assert json.loads(file.attrs["parameters"])["features"]["n_fft"] == 1_024
+
+
+def test_a_store_of_other_parameters_is_refused_and_both_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    write_store(path, [5])
+    other = StoreParameters(audio=AudioConfig(denoise=True), features=FEATURES, dtype="float32")
+    with pytest.raises(StoreError) as caught:
+        StoreWriter(path, other)
+    for part in (PARAMETERS.fingerprint, other.fingerprint, "denoise False against True", "--restart"):
+        assert part in str(caught.value)
+    with StoreWriter(path, other, restart=True) as writer:
+        writer.add(make_row(0).key, make_matrix(0, 3))
+        writer.finish([make_row(0)])
+    with FeatureStore(path) as store:
+        assert store.parameters == other
+
+
+def test_a_journal_of_other_parameters_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    with StoreWriter(path, PARAMETERS) as writer:
+        writer.add("a", make_matrix(0, 3))
+    other = StoreParameters(audio=AudioConfig(level_db=-10), features=FEATURES, dtype="float32")
+    with pytest.raises(StoreError, match=r"level_db -20\.0 against -10"):
+        StoreWriter(path, other)
+
+
+def test_a_journal_cut_at_any_byte_keeps_all_whole_records(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    sizes = []
+    with StoreWriter(path, PARAMETERS) as writer:
+        for number in range(4):
+            writer.add(make_row(number).key, make_matrix(number, 3 + number))
+            writer.commit()
+            sizes.append(journal_path(path).stat().st_size)
+    whole = journal_path(path).read_bytes()
+    for cut in range(len(whole)):
+        journal_path(path).write_bytes(whole[:cut])
+        with StoreWriter(path, PARAMETERS) as writer:
+            known = [make_row(number).key in writer for number in range(4)]
+            assert known == [cut >= size for size in sizes]
+            writer.add(make_row(9).key, make_matrix(9, 2))
+            writer.finish([*(make_row(number) for number in range(sum(known))), make_row(9)])
+        with FeatureStore(path) as store:
+            for number in range(sum(known)):
+                np.testing.assert_array_equal(store.read(number), make_matrix(number, 3 + number))
+            np.testing.assert_array_equal(store.read(sum(known)), make_matrix(9, 2))
+        path.unlink()
+
+
+def test_a_flipped_byte_in_the_journal_costs_that_record_and_no_wrong_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    with StoreWriter(path, PARAMETERS) as writer:
+        writer.add("a", make_matrix(0, 8))
+    damaged = bytearray(journal_path(path).read_bytes())
+    damaged[-5] ^= 0xFF
+    journal_path(path).write_bytes(damaged)
+    with StoreWriter(path, PARAMETERS) as writer:
+        assert "a" not in writer
+
+
+def test_rows_of_the_old_store_are_kept_and_reordered(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    rows = write_store(path, [4, 5, 6])
+    with StoreWriter(path, PARAMETERS) as writer:
+        assert all(row.key in writer for row in rows)
+        writer.add(make_row(7).key, make_matrix(7, 2))
+        writer.finish([rows[2], make_row(7), rows[0]])
+    with FeatureStore(path) as store:
+        assert store.n_frames.tolist() == [6, 2, 4]
+        np.testing.assert_array_equal(store.read(0), make_matrix(2, 6))
+
+
+def test_a_missing_store_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="sercli featurize"):
+        FeatureStore(tmp_path / "features.h5")
+
+
+def test_an_unfinished_store_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    with StoreWriter(path, PARAMETERS) as writer:
+        writer.add("a", make_matrix(0, 3))
+    with pytest.raises(StoreError, match="unfinished"):
+        FeatureStore(path)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 500, 3_000])
+def test_a_store_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "features.h5"
+    write_store(path, [400])
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(StoreError, match=r"features\.h5"):
+        FeatureStore(path)
+
+
+def test_hdf5_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    with h5py.File(path, "w") as file:
+        file["features"] = np.zeros(3)
+    with pytest.raises(StoreError, match="not a feature store"):
+        FeatureStore(path)
+
+
+def test_a_later_schema_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    write_store(path, [3])
+    with h5py.File(path, "a") as file:
+        file.attrs["schema_version"] = 99
+    with pytest.raises(StoreError, match="schema version 99, this sercli reads 1"):
+        FeatureStore(path)

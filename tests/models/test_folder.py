@@ -1,0 +1,162 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sercli.config import AudioConfig, FeatureConfig
+from sercli.errors import ModelError
+from sercli.models.config import NetworkConfig
+from sercli.models.folder import DEFAULT_MODEL, Model, load_model, model_digest, save_model
+from sercli.models.networks import build_network
+from sercli.models.normaliser import Normaliser
+
+FEATURES = FeatureConfig(names=("rms", "zcr"))
+NETWORK = NetworkConfig(channels=(8,), lstm_size=8, attention_size=8, dense_size=8)
+DATA = {
+    "ravdess": {
+        "utterances": 1440,
+        "speakers": 24,
+        "dev_speakers": ["ravdess-01"],
+        "sha256": "0" * 64,
+        "licence": "CC BY-NC-SA 4.0",
+        "citation": "Livingstone & Russo 2018",
+    }
+}
+
+
+@pytest.fixture
+def model() -> Model:
+    torch.manual_seed(1)
+    return Model(
+        network=build_network(NETWORK, 2).eval(),
+        network_config=NETWORK,
+        audio=AudioConfig(trim_db=35.0),
+        features=FEATURES,
+        normaliser=Normaliser(mean=np.asarray([0.1, 1 / 3], np.float32), deviation=np.asarray([0.7, 2], np.float32)),
+        temperature=1.7,
+        facts={"seed": 5, "recipe": {"name": "paper"}, "training_data": DATA, "command": "sercli train"},
+    )
+
+
+def score(model: Model) -> torch.Tensor:
+    frames = [torch.randn(2, length, generator=torch.Generator().manual_seed(length)) for length in (5, 40)]
+    return model.logits(frames)
+
+
+def test_a_saved_model_gives_the_same_logits_to_the_last_digit(model: Model, tmp_path: Path) -> None:
+    save_model(tmp_path / "m", model)
+    loaded = load_model(tmp_path / "m")
+    torch.testing.assert_close(score(loaded), score(model), rtol=0, atol=0)
+    assert (loaded.audio, loaded.features, loaded.network_config) == (model.audio, FEATURES, NETWORK)
+    assert loaded.temperature == 1.7
+    assert loaded.facts == model.facts
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["MODEL_CARD.md", "model.json", "model.safetensors"]
+
+
+def test_the_temperature_divides_the_logits(model: Model) -> None:
+    from dataclasses import replace
+
+    torch.testing.assert_close(score(replace(model, temperature=1.0)) / 1.7, score(model))
+
+
+def test_the_card_tells_data_licence_and_limits(model: Model, tmp_path: Path) -> None:
+    save_model(tmp_path, model)
+    card = (tmp_path / "MODEL_CARD.md").read_text()
+    for part in ("CC BY-NC-SA 4.0", "non-commercial", "Acted emotion is not felt emotion", "Livingstone", "1440"):
+        assert part in card
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
+@pytest.mark.parametrize("keep", [0.0, 0.3, 0.99])
+def test_a_file_cut_short_is_refused(model: Model, tmp_path: Path, name: str, keep: float) -> None:
+    save_model(tmp_path, model)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(ModelError, match=name):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
+def test_a_missing_file_is_named(model: Model, tmp_path: Path, name: str) -> None:
+    save_model(tmp_path, model)
+    (tmp_path / name).unlink()
+    with pytest.raises(ModelError, match=f"{name} is missing"):
+        load_model(tmp_path)
+
+
+def test_weights_of_another_model_are_refused(model: Model, tmp_path: Path) -> None:
+    save_model(tmp_path / "a", model)
+    torch.nn.init.ones_(next(model.network.parameters()))
+    save_model(tmp_path / "b", model)
+    (tmp_path / "b" / "model.safetensors").replace(tmp_path / "a" / "model.safetensors")
+    with pytest.raises(ModelError, match="is not the file that model.json names"):
+        load_model(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("schema_version",), 99, "schema version 99"),
+        (("labels",), ["happy"], "should list the labels"),
+        (("network", "channels"), [10**9], "channels"),
+        (("network", "name"), "os.system", "unknown network"),
+        (("network", "unheard_of"), 1, "unheard_of"),
+        (("network", "lstm_size"), 16, "does not fit"),
+        (("features", "n_fft"), 10**9, "n_fft"),
+        (("features", "names"), ["rms", "rms"], "names"),
+        (("normalisation", "deviation"), [0.0, 1.0], "deviations over zero"),
+        (("normalisation", "mean"), [1.0], "2 finite means"),
+        (("calibration", "temperature"), -1.0, "0.01 to 100"),
+        (("calibration", "temperature"), "hot", "could not convert"),
+        (("audio",), None, "AudioConfig should be an object"),
+    ],
+)
+def test_a_description_that_cannot_be_is_refused(
+    model: Model, tmp_path: Path, path: tuple[str, ...], value: object, message: str
+) -> None:
+    save_model(tmp_path, model)
+    description = json.loads((tmp_path / "model.json").read_text())
+    part = description
+    for name in path[:-1]:
+        part = part[name]
+    part[path[-1]] = value
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    with pytest.raises(ModelError, match=message):
+        load_model(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no model folder"):
+        load_model(tmp_path / "none")
+
+
+def test_the_digest_changes_with_the_model(model: Model, tmp_path: Path) -> None:
+    save_model(tmp_path, model)
+    before = model_digest(tmp_path)
+    torch.nn.init.ones_(next(model.network.parameters()))
+    save_model(tmp_path, model)
+    assert model_digest(tmp_path) != before
+
+
+def test_the_shipped_model_loads_and_is_small() -> None:
+    model = load_model(DEFAULT_MODEL)
+    assert sum(path.stat().st_size for path in DEFAULT_MODEL.iterdir()) < 5_000_000
+    assert model.facts["training_data"]["ravdess"]["utterances"] == 1_440
+    assert model.facts["command"].startswith("sercli train")
+    assert (DEFAULT_MODEL / "MODEL_CARD.md").exists()
+
+
+def test_the_normaliser_measures_all_frames_alike() -> None:
+    rng = np.random.default_rng(0)
+    matrices = [rng.normal(3, 2, (n, 4)).astype(np.float32) for n in (5, 100, 1)]
+    frames = np.concatenate(matrices)
+    frames[:, 3] = 7.0
+    for matrix in matrices:
+        matrix[:, 3] = 7.0
+    normaliser = Normaliser.fit(iter(matrices))
+    np.testing.assert_allclose(normaliser.mean, frames.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(normaliser.deviation[:3], frames.std(axis=0)[:3], rtol=1e-5)
+    assert normaliser.deviation[3] == 1.0
+    assert Normaliser.from_dict(normaliser.to_dict(), 4).to_dict() == normaliser.to_dict()

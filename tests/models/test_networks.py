@@ -1,0 +1,96 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from sercli.errors import UsageError
+from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, ResidualBlock
+from sercli.models.config import NetworkConfig
+from sercli.models.networks import NETWORKS, build_network
+from sercli.training.recipes import RECIPES
+
+SMALL = NetworkConfig(channels=(12, 16), lstm_size=8, attention_size=8, dense_size=8)
+
+
+def make_network(name: str = "paper", n_features: int = 10) -> nn.Module:
+    torch.manual_seed(0)
+    config = NetworkConfig.from_dict({**SMALL.to_dict(), "name": name})
+    network = build_network(config, n_features)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            # Statistics of their own, so that padding would show.
+            nn.init.normal_(module.running_mean)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
+            nn.init.normal_(module.bias)
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@given(lengths=st.lists(st.integers(1, 70), min_size=1, max_size=5), padding=st.integers(0, 9), seed=st.integers(0, 9))
+@settings(max_examples=25, deadline=None)
+def test_padding_and_company_do_not_change_the_logits(name: str, lengths: list[int], padding: int, seed: int) -> None:
+    network = make_network(name)
+    generator = torch.Generator().manual_seed(seed)
+    utterances = [torch.randn(10, length, generator=generator) for length in lengths]
+    batch = torch.zeros(len(lengths), 10, max(lengths) + padding)
+    for row, utterance in enumerate(utterances):
+        batch[row, :, : utterance.shape[1]] = utterance
+    with torch.inference_mode():
+        together = network(batch, torch.tensor(lengths))
+        for row, utterance in enumerate(utterances):
+            alone = network(utterance[None], torch.tensor([lengths[row]]))[0]
+            torch.testing.assert_close(together[row], alone, rtol=0, atol=1e-5)
+    assert together.shape == (len(lengths), 8)
+
+
+def test_the_paper_network_has_every_part_the_paper_names() -> None:
+    kinds = {type(module) for module in make_network().modules()}
+    assert {
+        nn.Conv1d,
+        nn.BatchNorm1d,
+        nn.GELU,
+        nn.Dropout,
+        nn.LSTM,
+        nn.LayerNorm,
+        nn.Linear,
+        ResidualBlock,
+        BidirectionalLSTM,
+        AttentionPooling,
+    } <= kinds
+
+
+def test_the_paper_recipe_is_that_of_the_paper() -> None:
+    recipe = RECIPES["paper"]
+    assert recipe.training.learning_rate == 0.0002
+    assert recipe.training.copies > 0
+    assert set(recipe.features) == {"mfcc", "delta", "delta2", "chroma", "logmel", "contrast", "tonnetz"}
+
+
+def test_the_skip_connection_carries_the_input_past_the_convolutions() -> None:
+    block = ResidualBlock(4, 4, kernel_size=3, dropout=0.0, pool=1).eval()
+    for norm in (block.first_norm, block.second_norm):
+        nn.init.zeros_(norm.weight)
+    frames = torch.randn(1, 4, 9)
+    found, _ = block(frames, torch.tensor([9]))
+    torch.testing.assert_close(found, nn.functional.gelu(frames))
+
+
+def test_attention_is_a_weighted_mean_of_the_frames() -> None:
+    torch.manual_seed(0)
+    pooling = AttentionPooling(3, 5)
+    frames = torch.full((2, 6, 3), 2.5)
+    torch.testing.assert_close(pooling(frames, torch.tensor([6, 2])), torch.full((2, 3), 2.5))
+
+
+def test_an_unknown_network_lists_those_there_are() -> None:
+    with pytest.raises(UsageError, match="expected one of paper"):
+        build_network(NetworkConfig(name="transformer"), 10)
+
+
+@pytest.mark.parametrize(
+    "values", [{"channels": ()}, {"kernel_size": 4}, {"pool": 0}, {"dropout": 1.0}, {"lstm_size": 10**9}]
+)
+def test_sizes_out_of_range_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=next(iter(values)) if "lstm_size" not in values else "channels"):
+        NetworkConfig.from_dict(values)

@@ -1,0 +1,114 @@
+import audmetric
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, f1_score
+
+from sercli.errors import UsageError
+from sercli.metrics import (
+    accuracy,
+    accuracy_of_confusions,
+    bootstrap_by_speaker,
+    count_confusions,
+    expected_calibration_error,
+    macro_f1,
+    per_class,
+    uar_of_confusions,
+    unweighted_average_recall,
+)
+
+pairs = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=60)
+
+
+def to_arrays(drawn: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    truth, prediction = np.asarray(drawn, dtype=np.int64).T
+    return truth, prediction
+
+
+@given(pairs)
+@settings(max_examples=60, deadline=None)
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true", "ignore:A single label was found")
+def test_scores_equal_those_of_the_libraries(drawn: list[tuple[int, int]]) -> None:
+    truth, prediction = to_arrays(drawn)
+    present = sorted(set(truth.tolist()))
+    assert unweighted_average_recall(truth, prediction) == pytest.approx(balanced_accuracy_score(truth, prediction))
+    assert accuracy(truth, prediction) == pytest.approx(audmetric.accuracy(truth, prediction))
+    expected = f1_score(truth, prediction, labels=present, average="macro", zero_division=0)
+    assert macro_f1(truth, prediction) == pytest.approx(expected)
+    matrix = count_confusions(truth, prediction)
+    assert matrix.sum() == len(truth)
+    assert uar_of_confusions(matrix) == pytest.approx(unweighted_average_recall(truth, prediction))
+    assert accuracy_of_confusions(matrix) == pytest.approx(accuracy(truth, prediction))
+    recalls = audmetric.recall_per_class(truth, prediction, labels=list(range(8)), zero_division=0)
+    ours = [list(per_class(truth, prediction).values())[number]["recall"] for number in present]
+    assert ours == pytest.approx([recalls[number] for number in present])
+
+
+@given(pairs, st.permutations(range(8)), st.randoms())
+@settings(max_examples=30, deadline=None)
+def test_uar_does_not_depend_on_order_or_on_which_number_a_class_has(
+    drawn: list[tuple[int, int]], names: list[int], random: "np.random.RandomState"
+) -> None:
+    truth, prediction = to_arrays(drawn)
+    renamed = np.asarray(names)
+    order = np.asarray(random.sample(range(len(truth)), len(truth)))  # type: ignore[attr-defined]
+    score = unweighted_average_recall(truth, prediction)
+    assert unweighted_average_recall(renamed[truth], renamed[prediction]) == pytest.approx(score)
+    assert unweighted_average_recall(truth[order], prediction[order]) == pytest.approx(score)
+
+
+def test_uar_weighs_classes_alike_and_leaves_out_absent_ones() -> None:
+    truth = np.asarray([0] * 9 + [1])
+    assert unweighted_average_recall(truth, np.zeros(10, np.int64)) == pytest.approx(0.5)
+    assert accuracy(truth, np.zeros(10, np.int64)) == pytest.approx(0.9)
+
+
+def test_scores_of_nothing_are_nan() -> None:
+    nothing = np.zeros(0, np.int64)
+    for score in (accuracy, unweighted_average_recall):
+        assert np.isnan(score(nothing, nothing))
+    assert np.isnan(expected_calibration_error(nothing, np.zeros((0, 8))))
+
+
+def test_different_lengths_are_refused_with_both() -> None:
+    with pytest.raises(UsageError, match="3 != 2"):
+        accuracy(np.zeros(3, np.int64), np.zeros(2, np.int64))
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 10_000)), min_size=1, max_size=80))
+@settings(max_examples=30, deadline=None)
+def test_calibration_error_equals_its_definition(drawn: list[tuple[int, int]]) -> None:
+    truth = np.asarray([t for t, _ in drawn])
+    probabilities = np.stack([np.random.default_rng(s).dirichlet(np.full(8, 0.4)) for _, s in drawn])
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    expected = 0.0
+    for number in range(15):
+        inside = (confidence >= number / 15) & (confidence < (number + 1) / 15)
+        if inside.any():
+            expected += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+    assert expected_calibration_error(truth, probabilities) == pytest.approx(expected)
+
+
+def test_perfect_confidence_is_calibrated_and_wrong_confidence_is_not() -> None:
+    certain = np.eye(8)[np.arange(8)]
+    assert expected_calibration_error(np.arange(8), certain) == pytest.approx(0.0)
+    assert expected_calibration_error((np.arange(8) + 1) % 8, certain) == pytest.approx(1.0)
+
+
+def test_the_bootstrap_draws_speakers_not_utterances() -> None:
+    rng = np.random.default_rng(0)
+    speakers = [f"s{n // 50}" for n in range(500)]
+    truth = rng.integers(0, 8, 500)
+    # Five speakers are always right, five always wrong.
+    prediction = np.where(np.arange(500) // 50 < 5, truth, (truth + 1) % 8)
+    low, high = bootstrap_by_speaker(accuracy_of_confusions, truth, prediction, speakers)
+    each_low, each_high = bootstrap_by_speaker(accuracy_of_confusions, truth, prediction, [""] * 500)
+    assert low < 0.25 < 0.75 < high
+    assert 0.44 < each_low < each_high < 0.56
+    assert (low, high) == bootstrap_by_speaker(accuracy_of_confusions, truth, prediction, speakers)
+
+
+def test_one_speaker_has_no_interval() -> None:
+    truth = np.zeros(5, np.int64)
+    assert np.isnan(bootstrap_by_speaker(uar_of_confusions, truth, truth, ["a"] * 5)).all()

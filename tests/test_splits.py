@@ -1,0 +1,177 @@
+import itertools
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sercli.corpora.index import Index, Utterance, read_index
+from sercli.errors import SplitError, UsageError
+from sercli.labels import EMOTIONS
+from sercli.splits import (
+    EMOBOX_TEST_SPEAKERS,
+    LUNA_TEST_SPEAKERS,
+    PROTOCOLS,
+    Fold,
+    check_fold,
+    make_folds,
+    make_training_split,
+)
+
+
+def make_index(*, speakers: int = 24, takes: int = 4, corpus: str = "ravdess", gendered: bool = True) -> Index:
+    """Every speaker says every emotion; the second take of the first one duplicates the first."""
+    utterances = [
+        Utterance(
+            file=f"{corpus}/{speaker:02}-{emotion}-{take}.wav",
+            corpus=corpus,
+            speaker=f"{corpus}-{speaker:02}",
+            gender=("male" if speaker % 2 else "female") if gendered else "",
+            emotion=emotion,
+        )
+        for speaker, emotion, take in itertools.product(range(1, speakers + 1), EMOTIONS, range(takes))
+    ]
+    utterances[1] = replace(utterances[1], duplicate_of=utterances[0].file)
+    utterances.sort(key=lambda u: (u.corpus, u.file))
+    return Index(folder=Path(), utterances=tuple(utterances))
+
+
+INDEX = make_index()
+
+
+def side_of(fold: Fold, position: int) -> str:
+    return next(side for side in ("train", "dev", "test") if position in getattr(fold, side))
+
+
+def with_side(fold: Fold, side: str, members: tuple[int, ...]) -> Fold:
+    sides = {name: getattr(fold, name) for name in ("train", "dev", "test")} | {side: members}
+    return Fold(number=fold.number, train=sides["train"], dev=sides["dev"], test=sides["test"])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 17])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_no_fold_leaks(protocol: str, seed: int) -> None:
+    rules = PROTOCOLS[protocol]
+    folds = make_folds(INDEX, protocol, seed)
+    first, second = (
+        n for n, u in enumerate(INDEX.utterances) if u.file.endswith(("01-neutral-0.wav", "01-neutral-1.wav"))
+    )
+    for fold in folds:
+        sides = [set(fold.train), set(fold.dev), set(fold.test)]
+        assert all(sides)
+        assert sum(map(len, sides)) == len(set.union(*sides)) == len(INDEX)
+        assert side_of(fold, first) == side_of(fold, second), "duplicates part"
+        if rules.speaker_independent:
+            speakers = [{INDEX.utterances[n].speaker for n in side} for side in sides]
+            assert sum(map(len, speakers)) == len(set.union(*speakers)) == 24
+            genders = {INDEX.utterances[n].gender for n in fold.dev}
+            assert genders == {"male", "female"}
+    if rules.complete:
+        assert sorted(n for fold in folds for n in fold.test) == list(range(len(INDEX)))
+
+
+def test_the_published_folds_test_the_published_speakers() -> None:
+    for protocol, published in (("emobox", EMOBOX_TEST_SPEAKERS), ("luna", LUNA_TEST_SPEAKERS)):
+        found = [{int(INDEX.utterances[n].speaker[-2:]) for n in fold.test} for fold in make_folds(INDEX, protocol, 0)]
+        assert found == [set(actors) for actors in published]
+        assert sorted(actor for actors in published for actor in actors) == list(range(1, 25))
+
+
+def test_the_paper_protocol_is_80_10_10_and_even_over_emotions() -> None:
+    (fold,) = make_folds(INDEX, "paper", 0)
+    shares = [len(side) / len(INDEX) for side in (fold.train, fold.dev, fold.test)]
+    assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
+    counts = Counter(INDEX.utterances[n].emotion for n in fold.test)
+    assert max(counts.values()) - min(counts.values()) <= 2
+
+
+def test_folds_depend_on_the_seed_and_on_nothing_else() -> None:
+    assert make_folds(INDEX, "random10", 3) == make_folds(INDEX, "random10", 3)
+    assert make_folds(INDEX, "random10", 3) != make_folds(INDEX, "random10", 4)
+
+
+@given(kind=st.sampled_from(["utterance", "sound", "speaker"]), sides=st.permutations(["train", "dev", "test"]))
+@settings(max_examples=20)
+def test_a_leak_is_found_whatever_leaks(kind: str, sides: list[str]) -> None:
+    fold = make_folds(INDEX, "emobox", 0)[0]
+    source, target = sides[:2]
+    position = getattr(fold, source)[0]
+    index = INDEX
+    if kind == "sound":
+        other = getattr(fold, target)[0]
+        utterances = list(INDEX.utterances)
+        utterances[other] = replace(utterances[other], duplicate_of=utterances[position].sound)
+        index = replace(INDEX, utterances=tuple(utterances))
+        broken = fold
+    elif kind == "speaker":
+        broken = with_side(fold, target, (*getattr(fold, target), position))
+        broken = with_side(broken, source, getattr(fold, source)[1:])
+    else:
+        broken = with_side(fold, target, (*getattr(fold, target), position))
+    with pytest.raises(SplitError, match=f"leaks: {kind}"):
+        check_fold(index, broken, speaker_independent=kind != "utterance")
+
+
+@pytest.mark.parametrize("side", ["train", "dev"])
+def test_an_empty_side_is_refused(side: str) -> None:
+    fold = with_side(make_folds(INDEX, "paper", 0)[0], side, ())
+    with pytest.raises(SplitError, match=f"no {side} utterances"):
+        check_fold(INDEX, fold, speaker_independent=False)
+
+
+def test_the_published_folds_want_ravdess() -> None:
+    with pytest.raises(SplitError, match="24 speakers of RAVDESS, found 6"):
+        make_folds(make_index(speakers=6), "emobox", 0)
+
+
+def test_unknown_speakers_and_too_few_of_an_emotion_are_refused() -> None:
+    unnamed = replace(INDEX, utterances=tuple(replace(u, speaker="") for u in INDEX.utterances))
+    with pytest.raises(SplitError):
+        make_folds(unnamed, "loso", 0)
+    few = replace(INDEX, utterances=INDEX.utterances[:12])
+    with pytest.raises(SplitError, match="stratified"):
+        make_folds(few, "random10", 0)
+
+
+def test_an_unknown_protocol_lists_those_there_are() -> None:
+    with pytest.raises(UsageError, match="paper, random10, emobox, luna, loso"):
+        make_folds(INDEX, "best", 0)
+
+
+def test_a_training_split_holds_out_speakers_of_every_corpus() -> None:
+    nemo = make_index(speakers=9, corpus="nemo", gendered=False)
+    both = Index(folder=Path(), utterances=(*nemo.utterances, *INDEX.utterances))
+    fold = make_training_split(both, 0)
+    dev = {both.utterances[n].speaker for n in fold.dev}
+    assert Counter(name.split("-")[0] for name in dev) == {"nemo": 2, "ravdess": 2}
+    assert not dev & {both.utterances[n].speaker for n in fold.train}
+    assert len(fold.train) + len(fold.dev) == len(both)
+
+
+def test_a_training_split_without_speakers_is_random() -> None:
+    unnamed = replace(INDEX, utterances=tuple(replace(u, speaker="") for u in INDEX.utterances))
+    fold = make_training_split(unnamed, 0)
+    assert len(fold.dev) == pytest.approx(0.1 * len(INDEX), abs=2)
+
+
+@pytest.mark.corpus
+def test_the_duplicates_of_the_real_corpus_stay_together(corpora: Path, tmp_path: Path) -> None:
+    from sercli.corpora.prepare import Request, prepare_corpus
+    from sercli.corpora.registry import get_corpus
+
+    request = Request(
+        corpus=get_corpus("ravdess"),
+        index=tmp_path / "index.csv",
+        data_dir=tmp_path,
+        source=corpora / "ravdess",
+        jobs=2,
+    )
+    prepare_corpus(request)
+    index = read_index(tmp_path / "index.csv")
+    pair = [n for n, u in enumerate(index.utterances) if u.duplicate_of]
+    original = next(n for n, u in enumerate(index.utterances) if u.file == index.utterances[pair[0]].duplicate_of)
+    for protocol in PROTOCOLS:
+        for fold in make_folds(index, protocol, 0):
+            assert side_of(fold, pair[0]) == side_of(fold, original)

@@ -1,0 +1,293 @@
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sercli.corpora.index import Index
+from sercli.errors import ModelError, StoreError
+from sercli.features.extraction import default_parameters, extract_store
+from sercli.features.store import FeatureStore
+from sercli.models.config import NetworkConfig
+from sercli.models.folder import load_model
+from sercli.splits import Fold, make_training_split
+from sercli.training.calibration import fit_temperature, to_probabilities
+from sercli.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from sercli.training.data import CorpusFeatures
+from sercli.training.loop import EpochRecord, fit
+from sercli.training.recipes import RECIPES, Recipe, TrainConfig
+from sercli.training.session import Trained, train_fold
+from sercli.training.train import CHECKPOINT_FILE, train
+from tests.toy_index import index_toy
+
+CPU = torch.device("cpu")
+SMALL = Recipe(
+    name="paper",
+    features=("mfcc", "logmel"),
+    network=NetworkConfig(channels=(16, 16), lstm_size=16, attention_size=8, dense_size=16),
+    training=TrainConfig(learning_rate=0.003, max_epochs=6, patience=6, plateau_patience=2, copies=1),
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    index = index_toy(folder, speakers=6, takes=3)
+    extract_store(index, folder / "features.h5", default_parameters(), copies=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def index(data: Path) -> Index:
+    from sercli.corpora.index import read_index
+
+    return read_index(data / "index.csv")
+
+
+@pytest.fixture(scope="module")
+def features(data: Path, index: Index) -> CorpusFeatures:
+    with FeatureStore(data / "features.h5") as store:
+        return CorpusFeatures(index, store, SMALL.features)
+
+
+@pytest.fixture
+def fold(index: Index) -> Fold:
+    return make_training_split(index, 0)
+
+
+def weights_of(trained: Trained) -> dict[str, torch.Tensor]:
+    return trained.network.state_dict()
+
+
+def assert_same_weights(one: Trained, other: Trained) -> None:
+    for name, tensor in weights_of(one).items():
+        torch.testing.assert_close(weights_of(other)[name], tensor, rtol=0, atol=0)
+
+
+def test_one_seed_gives_one_set_of_weights(features: CorpusFeatures, fold: Fold) -> None:
+    one, two = (train_fold(features, fold, SMALL, seed=3, device=CPU) for _ in range(2))
+    assert_same_weights(one, two)
+    assert [replace(r, seconds=0) for r in one.result.history] == [replace(r, seconds=0) for r in two.result.history]
+    other = train_fold(features, fold, SMALL, seed=4, device=CPU)
+    assert other.result.history[0].train_loss != one.result.history[0].train_loss
+
+
+def test_training_leaves_the_callers_random_state_alone(features: CorpusFeatures, fold: Fold) -> None:
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    train_fold(features, fold, replace(SMALL, training=replace(SMALL.training, max_epochs=1)), seed=3, device=CPU)
+    torch.testing.assert_close(torch.rand(3), expected)
+
+
+class KilledError(Exception):
+    pass
+
+
+def stop_after(epochs: int, error: type[BaseException]) -> Callable[[EpochRecord], None]:
+    def stop(record: EpochRecord) -> None:
+        if record.epoch == epochs:
+            raise error
+
+    return stop
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_killed_training_resumes_to_the_very_same_weights(
+    features: CorpusFeatures, fold: Fold, tmp_path: Path, epochs: int
+) -> None:
+    whole = train_fold(features, fold, SMALL, seed=3, device=CPU)
+    checkpoint = tmp_path / "c.safetensors"
+    with pytest.raises(KilledError):
+        train_fold(
+            features, fold, SMALL, seed=3, device=CPU, checkpoint=checkpoint, on_epoch=stop_after(epochs, KilledError)
+        )
+    resumed = train_fold(features, fold, SMALL, seed=3, device=CPU, checkpoint=checkpoint, resume=True)
+    assert_same_weights(whole, resumed)
+    assert [replace(r, seconds=0) for r in whole.result.history] == [
+        replace(r, seconds=0) for r in resumed.result.history
+    ]
+    assert resumed.temperature == whole.temperature
+
+
+def test_a_checkpoint_of_another_training_is_refused(features: CorpusFeatures, fold: Fold, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "c.safetensors"
+    with pytest.raises(KilledError):
+        train_fold(
+            features, fold, SMALL, seed=3, device=CPU, checkpoint=checkpoint, on_epoch=stop_after(1, KilledError)
+        )
+    for change in ({"seed": 4}, {"recipe": replace(SMALL, network=replace(SMALL.network, dropout=0.1))}):
+        given = {"recipe": SMALL, "seed": 3, **change}
+        with pytest.raises(ModelError, match="belongs to another training"):
+            train_fold(features, fold, device=CPU, checkpoint=checkpoint, resume=True, **given)  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_survives_the_round_trip_and_a_cut_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    checkpoint = Checkpoint(
+        weights={"a.weight": torch.randn(3)},
+        best={"a.weight": torch.randn(3)},
+        optimiser={"a.weight.step": torch.tensor(4.0)},
+        learning_rate=0.1 + 0.2,
+        history=({"epoch": 1, "dev_loss": 1 / 3},),
+    )
+    save_checkpoint(path, checkpoint, "identity")
+    loaded = load_checkpoint(path, "identity")
+    assert loaded.learning_rate == checkpoint.learning_rate
+    assert loaded.history == checkpoint.history
+    torch.testing.assert_close(loaded.optimiser, checkpoint.optimiser)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_checkpoint(path, "identity")
+
+
+def test_training_stops_when_the_development_loss_no_longer_falls_and_keeps_the_best(
+    features: CorpusFeatures, fold: Fold
+) -> None:
+    eager = replace(
+        SMALL, training=replace(SMALL.training, learning_rate=0.05, max_epochs=60, patience=3, plateau_patience=2)
+    )
+    trained = train_fold(features, fold, eager, seed=0, device=CPU)
+    history = trained.result.history
+    losses = [record.dev_loss for record in history]
+    assert len(history) < 60
+    assert trained.result.best_epoch == int(np.argmin(losses)) + 1 == len(history) - 3
+    assert min(record.learning_rate for record in history) < 0.05
+    dev = features.batches(fold.dev, trained.normaliser, device=CPU)
+    from sercli.training.loop import score_dev
+
+    assert score_dev(trained.network, dev).dev_loss == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_the_recipe_overfits_a_tiny_set(features: CorpusFeatures) -> None:
+    members = tuple(range(12))
+    fold = Fold(number=1, train=members, dev=members, test=())
+    recipe = replace(
+        RECIPES["paper"],
+        network=replace(RECIPES["paper"].network, dropout=0.0, dense_dropout=0.0),
+        training=replace(RECIPES["paper"].training, max_epochs=40, patience=40, batch_size=6, copies=0),
+    )
+    with_paper_features = train_fold_on_all_features(features, fold, recipe)
+    assert with_paper_features.result.history[-1].train_accuracy == 1.0
+    assert with_paper_features.result.history[-1].train_loss < 0.1
+
+
+def train_fold_on_all_features(features: CorpusFeatures, fold: Fold, recipe: Recipe) -> Trained:
+    from sercli.corpora.index import read_index
+
+    folder = features.index.folder
+    with FeatureStore(folder / "features.h5") as store:
+        return train_fold(
+            CorpusFeatures(read_index(folder / "index.csv"), store, recipe.features), fold, recipe, seed=0, device=CPU
+        )
+
+
+def test_normalisation_is_fitted_on_training_utterances_alone(features: CorpusFeatures, fold: Fold) -> None:
+    trained = train_fold(
+        features, fold, replace(SMALL, training=replace(SMALL.training, max_epochs=1)), seed=0, device=CPU
+    )
+    frames = np.concatenate([features.matrix(row) for row in features.originals(fold.train)])
+    np.testing.assert_allclose(trained.normaliser.mean, frames.mean(axis=0), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(trained.normaliser.deviation, frames.std(axis=0), rtol=1e-3, atol=1e-3)
+
+
+def test_copies_are_trained_on_and_never_scored(features: CorpusFeatures, fold: Fold) -> None:
+    normaliser = features.fit_normaliser(fold.train)
+    train_side = features.batches(fold.train, normaliser, copies=1, device=CPU)
+    dev_side = features.batches(fold.dev, normaliser, device=CPU)
+    assert len(train_side) == 2 * len(fold.train)
+    assert len(dev_side) == len(fold.dev)
+    assert {u.file for u in train_side.utterances} == {features.index.utterances[n].file for n in fold.train}
+    rows = {row for _, row in features.with_copies(fold.train, 1)}
+    assert not rows & {row for _, row in features.with_copies(fold.dev, 1)}
+
+
+def test_every_utterance_is_in_exactly_one_batch(features: CorpusFeatures, fold: Fold) -> None:
+    batches = features.batches(fold.train, features.fit_normaliser(fold.train), copies=1, device=CPU)
+    seen, truth = 0, []
+    for frames, lengths, labels in batches.shuffled(7, torch.Generator().manual_seed(0)):
+        seen += len(labels)
+        truth += labels.tolist()
+        assert frames.shape[2] == lengths.max()
+    assert seen == len(batches)
+    assert sorted(truth) == sorted(batches.truth.tolist())
+
+
+def test_a_store_without_the_indexed_utterances_is_refused(index: Index, data: Path) -> None:
+    strangers = replace(index, utterances=tuple(replace(u, sha256="f" * 64) for u in index.utterances))
+    with FeatureStore(data / "features.h5") as store, pytest.raises(StoreError, match="none of the 72 indexed"):
+        CorpusFeatures(strangers, store, SMALL.features)
+
+
+def test_train_writes_a_model_that_loads_and_curves(index: Index, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m"
+    trained = train(index, data / "features.h5", SMALL, out, seed=1, device=CPU, command="sercli train")
+    model = load_model(out)
+    assert model.features.names == SMALL.features
+    assert model.facts["training_data"]["ravdess"]["utterances"] == 72
+    assert len(model.facts["training_data"]["ravdess"]["dev_speakers"]) == 2
+    assert sorted(path.name for path in out.iterdir()) == [
+        "MODEL_CARD.md",
+        "curves.png",
+        "history.csv",
+        "model.json",
+        "model.safetensors",
+    ]
+    for name, tensor in model.network.state_dict().items():
+        torch.testing.assert_close(tensor, trained.network.state_dict()[name], rtol=0, atol=0)
+
+
+def test_ctrl_c_leaves_the_best_model_so_far_and_resume_ends_like_an_unbroken_run(
+    index: Index, data: Path, tmp_path: Path
+) -> None:
+    whole = train(index, data / "features.h5", SMALL, tmp_path / "whole", seed=1, device=CPU)
+    out = tmp_path / "m"
+    stopped = train(
+        index, data / "features.h5", SMALL, out, seed=1, device=CPU, on_epoch=stop_after(2, KeyboardInterrupt)
+    )
+    assert stopped.result.interrupted
+    assert len(stopped.result.history) == 2
+    assert load_model(out).facts["training"]["interrupted"]
+    assert (out / CHECKPOINT_FILE).exists()
+    resumed = train(index, data / "features.h5", SMALL, out, seed=1, device=CPU, resume=True)
+    assert_same_weights(whole, resumed)
+    assert not (out / CHECKPOINT_FILE).exists()
+    with pytest.raises(ModelError, match="nothing to resume"):
+        train(index, data / "features.h5", SMALL, out, seed=1, device=CPU, resume=True)
+
+
+def test_the_command_survives_sigint(data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sercli", "train", "--data-dir", str(data), "--out", str(tmp_path / "m")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (tmp_path / "m" / CHECKPOINT_FILE).exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, errors
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    load_model(tmp_path / "m")
+
+
+def test_the_temperature_found_is_the_one_that_was_put_in() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (4_000, 8))
+    truth = np.asarray([rng.choice(8, p=row) for row in to_probabilities(logits, 1.0)])
+    assert fit_temperature(3.0 * logits, truth) == pytest.approx(3.0, rel=0.08)
+
+
+def test_a_loss_that_is_no_number_stops_the_training(features: CorpusFeatures, fold: Fold) -> None:
+    normaliser = features.fit_normaliser(fold.train)
+    batches = features.batches(fold.train, normaliser, device=CPU)
+    batches.frames[0].fill_(torch.nan)
+    from sercli.models.networks import build_network
+
+    network = build_network(SMALL.network, len(normaliser.mean))
+    with pytest.raises(ModelError, match="no longer a number in epoch 1"):
+        fit(network, batches, batches, SMALL.training, seed=0)
