@@ -24,8 +24,8 @@ $(VENV)/.test: $(VENV)/.demo
 	@touch $@
 
 demo: $(VENV)/.demo ## install, then report the emotions of the recordings in samples/
-	$(BIN)/sercli predict samples --out report.csv; status=$$?; \
-	echo; $(BIN)/python -m rich.markdown /dev/null >/dev/null 2>&1; column -s, -t < report.csv | cut -c1-150; exit $$status
+	$(BIN)/sercli predict samples --out report.csv
+	@echo; echo "report.csv, without the probabilities of each emotion:"; cut -d, -f 1-7,16- report.csv
 
 test: $(VENV)/.test ## lint, types and the whole test suite
 	$(MAKE) --no-print-directory lint
@@ -41,4 +41,4 @@ bench: $(VENV)/.test ## measure speed, as ratios side by side
 	$(BIN)/python -m tests.benchmarks
 
 clean: ## remove what make made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache report.csv
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache report.*

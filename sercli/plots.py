@@ -78,7 +78,7 @@ def save_curves(path: Path, histories: Sequence[History], titles: Sequence[str])
     grid = figure.subplots(max(len(rows), 1), len(CURVES), squeeze=False)
     for (group, title), line in zip(rows, grid, strict=False):
         for axes, name in zip(line, CURVES, strict=True):
-            for history in group:
+            for history in filter(len, group):
                 _draw_curves(axes, history, name, faint=len(group) > 1)
             _dress_axes(axes, name, longest=max(map(len, group)))
             axes.set_title(f"{title}: {name}" if title else name, fontsize=11)
@@ -112,7 +112,7 @@ def _dress_axes(axes: Axes, name: str, *, longest: int) -> None:
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, None if longest else 1)
     axes.grid(color="#e3e7ea", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -21,7 +21,7 @@ COMMANDS = ("prepare", "featurize", "train", "evaluate", "predict")
 app = typer.Typer(
     name="sercli",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -43,7 +43,7 @@ def root(
 ) -> None:
     """Which emotion is in recorded speech.
 
-    From recordings to a report: [bold]sercli predict ./calls --out report.csv[/bold]
+    From recordings to a report: `sercli predict ./calls --out report.csv`
 
     From the RAVDESS corpus to a model of your own: prepare, featurize, train, evaluate, predict.
     """

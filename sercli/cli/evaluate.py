@@ -47,7 +47,7 @@ def evaluate(
     utterances, and training is stopped by development utterances cut from training, never by the test.
     An interrupted evaluation goes on where it was.
 
-    Example: [bold]sercli evaluate --protocol emobox --recipe paper[/bold]
+    Example: `sercli evaluate --protocol emobox --recipe paper`
     """
     from sercli.corpora.index import read_index
     from sercli.evaluation.run import EvaluationPlan
@@ -75,7 +75,8 @@ def evaluate(
 
         def report_progress(done: int, total: int, what: str) -> None:
             bar.update(done, total)
-            console.say(f"{done} of {total}: {what}")
+            if what:
+                console.say(f"{done} of {total}: {what}")
 
         report = run(plan, folder, progress=report_progress)
     console.stderr.print(_class_table(report, f"{recipe}, {PROTOCOLS[protocol].description}"))

@@ -34,7 +34,7 @@ def featurize(
     40 MFCC with delta and delta-delta, 12 chroma, 64 log-mel bands, spectral contrast, tonnetz, RMS and
     zero-crossing rate. An interrupted run goes on where it was.
 
-    Example: [bold]sercli featurize --jobs 8[/bold]
+    Example: `sercli featurize --jobs 8`
     """
     index_path = options.index_file(data_dir, index)
     store_path = options.store_file(data_dir, store)

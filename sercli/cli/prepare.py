@@ -82,8 +82,8 @@ def prepare(
 
     The rows of other corpora in the index stay; those of the same corpus are replaced.
 
-    Examples: [bold]sercli prepare[/bold] · [bold]sercli prepare nemo --from ~/nemo[/bold] ·
-    [bold]sercli prepare csv --labels calls.csv --map joy=happy[/bold]
+    Examples: `sercli prepare` · `sercli prepare nemo --from ~/nemo` ·
+    `sercli prepare csv --labels calls.csv --map joy=happy`
     """
     from sercli.corpora.prepare import Request, prepare_corpus
     from sercli.corpora.registry import get_corpus

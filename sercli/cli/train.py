@@ -39,6 +39,7 @@ def train(
         list[Path] | None,
         typer.Option(
             "--figures",
+            metavar="DIR",
             help="Results folder of an evaluation of this recipe, to be quoted in the model card; repeatable.",
         ),
     ] = None,
@@ -55,7 +56,7 @@ def train(
     Training stops when the loss on held-out development speakers no longer falls. The state is kept after
     each epoch; Ctrl-C leaves the best model so far, and --resume goes on from there.
 
-    Example: [bold]sercli train --recipe paper --out models/mine[/bold]
+    Example: `sercli train --recipe paper --out models/mine`
     """
     import dataclasses
 

@@ -66,7 +66,7 @@ class EvaluationPlan:
 
 
 Progress = Callable[[int, int, str], None]
-"""Called with units done, units in all, and what the last one scored."""
+"""Called at the start and after each unit: units done, units in all, and what the last one scored."""
 
 
 def evaluate(plan: EvaluationPlan, out: Path, *, progress: Progress | None = None) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def evaluate(plan: EvaluationPlan, out: Path, *, progress: Progress | None = Non
     Args:
         plan: what to do.
         out: the results folder.
-        progress: called after each unit.
+        progress: called at the start and after each unit.
 
     Returns:
         the content of ``report.json``.
@@ -95,6 +95,8 @@ def evaluate(plan: EvaluationPlan, out: Path, *, progress: Progress | None = Non
     identities = {unit.name: identify_training(corpus, unit.fold, plan.recipe, unit.seed) for unit in units}
     outcomes = {unit.name: found for unit in units if (found := _finished(work, unit, identities[unit.name]))}
     todo = [unit for unit in units if unit.name not in outcomes]
+    if progress:
+        progress(len(outcomes), len(units), "")
     for outcome in _run(plan, todo, corpus, work, device):
         outcomes[outcome["name"]] = outcome
         if progress:

@@ -166,7 +166,7 @@ def test_an_interrupted_evaluation_goes_on_and_ends_the_same(data: Path, results
 
     def interrupt(number: int, total: int, what: str) -> None:
         assert total == 6
-        done.append(what)
+        done.extend([what] if what else [])
         if number == 2:
             raise KeyboardInterrupt
 
@@ -174,7 +174,7 @@ def test_an_interrupted_evaluation_goes_on_and_ends_the_same(data: Path, results
         evaluate(make_plan(data), out, progress=interrupt)
     assert not (out / "report.json").exists()
     assert len(list((out / WORK_FOLDER).glob("*.json"))) == 2
-    evaluate(make_plan(data), out, progress=lambda _done, _total, what: done.append(what))
+    evaluate(make_plan(data), out, progress=lambda _done, _total, what: done.extend([what] if what else []))
     assert len(done) == 6, "finished folds are not trained again"
     assert (out / "predictions.csv").read_bytes() == (results / "predictions.csv").read_bytes()
 
@@ -182,8 +182,9 @@ def test_an_interrupted_evaluation_goes_on_and_ends_the_same(data: Path, results
 def test_what_another_recipe_left_unfinished_is_not_used(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "r"
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def interrupt(number: int, *_: object) -> None:
+        if number:
+            raise KeyboardInterrupt
 
     quick = replace(SMALL, training=replace(SMALL.training, max_epochs=1))
     with pytest.raises(KeyboardInterrupt):

@@ -52,7 +52,11 @@ def test_a_saved_model_gives_the_same_logits_to_the_last_digit(model: Model, tmp
     assert (loaded.audio, loaded.features, loaded.network_config) == (model.audio, FEATURES, NETWORK)
     assert loaded.temperature == 1.7
     assert loaded.facts == model.facts
-    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["MODEL_CARD.md", "model.json", "model.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == [
+        "MODEL_CARD.md",
+        "model.json",
+        "model.safetensors",
+    ]
 
 
 def test_the_temperature_divides_the_logits(model: Model) -> None:

@@ -1,0 +1,93 @@
+"""The command line as a whole: quick help, documented options, clean exits."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from sercli.cli.app import COMMANDS, app
+from sercli.version import __version__
+from tests.command import run_sercli
+
+README = Path(__file__).parents[2] / "README.md"
+HEAVY = ("torch", "librosa", "h5py", "numpy", "scipy", "sklearn", "soundfile", "matplotlib", "httpx", "joblib")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = f"""
+import sys
+from sercli.cli.app import app
+try:
+    app(["--help"])
+except SystemExit:
+    pass
+print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "predict" in done.stdout
+    assert done.stderr.strip() == "[]"
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = f"import sercli, sys; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_version(tmp_path: Path) -> None:
+    assert run_sercli("--version", cwd=tmp_path) == (0, f"sercli {__version__}\n", "")
+
+
+def test_no_command_shows_the_help_and_is_wrong_usage(tmp_path: Path) -> None:
+    status, out, err = run_sercli(cwd=tmp_path)
+    assert status == 2
+    assert all(command in out + err for command in COMMANDS)
+
+
+@pytest.mark.parametrize("arguments", [("frobnicate",), ("predict",), ("predict", "--frobnicate", ".")])
+def test_wrong_usage_is_one_line_and_status_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    status, out, err = run_sercli(*arguments, cwd=tmp_path)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1
+
+
+def test_a_traceback_shows_only_when_asked_for(tmp_path: Path) -> None:
+    _, _, brief = run_sercli("featurize", cwd=tmp_path)
+    _, _, verbose = run_sercli("featurize", "--verbose", cwd=tmp_path)
+    assert brief == "error: no index at data/index.csv: make it with 'sercli prepare'\n"
+    assert "Traceback" in verbose
+    assert verbose.endswith(brief)
+
+
+def list_parameters() -> list[tuple[str, object]]:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return [(name, parameter) for name, command in commands.items() for parameter in command.params]
+
+
+@pytest.mark.parametrize(
+    ("command", "parameter"), [pytest.param(c, p, id=f"{c} {p.name}") for c, p in list_parameters()]  # type: ignore[attr-defined]
+)  # fmt: skip
+def test_every_option_has_help(command: str, parameter: object) -> None:
+    assert command in COMMANDS
+    text = getattr(parameter, "help", None) or ""
+    assert len(text) > 10, f"{parameter} has no help"
+    assert text.rstrip().endswith("."), f"help of {parameter} is no sentence"
+
+
+def test_readme_shows_every_command_and_only_options_that_exist() -> None:
+    text = README.read_text(encoding="utf-8")
+    options = {"--help", "--version", "--install-completion"}
+    for _, parameter in list_parameters():
+        options |= set(parameter.opts)  # type: ignore[attr-defined]
+    for command in COMMANDS:
+        assert f"sercli {command}" in text
+    shown = {
+        option
+        for line in re.findall(r"sercli [a-z]+ [^`\n#]*", text)
+        for option in re.findall(r"(?<!\S)--?[a-z-]+", line)
+    }
+    assert shown - options == set()

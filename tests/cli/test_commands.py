@@ -1,0 +1,191 @@
+"""The five commands one after the other on a toy corpus, and what happens when each is disturbed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sercli.corpora.index import read_index
+from sercli.features.store import FeatureStore, journal_path
+from sercli.models.folder import load_model
+from tests.command import interrupt_sercli, run_sercli
+from tests.toy_index import index_toy
+
+EMOTIONS = ("neutral", "happy", "sad", "angry")
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which prepare and featurize have run."""
+    folder = tmp_path_factory.mktemp("work")
+    index_toy(folder / "data", speakers=6, takes=2)
+    status, out, err = run_sercli("featurize", "--jobs", "8", cwd=folder)
+    assert (status, out) == (0, "")
+    assert "144 matrices extracted, 0 reused, 0 of 48 utterances failed" in err
+    return folder
+
+
+@pytest.fixture
+def copy(work: Path, tmp_path: Path) -> Path:
+    shutil.copytree(work / "data", tmp_path / "data")
+    return tmp_path
+
+
+def test_train_evaluate_and_predict_follow_featurize(copy: Path) -> None:
+    status, out, err = run_sercli("evaluate", "--protocol", "loso", "--out", "r", cwd=copy)
+    assert (status, out) == (0, ""), err
+    assert "6 of 6" in err
+    assert "UAR" in err
+    assert json.loads((copy / "r/report.json").read_text())["command"] == "sercli evaluate --protocol loso --out r"
+
+    status, out, err = run_sercli("train", "--max-epochs", "2", "--figures", "r", "--corpora", "ravdess", cwd=copy)
+    assert (status, out) == (0, ""), err
+    assert "epoch 2: loss" in err
+    assert "| loso | 1 |" in (copy / "models/paper/MODEL_CARD.md").read_text()
+
+    recordings = copy / "data/recordings"
+    status, out, err = run_sercli(
+        "predict", recordings, "--model", "models/paper", "--labels", "names", "--out", "r.csv", cwd=copy
+    )
+    assert (status, out) == (0, ""), err
+    assert len((copy / "r.csv").read_text().splitlines()) == 49
+    assert json.loads((copy / "r.summary.json").read_text())
+    assert (copy / "r.confusion.png").stat().st_size > 1_000
+
+
+def test_a_second_featurize_reuses_everything(copy: Path) -> None:
+    status, _, err = run_sercli("featurize", cwd=copy)
+    assert status == 0
+    assert "0 matrices extracted, 144 reused" in err
+
+
+def test_a_recording_that_fails_is_named_and_the_status_is_1(copy: Path) -> None:
+    gone = sorted((copy / "data/recordings").rglob("*.wav"))[0]
+    gone.unlink()
+    status, _, err = run_sercli("featurize", "--restart", "--augment", "0", cwd=copy)
+    assert status == 1
+    assert f"error: recordings/{gone.parent.name}/{gone.name}: no such file" in err
+    with FeatureStore(copy / "data/features.h5") as store:
+        assert len(store) == 47
+
+
+def test_a_store_of_other_parameters_is_refused_with_both(copy: Path) -> None:
+    status, out, err = run_sercli("featurize", "--denoise", cwd=copy)
+    assert (status, out) == (1, "")
+    assert "made with other parameters" in err
+    assert "denoise False against True" in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("featurize", "--index", "none.csv"), "error: no index at none.csv: make it with 'sercli prepare'"),
+        (("train", "--store", "none.h5"), "error: no feature store at none.h5: make it with 'sercli featurize'"),
+        (("evaluate", "--store", "cut.h5"), "error: cut.h5 is not a whole HDF5 file"),
+        (("train", "--resume"), "error: nothing to resume in models/paper"),
+        (("train", "--corpora", "nemo"), "error: corpus 'nemo' is not in the index: it holds ravdess"),
+        (("evaluate", "--protocol", "emobox"), "error: this protocol divides the 24 speakers of RAVDESS"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_what_is_missing_or_damaged_gives_one_line_and_status_1(
+    copy: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    (copy / "cut.h5").write_bytes((copy / "data/features.h5").read_bytes()[:5_000])
+    status, out, err = run_sercli(*arguments, cwd=copy)
+    assert (status, out) == (1, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "--recipe", "best"), "unknown recipe 'best': expected one of paper"),
+        (("train", "--device", "tpu"), "unknown device 'tpu'"),
+        (("train", "--device", "cuda"), "this machine has no cuda device"),
+        (("evaluate", "--protocol", "best"), "unknown protocol 'best'"),
+        (("featurize", "--jobs", "0"), "greater than or equal to 1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_wrong_usage_gives_status_2(copy: Path, arguments: tuple[str, ...], message: str) -> None:
+    import torch
+
+    if "cuda" in arguments and torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    status, out, err = run_sercli(*arguments, cwd=copy)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_featurize_on_a_full_disk_keeps_the_old_store(copy: Path) -> None:
+    before = (copy / "data/features.h5").read_bytes()
+    status, _, err = run_sercli("featurize", "--restart", "--jobs", "1", cwd=copy, disk=1_000_000)
+    assert status == 1
+    assert "error: " in err
+    assert len(err.splitlines()) == 1
+    assert (copy / "data/features.h5").read_bytes() == before
+    assert not list((copy / "data").glob(".*"))
+
+
+def test_train_on_a_full_disk_leaves_no_half_model(copy: Path) -> None:
+    status, _, err = run_sercli("train", "--max-epochs", "1", cwd=copy, disk=500_000)
+    assert status == 1
+    assert "error: File too large" in err
+    assert not list((copy / "models/paper").iterdir())
+
+
+def test_evaluate_on_a_full_disk_leaves_no_half_file(copy: Path) -> None:
+    status, _, err = run_sercli("evaluate", "--protocol", "paper", cwd=copy, disk=500_000)
+    assert status == 1
+    assert "error: File too large" in err
+    assert not [path for path in (copy / "results").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_in_featurize_keeps_what_was_committed_and_the_old_store(copy: Path, jobs: str) -> None:
+    store = copy / "data/features.h5"
+    before = store.read_bytes()
+    index_toy(copy / "data", speakers=8, takes=4, seconds=2.0)
+    journal = journal_path(store)
+    status, out, err = interrupt_sercli(
+        "featurize", "--jobs", jobs, cwd=copy, when=lambda: journal.exists() and journal.stat().st_size > 200_000
+    )
+    assert (status, out) == (1, "")
+    assert err == "error: interrupted; what was finished is kept\n"
+    assert store.read_bytes() == before
+    status, _, err = run_sercli("featurize", cwd=copy)
+    assert status == 0
+    assert f"of {len(read_index(copy / 'data/index.csv'))} utterances failed" in err
+    assert " 0 reused" not in err
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_in_evaluate_keeps_finished_folds(copy: Path, jobs: str) -> None:
+    work = copy / "r/.unfinished"
+    status, out, err = interrupt_sercli(
+        "evaluate", "--protocol", "loso", "--out", "r", "--jobs", jobs, cwd=copy,
+        when=lambda: any(work.glob("*.json")),
+    )  # fmt: skip
+    assert (status, out) == (1, "")
+    assert err.splitlines()[-1] == "error: interrupted; what was finished is kept"
+    assert "Traceback" not in err
+    assert list(work.glob("*.json"))
+    assert not (copy / "r/report.json").exists()
+
+
+def test_ctrl_c_in_train_leaves_a_model(copy: Path) -> None:
+    checkpoint = copy / "models/paper/checkpoint.safetensors"
+    status, out, err = interrupt_sercli("train", cwd=copy, when=checkpoint.exists)
+    assert (status, out) == (1, "")
+    assert "error: interrupted: models/paper holds the best model so far; go on with --resume" in err
+    load_model(copy / "models/paper")
+    status, _, err = run_sercli("train", "--resume", "--max-epochs", "3", cwd=copy)
+    assert status == 0, err
+    assert not checkpoint.exists()
