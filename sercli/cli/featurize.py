@@ -39,13 +39,13 @@ def featurize(
     index_path = options.index_file(data_dir, index)
     store_path = options.store_file(data_dir, store)
 
-    from sercli.config import AudioConfig, FeatureConfig
+    from sercli.config import AudioConfig
     from sercli.corpora.index import read_index
     from sercli.features.extraction import extract_store
-    from sercli.features.store import StoreParameters
+    from sercli.features.parameters import StoreParameters
 
     utterances = read_index(index_path)
-    parameters = StoreParameters(audio=AudioConfig(denoise=denoise), features=FeatureConfig())
+    parameters = StoreParameters(audio=AudioConfig(denoise=denoise))
     with console.show_progress("featurize", len(utterances)) as bar:
         summary = extract_store(
             utterances,

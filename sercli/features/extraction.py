@@ -5,18 +5,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import joblib
+import numpy.typing as npt
 import torch
 
 from sercli.audio.augment import Alteration, alter, draw_alterations
 from sercli.audio.decode import read_signal
 from sercli.audio.preprocess import normalise_level, preprocess
-from sercli.config import AudioConfig, FeatureConfig
+from sercli.config import FeatureConfig
 from sercli.corpora.index import Index, Utterance
 from sercli.errors import AudioError, SercliError
 from sercli.features.frontend import FrontEnd
-from sercli.features.store import Matrix, StoredRow, StoreParameters, StoreWriter
+from sercli.features.parameters import StoreParameters
+from sercli.features.rows import StoredRow
+from sercli.features.writer import StoreWriter
 from sercli.files import hash_file, one_line
 
 COMMIT_INTERVAL = 2.0  # seconds between commits; what a crash of the machine may cost
@@ -100,8 +104,8 @@ def extract_store(
             if isinstance(outcome, Failure):
                 failures.append(outcome)
             else:
-                for row, matrix in outcome:
-                    writer.add(row.key, matrix)
+                for row, frames in outcome:
+                    writer.add(row.key, frames)
                 extracted += len(outcome)
                 rows += [_row(plan.row, alteration) for alteration in plan.alterations]
             if time.monotonic() - committed > COMMIT_INTERVAL:
@@ -133,7 +137,7 @@ def _row(row: StoredRow, alteration: Alteration | None) -> StoredRow:
     return StoredRow(file=row.file, sha256=row.sha256, alteration=str(alteration or ""))
 
 
-Outcome = list[tuple[StoredRow, Matrix]] | Failure
+Outcome = list[tuple[StoredRow, npt.NDArray[Any]]] | Failure
 
 
 def _run(tasks: Sequence[_Task], parameters: StoreParameters, jobs: int) -> Iterator[Outcome]:
@@ -158,7 +162,7 @@ def _extract(task: _Task, parameters: StoreParameters) -> Outcome:
         torch.set_num_threads(threads)
 
 
-def _compute(task: _Task, parameters: StoreParameters) -> list[tuple[StoredRow, Matrix]]:
+def _compute(task: _Task, parameters: StoreParameters) -> list[tuple[StoredRow, npt.NDArray[Any]]]:
     if task.path.is_file() and hash_file(task.path) != task.row.sha256:
         msg = "has changed since it was indexed: run 'sercli prepare' again"
         raise AudioError(msg)
@@ -172,15 +176,10 @@ def _compute(task: _Task, parameters: StoreParameters) -> list[tuple[StoredRow, 
         altered = signal
         if alteration is not None:
             altered = normalise_level(alter(signal, audio.sample_rate, alteration), audio.level_db)
-        found.append((_row(task.row, alteration), front_end.extract(altered).astype(parameters.dtype)))
+        found.append((_row(task.row, alteration), front_end.extract(altered).T.astype(parameters.dtype)))
     return found
 
 
 @lru_cache(maxsize=4)
 def _front_end(config: FeatureConfig) -> FrontEnd:
     return FrontEnd(config)
-
-
-def default_parameters() -> StoreParameters:
-    """Preprocessing and features that featurize uses when told nothing else."""
-    return StoreParameters(audio=AudioConfig(), features=FeatureConfig())

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sercli.corpora.index import read_index
-from sercli.features.store import FeatureStore, journal_path
+from sercli.features.journal import journal_path
+from sercli.features.store import FeatureStore
 from sercli.models.folder import load_model
 from tests.command import interrupt_sercli, run_sercli
 from tests.toy_index import index_toy
@@ -61,7 +62,7 @@ def test_a_second_featurize_reuses_everything(copy: Path) -> None:
 
 
 def test_a_recording_that_fails_is_named_and_the_status_is_1(copy: Path) -> None:
-    gone = sorted((copy / "data/recordings").rglob("*.wav"))[0]
+    gone = min((copy / "data/recordings").rglob("*.wav"))
     gone.unlink()
     status, _, err = run_sercli("featurize", "--restart", "--augment", "0", cwd=copy)
     assert status == 1
@@ -130,7 +131,7 @@ def test_featurize_on_a_full_disk_keeps_the_old_store(copy: Path) -> None:
     assert "error: " in err
     assert len(err.splitlines()) == 1
     assert (copy / "data/features.h5").read_bytes() == before
-    assert not list((copy / "data").glob(".*"))
+    assert not list((copy / "data").glob(".*.tmp"))
 
 
 def test_train_on_a_full_disk_leaves_no_half_model(copy: Path) -> None:

@@ -22,7 +22,8 @@ from sercli.evaluation.results import (
     write_predictions,
 )
 from sercli.evaluation.run import WORK_FOLDER, EvaluationPlan, evaluate
-from sercli.features.extraction import default_parameters, extract_store
+from sercli.features.extraction import extract_store
+from sercli.features.parameters import StoreParameters
 from sercli.labels import EMOTIONS
 from sercli.models.config import NetworkConfig
 from sercli.training.recipes import Recipe, TrainConfig
@@ -40,7 +41,7 @@ SMALL = Recipe(
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     index = index_toy(folder, speakers=6, takes=4)
-    extract_store(index, folder / "features.h5", default_parameters(), copies=2)
+    extract_store(index, folder / "features.h5", StoreParameters(), copies=2)
     return folder
 
 

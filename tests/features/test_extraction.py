@@ -10,13 +10,15 @@ import pytest
 from sercli.audio.decode import read_signal
 from sercli.audio.preprocess import preprocess
 from sercli.corpora.index import Index, read_index
-from sercli.features.extraction import default_parameters, extract_store
+from sercli.features.extraction import extract_store
 from sercli.features.frontend import FrontEnd
-from sercli.features.store import FeatureStore, journal_path
+from sercli.features.journal import journal_path
+from sercli.features.parameters import StoreParameters
+from sercli.features.store import FeatureStore
 from tests.sounds import write_sound
 from tests.toy_index import index_toy
 
-PARAMETERS = default_parameters()
+PARAMETERS = StoreParameters()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 
 from sercli.config import AudioConfig, FeatureConfig
 from sercli.errors import StoreError
-from sercli.features.store import FeatureStore, Matrix, StoredRow, StoreParameters, StoreWriter, journal_path
+from sercli.features.journal import journal_path
+from sercli.features.parameters import StoreParameters
+from sercli.features.rows import StoredRow
+from sercli.features.store import FeatureStore, Matrix
+from sercli.features.writer import StoreWriter
 
 FEATURES = FeatureConfig(names=("rms", "zcr"))
 PARAMETERS = StoreParameters(audio=AudioConfig(), features=FEATURES, dtype="float32")
@@ -27,7 +31,7 @@ def write_store(path: Path, lengths: list[int], parameters: StoreParameters = PA
     rows = [make_row(number) for number in range(len(lengths))]
     with StoreWriter(path, parameters) as writer:
         for number, length in enumerate(lengths):
-            writer.add(rows[number].key, make_matrix(number, length))
+            writer.add(rows[number].key, make_matrix(number, length).T)
         writer.finish(rows)
     return rows
 
@@ -74,7 +78,7 @@ def test_a_store_of_other_parameters_is_refused_and_both_are_shown(tmp_path: Pat
     for part in (PARAMETERS.fingerprint, other.fingerprint, "denoise False against True", "--restart"):
         assert part in str(caught.value)
     with StoreWriter(path, other, restart=True) as writer:
-        writer.add(make_row(0).key, make_matrix(0, 3))
+        writer.add(make_row(0).key, make_matrix(0, 3).T)
         writer.finish([make_row(0)])
     with FeatureStore(path) as store:
         assert store.parameters == other
@@ -83,7 +87,7 @@ def test_a_store_of_other_parameters_is_refused_and_both_are_shown(tmp_path: Pat
 def test_a_journal_of_other_parameters_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     with StoreWriter(path, PARAMETERS) as writer:
-        writer.add("a", make_matrix(0, 3))
+        writer.add("a", make_matrix(0, 3).T)
     other = StoreParameters(audio=AudioConfig(level_db=-10), features=FEATURES, dtype="float32")
     with pytest.raises(StoreError, match=r"level_db -20\.0 against -10"):
         StoreWriter(path, other)
@@ -94,7 +98,7 @@ def test_a_journal_cut_at_any_byte_keeps_all_whole_records(tmp_path: Path) -> No
     sizes = []
     with StoreWriter(path, PARAMETERS) as writer:
         for number in range(4):
-            writer.add(make_row(number).key, make_matrix(number, 3 + number))
+            writer.add(make_row(number).key, make_matrix(number, 3 + number).T)
             writer.commit()
             sizes.append(journal_path(path).stat().st_size)
     whole = journal_path(path).read_bytes()
@@ -103,7 +107,7 @@ def test_a_journal_cut_at_any_byte_keeps_all_whole_records(tmp_path: Path) -> No
         with StoreWriter(path, PARAMETERS) as writer:
             known = [make_row(number).key in writer for number in range(4)]
             assert known == [cut >= size for size in sizes]
-            writer.add(make_row(9).key, make_matrix(9, 2))
+            writer.add(make_row(9).key, make_matrix(9, 2).T)
             writer.finish([*(make_row(number) for number in range(sum(known))), make_row(9)])
         with FeatureStore(path) as store:
             for number in range(sum(known)):
@@ -115,7 +119,7 @@ def test_a_journal_cut_at_any_byte_keeps_all_whole_records(tmp_path: Path) -> No
 def test_a_flipped_byte_in_the_journal_costs_that_record_and_no_wrong_numbers(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     with StoreWriter(path, PARAMETERS) as writer:
-        writer.add("a", make_matrix(0, 8))
+        writer.add("a", make_matrix(0, 8).T)
     damaged = bytearray(journal_path(path).read_bytes())
     damaged[-5] ^= 0xFF
     journal_path(path).write_bytes(damaged)
@@ -128,7 +132,7 @@ def test_rows_of_the_old_store_are_kept_and_reordered(tmp_path: Path) -> None:
     rows = write_store(path, [4, 5, 6])
     with StoreWriter(path, PARAMETERS) as writer:
         assert all(row.key in writer for row in rows)
-        writer.add(make_row(7).key, make_matrix(7, 2))
+        writer.add(make_row(7).key, make_matrix(7, 2).T)
         writer.finish([rows[2], make_row(7), rows[0]])
     with FeatureStore(path) as store:
         assert store.n_frames.tolist() == [6, 2, 4]
@@ -140,12 +144,34 @@ def test_a_missing_store_names_the_command_that_makes_it(tmp_path: Path) -> None
         FeatureStore(tmp_path / "features.h5")
 
 
-def test_an_unfinished_store_says_so(tmp_path: Path) -> None:
+def test_what_a_killed_first_run_committed_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     with StoreWriter(path, PARAMETERS) as writer:
-        writer.add("a", make_matrix(0, 3))
-    with pytest.raises(StoreError, match="unfinished"):
+        for number in range(3):
+            writer.add(make_row(number).key, make_matrix(number, 4 + number).T)
+    with FeatureStore(path) as store:
+        assert not store.complete
+        assert store.parameters == PARAMETERS
+        assert [row.sha256 for row in store.rows] == [make_row(number).sha256 for number in range(3)]
+        assert store.n_frames.tolist() == [4, 5, 6]
+        np.testing.assert_array_equal(store.read(1), make_matrix(1, 5))
+        assert store.read_frames(0, 3).shape == (15, 2)
+    assert journal_path(path).exists()
+
+
+def test_a_journal_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    journal_path(path).write_bytes(b"something else")
+    with pytest.raises(StoreError, match="not a journal of features"):
         FeatureStore(path)
+
+
+def test_two_writers_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    with StoreWriter(path, PARAMETERS), pytest.raises(StoreError, match="being written by another"):
+        StoreWriter(path, PARAMETERS)
+    with StoreWriter(path, PARAMETERS):
+        pass
 
 
 @pytest.mark.parametrize("keep", [0, 10, 500, 3_000])

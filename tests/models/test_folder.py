@@ -95,7 +95,7 @@ def test_weights_of_another_model_are_refused(model: Model, tmp_path: Path) -> N
     torch.nn.init.ones_(next(model.network.parameters()))
     save_model(tmp_path / "b", model)
     (tmp_path / "b" / "model.safetensors").replace(tmp_path / "a" / "model.safetensors")
-    with pytest.raises(ModelError, match="is not the file that model.json names"):
+    with pytest.raises(ModelError, match=r"is not the file that model\.json names"):
         load_model(tmp_path / "a")
 
 

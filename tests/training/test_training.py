@@ -12,7 +12,8 @@ import torch
 
 from sercli.corpora.index import Index
 from sercli.errors import ModelError, StoreError
-from sercli.features.extraction import default_parameters, extract_store
+from sercli.features.extraction import extract_store
+from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
 from sercli.models.config import NetworkConfig
 from sercli.models.folder import load_model
@@ -39,7 +40,7 @@ SMALL = Recipe(
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     index = index_toy(folder, speakers=6, takes=3)
-    extract_store(index, folder / "features.h5", default_parameters(), copies=1)
+    extract_store(index, folder / "features.h5", StoreParameters(), copies=1)
     return folder
 
 
