@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+# The toy networks are too small to share out; threads would only wait for each other.
+torch.set_num_threads(1)
 
 PROJECT = Path(__file__).resolve().parent.parent
 

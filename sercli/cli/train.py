@@ -53,7 +53,7 @@ def train(
 ) -> None:
     """Train a model on the prepared corpora, on the GPU when there is one.
 
-    Training stops when the loss on held-out development speakers no longer falls. The state is kept after
+    Training stops when the recall on held-out development speakers no longer rises. The state is kept after
     each epoch; Ctrl-C leaves the best model so far, and --resume goes on from there.
 
     Example: `sercli train --recipe paper --out models/mine`
@@ -111,6 +111,8 @@ def _epoch_line(record: "EpochRecord") -> str:
 def _epoch_table(records: "list[EpochRecord]", max_epochs: int) -> "RenderableType":
     from rich.table import Table
 
+    from sercli.training.loop import find_best
+
     if not records:
         return "reading features"
     mean_seconds = sum(record.seconds for record in records) / len(records)
@@ -130,7 +132,7 @@ def _epoch_table(records: "list[EpochRecord]", max_epochs: int) -> "RenderableTy
         "seconds",
     ):
         table.add_column(name, justify="right")
-    best = min(records, key=lambda record: record.dev_loss)
+    best = find_best(records)
     for record in records[-LIVE_ROWS:]:
         values = [
             record.train_loss,

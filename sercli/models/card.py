@@ -64,7 +64,7 @@ def _training(description: Mapping[str, Any]) -> str:
     if training:
         lines.append(
             f"- Stopped after {training['epochs']} epochs on {training['device']} in {training['seconds']:.0f} s; "
-            f"weights of epoch {training['best_epoch']}, which had the least development loss"
+            f"weights of epoch {training['best_epoch']}, which had the highest development UAR"
         )
         lines.append(
             f"- On the development utterances that stopped it: UAR {training['dev_uar']:.3f}, accuracy "

@@ -17,7 +17,7 @@ class TrainConfig(Config):
         batch_size: utterances per step.
         learning_rate: of Adam at the start.
         max_epochs: passes over the training utterances, at most.
-        patience: epochs without a better development loss after which training stops.
+        patience: epochs without a better development UAR after which training stops.
         plateau_patience: such epochs after which the learning rate is reduced.
         plateau_factor: what it is reduced by.
         copies: altered copies of each training utterance that are used, as far as the store has them.

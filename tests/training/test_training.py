@@ -21,7 +21,7 @@ from sercli.splits import Fold, make_training_split
 from sercli.training.calibration import fit_temperature, to_probabilities
 from sercli.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sercli.training.data import CorpusFeatures
-from sercli.training.loop import EpochRecord, fit
+from sercli.training.loop import EpochRecord, fit, score_dev
 from sercli.training.recipes import RECIPES, Recipe, TrainConfig
 from sercli.training.session import Trained, train_fold
 from sercli.training.train import CHECKPOINT_FILE, train
@@ -148,7 +148,7 @@ def test_a_checkpoint_survives_the_round_trip_and_a_cut_one_is_refused(tmp_path:
         load_checkpoint(path, "identity")
 
 
-def test_training_stops_when_the_development_loss_no_longer_falls_and_keeps_the_best(
+def test_training_stops_when_the_development_uar_no_longer_rises_and_keeps_the_best(
     features: CorpusFeatures, fold: Fold
 ) -> None:
     eager = replace(
@@ -156,14 +156,13 @@ def test_training_stops_when_the_development_loss_no_longer_falls_and_keeps_the_
     )
     trained = train_fold(features, fold, eager, seed=0, device=CPU)
     history = trained.result.history
-    losses = [record.dev_loss for record in history]
-    assert len(history) < 60
-    assert trained.result.best_epoch == int(np.argmin(losses)) + 1 == len(history) - 3
+    best = history[trained.result.best_epoch - 1]
+    assert len(history) == best.epoch + 3 < 60
+    assert best.dev_uar == max(record.dev_uar for record in history)
     assert min(record.learning_rate for record in history) < 0.05
-    dev = features.batches(fold.dev, trained.normaliser, device=CPU)
-    from sercli.training.loop import score_dev
-
-    assert score_dev(trained.network, dev).dev_loss == pytest.approx(min(losses), rel=1e-5)
+    kept = score_dev(trained.network, features.batches(fold.dev, trained.normaliser, device=CPU))
+    assert kept.dev_loss == pytest.approx(best.dev_loss, rel=1e-5)
+    assert kept.dev_uar == best.dev_uar
 
 
 def test_the_recipe_overfits_a_tiny_set(features: CorpusFeatures) -> None:
