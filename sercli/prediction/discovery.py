@@ -1,0 +1,144 @@
+"""From the paths a user gives to the ordered list of recordings."""
+
+import codecs
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from sercli.errors import InputError
+from sercli.files import one_line
+
+SUFFIXES: tuple[str, ...] = (
+    ".wav",
+    ".wave",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".mp3",
+    ".aif",
+    ".aiff",
+    ".aifc",
+    ".au",
+    ".snd",
+    ".caf",
+    ".w64",
+    ".rf64",
+    ".voc",
+    ".sph",
+)
+"""Of the files in a folder that are taken for recordings, in lower case; libsndfile reads them all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """A sound file to be worked on.
+
+    Attributes:
+        path: where it lies.
+        name: what the report calls it: the path as given, with forward slashes.
+        problem: why it cannot even be opened, in one line; empty for all but folders that cannot be read.
+    """
+
+    path: Path
+    name: str
+    problem: str = ""
+
+
+def find_recordings(paths: Iterable[str | Path], stdin: BinaryIO | None = None) -> list[Recording]:
+    """Every recording among files and in folders at any depth.
+
+    A folder's entries are sorted by name and each sub-folder is listed where its name stands. Hidden entries
+    are left out. Links are followed, but no folder is entered twice and no file listed twice, by whatever
+    names. A file named in `paths` itself is taken whatever its suffix.
+
+    Args:
+        paths: files and folders.
+        stdin: read for a list of further paths where ``-`` stands in `paths`, one a line or ended by NUL. What
+            is missing there is a recording that will fail, since one stale name should not stop a long list.
+
+    Raises:
+        InputError: if a path does not exist, a folder named cannot be read, or there is no recording at all.
+    """
+    places = list(paths)
+    recordings: dict[str, Recording] = {}
+    entered: set[tuple[int, int]] = set()
+    for place in places:
+        found: Iterator[Recording]
+        if place == "-" and stdin is not None:
+            found = (each for line in parse_list(stdin.read()) for each in _find(line, entered, listed=True))
+        else:
+            found = _find(place, entered)
+        for recording in found:
+            recordings.setdefault(os.path.realpath(recording.path), recording)
+    if not recordings:
+        shown = ", ".join(one_line(place) for place in places[:3]) + (", …" if len(places) > 3 else "")
+        msg = f"no recording in {shown}: expected files ending in {' '.join(SUFFIXES)} at any depth"
+        raise InputError(msg)
+    return list(recordings.values())
+
+
+def parse_list(content: bytes) -> list[str]:
+    """Paths of a list, one a line, or ended by NUL characters if there is any, as ``find -print0`` does.
+
+    Raises:
+        InputError: if the list is empty.
+    """
+    if b"\0" in content:
+        lines = content.split(b"\0")
+    else:
+        lines = [line.removesuffix(b"\r") for line in content.removeprefix(codecs.BOM_UTF8).split(b"\n")]
+    paths = [os.fsdecode(line) for line in lines if line]
+    if not paths:
+        msg = "the list of recordings on stdin is empty: expected one path a line"
+        raise InputError(msg)
+    return paths
+
+
+def _find(given: str | Path, entered: set[tuple[int, int]], *, listed: bool = False) -> Iterator[Recording]:
+    path = Path(given)
+    # os.path rather than Path, since it answers False for names that no file can have.
+    if given and os.path.isdir(path):  # noqa: PTH112
+        try:
+            yield from _walk(path, entered)
+        except OSError as reason:
+            msg = f"folder {one_line(path)} cannot be read ({reason.strerror})"
+            raise InputError(msg) from None
+    elif given and (listed or os.path.lexists(path)):
+        yield Recording(path=path, name=path.as_posix())
+    else:
+        msg = f"no such file or folder: {one_line(given or repr(given))}"
+        raise InputError(msg)
+
+
+def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Recording]:
+    status = folder.stat()
+    if (status.st_dev, status.st_ino) in entered:
+        return
+    with os.scandir(folder) as entries:
+        found = sorted((entry.name, _is_folder(entry)) for entry in entries if entry.name[0] != ".")
+    entered.add((status.st_dev, status.st_ino))
+    for name, is_folder in found:
+        path = folder / name
+        if is_folder:
+            yield from _walk_below(path, entered)
+        elif path.suffix.lower() in SUFFIXES:
+            yield Recording(path=path, name=path.as_posix())
+
+
+def _walk_below(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Recording]:
+    try:
+        yield from _walk(folder, entered)
+    except OSError as reason:
+        # One closed folder among many is a row of the report, not the end of the batch.
+        problem = f"folder cannot be read ({reason.strerror})"
+        yield Recording(path=folder, name=folder.as_posix(), problem=problem)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links, or a folder that may be listed but not looked into
+        return False

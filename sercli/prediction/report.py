@@ -1,0 +1,172 @@
+"""Reports as CSV, TSV, JSON and JSON Lines: rows are written as they come, the file appears when all are there."""
+
+import contextlib
+import csv
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Protocol
+
+from sercli.errors import UsageError
+from sercli.files import write_by_rename
+from sercli.prediction.rows import COLUMNS, DECIMALS, Prediction, Value
+
+FORMULA_STARTS = "=+-@\t\r"  # what a spreadsheet takes for a formula, or for space before one
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Writer(Protocol):
+    """Writes rows to a text stream."""
+
+    def write(self, prediction: Prediction) -> None:
+        """Writes one row."""
+
+    def finish(self) -> None:
+        """Writes what stands after the last row."""
+
+
+class CsvWriter:
+    """A table with a header; text that a spreadsheet would take for a formula gets a quote before it.
+
+    Args:
+        stream: to write to.
+        delimiter: between cells.
+    """
+
+    def __init__(self, stream: IO[str], delimiter: str = ",") -> None:
+        # Before Python 3.13 the writer does not quote for a carriage return, which readers want quoted.
+        self._writers = [
+            csv.writer(stream, delimiter=delimiter, lineterminator="\n", quoting=quoting)
+            for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+        ]
+        self._write(list(COLUMNS))
+
+    def write(self, prediction: Prediction) -> None:
+        """Writes one row."""
+        self._write([_to_cell(value) for value in prediction.to_row().values()])
+
+    def finish(self) -> None:
+        """Nothing stands after the last row."""
+
+    def _write(self, cells: list[str]) -> None:
+        self._writers[any("\r" in cell for cell in cells)].writerow(cells)
+
+
+class JsonLinesWriter:
+    """One JSON object a row.
+
+    Args:
+        stream: to write to.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, prediction: Prediction) -> None:
+        """Writes one row."""
+        self._stream.write(_to_json(prediction) + "\n")
+
+    def finish(self) -> None:
+        """Nothing stands after the last row."""
+
+
+class JsonWriter:
+    """A JSON list of objects, one a line.
+
+    Args:
+        stream: to write to.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._before = "[\n"
+
+    def write(self, prediction: Prediction) -> None:
+        """Writes one row."""
+        self._stream.write(self._before + _to_json(prediction))
+        self._before = ",\n"
+
+    def finish(self) -> None:
+        """Closes the list."""
+        self._stream.write("[]\n" if self._before == "[\n" else "\n]\n")
+
+
+def _tsv(stream: IO[str]) -> CsvWriter:
+    return CsvWriter(stream, delimiter="\t")
+
+
+WRITERS: dict[str, Callable[[IO[str]], Writer]] = {
+    ".csv": CsvWriter,
+    ".tsv": _tsv,
+    ".json": JsonWriter,
+    ".jsonl": JsonLinesWriter,
+}
+"""Makes the writer for each suffix of a report."""
+
+
+def check_report_path(path: Path) -> None:
+    """Refuses, before any work, a path that no report can be written to.
+
+    Raises:
+        UsageError: if its suffix is none of `WRITERS`, it is a folder, or it would lie in a file.
+    """
+    if path.suffix.lower() not in WRITERS:
+        msg = f"unknown kind of report {path.name!r}: expected a name ending in {', '.join(WRITERS)}"
+        raise UsageError(msg)
+    if path.is_dir():
+        msg = f"cannot write the report to {path}: it is a folder"
+        raise UsageError(msg)
+    above = next((parent for parent in path.parents if parent.exists()), path.parent)
+    if above.exists() and not above.is_dir():
+        msg = f"cannot write the report to {path}: {above} is not a folder"
+        raise UsageError(msg)
+
+
+@contextlib.contextmanager
+def open_report(path: Path) -> Iterator[Writer]:
+    """A writer for the format that the path's suffix names.
+
+    The report appears when the block ends without error; until then, and if it fails, what was there stays.
+
+    Raises:
+        UsageError: as `check_report_path`.
+        OSError: if it cannot be written.
+    """
+    check_report_path(path)
+    with write_by_rename(path) as stream:
+        writer = WRITERS[path.suffix.lower()](stream)
+        yield writer
+        writer.finish()
+
+
+def neutralise(text: str) -> str:
+    """Puts a quote before text that a spreadsheet would take for a formula.
+
+    Text that begins with quotes before such a sign gets one more, so that differing texts stay different.
+    """
+    return f"'{text}" if text.lstrip("'")[:1] in tuple(FORMULA_STARTS) else text
+
+
+def _to_cell(value: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.{DECIMALS}f}"
+    return neutralise(_encodable(value))
+
+
+def _to_json(prediction: Prediction) -> str:
+    row = {name: _encodable(value) if isinstance(value, str) else value for name, value in prediction.to_row().items()}
+    return json.dumps(row, ensure_ascii=False, allow_nan=False)
+
+
+def _encodable(text: str) -> str:
+    r"""Text that UTF-8 can hold: bytes of a file name that are no text are shown as ``\xe9``."""
+    return _SURROGATE.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

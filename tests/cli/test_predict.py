@@ -1,0 +1,398 @@
+"""``sercli predict`` as users see it: exit status, stdout, stderr, and what is left when it is stopped."""
+
+import csv
+import io
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from sercli.cli import main
+from sercli.prediction.rows import COLUMNS
+from tests.sounds import write_sound, write_tone
+from tests.toy import make_ravdess
+from tests.toy_model import make_model
+
+STRANGE_NAMES = [
+    "a b.wav",
+    'say "hi".wav',
+    "it's.wav",
+    "line\nbreak.wav",
+    "café 😀.wav",
+    "=1+1.wav",
+    "-q.wav",
+    "[b]x.wav",
+]
+
+
+class Result(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def run(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs ``sercli predict`` in a folder of its own, as the command would."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run_predict(*arguments: str | Path, stdin: bytes = b"", model: Path = model) -> Result:
+        argv = ["sercli", "predict", "--model", str(model), *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", argv)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        signal.signal(signal.SIGTERM, before)
+        out, err = capsys.readouterr()
+        assert isinstance(stopped.value.code, int)
+        return Result(stopped.value.code, out, err)
+
+    return run_predict
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Path:
+    """A folder of three recordings."""
+    for number, name in enumerate(("a/x.wav", "b/x.wav", "c.flac")):
+        write_tone(tmp_path / "calls" / name, seconds=0.5 + number, frequency=200 + 90 * number, seed=number)
+    return tmp_path / "calls"
+
+
+def list_names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+
+
+def start(
+    *arguments: str | Path, model: Path, stdin: int = subprocess.DEVNULL, limit: int | None = None
+) -> subprocess.Popen[str]:
+    """Starts the real command; `limit` is the most bytes that it may write into a file."""
+
+    def set_limit() -> None:
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "sercli", "predict", "--model", model, *arguments],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        preexec_fn=set_limit,
+    )
+
+
+def test_report_in_order_with_a_summary(run: Run, calls: Path) -> None:
+    status, out, err = run("calls", "--out", "new/report.csv")
+    assert (status, out) == (0, "")
+    rows = read_csv(Path("new/report.csv").read_text(encoding="utf-8"))
+    assert [row["file"] for row in rows] == ["calls/a/x.wav", "calls/b/x.wav", "calls/c.flac"]
+    assert [row["duration"] for row in rows] == ["0.500000", "1.500000", "2.500000"]
+    assert {row["status"] for row in rows} == {"ok"}
+    assert re.search(r"3 recordings, 0\.00 hours of audio in [\d.]+ s \(\d+ × real time\): 3 ok, 0 without", err)
+    for emotion in {row["emotion"] for row in rows}:
+        count = sum(row["emotion"] == emotion for row in rows)
+        assert re.search(rf"^{emotion} +{count} +{count / 3:.0%}", err, re.MULTILINE)
+    assert "report: new/report.csv" in err
+    assert list_names(Path("new")) == ["report.csv"]
+
+
+def test_without_out_stdout_is_csv_and_nothing_else(run: Run, calls: Path) -> None:
+    status, out, err = run("calls", "--verbose")
+    assert status == 0
+    assert out.splitlines()[0] == ",".join(COLUMNS)
+    assert len(read_csv(out)) == 3
+    assert "on cpu, 3 recordings" in err
+    assert "3 ok" in err
+    assert "3 ok" not in out
+
+
+def test_quiet_success_is_silent(run: Run, calls: Path) -> None:
+    assert run("calls", "-q", "-o", "r.json") == Result(0, "", "")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".jsonl"])
+def test_jobs_give_the_same_report(run: Run, calls: Path, suffix: str) -> None:
+    (calls / "bad.wav").write_text("text")
+    write_sound(calls / "silent.wav", np.zeros(8_000))
+    for jobs in ("1", "4"):
+        assert run("calls", "-o", f"{jobs}{suffix}", "--jobs", jobs).status == 1
+    assert Path(f"1{suffix}").read_bytes() == Path(f"4{suffix}").read_bytes()
+
+
+def test_a_list_on_stdin(run: Run, calls: Path) -> None:
+    status, out, _ = run("-", stdin=b"calls/c.flac\ncalls/a\n")
+    assert (status, [row["file"] for row in read_csv(out)]) == (0, ["calls/c.flac", "calls/a/x.wav"])
+    status, out, err = run("-", stdin=b"calls/c.flac\0gone.wav\0")
+    assert (status, [row["status"] for row in read_csv(out)]) == (1, ["ok", "failed"])
+    assert "error: gone.wav: no such file" in err
+    assert run("-", stdin=b"") == Result(
+        1, "", "error: the list of recordings on stdin is empty: expected one path a line\n"
+    )
+
+
+def test_bad_recordings_are_rows_and_lines_and_status_1(run: Run, calls: Path) -> None:
+    good = (calls / "b/x.wav").read_bytes()
+    (calls / "b/cut.wav").write_bytes(good[:20_000])
+    (calls / "b/text.wav").write_text("hello")
+    write_sound(calls / "b/none.wav", np.zeros((0, 1)))
+    write_sound(calls / "b/one.wav", np.array([0.5]))
+    write_sound(calls / "b/nan.wav", np.array([0.1, np.nan]), subtype="FLOAT")
+    status, out, err = run("calls", "--quiet")
+    rows = {row["file"]: row for row in read_csv(out)}
+    assert status == 1
+    assert list(rows) == [
+        "calls/a/x.wav",
+        *(f"calls/b/{name}.wav" for name in ("cut", "nan", "none", "one", "text", "x")),
+        "calls/c.flac",
+    ]
+    reasons = {
+        "calls/b/cut.wav": "cut short: header declares 48000 bytes of samples",
+        "calls/b/nan.wav": "holds samples that are not finite numbers",
+        "calls/b/none.wav": "holds no samples",
+        "calls/b/text.wav": "is not a sound file that can be decoded",
+    }
+    assert {file for file, row in rows.items() if row["status"] == "failed"} == set(reasons)
+    for file, reason in reasons.items():
+        assert rows[file]["error"].startswith(reason)
+        assert f"error: {file}: {reason}" in err
+    assert rows["calls/b/one.wav"]["status"] == "ok"
+    assert err.count("\n") == len(reasons)
+
+
+def test_silence_is_neither_an_emotion_nor_a_failure(run: Run, tmp_path: Path) -> None:
+    write_sound(tmp_path / "silence.wav", np.zeros(16_000))
+    status, out, err = run("silence.wav")
+    (row,) = read_csv(out)
+    assert (status, row["status"], row["emotion"], row["p_sad"], row["end"]) == (0, "no-speech", "", "", "1.000000")
+    assert "0 ok, 1 without speech, 0 failed" in err
+
+
+def test_names_of_all_kinds(run: Run, tmp_path: Path) -> None:
+    names = sorted([*STRANGE_NAMES, os.fsdecode(b"caf\xe9.wav")])
+    for name in names:
+        write_tone(tmp_path / "calls" / name, seconds=0.2)
+    status, _, err = run("calls", "-o", "r.json")
+    assert status == 0, err
+    shown = [f"calls/{name}".replace("\udce9", "\\xe9") for name in names]
+    assert [row["file"] for row in json.loads(Path("r.json").read_text(encoding="utf-8"))] == shown
+    assert [row["file"] for row in read_csv(run("calls").out)] == shown
+    # As arguments, without a folder before them.
+    os.chdir("calls")
+    status, out, err = run("--", *names)
+    assert status == 0, err
+    cells = [row["file"] for row in read_csv(out)]
+    assert [cell for cell in cells if cell.startswith("'")] == ["'-q.wav", "'=1+1.wav"]
+    assert len(cells) == len(names)
+
+
+def test_a_strange_name_that_fails_is_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "line\nbreak [red].wav").write_text("text")
+    status, out, err = run("line\nbreak [red].wav", "-q")
+    assert status == 1
+    assert err.startswith("error: line break [red].wav: is not a sound file")
+    assert err.count("\n") == 1
+    assert read_csv(out)[0]["file"] == "line\nbreak [red].wav"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ([], 2, "Missing argument 'PATH'"),
+        (["gone"], 1, "no such file or folder: gone"),
+        (["calls", "gone.wav"], 1, "no such file or folder: gone.wav"),
+        (["empty"], 1, "no recording in empty: expected files ending in .wav"),
+        (["calls", "-o", "r.xlsx"], 2, "unknown kind of report 'r.xlsx': expected a name ending in .csv, .tsv, "),
+        (["calls", "-o", "r"], 2, "unknown kind of report 'r'"),
+        (["calls", "-o", "folder.csv"], 2, "cannot write the report to folder.csv: it is a folder"),
+        (["calls", "-o", "calls/c.flac/new/r.csv"], 2, "to calls/c.flac/new/r.csv: calls/c.flac is not a folder"),
+        (["calls", "--device", "tpu"], 2, "unknown device 'tpu': expected one of auto, cpu"),
+        (["calls", "--jobs", "0"], 2, "Invalid value for '--jobs'"),
+        (["calls", "--labels", "gone.csv"], 1, "no such file: gone.csv"),
+        (["calls", "--labels", "names"], 1, "none of the 3 recordings has a known label"),
+        (
+            ["calls", "--labels", "joy.csv"],
+            1,
+            "joy.csv holds labels that are no emotion (line 2: 'joy'): expected neutral",
+        ),
+        (["calls", "--model", "gone"], 1, "no model folder at gone"),
+    ],
+)
+def test_wrong_calls_say_why_in_one_line(
+    run: Run, calls: Path, tmp_path: Path, arguments: list[str], status: int, message: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "joy.csv").write_text("file,emotion\na/x.wav,joy\n")
+    before = sorted(tmp_path.rglob("*"))
+    found = run(*arguments)
+    assert (found.status, found.out) == (status, "")
+    assert message in found.err
+    assert found.err.count("\n") == 1
+    assert found.err.startswith("error: ")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.safetensors", lambda whole: whole[: len(whole) // 2], "model.safetensors cannot be read"),
+        ("model.safetensors", lambda _: None, "model.safetensors is missing"),
+        ("model.safetensors", lambda _: b"", "model.safetensors cannot be read"),
+        ("model.json", lambda whole: whole[: len(whole) // 2], "model.json is not valid JSON"),
+        ("model.json", lambda _: None, "model.json is missing"),
+        ("model.json", lambda _: b"{}", "model.json has schema version None"),
+    ],
+    ids=["weights cut", "weights missing", "weights empty", "json cut", "json missing", "json empty"],
+)
+def test_a_damaged_model_folder(
+    run: Run, calls: Path, tmp_path: Path, name: str, content: Callable[[bytes], bytes | None], message: str
+) -> None:
+    folder = make_model(tmp_path / "damaged")
+    changed = content((folder / name).read_bytes())
+    (folder / name).unlink()
+    if changed is not None:
+        (folder / name).write_bytes(changed)
+    (tmp_path / "r.csv").write_text("old")
+    status, out, err = run("calls", "-o", "r.csv", model=folder)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert message in err
+    assert (tmp_path / "r.csv").read_text() == "old"
+
+
+def test_weights_of_another_model(run: Run, calls: Path, tmp_path: Path) -> None:
+    folder, other = make_model(tmp_path / "one"), make_model(tmp_path / "other", seed=1)
+    (other / "model.safetensors").replace(folder / "model.safetensors")
+    status, _, err = run("calls", model=folder)
+    assert status == 1
+    assert "model.safetensors is not the file that model.json names: expected sha256" in err
+
+
+def test_scores_against_a_table(run: Run, calls: Path, tmp_path: Path) -> None:
+    emotions = [row["emotion"] for row in read_csv(run("calls").out)]
+    wrong = "calm" if emotions[1] != "calm" else "sad"
+    table = f"file,emotion\ncalls/a/x.wav,{emotions[0]}\ncalls/b/x.wav,{wrong}\n"
+    (tmp_path / "truth.csv").write_text(table)
+    status, out, err = run("calls", "--labels", "truth.csv", "--out", "r.tsv")
+    assert (status, out) == (0, "")
+    assert "accuracy 50.0%, UAR 50.0%" in err
+    assert "of 2 scored; 1 without a known label, 0 with one but without an answer" in err
+    assert "saved r.summary.json and r.confusion.png" in err
+    assert json.loads(Path("r.summary.json").read_text())["accuracy"] == 0.5
+    assert Path("r.confusion.png").read_bytes().startswith(b"\x89PNG")
+    shown = err[err.index("truth  ") : err.index("accuracy")].splitlines()
+    assert max(map(len, shown)) <= 80
+    assert shown[0].split()[-3:] == ["recall", "precision", "F1"]
+    (line,) = (line.split() for line in shown if line.startswith(wrong))
+    assert line[-3:] == ["0%", "0%", "0%"]
+    assert sum(map(int, line[1:-3])) == 1
+
+
+def test_scores_against_names(run: Run, tmp_path: Path) -> None:
+    make_ravdess(tmp_path / "toy", speakers=2, emotions=("sad", "happy"), takes=1, seconds=0.3)
+    (tmp_path / "toy/Actor_01/03-01-05-01-01-01-01.wav").write_text("text")
+    status, out, err = run("toy", "--labels", "names")
+    assert (status, len(read_csv(out))) == (1, 5)
+    assert re.search(r"accuracy \d+\.\d%, UAR \d+\.\d%, .* of 4 scored; 0 without a known label, 1 with one", err)
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_nothing_that_could_be_scored(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "03-01-05-01-01-01-01.wav").write_text("text")
+    status, _, err = run("03-01-05-01-01-01-01.wav", "--labels", "names", "-o", "r.csv")
+    assert status == 1
+    assert "warning: nothing to score: 0 without a known label, 1 with one but without an answer" in err
+    assert json.loads(Path("r.summary.json").read_text())["accuracy"] is None
+
+
+def test_a_full_disk_leaves_the_old_report(calls: Path, model: Path, tmp_path: Path) -> None:
+    for number in range(60):
+        os.link(calls / "c.flac", calls / f"{number}.flac")
+    (tmp_path / "r.csv").write_text("old")
+    process = start(calls, "-o", tmp_path / "r.csv", model=model, limit=4_096)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert err == "error: File too large\n"
+    assert (tmp_path / "r.csv").read_text() == "old"
+    assert list_names(tmp_path) == ["calls", "r.csv"]
+
+
+def test_a_full_disk_under_stdout_is_one_line(calls: Path, model: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "sercli", "predict", "--model", model, "-q", calls],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert (process.returncode, process.stderr) == (1, "error: No space left on device\n")
+
+
+def test_a_reader_that_goes_away_is_no_traceback(calls: Path, model: Path) -> None:
+    process = start(calls, "-q", model=model)
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(timeout=120), err) == (1, "")
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_in_the_middle_it_leaves_the_old_report_and_no_other(
+    calls: Path, model: Path, tmp_path: Path, sign: signal.Signals
+) -> None:
+    write_tone(calls / "long.flac", seconds=10)
+    for number in range(2_000):
+        os.link(calls / "long.flac", calls / f"long {number}.flac")
+    (tmp_path / "r.csv").write_text("old")
+    process = start(calls, "-o", tmp_path / "r.csv", "--jobs", "2", model=model)
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob(".r.csv.*.tmp")):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(sign)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (1, "error: interrupted; what was finished is kept\n")
+    assert (tmp_path / "r.csv").read_text() == "old"
+    assert list_names(tmp_path) == ["calls", "r.csv"]
+
+
+def test_samples_go_through(run: Run) -> None:
+    samples = Path(__file__).parents[2] / "samples"
+    status, out, err = run(samples)
+    rows = read_csv(out)
+    assert status == 0, err
+    assert len(rows) == 12
+    assert [Path(row["file"]).name for row in rows if row["status"] == "no-speech"] == ["silence.wav"]
+    assert {Path(row["file"]).suffix for row in rows} == {".wav", ".flac", ".ogg"}
+    assert max(path.stat().st_size for path in samples.rglob("*.*")) < 200_000

@@ -1,0 +1,148 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import image
+
+from sercli.errors import CorpusError, InputError
+from sercli.labels import EMOTIONS
+from sercli.prediction.discovery import Recording
+from sercli.prediction.rows import Prediction
+from sercli.prediction.truth import NAMES, find_labels, save_scores, score
+
+
+def record(*names: str | Path) -> list[Recording]:
+    return [Recording(path=Path(name), name=Path(name).as_posix()) for name in names]
+
+
+def write_table(path: Path, *rows: str, header: str = "file,emotion") -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def predict(file: str, emotion: str) -> Prediction:
+    return Prediction(file=file, status="ok", emotion=emotion)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_row_stands_for_the_file_at_its_path(here: Path) -> None:
+    table = write_table(here / "t/truth.csv", "../calls/a.wav,sad", f"{here}/calls/b.wav,happy")
+    recordings = record("calls/a.wav", here / "calls/b.wav", "calls/c.wav")
+    assert find_labels(table, recordings) == {"calls/a.wav": "sad", f"{here}/calls/b.wav": "happy"}
+
+
+def test_same_names_in_different_folders_keep_their_own_labels(here: Path) -> None:
+    table = write_table(here / "truth.csv", "a/x.wav,sad", "b/x.wav,happy")
+    assert find_labels(table, record("b/x.wav", "a/x.wav")) == {"a/x.wav": "sad", "b/x.wav": "happy"}
+
+
+def test_a_file_name_that_is_the_only_one_on_both_sides_is_enough(here: Path) -> None:
+    table = write_table(here / "truth.csv", "old/a.wav,sad", "x.wav,calm", "old/b.wav,happy", "older/b.wav,angry")
+    recordings = record("new/a.wav", "new/x.wav", "newer/x.wav", "new/b.wav")
+    assert find_labels(table, recordings) == {"new/a.wav": "sad"}
+
+
+def test_other_columns_and_capitals_are_taken(here: Path) -> None:
+    table = write_table(here / "t.csv", "1,Sad,a.wav", header="n,emotion,file")
+    assert find_labels(table, record("a.wav")) == {"a.wav": "sad"}
+
+
+def test_labels_outside_the_eight_are_listed_with_the_valid_ones(here: Path) -> None:
+    table = write_table(here / "t.csv", "a.wav,sad", "b.wav,joy", "c.wav,", *[f"{n}.wav,x" for n in range(5)])
+    expected = (
+        r"holds labels that are no emotion \(line 3: 'joy'; line 4: ''; .*; and 2 more\): expected neutral, calm, "
+    )
+    with pytest.raises(CorpusError, match=expected):
+        find_labels(table, record("a.wav"))
+
+
+def test_two_labels_for_one_file_are_refused(here: Path) -> None:
+    table = write_table(here / "t.csv", "a.wav,sad", "./a.wav,sad", f"{here}/a.wav,happy")
+    with pytest.raises(CorpusError, match=r"line 4: .*a\.wav is sad above and happy here"):
+        find_labels(table, record("a.wav"))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "holds no row"),
+        (b"file,label\na.wav,sad\n", "no column 'emotion'"),
+        (b"file,emotion\na.wav\n", "line 2: 1 cells"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_told_as_such(here: Path, content: bytes, reason: str) -> None:
+    (here / "t.csv").write_bytes(content)
+    with pytest.raises(CorpusError, match=reason):
+        find_labels("t.csv", record("a.wav"))
+
+
+def test_a_missing_table_is_told_as_such(here: Path) -> None:
+    with pytest.raises(CorpusError, match=r"no such file: gone\.csv"):
+        find_labels("gone.csv", record("a.wav"))
+
+
+def test_no_recording_with_a_label_is_an_error(here: Path) -> None:
+    table = write_table(here / "t.csv", "a.wav,sad")
+    with pytest.raises(InputError, match="none of the 2 recordings has a known label"):
+        find_labels(table, record("b.wav", "c.wav"))
+    with pytest.raises(InputError, match=r"expected names as 03-01-06-02-01-01-12\.wav"):
+        find_labels(NAMES, record("b.wav"))
+
+
+def test_names_of_ravdess_carry_their_emotion() -> None:
+    names = ["x/03-01-01-01-01-01-01.wav", "x/03-01-08-02-02-02-24.flac", "x/03-01-09-01-01-01-01.wav", "x/y.wav"]
+    assert find_labels(NAMES, record(*names)) == {names[0]: "neutral", names[1]: "surprised"}
+
+
+def test_scores_count_what_was_answered() -> None:
+    labels = {"a": "sad", "b": "sad", "c": "sad", "d": "happy", "e": "happy", "f": "calm"}
+    rows = [
+        *(predict(*pair) for pair in zip("abcd", ["sad", "sad", "calm", "happy"], strict=True)),
+        Prediction(file="e", status="failed", error="x"),
+        Prediction(file="f", status="no-speech"),
+        predict("g", "angry"),
+    ]
+    scores = score(rows, labels, recordings=9)
+    assert (scores.recordings, scores.scored, scores.unlabelled, scores.unanswered) == (9, 4, 3, 2)
+    assert scores.accuracy == 3 / 4
+    assert scores.uar == pytest.approx((2 / 3 + 1) / 2)
+    assert scores.macro_f1 == pytest.approx((4 / 5 + 1) / 2)
+    sad, calm, happy = EMOTIONS.index("sad"), EMOTIONS.index("calm"), EMOTIONS.index("happy")
+    assert scores.confusion[sad, sad] == 2
+    assert scores.confusion[sad, calm] == 1
+    assert scores.confusion[happy, happy] == 1
+    assert scores.confusion.sum() == 4
+    assert scores.per_class["sad"] == {
+        "precision": 1.0,
+        "recall": pytest.approx(2 / 3),
+        "f1": pytest.approx(0.8),
+        "support": 3,
+    }
+
+
+def test_nothing_answered_leaves_figures_undefined_not_zero() -> None:
+    scores = score([Prediction(file="a", status="failed")], {"a": "sad"}, recordings=1)
+    figures = scores.to_dict()
+    assert (figures["accuracy"], figures["uar"], figures["macro_f1"], figures["scored"]) == (None, None, None, 0)
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+
+
+def test_scores_are_saved_beside_the_report(tmp_path: Path) -> None:
+    scores = score([predict("a", "sad"), predict("b", "calm")], {"a": "sad", "b": "sad"}, recordings=2)
+    summary, picture = save_scores(tmp_path / "night.shift.csv", scores)
+    assert (summary.name, picture.name) == ("night.shift.summary.json", "night.shift.confusion.png")
+    saved = json.loads(summary.read_text())
+    assert saved["accuracy"] == 0.5
+    assert saved["labels"] == list(EMOTIONS)
+    np.testing.assert_array_equal(saved["confusion"], scores.confusion)
+    assert set(saved) == {field.name for field in dataclasses.fields(scores)} | {"labels"}
+    assert image.imread(picture).shape[2] == 4
