@@ -18,7 +18,13 @@ def start_sercli(*arguments: str | Path, cwd: Path, disk: int | None = None) -> 
     return subprocess.Popen(
         [sys.executable, "-m", "sercli", *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "120", "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "NO_COLOR": "1",
+            "COLUMNS": "120",
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

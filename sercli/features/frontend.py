@@ -108,7 +108,7 @@ class FrontEnd(nn.Module):
         names, config = set(self.config.names), self.config
         found: dict[str, Tensor] = {}
         if names - {"rms", "zcr"}:
-            power = self._power(batch)
+            power = self.power(batch)
             bins_first = power.transpose(1, 2)
             found |= self._cepstra(bins_first, mask, frames, names) | self._tones_of(bins_first, names)
             if "contrast" in names:
@@ -119,7 +119,7 @@ class FrontEnd(nn.Module):
             found["zcr"] = self._zero_crossings(batch, lengths)
         return [found[name] for name in config.names]
 
-    def _power(self, batch: Tensor) -> Tensor:
+    def power(self, batch: Tensor) -> Tensor:
         """Power spectrum in shape ``(batch, n_frames, 1 + n_fft / 2)`` of frames centred over zero padding.
 
         The transform is in double precision, as librosa's is: quiet bins next to loud ones lie under the
@@ -176,8 +176,12 @@ class FrontEnd(nn.Module):
         peaks, valleys = [], []
         for start, stop, count in self._bands:
             band = magnitude[:, :, start:stop]
-            peaks.append(band.topk(count, dim=2, sorted=False).values.mean(dim=2))
-            valleys.append(band.topk(count, dim=2, largest=False, sorted=False).values.mean(dim=2))
+            if count == 1:
+                peaks.append(band.amax(dim=2))
+                valleys.append(band.amin(dim=2))
+            else:
+                peaks.append(band.topk(count, dim=2, sorted=False).values.mean(dim=2))
+                valleys.append(band.topk(count, dim=2, largest=False, sorted=False).values.mean(dim=2))
         return _to_db(torch.stack(peaks, dim=1), mask) - _to_db(torch.stack(valleys, dim=1), mask)
 
     def _rms(self, batch: Tensor) -> Tensor:

@@ -1,0 +1,81 @@
+"""Timing: CPU seconds of one thread, interleaved, the best of some rounds."""
+
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table of ratios."""
+
+    what: str
+    against: str
+    ours: str
+    theirs: str
+    ratio: float | None
+    wanted: str
+    reached: bool | None
+
+    @property
+    def cells(self) -> list[str]:
+        verdict = {True: "yes", False: "no", None: "not measured"}[self.reached]
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f}×"
+        return [self.what, self.against, self.ours, self.theirs, ratio, self.wanted, verdict]
+
+
+HEADINGS = ["what", "against", "sercli", "other", "ratio", "wanted", "reached"]
+
+
+def time_cpu(tasks: Mapping[str, Callable[[Path], Any]], recordings: Sequence[Path]) -> dict[str, float]:
+    """CPU seconds per recording of each task, the best of `ROUNDS` in which the tasks take turns."""
+    best = dict.fromkeys(tasks, float("inf"))
+    for task in tasks.values():
+        task(recordings[0])
+    for _ in range(ROUNDS):
+        for name, task in tasks.items():
+            began = time.process_time()
+            for recording in recordings:
+                task(recording)
+            best[name] = min(best[name], (time.process_time() - began) / len(recordings))
+    return best
+
+
+def compare(what: str, against: str, ours: float, theirs: float, *, at_least: float, unit: str = "ms") -> Row:
+    """A row for two times in seconds: how many times less ours is."""
+    ratio = theirs / ours
+    shown = {"ms": lambda value: f"{value * 1e3:.2f} ms", "s": lambda value: f"{value:.1f} s"}[unit]
+    return Row(
+        what=what,
+        against=against,
+        ours=shown(ours),
+        theirs=shown(theirs),
+        ratio=ratio,
+        wanted=f"≥ {at_least:g}×",
+        reached=ratio >= at_least,
+    )
+
+
+def describe_machine() -> str:
+    """Processor, cores and versions that figures depend on."""
+    import librosa
+    import numpy
+    import torch
+
+    names = [line.split(":", 1)[1].strip() for line in _read_cpuinfo() if line.startswith("model name")]
+    cores = len(names) or "unknown"
+    return (
+        f"{names[0] if names else platform.machine()}, {cores} cores, {platform.system()}, "
+        f"Python {platform.python_version()}, torch {torch.__version__}, numpy {numpy.__version__}, "
+        f"librosa {librosa.__version__}"
+    )
+
+
+def _read_cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
