@@ -27,6 +27,8 @@ def count_confusions(truth: Labels, prediction: Labels) -> Labels:
         UsageError: if truth and prediction differ in length.
     """
     _require_equal_length(truth, prediction)
+    if not len(truth):
+        return np.zeros((len(EMOTIONS), len(EMOTIONS)), np.int64)
     matrix: Labels = confusion_matrix(truth, prediction, labels=range(len(EMOTIONS))).astype(np.int64)
     return matrix
 
@@ -47,13 +49,13 @@ def unweighted_average_recall(truth: Labels, prediction: Labels) -> float:
     Raises:
         UsageError: if truth and prediction differ in length.
     """
-    return float(uar_of_confusions(count_confusions(truth, prediction))) if len(truth) else float("nan")
+    return float(uar_of_confusions(count_confusions(truth, prediction)))
 
 
 def uar_of_confusions(matrices: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """UAR of confusion matrices in shape ``(..., 8, 8)``, in shape ``(...,)``; NaN for an empty one."""
     support = matrices.sum(axis=-1)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         recall = np.diagonal(matrices, axis1=-2, axis2=-1) / support
         uar: npt.NDArray[np.float64] = np.nansum(recall, axis=-1) / (support > 0).sum(axis=-1)
     return uar
@@ -83,8 +85,10 @@ def per_class(truth: Labels, prediction: Labels) -> dict[str, dict[str, float]]:
         UsageError: if truth and prediction differ in length.
     """
     _require_equal_length(truth, prediction)
-    columns = precision_recall_fscore_support(truth, prediction, labels=range(len(EMOTIONS)), zero_division=0)
     names = ("precision", "recall", "f1")
+    if not len(truth):
+        return {emotion: {**dict.fromkeys(names, 0.0), "support": 0} for emotion in EMOTIONS}
+    columns = precision_recall_fscore_support(truth, prediction, labels=range(len(EMOTIONS)), zero_division=0)
     return {
         emotion: {
             **{name: float(column[number]) for name, column in zip(names, columns[:3], strict=True)},

@@ -66,8 +66,10 @@ def test_uar_weighs_classes_alike_and_leaves_out_absent_ones() -> None:
 
 def test_scores_of_nothing_are_nan() -> None:
     nothing = np.zeros(0, np.int64)
-    for score in (accuracy, unweighted_average_recall):
+    for score in (accuracy, unweighted_average_recall, macro_f1):
         assert np.isnan(score(nothing, nothing))
+    assert not count_confusions(nothing, nothing).any()
+    assert {row["support"] for row in per_class(nothing, nothing).values()} == {0}
     assert np.isnan(expected_calibration_error(nothing, np.zeros((0, 8))))
 
 

@@ -1,10 +1,12 @@
 """The commands and the one place where errors become a line and an exit status."""
 
+import _thread
 import importlib
 import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from typing import Annotated, NoReturn
 
@@ -61,6 +63,7 @@ def main() -> NoReturn:
     verbose = any(argument in {"-v", "--verbose"} for argument in sys.argv[1:])
     # SIGTERM ends a command as Ctrl-C does, so that temporary files go and finished work stays.
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    sys.unraisablehook = _repeat_lost_interrupt
     try:
         status = app(standalone_mode=False) or 0
         if status == _TYPERS_CTRL_C:
@@ -89,6 +92,14 @@ def main() -> NoReturn:
         _show(f"{error.strerror or error}{where}", verbose=verbose)
         status = 1
     raise SystemExit(status)
+
+
+def _repeat_lost_interrupt(lost: "sys.UnraisableHookArgs") -> None:
+    """Ctrl-C again, where Python has swallowed it since it fell into a callback, as while importing."""
+    if lost.exc_type is KeyboardInterrupt:
+        threading.Timer(0.02, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _interrupt() -> NoReturn:

@@ -1,7 +1,7 @@
 """The terminal: consoles, progress bars and tables; data goes to stdout, all else to stderr."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -110,15 +110,20 @@ def show_failures(failures: list[tuple[str, str]], most: int = 20) -> None:
         show_error(f"and {len(failures) - most} more")
 
 
-def confusion_table(confusion: list[list[int]]) -> Table:
-    """Counts by truth (rows) and prediction (columns), the hits in bold."""
-    table = Table(title="truth by row, prediction by column")
-    table.add_column("")
-    for emotion in EMOTIONS:
-        table.add_column(emotion, justify="right")
-    for number, row in enumerate(confusion):
-        cells = [f"[bold]{n}[/bold]" if n and number == column else str(n or "·") for column, n in enumerate(row)]
-        table.add_row(EMOTIONS[number], *cells)
+def confusion_table(confusion: Sequence[Sequence[int]], per_class: Mapping[str, Mapping[str, float]]) -> Table:
+    """Counts by truth (rows) and prediction (columns), hits in bold, with recall, precision and F1 of each row.
+
+    Emotions that neither were true nor predicted are left out; the table fits 80 columns.
+    """
+    numbers = range(len(EMOTIONS))
+    present = [n for n in numbers if any(confusion[n]) or any(row[n] for row in confusion)]
+    table = Table("truth", title="confusion: a row is the truth, a column the prediction", box=None, pad_edge=False)
+    for heading in (*(EMOTIONS[n][:3] for n in present), "recall", "precision", "F1"):
+        table.add_column(heading, justify="right")
+    for row in present:
+        counts = [Text(str(confusion[row][column]), style="bold" if row == column else "") for column in present]
+        shares = [f"{per_class[EMOTIONS[row]][name]:.0%}" for name in ("recall", "precision", "f1")]
+        table.add_row(EMOTIONS[row], *counts, *shares)
     return table
 
 

@@ -3,14 +3,11 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from sercli.cli import console, options
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 def evaluate(
@@ -79,9 +76,9 @@ def evaluate(
                 console.say(f"{done} of {total}: {what}")
 
         report = run(plan, folder, progress=report_progress)
-    console.stderr.print(_class_table(report, f"{recipe}, {PROTOCOLS[protocol].description}"))
-    console.stderr.print(_confusion_table(report))
     overall = report["overall"]
+    console.say(f"recipe {recipe}, protocol {protocol}: {PROTOCOLS[protocol].description}")
+    console.stderr.print(console.confusion_table(overall["confusion"], overall["per_class"]))
     low, high = overall["uar_interval"]
     interval = "" if low is None else f" (95 % over speakers: {low:.3f} to {high:.3f})"
     console.say(
@@ -91,20 +88,3 @@ def evaluate(
     if report["excluded"]:
         console.warn(f"{len(report['excluded'])} indexed utterances are not in the store and took no part")
     console.say(f"{folder}: report.json, predictions.csv, history.csv, confusion.png, curves.png")
-
-
-def _class_table(report: dict[str, Any], title: str) -> "Table":
-    from rich.table import Table
-
-    table = Table(title=title)
-    table.add_column("emotion")
-    for name in ("precision", "recall", "F1", "utterances"):
-        table.add_column(name, justify="right")
-    for emotion, row in report["overall"]["per_class"].items():
-        scores = [f"{row[name]:.3f}" for name in ("precision", "recall", "f1")]
-        table.add_row(emotion, *scores, str(row["support"]))
-    return table
-
-
-def _confusion_table(report: dict[str, Any]) -> "Table":
-    return console.confusion_table(report["overall"]["confusion"])

@@ -134,26 +134,11 @@ def _show_tally(tally: "Tally", seconds: float) -> None:
 
 
 def _show_scores(scores: "Scores") -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from sercli.labels import EMOTIONS
-
-    present = [n for n in range(len(EMOTIONS)) if scores.confusion[n].any() or scores.confusion[:, n].any()]
-    table = Table("truth", title="confusion: a row is the truth, a column the prediction", box=None, pad_edge=False)
-    for heading in (*(EMOTIONS[n][:3] for n in present), "recall", "precision", "F1"):
-        table.add_column(heading, justify="right")
-    for row in present:
-        counts = [Text(str(scores.confusion[row, column])) for column in present]
-        counts[present.index(row)].stylize("bold")
-        figures = scores.per_class[EMOTIONS[row]]
-        shares = [f"{figures[name]:.0%}" for name in ("recall", "precision", "f1")]
-        table.add_row(EMOTIONS[row], *counts, *shares)
     left_out = f"{scores.unlabelled} without a known label, {scores.unanswered} with one but without an answer"
     if not scores.scored:
         console.warn(f"nothing to score: {left_out}")
         return
-    console.stderr.print(table)
+    console.stderr.print(console.confusion_table(scores.confusion.tolist(), scores.per_class))
     console.say(
         f"accuracy {scores.accuracy:.1%}, UAR {scores.uar:.1%}, macro F1 {scores.macro_f1:.1%} "
         f"of {scores.scored} scored; {left_out}"

@@ -32,6 +32,8 @@ COLUMNS: tuple[str, ...] = (
 _PARSED = {"file", "duration", "sample_rate", "channels"}
 _REMEDY = "delete it and make it anew with 'sercli prepare'"
 
+NO_EXTRA: Mapping[str, str] = {}  # shared by all utterances without columns of the user's own
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
@@ -67,7 +69,7 @@ class Utterance:
     channels: int = 0
     sha256: str = ""
     duplicate_of: str = ""
-    extra: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=lambda: NO_EXTRA)
 
     @property
     def sound(self) -> str:
@@ -194,7 +196,7 @@ def _parse_row(row: dict[str, str | None], where: str) -> Utterance:
             sample_rate=int(cells["sample_rate"] or 0),
             channels=int(cells["channels"] or 0),
             **{name: cells[name] for name in COLUMNS if name not in _PARSED},
-            extra={name: value for name, value in cells.items() if name not in COLUMNS},
+            extra={name: value for name, value in cells.items() if name not in COLUMNS} or NO_EXTRA,
         )
     except ValueError as reason:
         msg = f"{where}: {reason}"

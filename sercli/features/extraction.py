@@ -1,8 +1,9 @@
 """From an index of utterances to a feature store, in parallel and in order."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from sercli.features.writer import StoreWriter
 from sercli.files import hash_file, one_line
 
 COMMIT_INTERVAL = 2.0  # seconds between commits; what a crash of the machine may cost
+BATCH = 4  # utterances given to a worker at a time
 
 Progress = Callable[[int, int], None]
 """Called with how many utterances are done, and how many there are."""
@@ -60,6 +62,14 @@ class _Task:
     row: StoredRow
     alterations: tuple[Alteration | None, ...]
 
+    @property
+    def rows(self) -> list[StoredRow]:
+        return [_row(self.row, alteration) for alteration in self.alterations]
+
+
+Outcome = list[tuple[StoredRow, npt.NDArray[Any]]] | Failure
+"""The matrices of an utterance, in shape ``(n_frames, n_features)``, or why there are none."""
+
 
 def extract_store(
     index: Index,
@@ -95,24 +105,18 @@ def extract_store(
     rows: list[StoredRow] = []
     extracted = 0
     with StoreWriter(path, parameters, restart=restart) as writer:
-        plans = [_plan(index, utterance, copies, seed) for utterance in index.utterances]
-        tasks = [_missing(plan, writer) for plan in plans]
-        results = _run([task for task in tasks if task.alterations], parameters, jobs)
-        committed = time.monotonic()
-        for number, (plan, task) in enumerate(zip(plans, tasks, strict=True)):
-            outcome = next(results) if task.alterations else []
+        commit = _Clock(COMMIT_INTERVAL, writer.commit)
+        for number, (plan, outcome) in enumerate(_run(index, writer, parameters, jobs, copies, seed), start=1):
             if isinstance(outcome, Failure):
                 failures.append(outcome)
             else:
                 for row, frames in outcome:
                     writer.add(row.key, frames)
                 extracted += len(outcome)
-                rows += [_row(plan.row, alteration) for alteration in plan.alterations]
-            if time.monotonic() - committed > COMMIT_INTERVAL:
-                writer.commit()
-                committed = time.monotonic()
+                rows += plan.rows
+            commit.tick()
             if progress:
-                progress(number + 1, len(plans))
+                progress(number, len(index))
         writer.finish(rows)
     return ExtractionSummary(
         extracted=extracted,
@@ -122,33 +126,59 @@ def extract_store(
     )
 
 
+class _Clock:
+    """Does something every so many seconds, as often as it is asked."""
+
+    def __init__(self, interval: float, action: Callable[[], None]) -> None:
+        self._interval, self._action, self._last = interval, action, time.monotonic()
+
+    def tick(self) -> None:
+        if time.monotonic() - self._last > self._interval:
+            self._action()
+            self._last = time.monotonic()
+
+
+def _run(
+    index: Index, writer: StoreWriter, parameters: StoreParameters, jobs: int, copies: int, seed: int
+) -> Iterator[tuple[_Task, Outcome]]:
+    """Every utterance's plan and what came of it, in index order; planned no further ahead than work is given out."""
+    planned: deque[tuple[_Task, bool]] = deque()
+
+    def give_out() -> Iterator[_Task]:
+        for utterance in index.utterances:
+            plan = _plan(index, utterance, copies, seed)
+            missing = tuple(a for a, row in zip(plan.alterations, plan.rows, strict=True) if row.key not in writer)
+            planned.append((plan, bool(missing)))
+            if missing:
+                yield replace(plan, alterations=missing)
+
+    for outcome in _compute_all(give_out(), len(index), parameters, jobs):
+        while not planned[0][1]:
+            yield planned.popleft()[0], []
+        yield planned.popleft()[0], outcome
+    while planned:
+        yield planned.popleft()[0], []
+
+
+def _compute_all(tasks: Iterator[_Task], count: int, parameters: StoreParameters, jobs: int) -> Iterator[Outcome]:
+    workers = min(jobs, joblib.cpu_count(), max(count, 1))
+    if workers == 1:
+        for task in tasks:
+            yield _extract(task, parameters)
+        return
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        pool = joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=BATCH)
+        yield from pool(joblib.delayed(_extract)(task, parameters) for task in tasks)
+
+
 def _plan(index: Index, utterance: Utterance, copies: int, seed: int) -> _Task:
     row = StoredRow(file=utterance.file, sha256=utterance.sha256)
     alterations = draw_alterations(utterance.sha256, copies, seed)
     return _Task(path=index.path_of(utterance), row=row, alterations=(None, *alterations))
 
 
-def _missing(plan: _Task, writer: StoreWriter) -> _Task:
-    wanted = tuple(a for a in plan.alterations if _row(plan.row, a).key not in writer)
-    return _Task(path=plan.path, row=plan.row, alterations=wanted)
-
-
 def _row(row: StoredRow, alteration: Alteration | None) -> StoredRow:
     return StoredRow(file=row.file, sha256=row.sha256, alteration=str(alteration or ""))
-
-
-Outcome = list[tuple[StoredRow, npt.NDArray[Any]]] | Failure
-
-
-def _run(tasks: Sequence[_Task], parameters: StoreParameters, jobs: int) -> Iterator[Outcome]:
-    workers = min(jobs, joblib.cpu_count(), max(len(tasks), 1))
-    if workers == 1:
-        for task in tasks:
-            yield _extract(task, parameters)
-        return
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        pool = joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=4)
-        yield from pool(joblib.delayed(_extract)(task, parameters) for task in tasks)
 
 
 def _extract(task: _Task, parameters: StoreParameters) -> Outcome:

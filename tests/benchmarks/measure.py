@@ -49,12 +49,12 @@ def time_cpu(tasks: Mapping[str, Callable[[Path], Any]], recordings: Sequence[Pa
 def compare(what: str, against: str, ours: float, theirs: float, *, at_least: float, unit: str = "ms") -> Row:
     """A row for two times in seconds: how many times less ours is."""
     ratio = theirs / ours
-    shown = {"ms": lambda value: f"{value * 1e3:.2f} ms", "s": lambda value: f"{value:.1f} s"}[unit]
+    factor, digits = {"ms": (1e3, 2), "s": (1.0, 1)}[unit]
     return Row(
         what=what,
         against=against,
-        ours=shown(ours),
-        theirs=shown(theirs),
+        ours=f"{ours * factor:.{digits}f} {unit}",
+        theirs=f"{theirs * factor:.{digits}f} {unit}",
         ratio=ratio,
         wanted=f"≥ {at_least:g}×",
         reached=ratio >= at_least,
@@ -63,16 +63,14 @@ def compare(what: str, against: str, ours: float, theirs: float, *, at_least: fl
 
 def describe_machine() -> str:
     """Processor, cores and versions that figures depend on."""
-    import librosa
-    import numpy
-    import torch
+    from sercli.models.folder import collect_versions
 
+    versions = collect_versions()
     names = [line.split(":", 1)[1].strip() for line in _read_cpuinfo() if line.startswith("model name")]
     cores = len(names) or "unknown"
     return (
         f"{names[0] if names else platform.machine()}, {cores} cores, {platform.system()}, "
-        f"Python {platform.python_version()}, torch {torch.__version__}, numpy {numpy.__version__}, "
-        f"librosa {librosa.__version__}"
+        f"{', '.join(f'{name} {versions[name]}' for name in ('python', 'torch', 'numpy', 'librosa'))}"
     )
 
 

@@ -1,0 +1,61 @@
+"""``make bench``: every measurement, printed as tables and kept in ``results/``."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.features import measure_features, measure_stages
+from tests.benchmarks.measure import HEADINGS, Row, describe_machine
+from tests.benchmarks.pipeline import measure_growth, measure_jobs, measure_reading
+from tests.benchmarks.recordings import copy_recordings
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--clips", type=int, default=1_440, help="recordings that featurize is timed with")
+    parser.add_argument("--quick", action="store_true", help="leave the 100,000 utterances out")
+    arguments = parser.parse_args()
+    console = Console(width=140)
+    console.print(describe_machine())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        recordings = copy_recordings(folder / "clips", arguments.clips)
+        rows = measure_features(recordings)
+        stages = measure_stages(recordings[:: max(1, len(recordings) // 40)])
+        rows += measure_jobs(recordings)
+        reading = measure_reading(recordings)
+        if not arguments.quick:
+            rows += measure_growth(folder)
+    tables = [
+        ("featurize, side by side", HEADINGS, [row.cells for row in rows]),
+        ("where the time of a clip goes, one core", ["stage", "time", "share", "bound by"], stages),
+        ("the store", ["opening", "random batches of 64", "size"], [reading]),
+    ]
+    for title, headings, cells in tables:
+        console.print(make_table(title, headings, cells))
+    RESULTS.mkdir(exist_ok=True)
+    text = "\n\n".join([describe_machine(), *(to_markdown(*table) for table in tables)])
+    (RESULTS / "featurize.md").write_text(f"{text}\n", encoding="utf-8")
+
+
+def make_table(title: str, headings: list[str], cells: list[list[str]]) -> Table:
+    table = Table(*headings, title=title, title_justify="left")
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def to_markdown(title: str, headings: list[str], cells: list[list[str]]) -> str:
+    lines = [f"**{title}**", "", f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in cells)])
+
+
+if __name__ == "__main__":
+    main()
+
+__all__ = ["Row", "main"]

@@ -1,0 +1,151 @@
+"""featurize as a whole: more workers, more utterances, and reading the store back."""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from sercli.corpora.index import Index, Utterance, write_index
+from sercli.features.extraction import extract_store
+from sercli.features.parameters import StoreParameters
+from sercli.features.store import FeatureStore
+from sercli.files import hash_file
+from tests.benchmarks.measure import Row, compare
+from tests.sounds import write_tone
+
+GROWTH = (1_000, 100_000)  # utterances
+GROWTH_SECONDS = 0.2  # of each made utterance
+
+
+def index_recordings(recordings: list[Path]) -> Index:
+    utterances = [
+        Utterance(file=str(path), corpus="csv", emotion="neutral", sha256=hash_file(path)) for path in recordings
+    ]
+    return Index(folder=recordings[0].parent, utterances=tuple(utterances))
+
+
+def time_featurize(index: Index, jobs: int) -> float:
+    """Wall seconds of a run in this process, its workers warm."""
+    with tempfile.TemporaryDirectory() as folder:
+        return extract_store(index, Path(folder) / "f.h5", StoreParameters(), jobs=jobs).seconds
+
+
+def measure_jobs(recordings: list[Path]) -> list[Row]:
+    """Wall time with one, two and eight jobs; the workers have been started before."""
+    index = index_recordings(recordings)
+    few = replace(index, utterances=index.utterances[:16])
+    seconds: dict[int, float] = {}
+    for jobs in (1, 2, 8):
+        time_featurize(few, jobs)
+        seconds[jobs] = min(time_featurize(index, jobs) for _ in range(2))
+    what = f"featurize {len(recordings)} clips"
+    two = compare(f"{what}, --jobs 2", "--jobs 1", seconds[2], seconds[1], at_least=1.7, unit="s")
+    eight = compare(f"{what}, --jobs 8", "--jobs 2", seconds[8], seconds[2], at_least=0.9, unit="s")
+    if (os.cpu_count() or 1) != 2:
+        two, eight = (replace(row, reached=None) for row in (two, eight))
+    return [two, eight]
+
+
+def measure_reading(recordings: list[Path]) -> list[str]:
+    """Random batches of 64 from a store, as training without memory to spare would read them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "f.h5"
+        extract_store(index_recordings(recordings), path, StoreParameters(), jobs=os.cpu_count() or 1)
+        generator = np.random.default_rng(0)
+        began = time.perf_counter()
+        with FeatureStore(path) as store:
+            opened = time.perf_counter() - began
+            count, began = 0, time.perf_counter()
+            while time.perf_counter() - began < 1.0:
+                for number in generator.integers(len(store), size=64):
+                    store.read(int(number))
+                count += 64
+            rate = count / (time.perf_counter() - began)
+            numbers = len(store.read_frames(0, len(store))) * store.parameters.features.n_features
+        share = path.stat().st_size / (numbers * 2)
+    return [f"{opened * 1e3:.1f} ms", f"{rate:,.0f} utterances/s", f"{share:.3f} × its numbers"]
+
+
+def measure_growth(folder: Path) -> list[Row]:
+    """Rate, memory of the parent and size of the store at both ends of `GROWTH`, each in its own process."""
+    results = {count: _run_growth(folder, count) for count in GROWTH}
+    (few, many), what = (results[count] for count in GROWTH), f"{GROWTH[1]:,} utterances"
+    rate = many["rate"] / few["rate"]
+    grown = (many["memory"] - few["memory"]) / 1e6
+    against = f"{GROWTH[0]:,} utterances"
+    return [
+        Row(
+            what=f"{what}: rate",
+            against=against,
+            ours=f"{many['rate']:.0f}/s",
+            theirs=f"{few['rate']:.0f}/s",
+            ratio=rate,
+            wanted="within 10 %",
+            reached=rate >= 0.9,
+        ),
+        Row(
+            what=f"{what}: memory of the parent",
+            against=against,
+            ours=f"{many['memory'] / 1e6:.0f} MB",
+            theirs=f"{few['memory'] / 1e6:.0f} MB",
+            ratio=None,
+            wanted="under 200 MB more",
+            reached=grown < 200,
+        ),
+        Row(
+            what=f"{what}: size of the store",
+            against="its numbers",
+            ours=f"{many['size'] / 1e6:.0f} MB",
+            theirs=f"{many['numbers'] / 1e6:.0f} MB",
+            ratio=many["size"] / many["numbers"],
+            wanted="under 1.1×",
+            reached=many["size"] < 1.1 * many["numbers"],
+        ),
+    ]
+
+
+def _run_growth(folder: Path, count: int) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.pipeline", str(folder), str(count)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = ("rate", "memory", "size", "numbers")
+    return dict(zip(names, map(float, done.stdout.split()), strict=True))
+
+
+def make_growth_index(folder: Path, count: int) -> Path:
+    """An index of `count` short recordings, each of its own content."""
+    recordings = [
+        write_tone(folder / f"{count}/{number // 1000:03}/{number:06}.wav", seconds=GROWTH_SECONDS, seed=number)
+        for number in range(count)
+    ]
+    path = folder / f"index-{count}.csv"
+    write_index(path, index_recordings(recordings))
+    return path
+
+
+def _main(folder: Path, count: int) -> None:
+    """Featurizes the growth index in this process and prints what it took."""
+    from sercli.corpora.index import read_index
+
+    index = read_index(make_growth_index(folder, count))
+    store = folder / f"store-{count}.h5"
+    warm = replace(index, utterances=index.utterances[:64])
+    extract_store(warm, folder / "warm.h5", StoreParameters(), jobs=os.cpu_count() or 1)
+    summary = extract_store(index, store, StoreParameters(), jobs=os.cpu_count() or 1)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    with FeatureStore(store) as opened:
+        numbers = int(opened.n_frames.sum()) * opened.parameters.features.n_features * 2
+    sys.stdout.write(f"{count / summary.seconds} {memory} {store.stat().st_size} {numbers}\n")
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), int(sys.argv[2]))
