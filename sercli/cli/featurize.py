@@ -22,6 +22,7 @@ def featurize(
     ] = 2,
     denoise: Annotated[bool, typer.Option("--denoise", help="Reduce stationary noise first.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Compute everything anew and replace the store.")] = False,
+    dask: options.Dask = None,
     seed: options.Seed = 0,
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     index: options.IndexFile = None,
@@ -55,6 +56,7 @@ def featurize(
             copies=augment,
             seed=seed,
             restart=restart,
+            cluster=dask,
             progress=bar.update,
         )
     console.say(

@@ -37,6 +37,16 @@ Jobs = Annotated[
     int,
     typer.Option("--jobs", "-j", min=1, help="Workers side by side; never more than there are cores."),
 ]
+Dask = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        metavar="ADDRESS",
+        help="Scheduler of a Dask cluster that does the work instead, as tcp://scheduler:8786. Its workers must have "
+        "the same sercli and see the files under the same paths.",
+        show_default="none: this machine",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 Device = Annotated[
     str,

@@ -4,11 +4,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy.typing as npt
 import torch
 
@@ -23,6 +22,7 @@ from sercli.features.parameters import StoreParameters
 from sercli.features.rows import StoredRow
 from sercli.features.writer import StoreWriter
 from sercli.files import hash_file, one_line
+from sercli.parallel import map_in_order
 
 COMMIT_INTERVAL = 2.0  # seconds between commits; what a crash of the machine may cost
 BATCH = 4  # utterances given to a worker at a time
@@ -80,6 +80,7 @@ def extract_store(
     copies: int = 0,
     seed: int = 0,
     restart: bool = False,
+    cluster: str | None = None,
     progress: Progress | None = None,
 ) -> ExtractionSummary:
     """Computes the features of every utterance of an index and writes them into a store.
@@ -94,10 +95,13 @@ def extract_store(
         copies: altered copies of each utterance, for training.
         seed: of the alterations.
         restart: compute everything anew, and replace a store made with other parameters.
+        cluster: address of a Dask scheduler whose workers do the work; they must see the recordings under the
+            same paths.
         progress: called after each utterance.
 
     Raises:
         StoreError: if a store there was made with other parameters.
+        InputError: if the cluster cannot be used.
         OSError: if the store cannot be written.
     """
     began = time.monotonic()
@@ -106,7 +110,8 @@ def extract_store(
     extracted = 0
     with StoreWriter(path, parameters, restart=restart) as writer:
         commit = _Clock(COMMIT_INTERVAL, writer.commit)
-        for number, (plan, outcome) in enumerate(_run(index, writer, parameters, jobs, copies, seed), start=1):
+        done = _run(index, writer, parameters, copies=copies, seed=seed, jobs=jobs, cluster=cluster)
+        for number, (plan, outcome) in enumerate(done, start=1):
             if isinstance(outcome, Failure):
                 failures.append(outcome)
             else:
@@ -139,7 +144,14 @@ class _Clock:
 
 
 def _run(
-    index: Index, writer: StoreWriter, parameters: StoreParameters, jobs: int, copies: int, seed: int
+    index: Index,
+    writer: StoreWriter,
+    parameters: StoreParameters,
+    *,
+    copies: int,
+    seed: int,
+    jobs: int,
+    cluster: str | None,
 ) -> Iterator[tuple[_Task, Outcome]]:
     """Every utterance's plan and what came of it, in index order; planned no further ahead than work is given out."""
     planned: deque[tuple[_Task, bool]] = deque()
@@ -152,7 +164,8 @@ def _run(
             if missing:
                 yield replace(plan, alterations=missing)
 
-    for outcome in _compute_all(give_out(), len(index), parameters, jobs):
+    extract = partial(_extract, parameters=parameters)
+    for outcome in map_in_order(extract, give_out(), jobs=jobs, cluster=cluster, batch=BATCH):
         while not planned[0][1]:
             yield planned.popleft()[0], []
         yield planned.popleft()[0], outcome
@@ -160,21 +173,10 @@ def _run(
         yield planned.popleft()[0], []
 
 
-def _compute_all(tasks: Iterator[_Task], count: int, parameters: StoreParameters, jobs: int) -> Iterator[Outcome]:
-    workers = min(jobs, joblib.cpu_count(), max(count, 1))
-    if workers == 1:
-        for task in tasks:
-            yield _extract(task, parameters)
-        return
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        pool = joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=BATCH)
-        yield from pool(joblib.delayed(_extract)(task, parameters) for task in tasks)
-
-
 def _plan(index: Index, utterance: Utterance, copies: int, seed: int) -> _Task:
     row = StoredRow(file=utterance.file, sha256=utterance.sha256)
     alterations = draw_alterations(utterance.sha256, copies, seed)
-    return _Task(path=index.path_of(utterance), row=row, alterations=(None, *alterations))
+    return _Task(path=index.path_of(utterance).absolute(), row=row, alterations=(None, *alterations))
 
 
 def _row(row: StoredRow, alteration: Alteration | None) -> StoredRow:

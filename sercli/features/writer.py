@@ -112,7 +112,7 @@ class StoreWriter:
             "features",
             shape=(total, width),
             dtype=self.parameters.dtype,
-            chunks=(min(CHUNK_FRAMES, max(total, 1)), width),
+            chunks=(min(CHUNK_FRAMES, total), width) if total else None,
         )
         start = 0
         for block in _gather(self._read(row.key) for row in rows):

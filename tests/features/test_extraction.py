@@ -90,6 +90,15 @@ def test_files_that_fail_are_named_and_the_others_are_in_the_store(tmp_path: Pat
     assert [name.strip() for name in names] == [u.file for u in index.utterances[3:]]
 
 
+def test_a_store_of_nothing_but_failures_is_empty(tmp_path: Path) -> None:
+    index = index_toy(tmp_path, speakers=1, takes=1)
+    for utterance in index.utterances:
+        index.path_of(utterance).unlink()
+    assert len(extract_store(index, tmp_path / "f.h5", PARAMETERS).failures) == len(index)
+    with FeatureStore(tmp_path / "f.h5") as store:
+        assert len(store) == 0
+
+
 def test_killed_at_any_moment_nothing_committed_is_lost(tmp_path: Path) -> None:
     """Kills the real command again and again; the last run finishes what the killed ones left."""
     index = index_toy(tmp_path / "data", speakers=6, takes=4, seconds=1.0)

@@ -1,0 +1,74 @@
+"""featurize on a real Dask cluster, with and without the loss of a worker."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sercli.errors import InputError
+from sercli.features.extraction import extract_store
+from sercli.features.parameters import StoreParameters
+from sercli.features.store import FeatureStore
+from tests.command import run_sercli
+from tests.dask_cluster import Cluster, start_cluster
+from tests.toy_index import index_toy
+
+PARAMETERS = StoreParameters()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with start_cluster(tmp_path) as started:
+        yield started
+
+
+def assert_same_store(one: Path, other: Path) -> None:
+    with FeatureStore(one) as first, FeatureStore(other) as second:
+        assert first.rows == second.rows
+        np.testing.assert_array_equal(first.n_frames, second.n_frames)
+        np.testing.assert_array_equal(first.read_frames(0, len(first)), second.read_frames(0, len(second)))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
+def test_a_cluster_that_loses_a_worker_makes_the_same_store(cluster: Cluster, tmp_path: Path) -> None:
+    index = index_toy(tmp_path / "data", speakers=6, takes=4)
+    extract_store(index, tmp_path / "local.h5", PARAMETERS, copies=2, jobs=2)
+    seen: list[int] = []
+
+    def kill_one_in_the_middle(done: int, total: int) -> None:
+        seen.append(done)
+        if done == total // 3:
+            cluster.workers[0].send_signal(signal.SIGKILL)
+            cluster.workers[0].wait()
+
+    summary = extract_store(
+        index,
+        tmp_path / "dask.h5",
+        PARAMETERS,
+        copies=2,
+        cluster=cluster.address,
+        progress=kill_one_in_the_middle,
+    )
+    assert cluster.workers[0].returncode == -signal.SIGKILL
+    assert cluster.workers[1].poll() is None
+    assert seen == list(range(1, len(index) + 1))
+    assert summary.failures == ()
+    assert_same_store(tmp_path / "local.h5", tmp_path / "dask.h5")
+
+
+def test_the_command_uses_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    index_toy(tmp_path / "data", speakers=2, takes=2)
+    status, out, err = run_sercli("featurize", "--dask", cluster.address, "--store", "dask.h5", cwd=tmp_path)
+    assert (status, out) == (0, ""), err
+    assert run_sercli("featurize", "--store", "local.h5", cwd=tmp_path)[0] == 0
+    assert_same_store(tmp_path / "local.h5", tmp_path / "dask.h5")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
+def test_a_scheduler_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sercli.parallel.CONNECT_TIMEOUT", 1)
+    index = index_toy(tmp_path / "data", speakers=1, takes=1)
+    with pytest.raises(InputError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        extract_store(index, tmp_path / "f.h5", PARAMETERS, cluster="tcp://127.0.0.1:9")
