@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import joblib
+import torch
 
 from sercli.errors import InputError, UsageError
 from sercli.files import one_line
@@ -13,6 +14,21 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CONNECT_TIMEOUT = 10  # seconds to reach a scheduler, and again for its first worker
+
+
+@contextlib.contextmanager
+def single_thread() -> Iterator[None]:
+    """Keeps torch to one thread, and puts the number back.
+
+    Work that is shared out by the recording or by the fold is too small to be shared out further, and its
+    results then do not depend on how many cores there are.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def count_workers(jobs: int) -> int:

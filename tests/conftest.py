@@ -1,10 +1,13 @@
 """Fixtures that all tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.dask_cluster import Cluster, start_cluster
 
 # The toy networks are too small to share out; threads would only wait for each other.
 torch.set_num_threads(1)
@@ -19,3 +22,10 @@ def corpora() -> Path:
     if not (folder / "ravdess").is_dir() or not (folder / "nemo").is_dir():
         pytest.skip(f"no corpora in {folder}: set SERCLI_CORPORA to the folder of ravdess and nemo")
     return folder
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A Dask cluster of two workers."""
+    with start_cluster(tmp_path) as started:
+        yield started

@@ -50,6 +50,7 @@ def predict(
         ),
     ] = None,
     jobs: options.Jobs = options.default_jobs(),
+    dask: options.Dask = None,
     device: options.Device = "auto",
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
@@ -81,7 +82,7 @@ def predict(
         console.say(f"model {predictor.folder} on {predictor.device}, {len(recordings)} recordings, {jobs} jobs")
     tally = Tally(keep=truth)
     with _open_writer(out) as writer, console.show_progress("predict", len(recordings)) as bar:
-        for prediction in predictor.predict_many(recordings, jobs=jobs, progress=bar.update):
+        for prediction in predictor.predict_many(recordings, jobs=jobs, cluster=dask, progress=bar.update):
             writer.write(prediction)
             tally.add(prediction)
     _show_tally(tally, time.monotonic() - began)

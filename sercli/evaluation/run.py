@@ -1,5 +1,6 @@
 """A protocol from end to end: every fold and seed trained, tested, written."""
 
+import contextlib
 import itertools
 import shutil
 import time
@@ -17,6 +18,7 @@ from sercli.evaluation.results import TestRow, summarise, write_history, write_p
 from sercli.features.store import FeatureStore
 from sercli.files import read_json_object, write_json
 from sercli.models.folder import collect_versions
+from sercli.parallel import single_thread
 from sercli.plots import save_confusion, save_curves
 from sercli.splits import PROTOCOLS, Fold, make_folds
 from sercli.training.data import CorpusFeatures
@@ -152,18 +154,14 @@ def _run_in_worker(
 
 
 def _run_unit(corpus: CorpusFeatures, unit: Unit, recipe: Recipe, work: Path, device: torch.device) -> dict[str, Any]:
-    threads = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)  # so that a fold's outcome does not depend on how many run side by side
-    try:
-        checkpoint = work / f"{unit.name}.safetensors"
-        identity = identify_training(corpus, unit.fold, recipe, unit.seed)
+    checkpoint = work / f"{unit.name}.safetensors"
+    identity = identify_training(corpus, unit.fold, recipe, unit.seed)
+    # One thread on the CPU, so that a fold's outcome does not depend on how many run side by side.
+    with single_thread() if device.type == "cpu" else contextlib.nullcontext():
         trained = _train(corpus, unit, recipe, device, checkpoint)
         if trained.result.interrupted:
             raise KeyboardInterrupt
         _, probabilities = score_members(corpus, unit.fold.test, trained, device)
-    finally:
-        torch.set_num_threads(threads)
     best = trained.result.history[trained.result.best_epoch - 1]
     outcome = {
         "name": unit.name,

@@ -4,25 +4,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-import torch
 
 from sercli.audio.augment import Alteration, alter, draw_alterations
 from sercli.audio.decode import read_signal
 from sercli.audio.preprocess import normalise_level, preprocess
-from sercli.config import FeatureConfig
 from sercli.corpora.index import Index, Utterance
 from sercli.errors import AudioError, SercliError
-from sercli.features.frontend import FrontEnd
+from sercli.features.frontend import get_front_end
 from sercli.features.parameters import StoreParameters
 from sercli.features.rows import StoredRow
 from sercli.features.writer import StoreWriter
 from sercli.files import hash_file, one_line
-from sercli.parallel import map_in_order
+from sercli.parallel import map_in_order, single_thread
 
 COMMIT_INTERVAL = 2.0  # seconds between commits; what a crash of the machine may cost
 BATCH = 4  # utterances given to a worker at a time
@@ -184,14 +182,11 @@ def _row(row: StoredRow, alteration: Alteration | None) -> StoredRow:
 
 
 def _extract(task: _Task, parameters: StoreParameters) -> Outcome:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # one utterance is too small to share out
     try:
-        return _compute(task, parameters)
+        with single_thread():
+            return _compute(task, parameters)
     except (SercliError, OSError) as reason:
         return Failure(file=task.row.file, reason=one_line(reason))
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _compute(task: _Task, parameters: StoreParameters) -> list[tuple[StoredRow, npt.NDArray[Any]]]:
@@ -202,7 +197,7 @@ def _compute(task: _Task, parameters: StoreParameters) -> list[tuple[StoredRow, 
     if not len(signal):
         msg = "is silent: nothing in it rises over -80 dB full scale"
         raise AudioError(msg)
-    front_end, audio = _front_end(parameters.features), parameters.audio
+    front_end, audio = get_front_end(parameters.features), parameters.audio
     found = []
     for alteration in task.alterations:
         altered = signal
@@ -210,8 +205,3 @@ def _compute(task: _Task, parameters: StoreParameters) -> list[tuple[StoredRow, 
             altered = normalise_level(alter(signal, audio.sample_rate, alteration), audio.level_db)
         found.append((_row(task.row, alteration), front_end.extract(altered).T.astype(parameters.dtype)))
     return found
-
-
-@lru_cache(maxsize=4)
-def _front_end(config: FeatureConfig) -> FrontEnd:
-    return FrontEnd(config)

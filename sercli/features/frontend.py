@@ -8,6 +8,7 @@ rather than from a constant-Q one, so that both need no spectrum of their own.
 
 import itertools
 from collections.abc import Sequence
+from functools import lru_cache
 
 import librosa.filters
 import numpy as np
@@ -200,6 +201,12 @@ class FrontEnd(nn.Module):
         # A frame's first sample never counts, since it has no neighbour before it in the frame.
         count = summed[:, n_fft:] - summed[:, 1 : 1 - n_fft]
         return (count[:, ::hop].float() / n_fft)[:, None]
+
+
+@lru_cache(maxsize=4)
+def get_front_end(config: FeatureConfig) -> FrontEnd:
+    """The front end of a configuration, on the CPU; made once in each process."""
+    return FrontEnd(config)
 
 
 def _to_db(power: Tensor, mask: Tensor) -> Tensor:

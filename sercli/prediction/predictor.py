@@ -1,21 +1,23 @@
 """Emotions of recordings: features in workers, the network on batches, rows in order."""
 
-import contextlib
 import itertools
-import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from sercli.config import AudioConfig, FeatureConfig
 from sercli.errors import ModelError
-from sercli.features.frontend import FrontEnd
+from sercli.features.frontend import get_front_end
 from sercli.labels import EMOTIONS
 from sercli.models.folder import DEFAULT_MODEL, load_model
+from sercli.parallel import count_workers, map_in_order, single_thread
 from sercli.prediction.analysis import Analysis, Matrix, analyse
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import Prediction
@@ -51,7 +53,7 @@ class Predictor:
         self.device = pick_device(device)
         self.folder = DEFAULT_MODEL if model is None else Path(model)
         self._model = load_model(self.folder).to(self.device)
-        self._front_end = FrontEnd(self._model.features)
+        self._front_end = get_front_end(self._model.features)
 
     def predict(self, path: Path | str) -> Prediction:
         """The emotion of one recording; a file that cannot be used has the status ``failed``."""
@@ -62,6 +64,7 @@ class Predictor:
         recordings: Iterable[Path | str | Recording],
         *,
         jobs: int = 1,
+        cluster: str | None = None,
         progress: Progress | None = None,
     ) -> Generator[Prediction, None, None]:
         """The emotions of recordings, in their order whatever the number of jobs.
@@ -71,13 +74,19 @@ class Predictor:
         Args:
             recordings: paths of sound files, or what `find_recordings` found.
             jobs: workers that decode and compute features side by side, never more than there are cores.
+            cluster: address of a Dask scheduler whose workers decode and compute features instead; they must see
+                the recordings under the same paths. The network stays here.
             progress: called as recordings are decoded.
 
         Raises:
+            InputError: if the cluster cannot be used.
             ModelError: if the model gives values that are not finite.
         """
         wanted = [_to_recording(recording) for recording in recordings]
-        workers = max(1, min(jobs, _count_cores(), len(wanted)))
+        if cluster:
+            yield from self._predict_on_cluster(wanted, cluster, progress)
+            return
+        workers = max(1, min(count_workers(jobs), len(wanted)))
         done = itertools.count(1)
         groups = _group(wanted)
         stop = threading.Event()
@@ -86,7 +95,7 @@ class Predictor:
             running = self._start(pool, next(groups, []), stop)
             while running:
                 analyses = []
-                with _one_thread():
+                with single_thread():
                     for future in running:
                         analyses.append(future.result())
                         if progress:
@@ -100,6 +109,20 @@ class Predictor:
             # Python ends under them.
             stop.set()
             pool.shutdown(cancel_futures=True)
+
+    def _predict_on_cluster(
+        self, recordings: Sequence[Recording], cluster: str, progress: Progress | None
+    ) -> Iterator[Prediction]:
+        work = partial(_analyse_elsewhere, audio=self._model.audio, features=self._model.features)
+        analyses = map_in_order(work, recordings, cluster=cluster)
+        done = 0
+        while group := list(itertools.islice(analyses, GROUP_RECORDINGS)):
+            done += len(group)
+            if progress:
+                progress(done, len(recordings))
+            with single_thread():
+                rows = self._score(group)
+            yield from rows
 
     def _start(
         self, pool: ThreadPoolExecutor, group: Sequence[Recording], stop: threading.Event
@@ -124,9 +147,8 @@ class Predictor:
         return logits
 
 
-def _count_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _analyse_elsewhere(recording: Recording, *, audio: AudioConfig, features: FeatureConfig) -> Analysis:
+    return analyse(replace(recording, path=recording.path.absolute()), audio, get_front_end(features))
 
 
 def _to_recording(given: Path | str | Recording) -> Recording:
@@ -192,14 +214,3 @@ def _softmax(logits: Logits) -> Logits:
     powers = np.exp(logits - logits.max())
     probabilities: Logits = powers / powers.sum()
     return probabilities
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keeps torch to one thread, as results must not depend on how many, and puts the number back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

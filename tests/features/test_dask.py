@@ -1,7 +1,6 @@
 """featurize on a real Dask cluster, with and without the loss of a worker."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +11,10 @@ from sercli.features.extraction import extract_store
 from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
 from tests.command import run_sercli
-from tests.dask_cluster import Cluster, start_cluster
+from tests.dask_cluster import Cluster
 from tests.toy_index import index_toy
 
 PARAMETERS = StoreParameters()
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with start_cluster(tmp_path) as started:
-        yield started
 
 
 def assert_same_store(one: Path, other: Path) -> None:
