@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -57,12 +57,32 @@ def write_json(path: Path, value: object) -> None:
         stream.write("\n")
 
 
+def make_csv_writer(stream: IO[str], delimiter: str = ",") -> Callable[[Iterable[object]], None]:
+    """A function that writes one row; every row can be read again with the module csv.
+
+    Before Python 3.13 that module's writer does not quote a cell for a carriage return, which its reader wants.
+    """
+    minimal, quoted = (
+        csv.writer(stream, delimiter=delimiter, lineterminator="\n", quoting=quoting)
+        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+    )
+
+    def write(row: Iterable[object]) -> None:
+        cells = list(row)
+        writer = quoted if any(isinstance(cell, str) and "\r" in cell for cell in cells) else minimal
+        writer.writerow(cells)
+
+    return write
+
+
 def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Writes rows with the same keys as UTF-8 CSV with a header, by rename; none at all give an empty file."""
     with write_by_rename(path) as stream:
-        writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        write = make_csv_writer(stream)
+        if rows:
+            write(rows[0])
+        for row in rows:
+            write(row.values())
 
 
 def read_json_object(path: Path, error: type[InputError] = InputError) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sercli.errors import CorpusError
-from sercli.files import write_by_rename
+from sercli.files import make_csv_writer, write_by_rename
 from sercli.labels import EMOTIONS
 
 COLUMNS: tuple[str, ...] = (
@@ -134,12 +134,10 @@ def write_index(path: Path, index: Index) -> None:
     """
     extras = sorted({name for utterance in index.utterances for name in utterance.extra})
     with write_by_rename(path) as stream:
-        # Before Python 3.13 the writer does not quote for a carriage return, which the reader wants quoted.
-        writers = [
-            csv.writer(stream, lineterminator="\n", quoting=quoting) for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
-        ]
-        for row in ([*COLUMNS, *extras], *(_to_row(utterance, extras) for utterance in index.utterances)):
-            writers[any("\r" in cell for cell in row)].writerow(row)
+        write = make_csv_writer(stream)
+        write([*COLUMNS, *extras])
+        for utterance in index.utterances:
+            write(_to_row(utterance, extras))
 
 
 def _to_row(utterance: Utterance, extras: Iterable[str]) -> list[str]:

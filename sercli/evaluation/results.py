@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sercli.errors import InputError, UsageError
-from sercli.files import one_line, read_json_object, write_by_rename, write_table
+from sercli.files import make_csv_writer, one_line, read_json_object, write_by_rename, write_table
 from sercli.labels import EMOTIONS, emotion_index
 from sercli.metrics import (
     Labels,
@@ -74,11 +74,11 @@ class TestRow:
 def write_predictions(path: Path, rows: Iterable[TestRow]) -> None:
     """Writes ``predictions.csv`` by rename; probabilities keep all their digits."""
     with write_by_rename(path) as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        write = make_csv_writer(stream)
+        write(COLUMNS)
         for row in rows:
             values = [getattr(row, name) for name in COLUMNS[: len(COLUMNS) - len(EMOTIONS)]]
-            writer.writerow([*values, *map(repr, row.probabilities)])
+            write([*values, *map(repr, row.probabilities)])
 
 
 def read_predictions(path: Path) -> list[TestRow]:

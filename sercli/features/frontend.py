@@ -128,10 +128,7 @@ class FrontEnd(nn.Module):
         """
         half = self.config.n_fft // 2
         frames = F.pad(batch, (half, half)).unfold(1, self.config.n_fft, self.config.hop_length) * self._window
-        if frames.device.type == "cpu":
-            spectrum = torch.from_numpy(rfft(frames.numpy(), overwrite_x=True))
-        else:
-            spectrum = torch.fft.rfft(frames)
+        spectrum = _transform_on_cpu(frames) if frames.device.type == "cpu" else torch.fft.rfft(frames)
         return (spectrum.real.square() + spectrum.imag.square()).float()
 
     def _cepstra(self, power: Tensor, mask: Tensor, frames: Tensor, names: set[str]) -> dict[str, Tensor]:
@@ -201,6 +198,10 @@ class FrontEnd(nn.Module):
         # A frame's first sample never counts, since it has no neighbour before it in the frame.
         count = summed[:, n_fft:] - summed[:, 1 : 1 - n_fft]
         return (count[:, ::hop].float() / n_fft)[:, None]
+
+
+def _transform_on_cpu(frames: Tensor) -> Tensor:
+    return torch.from_numpy(rfft(frames.numpy()))
 
 
 @lru_cache(maxsize=4)

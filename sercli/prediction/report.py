@@ -1,7 +1,6 @@
 """Reports as CSV, TSV, JSON and JSON Lines: rows are written as they come, the file appears when all are there."""
 
 import contextlib
-import csv
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from sercli.errors import UsageError
-from sercli.files import write_by_rename
+from sercli.files import make_csv_writer, write_by_rename
 from sercli.prediction.rows import COLUMNS, DECIMALS, Prediction, Value
 
 FORMULA_STARTS = "=+-@\t\r"  # what a spreadsheet takes for a formula, or for space before one
@@ -36,12 +35,8 @@ class CsvWriter:
     """
 
     def __init__(self, stream: IO[str], delimiter: str = ",") -> None:
-        # Before Python 3.13 the writer does not quote for a carriage return, which readers want quoted.
-        self._writers = [
-            csv.writer(stream, delimiter=delimiter, lineterminator="\n", quoting=quoting)
-            for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
-        ]
-        self._write(list(COLUMNS))
+        self._write = make_csv_writer(stream, delimiter)
+        self._write(COLUMNS)
 
     def write(self, prediction: Prediction) -> None:
         """Writes one row."""
@@ -49,9 +44,6 @@ class CsvWriter:
 
     def finish(self) -> None:
         """Nothing stands after the last row."""
-
-    def _write(self, cells: list[str]) -> None:
-        self._writers[any("\r" in cell for cell in cells)].writerow(cells)
 
 
 class JsonLinesWriter:

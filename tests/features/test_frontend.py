@@ -129,6 +129,21 @@ def test_a_feature_alone_is_the_same_as_among_all(name: str) -> None:
     np.testing.assert_allclose(alone, split_rows(FRONT_END.extract(signal))[name], rtol=0, atol=1e-6)
 
 
+def test_the_transform_of_other_devices_equals_that_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    signal = make_noise(9_000)
+    expected = FRONT_END.extract(signal)
+    monkeypatch.setattr("sercli.features.frontend._transform_on_cpu", torch.fft.rfft)
+    np.testing.assert_allclose(FRONT_END.extract(signal), expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_batch_on_cuda_equals_the_cpu() -> None:
+    signals = [torch.from_numpy(make_noise(length, length)) for length in (20_000, 700, 9_000)]
+    expected, _ = FRONT_END(signals)
+    found, _ = FrontEnd(CONFIG).cuda()(signals)
+    torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=TOLERANCE)
+
+
 def test_a_signal_without_samples_is_refused() -> None:
     with pytest.raises(UsageError, match="at least one sample"):
         FRONT_END.extract(np.zeros(0, np.float32))
