@@ -91,7 +91,11 @@ class FeatureStore:
 
     def read_frames(self, start: int, stop: int) -> Frames:
         """Matrices `start` to `stop` end to end, in shape ``(n_frames, n_features)``."""
-        return self._source.read(start, stop).astype(np.float32)
+        return self.read_stored(start, stop).astype(np.float32)
+
+    def read_stored(self, start: int, stop: int) -> npt.NDArray[np.floating[Any]]:
+        """As `read_frames`, with the type of number that the store has on disk."""
+        return self._source.read(start, stop)
 
 
 class _HDF5Source:

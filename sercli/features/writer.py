@@ -128,7 +128,7 @@ class StoreWriter:
         if key in self._journal.spans or not self._old:
             return self._journal.read(key)
         number = self._old_rows[key]
-        return self._old.read_frames(number, number + 1)
+        return self._old.read_stored(number, number + 1)
 
     def _lock(self) -> filelock.FileLock:
         lock = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"))

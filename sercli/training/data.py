@@ -41,11 +41,8 @@ class CorpusFeatures:
         self.index = Index(folder=index.folder, utterances=present)
         self.parameters = store.parameters
         self.names = names
-        columns = store.parameters.features.rows(names)
-        self._columns: slice | list[int] = columns
-        if columns == list(range(columns[0], columns[-1] + 1)):
-            self._columns = slice(columns[0], columns[-1] + 1)
-        self._frames = store.read_frames(0, len(store))
+        # As stored, in half the memory, and only the features wanted; `matrix` widens what is asked for.
+        self._frames = store.read_stored(0, len(store))[:, store.parameters.features.rows(names)]
         self._stops = np.cumsum(store.n_frames)
         self._starts = self._stops - store.n_frames
 
@@ -63,8 +60,7 @@ class CorpusFeatures:
 
     def matrix(self, row: int) -> npt.NDArray[np.float32]:
         """The wanted features of a store row, in shape ``(n_frames, n_features)``."""
-        frames: npt.NDArray[np.float32] = self._frames[self._starts[row] : self._stops[row], self._columns]
-        return frames
+        return self._frames[self._starts[row] : self._stops[row]].astype(np.float32)
 
     def fit_normaliser(self, members: Sequence[int]) -> Normaliser:
         """Mean and deviation of each feature over the frames of these utterances, without their copies."""
