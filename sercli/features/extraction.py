@@ -55,13 +55,22 @@ class ExtractionSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
+class Task:
+    """What is to be computed of an utterance.
+
+    Attributes:
+        path: of the recording.
+        row: of the utterance itself.
+        alterations: None for the utterance itself, and its altered copies.
+    """
+
     path: Path
     row: StoredRow
     alterations: tuple[Alteration | None, ...]
 
     @property
     def rows(self) -> list[StoredRow]:
+        """The rows of the store that come of it."""
         return [_row(self.row, alteration) for alteration in self.alterations]
 
 
@@ -150,19 +159,19 @@ def _run(
     seed: int,
     jobs: int,
     cluster: str | None,
-) -> Iterator[tuple[_Task, Outcome]]:
+) -> Iterator[tuple[Task, Outcome]]:
     """Every utterance's plan and what came of it, in index order; planned no further ahead than work is given out."""
-    planned: deque[tuple[_Task, bool]] = deque()
+    planned: deque[tuple[Task, bool]] = deque()
 
-    def give_out() -> Iterator[_Task]:
+    def give_out() -> Iterator[Task]:
         for utterance in index.utterances:
-            plan = _plan(index, utterance, copies, seed)
+            plan = plan_utterance(index, utterance, copies=copies, seed=seed)
             missing = tuple(a for a, row in zip(plan.alterations, plan.rows, strict=True) if row.key not in writer)
             planned.append((plan, bool(missing)))
             if missing:
                 yield replace(plan, alterations=missing)
 
-    extract = partial(_extract, parameters=parameters)
+    extract = partial(extract_utterance, parameters=parameters)
     for outcome in map_in_order(extract, give_out(), jobs=jobs, cluster=cluster, batch=BATCH):
         while not planned[0][1]:
             yield planned.popleft()[0], []
@@ -171,17 +180,19 @@ def _run(
         yield planned.popleft()[0], []
 
 
-def _plan(index: Index, utterance: Utterance, copies: int, seed: int) -> _Task:
+def plan_utterance(index: Index, utterance: Utterance, *, copies: int, seed: int) -> Task:
+    """All that an utterance should have in a store: itself and its altered copies."""
     row = StoredRow(file=utterance.file, sha256=utterance.sha256)
     alterations = draw_alterations(utterance.sha256, copies, seed)
-    return _Task(path=index.path_of(utterance).absolute(), row=row, alterations=(None, *alterations))
+    return Task(path=index.path_of(utterance).absolute(), row=row, alterations=(None, *alterations))
 
 
 def _row(row: StoredRow, alteration: Alteration | None) -> StoredRow:
     return StoredRow(file=row.file, sha256=row.sha256, alteration=str(alteration or ""))
 
 
-def _extract(task: _Task, parameters: StoreParameters) -> Outcome:
+def extract_utterance(task: Task, parameters: StoreParameters) -> Outcome:
+    """Decodes a recording once, and computes the features of all its alterations; runs in the workers."""
     try:
         with single_thread():
             return _compute(task, parameters)
@@ -189,7 +200,7 @@ def _extract(task: _Task, parameters: StoreParameters) -> Outcome:
         return Failure(file=task.row.file, reason=one_line(reason))
 
 
-def _compute(task: _Task, parameters: StoreParameters) -> list[tuple[StoredRow, npt.NDArray[Any]]]:
+def _compute(task: Task, parameters: StoreParameters) -> list[tuple[StoredRow, npt.NDArray[Any]]]:
     if task.path.is_file() and hash_file(task.path) != task.row.sha256:
         msg = "has changed since it was indexed: run 'sercli prepare' again"
         raise AudioError(msg)

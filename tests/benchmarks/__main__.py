@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.features import measure_features, measure_stages
-from tests.benchmarks.measure import HEADINGS, Row, describe_machine
-from tests.benchmarks.pipeline import measure_growth, measure_jobs, measure_reading
+from tests.benchmarks.measure import HEADINGS, describe_machine
+from tests.benchmarks.pipeline import measure_backends, measure_growth, measure_jobs, measure_reading
 from tests.benchmarks.recordings import copy_recordings
 
 RESULTS = Path(__file__).parent / "results"
@@ -28,12 +28,14 @@ def main() -> None:
         rows = measure_features(recordings)
         stages = measure_stages(recordings[:: max(1, len(recordings) // 40)])
         rows += measure_jobs(recordings)
+        backends = measure_backends(recordings)
         reading = measure_reading(recordings)
         if not arguments.quick:
             rows += measure_growth(folder)
     tables = [
         ("featurize, side by side", HEADINGS, [row.cells for row in rows]),
         ("where the time of a clip goes, one core", ["stage", "time", "share", "bound by"], stages),
+        ("workers", ["two workers", "time", "rate"], backends),
         ("the store", ["opening", "random batches of 64", "size"], [reading]),
     ]
     for title, headings, cells in tables:
@@ -57,5 +59,3 @@ def to_markdown(title: str, headings: list[str], cells: list[list[str]]) -> str:
 
 if __name__ == "__main__":
     main()
-
-__all__ = ["Row", "main"]

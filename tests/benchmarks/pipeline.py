@@ -9,10 +9,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 
 from sercli.corpora.index import Index, Utterance, write_index
-from sercli.features.extraction import extract_store
+from sercli.features.extraction import BATCH, extract_store, extract_utterance, plan_utterance
 from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
 from sercli.files import hash_file
@@ -50,6 +51,24 @@ def measure_jobs(recordings: list[Path]) -> list[Row]:
     if (os.cpu_count() or 1) != 2:
         two, eight = (replace(row, reached=None) for row in (two, eight))
     return [two, eight]
+
+
+def measure_backends(recordings: list[Path]) -> list[list[str]]:
+    """Wall time of the same work by two worker processes and by two threads; the processes have been started."""
+    index = index_recordings(recordings)
+    tasks = [plan_utterance(index, utterance, copies=0, seed=0) for utterance in index.utterances]
+    rows = []
+    for name, backend in (("2 processes (loky)", "loky"), ("2 threads", "threading")):
+        seconds = []
+        for part in (tasks[:16], tasks, tasks):
+            began = time.perf_counter()
+            with joblib.parallel_config(backend=backend, **({"inner_max_num_threads": 1} if backend == "loky" else {})):
+                pool = joblib.Parallel(n_jobs=2, return_as="generator", batch_size=BATCH)
+                for outcome in pool(joblib.delayed(extract_utterance)(task, StoreParameters()) for task in part):
+                    assert outcome
+            seconds.append(time.perf_counter() - began)
+        rows.append([name, f"{min(seconds[1:]):.1f} s", f"{len(tasks) / min(seconds[1:]):.0f} clips/s"])
+    return rows
 
 
 def measure_reading(recordings: list[Path]) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+import audformat
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -216,3 +217,13 @@ def test_numbers_are_rounded_alike_everywhere(tmp_path: Path) -> None:
     for suffix in SUFFIXES:
         (found,) = read(write(tmp_path / f"r{suffix}", [row]))
         assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_audformat_loads_a_report_as_a_segmented_table(tmp_path: Path) -> None:
+    table = audformat.utils.read_csv(str(write(tmp_path / "r.csv", [OK, FAILED])))
+    files, starts, ends = (table.index.get_level_values(name) for name in ("file", "start", "end"))
+    assert files.tolist() == ["a.wav", "b/a.wav"]
+    assert starts[0].total_seconds() == 0.0
+    assert ends[0].total_seconds() == 3.25
+    assert table["emotion"].iloc[0] == "sad"
