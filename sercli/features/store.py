@@ -35,6 +35,7 @@ class _Source(Protocol):
 
     parameters: StoreParameters
 
+    def count(self) -> int: ...
     def rows(self) -> list[StoredRow]: ...
     def n_frames(self) -> npt.NDArray[np.int64]: ...
     def read(self, start: int, stop: int) -> npt.NDArray[Any]: ...
@@ -73,7 +74,7 @@ class FeatureStore:
 
     def __len__(self) -> int:
         """Number of matrices, copies included."""
-        return len(self.n_frames)
+        return self._source.count()
 
     @property
     def rows(self) -> list[StoredRow]:
@@ -133,6 +134,9 @@ class _HDF5Source:
             raise StoreError(msg)
         return parse_parameters(json.loads(self._file.attrs["parameters"]))
 
+    def count(self) -> int:
+        return len(self._offsets) - 1
+
     def rows(self) -> list[StoredRow]:
         group = self._file["rows"]
         columns = [group[name].asstr()[:] for name in ("file", "sha256", "alteration")]
@@ -156,6 +160,9 @@ class _JournalSource:
         self._journal = Journal(journal_path(path))
         self._keys = list(self._journal.spans)
         self.parameters = self._journal.parameters
+
+    def count(self) -> int:
+        return len(self._keys)
 
     def rows(self) -> list[StoredRow]:
         return [parse_key(key) for key in self._keys]

@@ -1,6 +1,7 @@
 """Writing a feature store: into a journal first, then at once."""
 
 import contextlib
+import glob
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,6 +43,8 @@ class StoreWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             stack.callback(self._lock().release)
+            for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+                left.unlink()  # by a run that was killed while it wrote the store
             self._old = stack.enter_context(FeatureStore(path)) if path.exists() and not restart else None
             self._old_rows: dict[str, int] = {}
             if self._old:

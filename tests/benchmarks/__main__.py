@@ -34,7 +34,7 @@ def main() -> None:
             rows += measure_growth(folder)
     tables = [
         ("featurize, side by side", HEADINGS, [row.cells for row in rows]),
-        ("where the time of a clip goes, one core", ["stage", "time", "share", "bound by"], stages),
+        ("where the time of a clip goes, one core", ["stage", "time", "share", "floor", "what the floor is"], stages),
         ("workers", ["two workers", "time", "rate"], backends),
         ("the store", ["opening", "random batches of 64", "size"], [reading]),
     ]

@@ -1,5 +1,8 @@
 """The front end against librosa and openSMILE, on one core, decoding included; and where its time goes."""
 
+import contextlib
+import hashlib
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +10,17 @@ from typing import Any
 
 import librosa
 import numpy as np
+import scipy.fft
+import soundfile
+import soxr
 import torch
 
 from sercli.audio.decode import read_signal
 from sercli.audio.preprocess import normalise_level, preprocess, resample, to_mono, trim
 from sercli.config import AudioConfig, FeatureConfig
 from sercli.features.frontend import FrontEnd
+from sercli.features.journal import Journal
+from sercli.features.parameters import StoreParameters
 from sercli.files import hash_file
 from tests.benchmarks.measure import Row, compare, time_cpu
 
@@ -119,31 +127,74 @@ def measure_features(recordings: list[Path]) -> list[Row]:
 
 
 def measure_stages(recordings: list[Path]) -> list[list[str]]:
-    """Where the time of a recording goes: name, milliseconds, share, and what bounds it."""
+    """Where the time of a recording goes: stage, milliseconds, share, the floor in milliseconds, and what it is."""
     torch.set_num_threads(1)
     front_end, audio = FrontEnd(CONFIG), AudioConfig()
+    content = {path: path.read_bytes() for path in recordings}
     read = {path: read_signal(path) for path in recordings}
     mono = {path: to_mono(signal) for path, (signal, _) in read.items()}
     resampled = {path: resample(signal, read[path][1], audio.sample_rate) for path, signal in mono.items()}
     signals = {path: normalise_level(trim(s, audio.trim_db), audio.level_db) for path, s in resampled.items()}
     batches = {path: torch.from_numpy(signal)[None] for path, signal in signals.items()}
-    stages: dict[str, tuple[Callable[[Path], Any], str]] = {
-        "hash the file": (hash_file, "SHA-256 of the processor"),
-        "decode": (read_signal, "libsndfile"),
-        "resample": (lambda p: resample(mono[p], read[p][1], audio.sample_rate), "soxr HQ"),
-        "trim and level": (
-            lambda p: normalise_level(trim(resampled[p], audio.trim_db), audio.level_db),
-            "a few passes over memory",
-        ),
-        "FFT and power": (lambda p: front_end.power(batches[p]), "pocketfft, double precision"),
-        "whole front end": (lambda p: front_end.extract(signals[p]), "FFT and filter banks"),
-    }
-    times = time_cpu({name: task for name, (task, _) in stages.items()}, recordings)
-    filters = times["whole front end"] - times["FFT and power"]
-    shown = {**times, "filter banks and the rest": filters}
-    del shown["whole front end"]
-    total = sum(shown.values())
-    bounds = {name: bound for name, (_, bound) in stages.items()} | {
-        "filter banks and the rest": "selection of peaks and valleys for the contrast takes a third of it"
-    }
-    return [[name, f"{value * 1e3:.2f} ms", f"{value / total:.0%}", bounds[name]] for name, value in shown.items()]
+    power = {path: front_end.power(batch)[0].T.contiguous() for path, batch in batches.items()}
+    frames = {path: make_frames(signal) for path, signal in signals.items()}
+    matrices = {path: front_end.extract(signal).T.astype(np.float16) for path, signal in signals.items()}
+    banks = torch.randn(CONFIG.n_mels + CONFIG.n_chroma, 1 + CONFIG.n_fft // 2)
+
+    def level(path: Path) -> np.ndarray:
+        return normalise_level(trim(resampled[path], audio.trim_db), audio.level_db)
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(_open_journal(folder)) as journal:
+        raw = (Path(folder) / "raw").open("wb", buffering=0)
+        stages: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Any], str]] = {
+            "hash": (hash_file, lambda p: hashlib.sha256(content[p]).digest(), "SHA-256 of bytes in memory"),
+            "decode": (read_signal, lambda p: soundfile.read(p, dtype="float32"), "libsndfile"),
+            "resample": (
+                lambda p: resample(mono[p], read[p][1], audio.sample_rate),
+                lambda p: soxr.resample(mono[p], read[p][1], audio.sample_rate, quality="HQ"),
+                "soxr HQ",
+            ),
+            "trim and level": (level, lambda p: resampled[p] * np.float32(2), "one pass over memory"),
+            "FFT and power": (
+                lambda p: front_end.power(batches[p]),
+                lambda p: scipy.fft.rfft(frames[p]),
+                "pocketfft of frames in memory",
+            ),
+            "whole front end": (
+                lambda p: front_end.extract(signals[p]),
+                lambda p: banks @ power[p],
+                "matrix products of mel and chroma",
+            ),
+            "journal": (
+                lambda p: journal.append(p.name, matrices[p]),
+                lambda p: raw.write(matrices[p].tobytes()),
+                "a plain write of the numbers",
+            ),
+        }
+        times = time_cpu({name: stage for name, (stage, _, _) in stages.items()}, recordings)
+        floors = time_cpu({name: floor for name, (_, floor, _) in stages.items()}, recordings)
+        raw.close()
+    times["whole front end"] -= times["FFT and power"]
+    total = sum(times.values())
+    return [
+        [
+            "filter banks, contrast, deltas" if name == "whole front end" else name,
+            f"{times[name] * 1e3:.2f} ms",
+            f"{times[name] / total:.0%}",
+            f"{floors[name] * 1e3:.2f} ms",
+            bound,
+        ]
+        for name, (_, _, bound) in stages.items()
+    ]
+
+
+def _open_journal(folder: str) -> Journal:
+    return Journal(Path(folder) / "journal", StoreParameters())
+
+
+def make_frames(signal: np.ndarray) -> np.ndarray:
+    """Windowed frames in double precision, as the front end transforms them."""
+    padded = np.pad(signal.astype(np.float64), CONFIG.n_fft // 2)
+    return np.lib.stride_tricks.sliding_window_view(padded, CONFIG.n_fft)[:: CONFIG.hop_length] * np.hanning(
+        CONFIG.n_fft
+    )

@@ -1,7 +1,6 @@
 """featurize as a whole: more workers, more utterances, and reading the store back."""
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from sercli.corpora.index import Index, Utterance, write_index
+from sercli.corpora.index import Index, Utterance, read_index, write_index
 from sercli.features.extraction import BATCH, extract_store, extract_utterance, plan_utterance
 from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
@@ -92,7 +91,10 @@ def measure_reading(recordings: list[Path]) -> list[str]:
 
 
 def measure_growth(folder: Path) -> list[Row]:
-    """Rate, memory of the parent and size of the store at both ends of `GROWTH`, each in its own process."""
+    """Rate, memory of the parent (its index included) and size of the store at both ends of `GROWTH`.
+
+    Each in a process of its own, on as many files of different content.
+    """
     results = {count: _run_growth(folder, count) for count in GROWTH}
     (few, many), what = (results[count] for count in GROWTH), f"{GROWTH[1]:,} utterances"
     rate = many["rate"] / few["rate"]
@@ -130,8 +132,9 @@ def measure_growth(folder: Path) -> list[Row]:
 
 
 def _run_growth(folder: Path, count: int) -> dict[str, float]:
+    index_file = make_growth_index(folder, count)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.pipeline", str(folder), str(count)],
+        [sys.executable, "-m", "tests.benchmarks.pipeline", str(index_file), str(count)],
         capture_output=True,
         text=True,
         check=True,
@@ -151,19 +154,28 @@ def make_growth_index(folder: Path, count: int) -> Path:
     return path
 
 
-def _main(folder: Path, count: int) -> None:
-    """Featurizes the growth index in this process and prints what it took."""
-    from sercli.corpora.index import read_index
+def read_peak_memory() -> int:
+    """Most memory this process has held so far, in bytes.
 
-    index = read_index(make_growth_index(folder, count))
-    store = folder / f"store-{count}.h5"
+    Not ru_maxrss, which a process inherits from the one that started it.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def _main(index_file: Path, count: int) -> None:
+    """Featurizes a growth index in this process, workers warm, and prints what it took."""
+    index = read_index(index_file)
+    folder = index_file.parent
+    jobs = os.cpu_count() or 1
     warm = replace(index, utterances=index.utterances[:64])
-    extract_store(warm, folder / "warm.h5", StoreParameters(), jobs=os.cpu_count() or 1)
-    summary = extract_store(index, store, StoreParameters(), jobs=os.cpu_count() or 1)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    with FeatureStore(store) as opened:
-        numbers = int(opened.n_frames.sum()) * opened.parameters.features.n_features * 2
-    sys.stdout.write(f"{count / summary.seconds} {memory} {store.stat().st_size} {numbers}\n")
+    extract_store(warm, folder / f"warm-{count}.h5", StoreParameters(), jobs=jobs)
+    summary = extract_store(index, folder / f"store-{count}.h5", StoreParameters(), jobs=jobs)
+    memory = read_peak_memory()
+    with FeatureStore(folder / f"store-{count}.h5") as store:
+        numbers = int(store.n_frames.sum()) * store.parameters.features.n_features * 2
+        size = store.path.stat().st_size
+    sys.stdout.write(f"{count / summary.seconds} {memory} {size} {numbers}\n")
 
 
 if __name__ == "__main__":
