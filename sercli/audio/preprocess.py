@@ -44,11 +44,11 @@ def find_sound(signal: Signal, trim_db: float) -> npt.NDArray[np.bool_]:
     Returns:
         one truth value per `TRIM_HOP` samples, frames centred.
     """
-    half = TRIM_FRAME // 2
-    energy = np.concatenate([np.zeros(1), np.cumsum(np.square(signal, dtype=np.float64))])
-    centres = np.arange(1 + len(signal) // TRIM_HOP) * TRIM_HOP
-    inside = np.clip(centres + half, 0, len(signal)), np.clip(centres - half, 0, len(signal))
-    power = np.maximum((energy[inside[0]] - energy[inside[1]]) / TRIM_FRAME, AMIN**2)
+    # A frame is four hops, so that the energy of each hop is summed once.
+    hops = np.add.reduceat(np.square(signal, dtype=np.float64), np.arange(0, len(signal), TRIM_HOP))
+    padded = np.pad(hops, 2)
+    energy = (padded[:-3] + padded[1:-2] + padded[2:-1] + padded[3:])[: 1 + len(signal) // TRIM_HOP]
+    power = np.maximum(energy / TRIM_FRAME, AMIN**2)
     loud: npt.NDArray[np.bool_] = 10 * np.log10(power / power.max()) > -trim_db
     return loud
 

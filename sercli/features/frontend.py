@@ -160,13 +160,14 @@ class FrontEnd(nn.Module):
         batch, rows, total = features.shape
         steps = torch.arange(max(total, width), device=features.device)
         held = features.gather(2, steps.minimum(frames[:, None] - 1)[:, None].expand(batch, rows, -1))
-        derived = F.conv1d(held.reshape(batch * rows, 1, -1), filters[:, half, None], padding=half)
-        derived = derived.view(batch, rows, 2, -1)
+        derived = held.new_empty(batch, rows, 2, held.shape[2])
+        derived[..., half : held.shape[2] - half] = (held.unfold(2, width, 1) @ filters[:, half].T).transpose(2, 3)
         # Both ends: the derivative of the polynomial fitted to the first, or last, `width` frames.
-        derived[..., :half] = torch.einsum("brw,ohw->broh", held[:, :, :width], filters[:, :half])
+        head = held[:, :, :width] @ filters[:, :half].flatten(0, 1).T
+        derived[..., :half] = head.view(batch, rows, 2, half)
         last = frames.clamp(min=width)[:, None] - width + torch.arange(width, device=features.device)
         end = held.gather(2, last[:, None].expand(batch, rows, -1))
-        tail = torch.einsum("brw,ohw->broh", end, filters[:, half + 1 :])
+        tail = (end @ filters[:, half + 1 :].flatten(0, 1).T).view(batch, rows, 2, half)
         derived.scatter_(3, last[:, None, None, half + 1 :].expand_as(tail), tail)
         return derived[..., :total].permute(2, 0, 1, 3)
 
