@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.features import measure_features, measure_stages
+from tests.benchmarks.features import measure_cuda, measure_features, measure_stages
 from tests.benchmarks.measure import HEADINGS, describe_machine
 from tests.benchmarks.pipeline import measure_backends, measure_growth, measure_jobs, measure_reading
 from tests.benchmarks.recordings import copy_recordings
@@ -27,7 +27,7 @@ def main() -> None:
         recordings = copy_recordings(folder / "clips", arguments.clips)
         rows = measure_features(recordings)
         stages = measure_stages(recordings[:: max(1, len(recordings) // 40)])
-        rows += measure_jobs(recordings)
+        rows += [*measure_jobs(recordings), measure_cuda(recordings)]
         backends = measure_backends(recordings)
         reading = measure_reading(recordings)
         if not arguments.quick:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -124,6 +125,27 @@ def measure_features(recordings: list[Path]) -> list[Row]:
     else:
         rows.insert(1, Row(what="the same", against=what, ours="", theirs="", ratio=None, wanted="≥ 20×", reached=None))
     return rows
+
+
+def measure_cuda(recordings: list[Path], batch: int = 256) -> Row:
+    """The front end alone on a batch of signals in memory: a GPU against one CPU core, wall time."""
+    what, against = f"front end on CUDA, batch of {batch}", "one CPU core"
+    if not torch.cuda.is_available():
+        return Row(what=what, against=against, ours="", theirs="", ratio=None, wanted="≥ 50×", reached=None)
+    audio = AudioConfig()
+    signals = [torch.from_numpy(preprocess(*read_signal(path), audio)) for path in recordings[:batch]]
+    torch.set_num_threads(1)
+    seconds = []
+    for device in ("cuda", "cpu"):
+        front_end, moved = FrontEnd(CONFIG).to(device), [signal.to(device) for signal in signals]
+        best = float("inf")
+        for _ in range(4):
+            began = time.perf_counter()
+            front_end(moved)
+            torch.cuda.synchronize()
+            best = min(best, time.perf_counter() - began)
+        seconds.append(best / len(signals))
+    return compare(what, against, *seconds, at_least=50)
 
 
 def measure_stages(recordings: list[Path]) -> list[list[str]]:
