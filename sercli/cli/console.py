@@ -23,6 +23,7 @@ from rich.text import Text
 from sercli.files import one_line
 from sercli.labels import EMOTIONS
 
+stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -87,4 +87,4 @@ def evaluate(
     )
     if report["excluded"]:
         console.warn(f"{len(report['excluded'])} indexed utterances are not in the store and took no part")
-    console.say(f"{folder}: report.json, predictions.csv, history.csv, confusion.png, curves.png")
+    console.say(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")

@@ -76,7 +76,14 @@ def store_file(data_dir: Path, given: Path | None) -> Path:
     return given or data_dir / "features.h5"
 
 
-RecipeName = Annotated[str, typer.Option("--recipe", help="How to train: paper (Poongodai et al. 2025).")]
+RecipeName = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        help="How to train: paper (Poongodai et al. 2025); to compare with: cnn, lstm, cnn-lstm, and to evaluate "
+        "only: svm, forest, knn, mlp, logistic.",
+    ),
+]
 Corpora = Annotated[
     str | None,
     typer.Option(

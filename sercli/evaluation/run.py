@@ -154,20 +154,59 @@ def _run_in_worker(
 
 
 def _run_unit(corpus: CorpusFeatures, unit: Unit, recipe: Recipe, work: Path, device: torch.device) -> dict[str, Any]:
-    checkpoint = work / f"{unit.name}.safetensors"
     identity = identify_training(corpus, unit.fold, recipe, unit.seed)
     # One thread on the CPU, so that a fold's outcome does not depend on how many run side by side.
     with single_thread() if device.type == "cpu" else contextlib.nullcontext():
-        trained = _train(corpus, unit, recipe, device, checkpoint)
-        if trained.result.interrupted:
-            raise KeyboardInterrupt
-        _, probabilities = score_members(corpus, unit.fold.test, trained, device)
-    best = trained.result.history[trained.result.best_epoch - 1]
+        test = _test_baseline if recipe.baseline else _test_network
+        found = test(corpus, unit, recipe, work, device)
     outcome = {
         "name": unit.name,
         "identity": identity,
         "seed": unit.seed,
         "fold": unit.fold.number,
+        **found,
+    }
+    write_json(work / f"{unit.name}.json", outcome)
+    return outcome
+
+
+def _test_baseline(
+    corpus: CorpusFeatures,
+    unit: Unit,
+    recipe: Recipe,
+    work: Path,  # noqa: ARG001 - nothing to keep on the way
+    device: torch.device,  # noqa: ARG001 - always the CPU
+) -> dict[str, Any]:
+    # Here, since the networks do without these classifiers, which are slow to import.
+    from threadpoolctl import threadpool_limits
+
+    from sercli.training.baselines import score_baseline, train_baseline
+
+    with threadpool_limits(1):
+        trained = train_baseline(corpus, unit.fold, recipe.baseline, copies=recipe.training.copies, seed=unit.seed)
+        probabilities = score_baseline(corpus, unit.fold.test, trained)
+    return {
+        "setting": trained.setting,
+        "best_epoch": None,
+        "dev_uar": trained.dev_uar,
+        "temperature": trained.temperature,
+        "seconds": trained.seconds,
+        "history": [],
+        "probabilities": probabilities.tolist(),
+    }
+
+
+def _test_network(
+    corpus: CorpusFeatures, unit: Unit, recipe: Recipe, work: Path, device: torch.device
+) -> dict[str, Any]:
+    checkpoint = work / f"{unit.name}.safetensors"
+    trained = _train(corpus, unit, recipe, device, checkpoint)
+    if trained.result.interrupted:
+        raise KeyboardInterrupt
+    _, probabilities = score_members(corpus, unit.fold.test, trained, device)
+    checkpoint.unlink(missing_ok=True)
+    best = trained.result.history[trained.result.best_epoch - 1]
+    return {
         "best_epoch": trained.result.best_epoch,
         "dev_uar": best.dev_uar,
         "temperature": trained.temperature,
@@ -175,9 +214,6 @@ def _run_unit(corpus: CorpusFeatures, unit: Unit, recipe: Recipe, work: Path, de
         "history": [asdict(record) for record in trained.result.history],
         "probabilities": probabilities.tolist(),
     }
-    write_json(work / f"{unit.name}.json", outcome)
-    checkpoint.unlink(missing_ok=True)
-    return outcome
 
 
 def _train(corpus: CorpusFeatures, unit: Unit, recipe: Recipe, device: torch.device, checkpoint: Path) -> Any:
@@ -224,7 +260,8 @@ def _write(
     title = f"{plan.recipe.name}, protocol {plan.protocol}: UAR {report['overall']['uar']:.3f}"
     save_confusion(out / "confusion.png", report["overall"]["confusion"], title=title)
     titles = [f"seed {seed}, fold {fold}" for seed, fold in histories]
-    save_curves(out / "curves.png", list(histories.values()), titles)
+    if any(histories.values()):
+        save_curves(out / "curves.png", list(histories.values()), titles)
     write_json(out / "report.json", report)
     return report
 
@@ -254,5 +291,9 @@ def _describe(corpus: CorpusFeatures, unit: Unit, outcome: Mapping[str, Any]) ->
             for name, members in sides.items()
         },
         **{f"{name}_utterances": len(members) for name, members in sides.items()},
-        **{name: outcome[name] for name in ("best_epoch", "dev_uar", "temperature", "seconds")},
+        **{
+            name: outcome[name]
+            for name in ("best_epoch", "setting", "dev_uar", "temperature", "seconds")
+            if name in outcome
+        },
     }

@@ -1,14 +1,21 @@
 """The networks by name."""
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
 from sercli.errors import UsageError
 from sercli.models.config import NetworkConfig
 from sercli.models.paper import PaperNetwork
+from sercli.models.parts import PlainNetwork
 
-NETWORKS: dict[str, Callable[[NetworkConfig, int], nn.Module]] = {"paper": PaperNetwork}
+NETWORKS: dict[str, Callable[[NetworkConfig, int], nn.Module]] = {
+    "paper": PaperNetwork,
+    "cnn": partial(PlainNetwork, convolution=True, recurrence=False),
+    "lstm": partial(PlainNetwork, convolution=False, recurrence=True),
+    "cnn-lstm": partial(PlainNetwork, convolution=True, recurrence=True),
+}
 
 
 def build_network(config: NetworkConfig, n_features: int) -> nn.Module:

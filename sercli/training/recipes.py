@@ -46,14 +46,16 @@ class Recipe:
     Attributes:
         name: as in ``--recipe``.
         features: that the network sees, names of `sercli.config.FEATURE_NAMES`.
-        network: which, and how large.
-        training: how.
+        network: which, and how large; of no account for a baseline.
+        training: how; of a baseline only the copies count.
+        baseline: name of a method of `sercli.training.baselines`, or empty for a network.
     """
 
     name: str
     features: tuple[str, ...]
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
+    baseline: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as a JSON-ready dict."""
@@ -62,6 +64,7 @@ class Recipe:
             "features": list(self.features),
             "network": self.network.to_dict(),
             "training": self.training.to_dict(),
+            **({"baseline": self.baseline} if self.baseline else {}),
         }
 
 
@@ -77,16 +80,25 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
         features=tuple(values["features"]),
         network=NetworkConfig.from_dict(values["network"]),
         training=TrainConfig.from_dict(values["training"]),
+        baseline=str(values.get("baseline", "")),
     )
 
+
+PAPER_FEATURES = ("mfcc", "delta", "delta2", "chroma", "logmel", "contrast", "tonnetz")
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         # Poongodai et al. 2025: Adam at 0.0002, early stopping, learning rate reduced on plateau.
-        Recipe(
-            name="paper",
-            features=("mfcc", "delta", "delta2", "chroma", "logmel", "contrast", "tonnetz"),
+        Recipe(name="paper", features=PAPER_FEATURES),
+        # What the paper's network is compared with: its parts, and traditional methods, on the same features.
+        *(
+            Recipe(name=name, features=PAPER_FEATURES, network=NetworkConfig(name=name))
+            for name in ("cnn", "lstm", "cnn-lstm")
+        ),
+        *(
+            Recipe(name=name, features=PAPER_FEATURES, baseline=name)
+            for name in ("svm", "forest", "knn", "mlp", "logistic")
         ),
     )
 }

@@ -10,7 +10,7 @@ import torch
 
 from sercli.corpora.index import Index
 from sercli.corpora.registry import CORPORA
-from sercli.errors import ModelError
+from sercli.errors import ModelError, UsageError
 from sercli.features.store import FeatureStore
 from sercli.files import write_table
 from sercli.models.folder import Model, collect_versions, save_model
@@ -55,10 +55,14 @@ def train(
         on_epoch: called after each epoch.
 
     Raises:
+        UsageError: if the recipe is a baseline, which has no model folder.
         ModelError: if there is nothing to resume, or it belongs to another training.
         StoreError: if the store lacks the utterances or the features.
         SplitError: if there are too few speakers or utterances.
     """
+    if recipe.baseline:
+        msg = f"recipe {recipe.name} is there to be compared with, by 'sercli evaluate'; train a network instead"
+        raise UsageError(msg)
     checkpoint = out / CHECKPOINT_FILE
     if resume and not checkpoint.exists():
         msg = f"nothing to resume in {out}: no {CHECKPOINT_FILE}; train without --resume"

@@ -190,3 +190,18 @@ def test_ctrl_c_in_train_leaves_a_model(copy: Path) -> None:
     status, _, err = run_sercli("train", "--resume", "--max-epochs", "3", cwd=copy)
     assert status == 0, err
     assert not checkpoint.exists()
+
+
+def test_baselines_are_evaluated_and_compared(copy: Path) -> None:
+    for recipe in ("logistic", "knn"):
+        status, out, err = run_sercli("evaluate", "--protocol", "loso", "--recipe", recipe, cwd=copy)
+        assert (status, out) == (0, ""), err
+    status, out, err = run_sercli(
+        "compare", "results/loso-logistic", "results/loso-knn", "--out", "table.csv", cwd=copy
+    )
+    assert (status, err) == (0, "table: table.csv\n")
+    assert [line.split()[0] for line in out.splitlines()] == ["recipe", "logistic", "knn"]
+    assert len((copy / "table.csv").read_text().splitlines()) == 3
+    status, out, err = run_sercli("compare", "results/none", cwd=copy)
+    assert (status, out) == (1, "")
+    assert "results/none/report.json is missing" in err

@@ -1,0 +1,48 @@
+"""The paper's network with parts left out, to see what each is worth: convolution only, recurrence only, both."""
+
+import itertools
+
+from torch import Tensor, nn
+
+from sercli.labels import EMOTIONS
+from sercli.models.blocks import BidirectionalLSTM, ResidualBlock, frame_mask
+from sercli.models.config import NetworkConfig
+
+
+class PlainNetwork(nn.Module):
+    """Convolutional blocks, a BiLSTM, or one after the other; then the mean over time and dense layers.
+
+    Args:
+        config: sizes.
+        n_features: rows of the feature matrix.
+        convolution: whether there are convolutional blocks.
+        recurrence: whether there is a BiLSTM.
+    """
+
+    def __init__(self, config: NetworkConfig, n_features: int, *, convolution: bool, recurrence: bool) -> None:
+        super().__init__()
+        widths = [n_features, *config.channels] if convolution else [n_features]
+        self.blocks = nn.ModuleList(
+            ResidualBlock(inputs, outputs, kernel_size=config.kernel_size, dropout=config.dropout, pool=config.pool)
+            for inputs, outputs in itertools.pairwise(widths)
+        )
+        self.recurrence = BidirectionalLSTM(widths[-1], config.lstm_size) if recurrence else None
+        size = 2 * config.lstm_size if recurrence else widths[-1]
+        self.head = nn.Sequential(
+            nn.LayerNorm(size),
+            nn.Linear(size, config.dense_size),
+            nn.GELU(),
+            nn.Dropout(config.dense_dropout),
+            nn.Linear(config.dense_size, len(EMOTIONS)),
+        )
+
+    def forward(self, features: Tensor, n_frames: Tensor) -> Tensor:
+        """Logits of a batch, in shape ``(batch, 8)``, of features ``(batch, n_features, n_frames)``."""
+        for block in self.blocks:
+            features, n_frames = block(features, n_frames)
+        states = features.transpose(1, 2)
+        if self.recurrence is not None:
+            states = self.recurrence(states, n_frames)
+        mask = frame_mask(n_frames, states.shape[1])[:, :, None]
+        logits: Tensor = self.head((states * mask).sum(dim=1) / n_frames[:, None])
+        return logits

@@ -1,0 +1,77 @@
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sercli.errors import InputError
+from sercli.evaluation.compare import COLUMNS, compare_results, write_comparison
+from sercli.evaluation.results import TestRow, summarise, write_predictions
+from sercli.files import write_json
+from sercli.labels import EMOTIONS
+
+
+def write_results(folder: Path, recipe: str, share: float, *, files: Sequence[str], protocol: str = "loso") -> Path:
+    """A results folder whose predictions are right in that share of the utterances."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, file in enumerate(files):
+        right = number % 8
+        chosen = right if rng.random() < share else (right + 3) % 8
+        probabilities = tuple(0.65 if n == chosen else 0.05 for n in range(8))
+        rows.append(
+            TestRow(
+                file=file,
+                corpus="toy",
+                speaker=f"toy-{number // 16}",
+                gender="female" if number // 16 % 2 else "male",
+                seed=0,
+                fold=1,
+                truth=EMOTIONS[right],
+                probabilities=probabilities,
+            )
+        )
+    write_predictions(folder / "predictions.csv", rows)
+    report = {"recipe": recipe, "protocol": protocol, "seeds": [0], "training_seconds": 1.5, **summarise(rows)}
+    write_json(folder / "report.json", report)
+    return folder
+
+
+FILES = [f"{number}.wav" for number in range(96)]
+
+
+def test_the_best_comes_first_with_the_figures_of_its_predictions(tmp_path: Path) -> None:
+    worse = write_results(tmp_path / "a", "svm", 0.4, files=FILES)
+    better = write_results(tmp_path / "b", "paper", 0.8, files=FILES)
+    comparison = compare_results([worse, better])
+    assert [row["recipe"] for row in comparison.rows] == ["paper", "svm"]
+    assert comparison.alike
+    for row in comparison.rows:
+        assert set(row) == set(COLUMNS)
+        assert row["uar_low"] <= row["uar"] <= row["uar_high"]
+        assert row["utterances"] == 96
+
+
+def test_different_tests_are_told_apart(tmp_path: Path) -> None:
+    one = write_results(tmp_path / "a", "svm", 0.4, files=FILES)
+    fewer = write_results(tmp_path / "b", "paper", 0.8, files=FILES[:48])
+    other = write_results(tmp_path / "c", "paper", 0.8, files=FILES, protocol="random10")
+    assert not compare_results([one, fewer]).alike
+    assert not compare_results([one, other]).alike
+
+
+def test_the_table_can_be_saved(tmp_path: Path) -> None:
+    comparison = compare_results([write_results(tmp_path / "a", "svm", 0.4, files=FILES)])
+    write_comparison(tmp_path / "t.csv", comparison)
+    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert tuple(row) == COLUMNS
+    assert float(row["uar"]) == comparison.rows[0]["uar"]
+
+
+def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"report\.json is missing"):
+        compare_results([tmp_path])
+    with pytest.raises(InputError, match="nothing to compare"):
+        compare_results([])

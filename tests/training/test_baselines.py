@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from threadpoolctl import threadpool_limits
+
+from sercli.corpora.index import read_index
+from sercli.errors import UsageError
+from sercli.features.extraction import extract_store
+from sercli.features.parameters import StoreParameters
+from sercli.features.store import FeatureStore
+from sercli.labels import EMOTIONS as LABELS
+from sercli.metrics import unweighted_average_recall
+from sercli.splits import make_folds
+from sercli.training.baselines import BASELINES, score_baseline, train_baseline
+from sercli.training.data import CorpusFeatures
+from sercli.training.functionals import compute_functionals
+from sercli.training.recipes import RECIPES
+from sercli.training.train import train
+from tests.toy_index import index_toy
+
+EMOTIONS = ("neutral", "happy", "sad", "angry")
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> CorpusFeatures:
+    folder = tmp_path_factory.mktemp("data")
+    index = index_toy(folder, speakers=6, takes=3, emotions=EMOTIONS)
+    extract_store(index, folder / "features.h5", StoreParameters(), copies=1)
+    with FeatureStore(folder / "features.h5") as store:
+        return CorpusFeatures(read_index(folder / "index.csv"), store, RECIPES["svm"].features)
+
+
+def test_functionals_are_the_statistics_of_each_feature() -> None:
+    matrix = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    vector = compute_functionals(matrix)
+    assert vector.shape == (5 * 3 + 1,)
+    np.testing.assert_allclose(vector[:3], matrix.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(vector[3:6], matrix.std(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(vector[9:12], np.median(matrix, axis=0), rtol=1e-5)
+    assert vector[-1] == pytest.approx(np.log(50))
+    assert np.isfinite(compute_functionals(matrix[:1])).all()
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:lbfgs failed to converge")
+def test_a_baseline_learns_unseen_speakers(features: CorpusFeatures, name: str) -> None:
+    fold = make_folds(features.index, "loso", 0)[0]
+    with threadpool_limits(1):
+        trained = train_baseline(features, fold, name, copies=1, seed=0)
+        probabilities = score_baseline(features, fold.test, trained)
+    assert trained.setting in BASELINES[name].settings
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
+    truth = np.asarray([LABELS.index(features.index.utterances[member].emotion) for member in fold.test])
+    assert unweighted_average_recall(truth, probabilities.argmax(axis=1)) > 0.5
+
+
+def test_one_seed_gives_one_forest(features: CorpusFeatures) -> None:
+    fold = make_folds(features.index, "loso", 0)[0]
+    one, two = (train_baseline(features, fold, "forest", copies=0, seed=3) for _ in range(2))
+    np.testing.assert_array_equal(score_baseline(features, fold.test, one), score_baseline(features, fold.test, two))
+
+
+def test_emotions_that_were_never_seen_are_ruled_out(features: CorpusFeatures) -> None:
+    fold = make_folds(features.index, "loso", 0)[0]
+    trained = train_baseline(features, fold, "logistic", copies=0, seed=0)
+    probabilities = score_baseline(features, fold.test, trained)
+    unseen = [number for number, emotion in enumerate(LABELS) if emotion not in EMOTIONS]
+    assert probabilities[:, unseen].max() < 0.01
+
+
+def test_a_baseline_has_no_model_folder(features: CorpusFeatures, tmp_path: Path) -> None:
+    store = features.index.folder / "features.h5"
+    with pytest.raises(UsageError, match="there to be compared with"):
+        train(features.index, store, RECIPES["svm"], tmp_path / "m", device=torch.device("cpu"))
+    assert not (tmp_path / "m").exists()
