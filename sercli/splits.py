@@ -34,7 +34,7 @@ LUNA_TEST_SPEAKERS: tuple[tuple[int, ...], ...] = (
 )
 """RAVDESS actors that test each fold of Luna-Jiménez et al. 2022 (Applied Sciences 12:327)."""
 
-DEV_SHARE = 0.1  # of the training utterances, where whole speakers are not held out
+DEV_SHARE = 1 / 9  # of what is not test, where whole speakers are not held out: a tenth of all beside a test of a tenth
 MAX_DEV_SPEAKERS = 2  # one of each gender where the corpus tells
 
 
@@ -114,7 +114,7 @@ def make_training_split(index: Index, seed: int) -> Fold:
         kept, held = _cut_dev(index, members, generator, by_speaker=known)
         train += kept
         dev += held
-    fold = Fold(number=1, train=tuple(sorted(train)), dev=tuple(sorted(dev)), test=())
+    fold = Fold(number=1, train=tuple(_without_sounds(index, train, dev)), dev=tuple(sorted(dev)), test=())
     check_fold(index, fold, speaker_independent=False)
     return fold
 
@@ -164,8 +164,13 @@ def _cut_dev(
         parts = StratifiedShuffleSplit(1, test_size=DEV_SHARE, random_state=int(generator.integers(2**31)))
         _, dev_groups = _divide(index, groups, parts)[0]
         dev = [number for group in dev_groups for number in groups[group]]
-    chosen = set(dev)
-    return sorted(number for number in rest if number not in chosen), sorted(dev)
+    return _without_sounds(index, rest, dev), sorted(dev)
+
+
+def _without_sounds(index: Index, members: Sequence[int], others: Sequence[int]) -> list[int]:
+    """The members whose sound none of the others has: a duplicate is left out rather than leaked."""
+    sounds = {index.utterances[number].sound for number in others}
+    return sorted(number for number in members if index.utterances[number].sound not in sounds)
 
 
 def _draw_speakers(index: Index, rest: Sequence[int], generator: np.random.Generator) -> list[str]:
@@ -256,10 +261,8 @@ def _leave_one_out(index: Index, seed: int) -> list[tuple[list[int], list[int]]]
 
 def _by_speaker(index: Index, speakers: set[str]) -> tuple[list[int], list[int]]:
     test = [number for number, u in enumerate(index.utterances) if u.speaker in speakers]
-    sounds = {index.utterances[number].sound for number in test}
-    # A sound that a test speaker shares with another is left out of training rather than leaked.
-    rest = [number for number, u in enumerate(index.utterances) if u.speaker not in speakers and u.sound not in sounds]
-    return rest, test
+    rest = [number for number, u in enumerate(index.utterances) if u.speaker not in speakers]
+    return _without_sounds(index, rest, test), test
 
 
 PROTOCOLS: dict[str, Protocol] = {

@@ -26,6 +26,9 @@ def train(
     ] = None,
     corpora: options.Corpora = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on exactly where an interrupted training was.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start over where an interrupted training could go on.")
+    ] = False,
     max_epochs: Annotated[
         int | None,
         typer.Option(
@@ -62,8 +65,10 @@ def train(
 
     from sercli.corpora.index import read_index
     from sercli.evaluation.results import read_figures
+    from sercli.training.data import find_missing
     from sercli.training.device import pick_device
     from sercli.training.recipes import get_recipe
+    from sercli.training.train import holds_finished_model
     from sercli.training.train import train as run
 
     chosen = get_recipe(recipe)
@@ -71,6 +76,12 @@ def train(
         chosen = dataclasses.replace(chosen, training=dataclasses.replace(chosen.training, max_epochs=max_epochs))
     utterances = read_index(options.index_file(data_dir, index)).select(options.split_names(corpora))
     folder = out or Path("models") / recipe
+    missing = find_missing(utterances, options.store_file(data_dir, store))
+    if missing:
+        console.warn(
+            f"{len(missing)} of {len(utterances)} indexed utterances are not in the store and take no part: "
+            f"{missing[0]}, …; run 'sercli featurize'"
+        )
     quoted = read_figures(figures or [], recipe)
     records: list[EpochRecord] = []
     with console.show_live(lambda: _epoch_table(records, chosen.training.max_epochs)) as live:
@@ -87,6 +98,7 @@ def train(
             seed=seed,
             device=pick_device(device),
             resume=resume,
+            restart=restart,
             command=shlex.join(["sercli", *sys.argv[1:]]),
             figures=quoted,
             on_epoch=show,
@@ -97,7 +109,8 @@ def train(
         f"UAR {best.dev_uar:.3f}, temperature {trained.temperature:.2f}"
     )
     if trained.result.interrupted:
-        console.show_error(f"interrupted: {folder} holds the best model so far; go on with --resume")
+        held = "its finished model" if holds_finished_model(folder) else "the best model so far"
+        console.show_error(f"interrupted: {folder} holds {held}; go on with --resume")
         raise typer.Exit(1)
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,8 @@ COLUMNS: tuple[str, ...] = (
 
 _PARSED = {"file", "duration", "sample_rate", "channels"}
 _REMEDY = "delete it and make it anew with 'sercli prepare'"
+
+_SHA256 = re.compile("([0-9a-f]{64})?")
 
 NO_EXTRA: Mapping[str, str] = {}  # shared by all utterances without columns of the user's own
 
@@ -183,6 +186,9 @@ def _parse_row(row: dict[str, str | None], where: str) -> Utterance:
     absent = [name for name in COLUMNS if name not in cells]
     if absent or None in row:
         msg = f"{where}: the row has fewer or more cells than the header; {_REMEDY}"
+        raise CorpusError(msg)
+    if not _SHA256.fullmatch(cells["sha256"]):
+        msg = f"{where}: sha256 should be empty or 64 hexadecimal digits, found {cells['sha256']!r}; {_REMEDY}"
         raise CorpusError(msg)
     if cells["emotion"] not in EMOTIONS:
         msg = f"{where}: unknown emotion {cells['emotion']!r}: expected one of {', '.join(EMOTIONS)}"

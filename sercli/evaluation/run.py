@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import joblib
 import torch
 
 from sercli.corpora.index import Index
-from sercli.errors import ModelError
+from sercli.errors import InputError, ModelError, StoreError
 from sercli.evaluation.results import TestRow, summarise, write_history, write_predictions
 from sercli.features.store import FeatureStore
 from sercli.files import read_json_object, write_json
@@ -92,21 +93,52 @@ def evaluate(plan: EvaluationPlan, out: Path, *, progress: Progress | None = Non
     units = [
         Unit(fold=fold, seed=seed) for seed in plan.seeds for fold in make_folds(corpus.index, plan.protocol, seed)
     ]
-    work = out / WORK_FOLDER
+    with _own(out / WORK_FOLDER) as work:
+        report = _evaluate(plan, corpus, units, out, work, device, began, progress)
+        shutil.rmtree(work)
+    return report
+
+
+@contextlib.contextmanager
+def _own(work: Path) -> Iterator[Path]:
+    """The folder of what is unfinished, for one evaluation at a time."""
     work.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(work / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        msg = f"{work.parent} is being written by another sercli evaluate: wait for it, or give another --out"
+        raise InputError(msg) from None
+    try:
+        yield work
+    finally:
+        lock.release()
+
+
+def _evaluate(
+    plan: EvaluationPlan,
+    corpus: CorpusFeatures,
+    units: Sequence[Unit],
+    out: Path,
+    work: Path,
+    device: torch.device,
+    began: float,
+    progress: Progress | None,
+) -> dict[str, Any]:
     identities = {unit.name: identify_training(corpus, unit.fold, plan.recipe, unit.seed) for unit in units}
     outcomes = {unit.name: found for unit in units if (found := _finished(work, unit, identities[unit.name]))}
     todo = [unit for unit in units if unit.name not in outcomes]
     if progress:
         progress(len(outcomes), len(units), "")
     for outcome in _run(plan, todo, corpus, work, device):
+        if outcome["identity"] != identities[outcome["name"]]:
+            msg = f"{plan.store} or the index changed while the evaluation ran: run it again"
+            raise StoreError(msg)
         outcomes[outcome["name"]] = outcome
         if progress:
             progress(len(outcomes), len(units), f"{outcome['name']} dev UAR {outcome['dev_uar']:.3f}")
     ordered = [(unit, outcomes[unit.name]) for unit in units]
-    report = _write(plan, corpus, ordered, out, device, time.monotonic() - began)
-    shutil.rmtree(work)
-    return report
+    return _write(plan, corpus, ordered, out, device, time.monotonic() - began)
 
 
 def _load(index: Index, store: Path, recipe: Recipe) -> CorpusFeatures:
@@ -140,17 +172,24 @@ def _run(
         )
 
 
-_corpora: dict[tuple[Path, str], CorpusFeatures] = {}
-
-
 def _run_in_worker(
     index: Index, store: Path, recipe_values: Mapping[str, Any], unit: Unit, work: Path
 ) -> dict[str, Any]:
     recipe = parse_recipe(recipe_values)
-    key = (store, str(recipe_values))
-    if key not in _corpora:
-        _corpora[key] = _load(index, store, recipe)
-    return _run_unit(_corpora[key], unit, recipe, work, torch.device("cpu"))
+    corpus = _load_once(store, recipe.features, index)
+    return _run_unit(corpus, unit, recipe, work, torch.device("cpu"))
+
+
+_loaded: list[tuple[object, CorpusFeatures]] = []  # the last one; a worker serves one evaluation after the other
+
+
+def _load_once(store: Path, names: tuple[str, ...], index: Index) -> CorpusFeatures:
+    key = (store, store.stat().st_mtime_ns, names, index)
+    if not _loaded or _loaded[0][0] != key:
+        _loaded.clear()
+        with FeatureStore(store) as opened:
+            _loaded.append((key, CorpusFeatures(index, opened, names)))
+    return _loaded[0][1]
 
 
 def _run_unit(corpus: CorpusFeatures, unit: Unit, recipe: Recipe, work: Path, device: torch.device) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sercli.audio.augment import Alteration, alter, draw_alterations
 from sercli.audio.decode import read_signal
 from sercli.audio.preprocess import normalise_level, preprocess
 from sercli.corpora.index import Index, Utterance
-from sercli.errors import AudioError, SercliError
+from sercli.errors import AudioError, CorpusError, SercliError
 from sercli.features.frontend import get_front_end
 from sercli.features.parameters import StoreParameters
 from sercli.features.rows import StoredRow
@@ -107,10 +107,15 @@ def extract_store(
         progress: called after each utterance.
 
     Raises:
+        CorpusError: if an utterance has no hash.
         StoreError: if a store there was made with other parameters.
         InputError: if the cluster cannot be used.
         OSError: if the store cannot be written.
     """
+    unnamed = [utterance.file for utterance in index.utterances if not utterance.sha256]
+    if unnamed:
+        msg = f"the index has no sha256 for {unnamed[0]!r}, which names its content: run 'sercli prepare' again"
+        raise CorpusError(msg)
     began = time.monotonic()
     failures: list[Failure] = []
     rows: list[StoredRow] = []

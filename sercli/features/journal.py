@@ -43,7 +43,9 @@ class Journal:
     def __init__(self, path: Path, parameters: StoreParameters | None = None, *, restart: bool = False) -> None:
         self.path = path
         self.spans: dict[str, tuple[int, int]] = {}
-        found = None if restart else _read_header(path)
+        found = _read_header(path)
+        if restart:
+            found = None
         if found:
             self.parameters, start = found
             self._file: BinaryIO = path.open("rb" if parameters is None else "r+b")
@@ -117,7 +119,10 @@ def _read_header(path: Path) -> tuple[StoreParameters, int] | None:
             magic, line = file.readline(len(_MAGIC)), file.readline(1 << 16)
     except FileNotFoundError:
         return None
-    if magic != _MAGIC or not line.endswith(b"\n"):
+    if not _MAGIC.startswith(magic) or (magic != _MAGIC and line):
+        msg = f"{path} is in the way of the journal and is none: move it, or give another --store"
+        raise StoreError(msg)
+    if not line.endswith(b"\n"):
         return None
     try:
         return parse_parameters(json.loads(line)), len(magic) + len(line)

@@ -1,6 +1,8 @@
 """A trained model as a folder: ``model.safetensors``, ``model.json`` and ``MODEL_CARD.md``; all that predict needs."""
 
+import hashlib
 import importlib.metadata
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 
 from sercli.config import AudioConfig, FeatureConfig
 from sercli.errors import ModelError, UsageError
-from sercli.files import hash_file, one_line, read_json_object, write_by_rename, write_json
+from sercli.files import hash_file, one_line, read_json_object, write_by_rename
 from sercli.labels import EMOTIONS
 from sercli.models.card import render_card
 from sercli.models.config import NetworkConfig
@@ -89,18 +91,17 @@ def collect_versions() -> dict[str, str]:
 
 
 def save_model(folder: Path, model: Model) -> None:
-    """Writes a model folder; each file appears by rename, the weights first.
+    """Writes a model folder; the files appear by rename, one right after the other.
 
     Raises:
         OSError: if it cannot be written.
     """
     weights = {name: tensor.contiguous().cpu() for name, tensor in model.network.state_dict().items()}
-    with write_by_rename(folder / WEIGHTS_FILE, "wb") as stream:
-        stream.write(safetensors.torch.save(weights))
+    content = safetensors.torch.save(weights)
     description = {
         "schema_version": SCHEMA_VERSION,
         "labels": list(EMOTIONS),
-        "weights_sha256": hash_file(folder / WEIGHTS_FILE),
+        "weights_sha256": hashlib.sha256(content).hexdigest(),
         "audio": model.audio.to_dict(),
         "features": model.features.to_dict(),
         "network": model.network_config.to_dict(),
@@ -108,9 +109,15 @@ def save_model(folder: Path, model: Model) -> None:
         "calibration": {"method": "temperature", "temperature": model.temperature},
         **model.facts,
     }
-    with write_by_rename(folder / CARD_FILE) as stream:
-        stream.write(render_card(description))
-    write_json(folder / JSON_FILE, description)
+    with (
+        write_by_rename(folder / WEIGHTS_FILE, "wb") as weights_stream,
+        write_by_rename(folder / JSON_FILE) as json_stream,
+        write_by_rename(folder / CARD_FILE) as card_stream,
+    ):
+        # All are written before the first takes its name, so that a full disk leaves the old model whole.
+        weights_stream.write(content)
+        json_stream.write(json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        card_stream.write(render_card(description))
 
 
 def load_model(folder: Path) -> Model:
@@ -141,8 +148,8 @@ def load_model(folder: Path) -> Model:
 def _build(folder: Path, description: dict[str, Any]) -> Model:
     features = FeatureConfig.from_dict(description["features"])
     network_config = NetworkConfig.from_dict(description["network"])
-    network = build_network(network_config, features.n_features)
-    _load_weights(folder / WEIGHTS_FILE, network, str(description["weights_sha256"]))
+    weights = _read_weights(folder / WEIGHTS_FILE, str(description["weights_sha256"]))
+    network = _build_network(network_config, features.n_features, weights)
     temperature = float(description["calibration"]["temperature"])
     if not 0.01 <= temperature <= 100:
         msg = f"calibration temperature should be 0.01 to 100, found {temperature}"
@@ -168,7 +175,7 @@ def _build(folder: Path, description: dict[str, Any]) -> Model:
     )
 
 
-def _load_weights(path: Path, network: nn.Module, sha256: str) -> None:
+def _read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
     try:
         found = hash_file(path)
         weights = safetensors.torch.load_file(path)
@@ -181,11 +188,19 @@ def _load_weights(path: Path, network: nn.Module, sha256: str) -> None:
     if found != sha256:
         msg = f"{path} is not the file that {JSON_FILE} names: expected sha256 {sha256[:12]}…, found {found[:12]}…"
         raise ModelError(msg)
+    return weights
+
+
+def _build_network(config: NetworkConfig, n_features: int, weights: dict[str, Tensor]) -> nn.Module:
+    """Builds a network around weights; what a damaged description claims takes no memory."""
+    with torch.device("meta"):
+        network = build_network(config, n_features)
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict(weights, assign=True)
     except RuntimeError as reason:
-        msg = f"{path} does not fit the network that {JSON_FILE} describes ({one_line(reason)[:200]})"
+        msg = f"{WEIGHTS_FILE} does not fit the network that {JSON_FILE} describes ({one_line(reason)[:200]})"
         raise ModelError(msg) from None
+    return network
 
 
 def model_digest(folder: Path) -> str:

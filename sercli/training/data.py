@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,7 @@ class CorpusFeatures:
             raise StoreError(msg)
         self.index = Index(folder=index.folder, utterances=present)
         self.parameters = store.parameters
+        self._alterations = [row.alteration for row in store.rows]
         self.names = names
         # As stored, in half the memory, and only the features wanted; `matrix` widens what is asked for.
         self._frames = store.read_stored(0, len(store))[:, store.parameters.features.rows(names)]
@@ -57,6 +59,12 @@ class CorpusFeatures:
             for member in members
             for row in self.rows_of[self.index.utterances[member].sha256][: copies + 1]
         ]
+
+    def describe(self, member: int) -> list[str]:
+        """All that an utterance teaches: content, label, and its altered copies."""
+        utterance = self.index.utterances[member]
+        alterations = [self._alterations[row] for row in self.rows_of[utterance.sha256]]
+        return [utterance.sha256, utterance.emotion, *alterations]
 
     def matrix(self, row: int) -> npt.NDArray[np.float32]:
         """The wanted features of a store row, in shape ``(n_frames, n_features)``."""
@@ -77,6 +85,17 @@ class CorpusFeatures:
             truth=torch.tensor([emotion_index(u.emotion) for u in utterances], device=device),
             utterances=tuple(utterances),
         )
+
+
+def find_missing(index: Index, path: Path) -> list[str]:
+    """Files of an index that a store has no features of.
+
+    Raises:
+        StoreError: if the store is missing or damaged.
+    """
+    with FeatureStore(path) as store:
+        known = {row.sha256 for row in store.rows if not row.alteration}
+    return [utterance.file for utterance in index.utterances if utterance.sha256 not in known]
 
 
 def _rows_by_content(store: FeatureStore) -> dict[str, list[int]]:

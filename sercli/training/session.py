@@ -103,7 +103,7 @@ def score_members(
 
 
 def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
-    """Sixteen hex digits that are equal for the same data, features, division, recipe and seed.
+    """Sixteen hex digits that are equal for the same recordings, labels, copies, features, division, recipe and seed.
 
     The greatest number of epochs is left out, so that a training can be resumed to go further.
     """
@@ -112,8 +112,6 @@ def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: 
         "recipe": {**recipe.to_dict(), "training": training},
         "seed": seed,
         "features": corpus.parameters.fingerprint,
-        "sides": [
-            [corpus.index.utterances[member].sha256 for member in side] for side in (fold.train, fold.dev, fold.test)
-        ],
+        "sides": [[corpus.describe(member) for member in side] for side in (fold.train, fold.dev, fold.test)],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

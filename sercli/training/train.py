@@ -10,10 +10,10 @@ import torch
 
 from sercli.corpora.index import Index
 from sercli.corpora.registry import CORPORA
-from sercli.errors import ModelError, UsageError
+from sercli.errors import InputError, ModelError, UsageError
 from sercli.features.store import FeatureStore
-from sercli.files import write_table
-from sercli.models.folder import Model, collect_versions, save_model
+from sercli.files import read_json_object, write_table
+from sercli.models.folder import JSON_FILE, Model, collect_versions, save_model
 from sercli.plots import save_curves
 from sercli.splits import Fold, make_training_split
 from sercli.training.data import CorpusFeatures
@@ -33,6 +33,7 @@ def train(
     seed: int = 0,
     device: torch.device,
     resume: bool = False,
+    restart: bool = False,
     command: str = "",
     figures: Mapping[str, Any] | None = None,
     on_epoch: Callable[[EpochRecord], None] = lambda _: None,
@@ -40,7 +41,7 @@ def train(
     """Trains on every utterance of an index but those of the development speakers, and writes a model folder.
 
     After each epoch the state is kept in the folder, so that an interrupted training can go on. When it is
-    interrupted by KeyboardInterrupt, the best weights so far become the model.
+    interrupted by KeyboardInterrupt, the best weights so far become the model, unless a finished one is there.
 
     Args:
         index: the utterances, of the wanted corpora only.
@@ -50,13 +51,15 @@ def train(
         seed: of the development speakers, weights, order and dropout.
         device: to work on.
         resume: go on from the state that an interrupted training left in the folder.
+        restart: forget that state.
         command: that asked for it, for the record.
         figures: test figures of the recipe by protocol, for the model card.
         on_epoch: called after each epoch.
 
     Raises:
         UsageError: if the recipe is a baseline, which has no model folder.
-        ModelError: if there is nothing to resume, or it belongs to another training.
+        ModelError: if there is nothing to resume, what could be resumed would be lost, or it belongs to another
+            training.
         StoreError: if the store lacks the utterances or the features.
         SplitError: if there are too few speakers or utterances.
     """
@@ -66,6 +69,9 @@ def train(
     checkpoint = out / CHECKPOINT_FILE
     if resume and not checkpoint.exists():
         msg = f"nothing to resume in {out}: no {CHECKPOINT_FILE}; train without --resume"
+        raise ModelError(msg)
+    if checkpoint.exists() and not (resume or restart):
+        msg = f"{out} holds an interrupted training: go on with --resume, or start over with --restart"
         raise ModelError(msg)
     with FeatureStore(store) as opened:
         corpus = CorpusFeatures(index, opened, recipe.features)
@@ -81,11 +87,14 @@ def train(
         resume=resume,
         on_epoch=on_epoch,
     )
+    if trained.result.interrupted and holds_finished_model(out):
+        return trained
     facts = {
         "recipe": recipe.to_dict(),
         "training_data": _describe_data(corpus, fold),
         "training": _describe_training(trained, device),
         "figures": dict(figures or {}),
+        "not_in_store": list(corpus.missing),
         "seed": seed,
         "versions": collect_versions(),
         "command": command,
@@ -107,6 +116,14 @@ def train(
     if not trained.result.interrupted:
         checkpoint.unlink(missing_ok=True)
     return trained
+
+
+def holds_finished_model(folder: Path) -> bool:
+    """Whether a model is there whose training was not interrupted."""
+    try:
+        return not read_json_object(folder / JSON_FILE)["training"]["interrupted"]
+    except (InputError, KeyError, TypeError):
+        return False
 
 
 def _describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, Any]:

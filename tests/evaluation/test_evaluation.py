@@ -161,6 +161,28 @@ def test_folds_side_by_side_and_one_by_one_give_the_same(data: Path, results: Pa
     assert (tmp_path / "r" / "predictions.csv").read_bytes() == (results / "predictions.csv").read_bytes()
 
 
+def test_two_evaluations_in_one_process_do_not_meet(data: Path, tmp_path: Path) -> None:
+    index = read_index(data / "index.csv")
+    some = replace(index, utterances=tuple(u for u in index.utterances if u.speaker != "ravdess-01"))
+    quick = replace(SMALL, training=replace(SMALL.training, max_epochs=1))
+    evaluate(make_plan(data, recipe=quick, jobs=2), tmp_path / "all")
+    evaluate(make_plan(data, recipe=quick, jobs=2, index=some), tmp_path / "some")
+    evaluate(make_plan(data, recipe=quick, jobs=1, index=some), tmp_path / "alone")
+    found, alone = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("some", "alone"))
+    assert found == alone
+
+
+def test_a_folder_is_written_by_one_evaluation_at_a_time(data: Path, tmp_path: Path) -> None:
+    quick = replace(SMALL, training=replace(SMALL.training, max_epochs=1))
+
+    def start_another(done: int, *_: object) -> None:
+        if done == 0:
+            with pytest.raises(InputError, match="being written by another"):
+                evaluate(make_plan(data, recipe=quick, protocol="paper"), tmp_path / "r")
+
+    evaluate(make_plan(data, recipe=quick, protocol="paper"), tmp_path / "r", progress=start_another)
+
+
 def test_an_interrupted_evaluation_goes_on_and_ends_the_same(data: Path, results: Path, tmp_path: Path) -> None:
     out = tmp_path / "r"
     done: list[str] = []

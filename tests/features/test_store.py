@@ -162,8 +162,10 @@ def test_what_a_killed_first_run_committed_can_be_read(tmp_path: Path) -> None:
 def test_a_journal_that_is_none_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     journal_path(path).write_bytes(b"something else")
-    with pytest.raises(StoreError, match="not a journal of features"):
-        FeatureStore(path)
+    for use in (FeatureStore, lambda p: StoreWriter(p, PARAMETERS), lambda p: StoreWriter(p, PARAMETERS, restart=True)):
+        with pytest.raises(StoreError, match="in the way of the journal"):
+            use(path)
+    assert journal_path(path).read_bytes() == b"something else"
 
 
 def test_two_writers_do_not_meet(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def test_weights_of_another_model_are_refused(model: Model, tmp_path: Path) -> N
         (("network", "name"), "os.system", "unknown network"),
         (("network", "unheard_of"), 1, "unheard_of"),
         (("network", "lstm_size"), 16, "does not fit"),
+        (("network", "channels"), [4096] * 16, "does not fit"),
         (("features", "n_fft"), 10**9, "n_fft"),
         (("features", "names"), ["rms", "rms"], "names"),
         (("normalisation", "deviation"), [0.0, 1.0], "deviations over zero"),

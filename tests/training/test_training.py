@@ -262,6 +262,31 @@ def test_ctrl_c_leaves_the_best_model_so_far_and_resume_ends_like_an_unbroken_ru
         train(index, data / "features.h5", SMALL, out, seed=1, device=CPU, resume=True)
 
 
+def test_an_interrupted_training_neither_replaces_a_finished_model_nor_is_forgotten(
+    index: Index, data: Path, tmp_path: Path
+) -> None:
+    store, out = data / "features.h5", tmp_path / "m"
+    train(index, store, SMALL, out, seed=1, device=CPU)
+    before = (out / "model.safetensors").read_bytes()
+    train(index, store, SMALL, out, seed=2, device=CPU, on_epoch=stop_after(1, KeyboardInterrupt))
+    assert (out / "model.safetensors").read_bytes() == before
+    with pytest.raises(ModelError, match="--resume, or start over with --restart"):
+        train(index, store, SMALL, out, seed=2, device=CPU)
+    train(index, store, SMALL, out, seed=2, device=CPU, restart=True)
+    assert (out / "model.safetensors").read_bytes() != before
+
+
+def test_other_labels_or_copies_are_another_training(features: CorpusFeatures, fold: Fold) -> None:
+    from sercli.training.session import identify_training
+
+    relabelled = replace(features.index, utterances=tuple(replace(u, emotion="sad") for u in features.index.utterances))
+    before = identify_training(features, fold, SMALL, 0)
+    original, features.index = features.index, relabelled
+    assert identify_training(features, fold, SMALL, 0) != before
+    features.index = original
+    assert identify_training(features, fold, SMALL, 0) == before
+
+
 def test_the_command_survives_sigint(data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sercli", "train", "--data-dir", str(data), "--out", str(tmp_path / "m")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
