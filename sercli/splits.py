@@ -81,10 +81,7 @@ def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
         UsageError: if there is no such protocol.
         SplitError: if the corpus does not fit the protocol, or a fold would leak.
     """
-    if protocol not in PROTOCOLS:
-        msg = f"unknown protocol {protocol!r}: expected one of {', '.join(PROTOCOLS)}"
-        raise UsageError(msg)
-    rules = PROTOCOLS[protocol]
+    rules = get_protocol(protocol)
     folds = []
     for number, (rest, test) in enumerate(rules.make(index, seed), start=1):
         generator = np.random.default_rng([seed, number])
@@ -95,6 +92,18 @@ def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
     if rules.complete:
         _check_complete(index, folds)
     return tuple(folds)
+
+
+def get_protocol(name: str) -> Protocol:
+    """The protocol of that name.
+
+    Raises:
+        UsageError: if there is none; the message lists those there are.
+    """
+    if name not in PROTOCOLS:
+        msg = f"unknown protocol {name!r}: expected one of {', '.join(PROTOCOLS)}"
+        raise UsageError(msg)
+    return PROTOCOLS[name]
 
 
 def make_training_split(index: Index, seed: int) -> Fold:

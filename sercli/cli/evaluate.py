@@ -49,10 +49,10 @@ def evaluate(
     from sercli.corpora.index import read_index
     from sercli.evaluation.run import EvaluationPlan
     from sercli.evaluation.run import evaluate as run
-    from sercli.splits import PROTOCOLS
+    from sercli.splits import get_protocol
     from sercli.training.recipes import get_recipe
 
-    chosen = get_recipe(recipe)
+    chosen, rules = get_recipe(recipe), get_protocol(protocol)
     utterances = read_index(options.index_file(data_dir, index))
     names = options.split_names(corpora)
     if names is None and protocol in {"emobox", "luna"} and "ravdess" in utterances.corpora:
@@ -77,7 +77,7 @@ def evaluate(
 
         report = run(plan, folder, progress=report_progress)
     overall = report["overall"]
-    console.say(f"recipe {recipe}, protocol {protocol}: {PROTOCOLS[protocol].description}")
+    console.say(f"recipe {recipe}, protocol {protocol}: {rules.description}")
     console.stderr.print(console.confusion_table(overall["confusion"], overall["per_class"]))
     low, high = overall["uar_interval"]
     interval = "" if low is None else f" (95 % over speakers: {low:.3f} to {high:.3f})"

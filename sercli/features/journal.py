@@ -83,8 +83,11 @@ class Journal:
 
     def count_frames(self, key: str) -> int:
         """Frames of the matrix under a key."""
-        width = self.parameters.features.n_features * np.dtype(self.parameters.dtype).itemsize
-        return self.spans[key][1] // width
+        return self.spans[key][1] // self._frame_bytes
+
+    @property
+    def _frame_bytes(self) -> int:
+        return self.parameters.features.n_features * np.dtype(self.parameters.dtype).itemsize
 
     def close(self) -> None:
         """Closes the file, which stays."""
@@ -100,9 +103,9 @@ class Journal:
             if mark != _MARK or end > size:
                 break
             name, data = self._file.read(name_size), self._file.read(data_size)
-            if zlib.crc32(data, zlib.crc32(name)) != checksum:
+            if zlib.crc32(data, zlib.crc32(name)) != checksum or data_size % self._frame_bytes:
                 break
-            self.spans[name.decode()] = (end - data_size, data_size)
+            self.spans[name.decode(errors="replace")] = (end - data_size, data_size)
             position = end
         return position
 

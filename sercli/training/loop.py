@@ -125,7 +125,7 @@ class _Progress:
         self.best = _copy(network)
         self.history: list[EpochRecord] = []
         if resume:
-            self.history = [EpochRecord(**record) for record in resume.history]
+            self.history = _parse_history(resume)
             self.best = resume.best
             _restore(network, optimiser, resume)
 
@@ -168,6 +168,14 @@ class _Progress:
         )
 
 
+def _parse_history(checkpoint: Checkpoint) -> list[EpochRecord]:
+    try:
+        return [EpochRecord(**record) for record in checkpoint.history]
+    except TypeError as reason:
+        msg = f"the checkpoint's history cannot be read ({reason}); train without --resume"
+        raise ModelError(msg) from None
+
+
 def _copy(network: nn.Module) -> Weights:
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
@@ -182,7 +190,8 @@ def _restore(network: nn.Module, optimiser: torch.optim.Adam, checkpoint: Checkp
             raise ModelError(msg)
         entries.setdefault(names.index(parameter), {})[key] = tensor
     try:
-        network.load_state_dict(checkpoint.weights)
+        for weights in (checkpoint.best, checkpoint.weights):
+            network.load_state_dict(weights)
     except RuntimeError:
         msg = "the checkpoint is of another network or recipe; train without --resume"
         raise ModelError(msg) from None

@@ -108,7 +108,7 @@ def test_what_is_missing_or_damaged_gives_one_line_and_status_1(
         (("train", "--recipe", "best"), "unknown recipe 'best': expected one of paper"),
         (("train", "--device", "tpu"), "unknown device 'tpu'"),
         (("train", "--device", "cuda"), "this machine has no cuda device"),
-        (("evaluate", "--protocol", "best"), "unknown protocol 'best'"),
+        (("evaluate", "--protocol", "best", "--store", "none.h5"), "unknown protocol 'best'"),
         (("featurize", "--jobs", "0"), "greater than or equal to 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

@@ -129,6 +129,26 @@ def test_a_checkpoint_of_another_training_is_refused(features: CorpusFeatures, f
             train_fold(features, fold, device=CPU, checkpoint=checkpoint, resume=True, **given)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("damage", ["history", "best", "optimiser"])
+def test_a_checkpoint_that_was_tampered_with_is_refused(
+    features: CorpusFeatures, fold: Fold, tmp_path: Path, damage: str
+) -> None:
+    from sercli.training.session import identify_training
+
+    path, identity = tmp_path / "c.safetensors", identify_training(features, fold, SMALL, 3)
+    with pytest.raises(KilledError):
+        train_fold(features, fold, SMALL, seed=3, device=CPU, checkpoint=path, on_epoch=stop_after(1, KilledError))
+    checkpoint = load_checkpoint(path, identity)
+    changed: dict[str, Checkpoint] = {
+        "history": replace(checkpoint, history=({"epoch": 1},)),
+        "best": replace(checkpoint, best={"a": torch.zeros(1)}),
+        "optimiser": replace(checkpoint, optimiser={"nobody.step": torch.zeros(1)}),
+    }
+    save_checkpoint(path, changed[damage], identity)
+    with pytest.raises(ModelError, match="without --resume"):
+        train_fold(features, fold, SMALL, seed=3, device=CPU, checkpoint=path, resume=True)
+
+
 def test_a_checkpoint_survives_the_round_trip_and_a_cut_one_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     checkpoint = Checkpoint(
