@@ -176,19 +176,18 @@ def _run_in_worker(
     index: Index, store: Path, recipe_values: Mapping[str, Any], unit: Unit, work: Path
 ) -> dict[str, Any]:
     recipe = parse_recipe(recipe_values)
-    corpus = _load_once(store, recipe.features, index)
+    corpus = _load_once(index, store, recipe)
     return _run_unit(corpus, unit, recipe, work, torch.device("cpu"))
 
 
 _loaded: list[tuple[object, CorpusFeatures]] = []  # the last one; a worker serves one evaluation after the other
 
 
-def _load_once(store: Path, names: tuple[str, ...], index: Index) -> CorpusFeatures:
-    key = (store, store.stat().st_mtime_ns, names, index)
+def _load_once(index: Index, store: Path, recipe: Recipe) -> CorpusFeatures:
+    key = (store, store.stat().st_mtime_ns, recipe.features, index)
     if not _loaded or _loaded[0][0] != key:
         _loaded.clear()
-        with FeatureStore(store) as opened:
-            _loaded.append((key, CorpusFeatures(index, opened, names)))
+        _loaded.append((key, _load(index, store, recipe)))
     return _loaded[0][1]
 
 

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from sercli.labels import EMOTIONS
+from sercli.models.config import NetworkConfig
+
 
 def frame_mask(n_frames: Tensor, total: int) -> Tensor:
     """Which frames belong to each utterance.
@@ -93,3 +96,14 @@ class AttentionPooling(nn.Module):
         scores = scores.masked_fill(~frame_mask(n_frames, frames.shape[1]), -torch.inf)
         pooled: Tensor = (scores.softmax(dim=1)[:, :, None] * frames).sum(dim=1)
         return pooled
+
+
+def build_head(inputs: int, config: NetworkConfig) -> nn.Sequential:
+    """Layer normalisation and dense layers: from ``(batch, inputs)`` to the logits of the emotions, ``(batch, 8)``."""
+    return nn.Sequential(
+        nn.LayerNorm(inputs),
+        nn.Linear(inputs, config.dense_size),
+        nn.GELU(),
+        nn.Dropout(config.dense_dropout),
+        nn.Linear(config.dense_size, len(EMOTIONS)),
+    )

@@ -9,8 +9,7 @@ import itertools
 
 from torch import Tensor, nn
 
-from sercli.labels import EMOTIONS
-from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, ResidualBlock
+from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, ResidualBlock, build_head
 from sercli.models.config import NetworkConfig
 
 
@@ -31,13 +30,7 @@ class PaperNetwork(nn.Module):
         )
         self.recurrence = BidirectionalLSTM(widths[-1], config.lstm_size)
         self.attention = AttentionPooling(2 * config.lstm_size, config.attention_size)
-        self.head = nn.Sequential(
-            nn.LayerNorm(2 * config.lstm_size),
-            nn.Linear(2 * config.lstm_size, config.dense_size),
-            nn.GELU(),
-            nn.Dropout(config.dense_dropout),
-            nn.Linear(config.dense_size, len(EMOTIONS)),
-        )
+        self.head = build_head(2 * config.lstm_size, config)
 
     def forward(self, features: Tensor, n_frames: Tensor) -> Tensor:
         """Logits of a batch.

@@ -4,8 +4,7 @@ import itertools
 
 from torch import Tensor, nn
 
-from sercli.labels import EMOTIONS
-from sercli.models.blocks import BidirectionalLSTM, ResidualBlock, frame_mask
+from sercli.models.blocks import BidirectionalLSTM, ResidualBlock, build_head, frame_mask
 from sercli.models.config import NetworkConfig
 
 
@@ -28,13 +27,7 @@ class PlainNetwork(nn.Module):
         )
         self.recurrence = BidirectionalLSTM(widths[-1], config.lstm_size) if recurrence else None
         size = 2 * config.lstm_size if recurrence else widths[-1]
-        self.head = nn.Sequential(
-            nn.LayerNorm(size),
-            nn.Linear(size, config.dense_size),
-            nn.GELU(),
-            nn.Dropout(config.dense_dropout),
-            nn.Linear(config.dense_size, len(EMOTIONS)),
-        )
+        self.head = build_head(size, config)
 
     def forward(self, features: Tensor, n_frames: Tensor) -> Tensor:
         """Logits of a batch, in shape ``(batch, 8)``, of features ``(batch, n_features, n_frames)``."""
