@@ -5,6 +5,7 @@ in averages; an undefined score is NaN, never a made-up number.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -98,29 +99,78 @@ def per_class(truth: Labels, prediction: Labels) -> dict[str, dict[str, float]]:
     }
 
 
-def expected_calibration_error(truth: Labels, probabilities: Probabilities, bins: int = CALIBRATION_BINS) -> float:
-    r"""Mean gap between confidence and accuracy (Naeini et al. 2015), 0 to 1; NaN without any.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReliabilityBin:
+    """Predictions whose highest probability lies in one interval.
 
-    .. math:: \sum_b \frac{n_b}{n} |\mathrm{acc}(b) - \mathrm{conf}(b)|
+    Attributes:
+        low: end of the interval, 0 to 1; it belongs to the interval.
+        high: the other end, which belongs to the last interval only.
+        count: predictions in it.
+        confidence: their mean highest probability; None without any.
+        accuracy: share of them that is right; None without any.
+    """
 
-    over `bins` bins of equal width of the highest probability.
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+def measure_reliability(
+    truth: Labels, probabilities: Probabilities, bins: int = CALIBRATION_BINS
+) -> tuple[ReliabilityBin, ...]:
+    """How often predictions of each confidence are right, in `bins` intervals of equal width from 0 to 1.
 
     Args:
         truth: in shape ``(n,)``.
         probabilities: in shape ``(n, 8)``.
-        bins: number of bins.
+        bins: number of intervals.
 
     Raises:
         UsageError: if truth and probabilities differ in length.
     """
     _require_equal_length(truth, probabilities)
+    confidence = probabilities.reshape(-1, len(EMOTIONS)).max(axis=1)
+    correct = probabilities.reshape(-1, len(EMOTIONS)).argmax(axis=1) == truth
+    bin_of = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    counts = np.bincount(bin_of, minlength=bins)
+    means = [np.bincount(bin_of, weights=w, minlength=bins) / np.maximum(counts, 1) for w in (confidence, correct)]
+    return tuple(
+        ReliabilityBin(
+            low=number / bins,
+            high=(number + 1) / bins,
+            count=int(count),
+            confidence=float(means[0][number]) if count else None,
+            accuracy=float(means[1][number]) if count else None,
+        )
+        for number, count in enumerate(counts)
+    )
+
+
+def expected_calibration_error(truth: Labels, probabilities: Probabilities, bins: int = CALIBRATION_BINS) -> float:
+    r"""Mean gap between confidence and accuracy (Naeini et al. 2015), 0 to 1; NaN without any.
+
+    .. math:: \sum_b \frac{n_b}{n} |\mathrm{acc}(b) - \mathrm{conf}(b)|
+
+    over the intervals of `measure_reliability`.
+
+    Args:
+        truth: in shape ``(n,)``.
+        probabilities: in shape ``(n, 8)``.
+        bins: number of intervals.
+
+    Raises:
+        UsageError: if truth and probabilities differ in length.
+    """
+    found = measure_reliability(truth, probabilities, bins)
     if not len(truth):
         return float("nan")
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == truth
-    bin_of = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    gaps = np.bincount(bin_of, weights=correct - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(truth))
+    gaps = (
+        b.count * abs(b.accuracy - b.confidence) for b in found if b.accuracy is not None and b.confidence is not None
+    )
+    return sum(gaps) / len(truth)
 
 
 def bootstrap_by_speaker(

@@ -1,4 +1,4 @@
-"""Pictures: the confusion matrix and the curves of training, as PNG, written by rename."""
+"""Pictures: confusion matrix, reliability, and the curves of training, as PNG, written by rename."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sercli.files import write_by_rename
 from sercli.labels import EMOTIONS
+from sercli.metrics import ReliabilityBin
 
 DPI = 130
 TRAIN_COLOUR, DEV_COLOUR = "#1f6fb2", "#d9762b"
@@ -84,6 +85,39 @@ def save_curves(path: Path, histories: Sequence[History], titles: Sequence[str])
             axes.set_title(f"{title}: {name}" if title else name, fontsize=11)
     handles, names = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles[:2], names[:2], loc="outside upper center", ncols=2, frameon=False)
+    _save(figure, path)
+
+
+def save_reliability(path: Path, bins: Sequence[ReliabilityBin], title: str = "") -> None:
+    """Draws how often predictions of each confidence are right, and how many there are of each.
+
+    Args:
+        path: of the PNG.
+        bins: as `sercli.metrics.measure_reliability` gives.
+        title: above the picture.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    figure = Figure(figsize=(5.6, 6.4), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    filled = [b for b in bins if b.count]
+    centres, widths = [(b.low + b.high) / 2 for b in filled], [0.94 * (b.high - b.low) for b in filled]
+    upper.bar(centres, [b.accuracy or 0.0 for b in filled], widths, color=TRAIN_COLOUR, label="right")
+    upper.plot([b.confidence or 0.0 for b in filled], [b.accuracy or 0.0 for b in filled], "o", color="#20303f", ms=4)
+    upper.plot([0, 1], [0, 1], color=DEV_COLOUR, linestyle="--", label="perfectly calibrated")
+    upper.set(ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
+    upper.set_title(title, fontsize=12, pad=10)
+    upper.legend(loc="upper left", frameon=False)
+    lower.bar(centres, [b.count for b in filled], widths, color="#a8b4bf")
+    lower.set(xlabel="confidence", ylabel="predictions")
+    upper.yaxis.set_major_formatter(PercentFormatter(1))
+    lower.xaxis.set_major_formatter(PercentFormatter(1))
+    lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    for axes in (upper, lower):
+        axes.grid(color="#e3e7ea", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
 

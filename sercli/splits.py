@@ -5,9 +5,10 @@ speaker-independent protocols, no speaker stands on two sides. Altered copies ar
 follow their original when training reads the store.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
@@ -35,7 +36,10 @@ LUNA_TEST_SPEAKERS: tuple[tuple[int, ...], ...] = (
 """RAVDESS actors that test each fold of Luna-Jiménez et al. 2022 (Applied Sciences 12:327)."""
 
 DEV_SHARE = 1 / 9  # of what is not test, where whole speakers are not held out: a tenth of all beside a test of a tenth
-MAX_DEV_SPEAKERS = 2  # one of each gender where the corpus tells
+MAX_DEV_SPEAKERS = 2  # of a corpus; one of each gender where it tells
+POOLED_FOLDS = 6  # as many as EmoBox has
+
+_CROSS_NAME = re.compile(r"cross-(?P<train>.+)-to-(?P<test>.+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,7 @@ class Protocol:
         speaker_independent: whether the speakers of test and dev are unseen in training.
         complete: whether the folds together test every utterance once.
         make: from index and seed to pairs of (rest, test) positions.
+        select: the part of an index that takes part; `make` is given that part.
     """
 
     name: str
@@ -72,10 +77,16 @@ class Protocol:
     speaker_independent: bool
     complete: bool
     make: Callable[[Index, int], list[tuple[list[int], list[int]]]]
+    select: Callable[[Index], Index] = lambda index: index
 
 
 def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
     """Divides an index by a named protocol; the development part is drawn by the seed.
+
+    Args:
+        index: what the protocol's `Protocol.select` has left.
+        protocol: a name that `get_protocol` knows.
+        seed: of all draws.
 
     Raises:
         UsageError: if there is no such protocol.
@@ -95,15 +106,34 @@ def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
 
 
 def get_protocol(name: str) -> Protocol:
-    """The protocol of that name.
+    """The protocol of that name, one of `PROTOCOLS` or as `name_cross_protocol` makes them.
 
     Raises:
         UsageError: if there is none; the message lists those there are.
     """
-    if name not in PROTOCOLS:
-        msg = f"unknown protocol {name!r}: expected one of {', '.join(PROTOCOLS)}"
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    if cross := _CROSS_NAME.fullmatch(name):
+        return _cross_corpus(name, cross["train"].split("+"), cross["test"].split("+"))
+    msg = f"unknown protocol {name!r}: expected cross or one of {', '.join(PROTOCOLS)}"
+    raise UsageError(msg)
+
+
+def name_cross_protocol(train: Sequence[str], test: Sequence[str]) -> str:
+    """Name of the protocol that trains on all of some corpora and tests on all of others.
+
+    Only the emotions that both sides have take part.
+
+    Raises:
+        UsageError: if a side is empty, or a corpus is on both.
+    """
+    if not train or not test or set(train) & set(test):
+        msg = (
+            f"training and testing across corpora needs different ones on either side, found "
+            f"{', '.join(train) or 'none'} to train and {', '.join(test) or 'none'} to test"
+        )
         raise UsageError(msg)
-    return PROTOCOLS[name]
+    return f"cross-{'+'.join(train)}-to-{'+'.join(test)}"
 
 
 def make_training_split(index: Index, seed: int) -> Fold:
@@ -183,7 +213,14 @@ def _without_sounds(index: Index, members: Sequence[int], others: Sequence[int])
 
 
 def _draw_speakers(index: Index, rest: Sequence[int], generator: np.random.Generator) -> list[str]:
-    """One speaker of each gender, or `MAX_DEV_SPEAKERS` of any where the corpus does not tell."""
+    """Of each corpus one speaker of each gender, or `MAX_DEV_SPEAKERS` of any where it does not tell."""
+    by_corpus: dict[str, list[int]] = defaultdict(list)
+    for number in rest:
+        by_corpus[index.utterances[number].corpus].append(number)
+    return [s for _, members in sorted(by_corpus.items()) for s in _draw_from_corpus(index, members, generator)]
+
+
+def _draw_from_corpus(index: Index, rest: Sequence[int], generator: np.random.Generator) -> list[str]:
     by_gender: dict[str, set[str]] = defaultdict(set)
     for number in rest:
         by_gender[index.utterances[number].gender].add(index.utterances[number].speaker)
@@ -268,6 +305,43 @@ def _leave_one_out(index: Index, seed: int) -> list[tuple[list[int], list[int]]]
     return [_by_speaker(index, {s}) for s in sorted({utterance.speaker for utterance in index.utterances})]
 
 
+def _pooled(index: Index, seed: int) -> list[tuple[list[int], list[int]]]:
+    """Folds that each test some speakers of every corpus, of each gender in turns."""
+    generator = np.random.default_rng([seed, 0])
+    folds: list[set[str]] = [set() for _ in range(POOLED_FOLDS)]
+    for corpus in index.corpora:
+        gender_of = {u.speaker: u.gender for u in index.utterances if u.corpus == corpus}
+        drawn = generator.permutation(sorted(gender_of)).tolist()
+        for number, speaker in enumerate(sorted(drawn, key=lambda name: gender_of[name])):
+            folds[number % POOLED_FOLDS].add(speaker)
+    return [_by_speaker(index, speakers) for speakers in folds if speakers]
+
+
+def _cross_corpus(name: str, train: list[str], test: list[str]) -> Protocol:
+    def select(index: Index) -> Index:
+        sides = [index.select(names) for names in (train, test)]
+        shared = set.intersection(*({u.emotion for u in side.utterances} for side in sides))
+        if len(shared) < 2:
+            msg = f"the corpora on both sides share {len(shared)} emotions, at least 2 are needed"
+            raise SplitError(msg)
+        kept = tuple(u for u in index.utterances if u.corpus in {*train, *test} and u.emotion in shared)
+        return replace(index, utterances=kept)
+
+    def make(index: Index, seed: int) -> list[tuple[list[int], list[int]]]:  # noqa: ARG001 - no draw
+        tested = [number for number, u in enumerate(index.utterances) if u.corpus in test]
+        rest = [number for number, u in enumerate(index.utterances) if u.corpus in train]
+        return [(_without_sounds(index, rest, tested), tested)]
+
+    return Protocol(
+        name=name,
+        description=f"train on {' and '.join(train)}, test on {' and '.join(test)}; the emotions that they share",
+        speaker_independent=True,
+        complete=False,
+        make=make,
+        select=select,
+    )
+
+
 def _by_speaker(index: Index, speakers: set[str]) -> tuple[list[int], list[int]]:
     test = [number for number, u in enumerate(index.utterances) if u.speaker in speakers]
     rest = [number for number, u in enumerate(index.utterances) if u.speaker not in speakers]
@@ -312,6 +386,13 @@ PROTOCOLS: dict[str, Protocol] = {
             complete=True,
             make=_leave_one_out,
         ),
+        Protocol(
+            name="pooled",
+            description=f"{POOLED_FOLDS} speaker-independent folds over all corpora together",
+            speaker_independent=True,
+            complete=True,
+            make=_pooled,
+        ),
     )
 }
-"""The protocols by name."""
+"""The protocols by name; those across corpora have names of their own, see `name_cross_protocol`."""

@@ -16,8 +16,10 @@ from sercli.splits import (
     PROTOCOLS,
     Fold,
     check_fold,
+    get_protocol,
     make_folds,
     make_training_split,
+    name_cross_protocol,
 )
 
 
@@ -190,3 +192,61 @@ def test_the_duplicates_of_the_real_corpus_stay_together(corpora: Path, tmp_path
     for protocol in PROTOCOLS:
         for fold in make_folds(index, protocol, 0):
             assert side_of(fold, pair[0]) == side_of(fold, original)
+
+
+def merge(*indexes: Index) -> Index:
+    utterances = sorted(itertools.chain(*(index.utterances for index in indexes)), key=lambda u: (u.corpus, u.file))
+    return Index(folder=Path(), utterances=tuple(utterances))
+
+
+BOTH = merge(make_index(), make_index(speakers=9, corpus="nemo"))
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_pooled_folds_test_and_watch_speakers_of_every_corpus(seed: int) -> None:
+    folds = make_folds(BOTH, "pooled", seed)
+    assert len(folds) == 6
+    tested = Counter(number for fold in folds for number in fold.test)
+    assert sorted(tested) == list(range(len(BOTH)))
+    for fold in folds:
+        for side in (fold.train, fold.dev, fold.test):
+            assert {BOTH.utterances[number].corpus for number in side} == {"nemo", "ravdess"}
+        genders = {(BOTH.utterances[n].corpus, BOTH.utterances[n].gender) for n in fold.dev}
+        assert len(genders) == 4
+
+
+def test_across_corpora_only_shared_emotions_take_part() -> None:
+    name = name_cross_protocol(["ravdess"], ["nemo"])
+    poor = replace(BOTH, utterances=tuple(u for u in BOTH.utterances if u.corpus != "nemo" or u.emotion != "calm"))
+    rules = get_protocol(name)
+    index = rules.select(poor)
+    (fold,) = make_folds(index, name, 0)
+    assert {index.utterances[n].corpus for n in (*fold.train, *fold.dev)} == {"ravdess"}
+    assert {index.utterances[n].corpus for n in fold.test} == {"nemo"}
+    assert {u.emotion for u in index.utterances} == set(EMOTIONS) - {"calm"}
+    assert len(fold.test) == sum(u.corpus == "nemo" for u in poor.utterances)
+    assert rules.speaker_independent
+
+
+def test_across_corpora_a_recording_that_both_have_does_not_train() -> None:
+    first = next(u for u in BOTH.utterances if u.corpus == "nemo")
+    twin = next(u for u in BOTH.utterances if u.corpus == "ravdess" and not u.duplicate_of)
+    index = replace(
+        BOTH, utterances=tuple(replace(u, duplicate_of=twin.file) if u == first else u for u in BOTH.utterances)
+    )
+    (fold,) = make_folds(index, "cross-ravdess-to-nemo", 0)
+    files = {index.utterances[n].file for n in (*fold.train, *fold.dev)}
+    assert twin.file not in files
+
+
+def test_corpora_on_either_side_differ_and_share_emotions() -> None:
+    with pytest.raises(UsageError, match="different ones on either side"):
+        name_cross_protocol(["ravdess"], ["ravdess", "nemo"])
+    with pytest.raises(UsageError, match="different ones on either side"):
+        name_cross_protocol([], ["nemo"])
+    apart = replace(
+        BOTH,
+        utterances=tuple(u for u in BOTH.utterances if (u.corpus == "nemo") == (u.emotion == "sad")),
+    )
+    with pytest.raises(SplitError, match="share 0 emotions"):
+        get_protocol("cross-ravdess-to-nemo").select(apart)

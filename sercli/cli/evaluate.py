@@ -17,7 +17,8 @@ def evaluate(
         typer.Option(
             "--protocol",
             help="paper (random 80/10/10), random10 (random 10-fold), or with unseen speakers: emobox (6 folds), "
-            "luna (5 folds), loso (leave one speaker out).",
+            "luna (5 folds), loso (leave one speaker out), pooled (6 folds over all corpora), cross (train on --train, "
+            "test on --test).",
         ),
     ] = "emobox",
     recipe: options.RecipeName = "paper",
@@ -27,6 +28,43 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Results folder.", show_default="results/<protocol>-<recipe>"),
+    ] = None,
+    train_on: Annotated[
+        str | None,
+        typer.Option(
+            "--train", metavar="CORPORA", help="With --protocol cross: corpora to train on.", show_default=False
+        ),
+    ] = None,
+    test_on: Annotated[
+        str | None,
+        typer.Option(
+            "--test", metavar="CORPORA", help="With --protocol cross: corpora to test on.", show_default=False
+        ),
+    ] = None,
+    channel: Annotated[
+        str,
+        typer.Option(
+            "--channel",
+            help="What test recordings are passed through: telephone (8 kHz, G.711 µ-law) or gsm (8 kHz, GSM 06.10).",
+            show_default="none",
+        ),
+    ] = "",
+    enroll: Annotated[
+        bool,
+        typer.Option(
+            "--enroll",
+            help="Normalise each test speaker by all that he or she says in the test, labels unseen. A protocol of its "
+            "own: its figures are not comparable with those without.",
+        ),
+    ] = False,
+    networks: Annotated[
+        Path | None,
+        typer.Option(
+            "--networks",
+            metavar="DIR",
+            help="Results folder whose networks are tested, where they are of the same training, instead of new ones.",
+            show_default="none: train",
+        ),
     ] = None,
     corpora: options.Corpora = None,
     seed: options.Seed = 0,
@@ -47,11 +85,18 @@ def evaluate(
     Example: `sercli evaluate --protocol emobox --recipe paper`
     """
     from sercli.corpora.index import read_index
-    from sercli.evaluation.run import EvaluationPlan
+    from sercli.errors import UsageError
+    from sercli.evaluation.plan import EvaluationPlan
+    from sercli.evaluation.results import name_test
     from sercli.evaluation.run import evaluate as run
-    from sercli.splits import get_protocol
+    from sercli.splits import get_protocol, name_cross_protocol
     from sercli.training.recipes import get_recipe
 
+    if (protocol == "cross") != bool(train_on and test_on) or bool(train_on) != bool(test_on):
+        msg = "--protocol cross, --train and --test go together: name the corpora to train and to test on"
+        raise UsageError(msg)
+    if protocol == "cross":
+        protocol = name_cross_protocol(options.split_names(train_on) or [], options.split_names(test_on) or [])
     chosen, rules = get_recipe(recipe), get_protocol(protocol)
     utterances = read_index(options.index_file(data_dir, index))
     names = options.split_names(corpora)
@@ -63,11 +108,17 @@ def evaluate(
         protocol=protocol,
         recipe=chosen,
         seeds=tuple(range(seed, seed + seeds)),
+        channel=channel,
+        enrolled=enroll,
+        networks=networks,
         device=device,
         jobs=jobs,
         command=shlex.join(["sercli", *sys.argv[1:]]),
     )
-    folder = out or Path("results") / f"{protocol}-{recipe}"
+    folder = out or Path("results") / "-".join(filter(None, (protocol, recipe, channel, "enrolled" if enroll else "")))
+    if networks and networks.resolve() == folder.resolve():
+        msg = f"--networks {networks} is where the results would go: give another --out"
+        raise UsageError(msg)
     with console.show_progress(f"evaluate {protocol}", None) as bar:
 
         def report_progress(done: int, total: int, what: str) -> None:
@@ -75,9 +126,9 @@ def evaluate(
             if what:
                 console.say(f"{done} of {total}: {what}")
 
-        report = run(plan, folder, progress=report_progress)
+        report = run(plan, folder, progress=report_progress, extraction_progress=bar.update)
     overall = report["overall"]
-    console.say(f"recipe {recipe}, protocol {protocol}: {rules.description}")
+    console.say(f"recipe {recipe}, protocol {name_test(report)}: {rules.description}")
     console.stderr.print(console.confusion_table(overall["confusion"], overall["per_class"]))
     low, high = overall["uar_interval"]
     interval = "" if low is None else f" (95 % over speakers: {low:.3f} to {high:.3f})"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from sercli.training.loop import EpochRecord
+    from sercli.training.recipes import TrainConfig
 
 LIVE_ROWS = 12  # epochs that the live table shows
 
@@ -84,7 +85,7 @@ def train(
         )
     quoted = read_figures(figures or [], recipe)
     records: list[EpochRecord] = []
-    with console.show_live(lambda: _epoch_table(records, chosen.training.max_epochs)) as live:
+    with console.show_live(lambda: _epoch_table(records, chosen.training)) as live:
 
         def show(record: "EpochRecord") -> None:
             records.append(record)
@@ -121,7 +122,7 @@ def _epoch_line(record: "EpochRecord") -> str:
     )
 
 
-def _epoch_table(records: "list[EpochRecord]", max_epochs: int) -> "RenderableType":
+def _epoch_table(records: "list[EpochRecord]", config: "TrainConfig") -> "RenderableType":
     from rich.table import Table
 
     from sercli.training.loop import find_best
@@ -129,9 +130,9 @@ def _epoch_table(records: "list[EpochRecord]", max_epochs: int) -> "RenderableTy
     if not records:
         return "reading features"
     mean_seconds = sum(record.seconds for record in records) / len(records)
-    left = (max_epochs - records[-1].epoch) * mean_seconds / 60
+    left = (config.max_epochs - records[-1].epoch) * mean_seconds / 60
     table = Table(
-        title=f"epoch {records[-1].epoch} of at most {max_epochs}, at most {left:.0f} min left",
+        title=f"epoch {records[-1].epoch} of at most {config.max_epochs}, at most {left:.0f} min left",
         title_justify="left",
     )
     for name in (
@@ -145,7 +146,7 @@ def _epoch_table(records: "list[EpochRecord]", max_epochs: int) -> "RenderableTy
         "seconds",
     ):
         table.add_column(name, justify="right")
-    best = find_best(records)
+    best = find_best(records, config.schedule)
     for record in records[-LIVE_ROWS:]:
         values = [
             record.train_loss,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sercli.errors import InputError
-from sercli.evaluation.results import read_predictions, summarise
+from sercli.evaluation.results import name_test, read_predictions, summarise
 from sercli.files import read_json_object, write_table
 
 COLUMNS: tuple[str, ...] = (
@@ -69,7 +69,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], tuple[str, frozenset[str]]]:
         low, high = overall["uar_interval"]
         row = {
             "recipe": report["recipe"],
-            "protocol": report["protocol"],
+            "protocol": name_test(report),
             "seeds": len(report["seeds"]),
             "utterances": len({prediction.file for prediction in predictions}),
             "uar": overall["uar"],
@@ -84,4 +84,4 @@ def _read(folder: Path) -> tuple[dict[str, Any], tuple[str, frozenset[str]]]:
     except (KeyError, TypeError) as reason:
         msg = f"{folder / 'report.json'} lacks {reason}: run 'sercli evaluate' again"
         raise InputError(msg) from None
-    return row, (str(report["protocol"]), frozenset(prediction.file for prediction in predictions))
+    return row, (name_test(report), frozenset(prediction.file for prediction in predictions))

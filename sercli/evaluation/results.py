@@ -3,7 +3,7 @@
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from sercli.metrics import (
     count_confusions,
     expected_calibration_error,
     macro_f1,
+    measure_reliability,
     per_class,
     uar_of_confusions,
     unweighted_average_recall,
@@ -159,13 +160,16 @@ def _scores(rows: Sequence[TestRow]) -> dict[str, Any]:
         name: [_defined(end) for end in bootstrap_by_speaker(score, truth, prediction, speakers)]
         for name, score in (("uar", uar_of_confusions), ("accuracy", accuracy_of_confusions))
     }
+    corpora = sorted({row.corpus for row in rows})
     genders = sorted({row.gender for row in rows} - {""})
     return {
         **_main_scores(rows),
         "uar_interval": intervals["uar"],
         "accuracy_interval": intervals["accuracy"],
         "expected_calibration_error": _defined(expected_calibration_error(truth, probabilities)),
+        "reliability": [asdict(found) for found in measure_reliability(truth, probabilities)],
         "per_class": per_class(truth, prediction),
+        "per_corpus": {name: _main_scores([row for row in rows if row.corpus == name]) for name in corpora},
         "per_gender": {gender: _main_scores([row for row in rows if row.gender == gender]) for gender in genders},
         "confusion": count_confusions(truth, prediction).tolist(),
     }
@@ -181,6 +185,12 @@ def write_history(path: Path, histories: Mapping[tuple[int, int], Sequence[Mappi
         path,
         [{"seed": seed, "fold": fold, **record} for (seed, fold), records in histories.items() for record in records],
     )
+
+
+def name_test(report: Mapping[str, Any]) -> str:
+    """Protocol of a report and what was done to its test recordings, as in ``emobox, telephone``."""
+    enrolled = "enrolled speakers" if report.get("enrolled") else ""
+    return ", ".join(filter(None, (report["protocol"], report.get("channel"), enrolled)))
 
 
 def read_figures(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any]]:
@@ -201,7 +211,7 @@ def read_figures(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, An
                 msg = f"{folder} is of recipe {report['recipe']!r}, expected {recipe!r}"
                 raise InputError(msg)
             overall = report["overall"]
-            figures[report["protocol"]] = {
+            figures[name_test(report)] = {
                 "seeds": len(report["seeds"]),
                 **{name: overall[name] for name in ("uar", "uar_interval", "accuracy")},
                 "ece": overall["expected_calibration_error"],

@@ -11,6 +11,7 @@ from typing import Any
 import numpy.typing as npt
 
 from sercli.audio.augment import Alteration, alter, draw_alterations
+from sercli.audio.channel import apply_channel
 from sercli.audio.decode import read_signal
 from sercli.audio.preprocess import normalise_level, preprocess
 from sercli.corpora.index import Index, Utterance
@@ -209,7 +210,8 @@ def _compute(task: Task, parameters: StoreParameters) -> list[tuple[StoredRow, n
     if task.path.is_file() and hash_file(task.path) != task.row.sha256:
         msg = "has changed since it was indexed: run 'sercli prepare' again"
         raise AudioError(msg)
-    signal = preprocess(*read_signal(task.path), parameters.audio)
+    transmitted = apply_channel(*read_signal(task.path), parameters.channel)
+    signal = preprocess(*transmitted, parameters.audio)
     if not len(signal):
         msg = "is silent: nothing in it rises over -80 dB full scale"
         raise AudioError(msg)

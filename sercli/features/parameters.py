@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sercli.audio.channel import get_channel
 from sercli.config import AudioConfig, FeatureConfig
 from sercli.errors import UsageError
 
@@ -18,28 +19,38 @@ class StoreParameters:
         audio: preprocessing.
         features: of the front end.
         dtype: of the numbers on disk, one of `DTYPES`.
+        channel: that the recordings were passed through first, a name of `sercli.audio.channel.CHANNELS`, or empty.
 
     Raises:
-        UsageError: if the type is another.
+        UsageError: if the type or the channel is another.
     """
 
     audio: AudioConfig = field(default_factory=AudioConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     dtype: str = "float16"
+    channel: str = ""
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             msg = f"numbers of a store should be {' or '.join(DTYPES)}, found {self.dtype!r}"
             raise UsageError(msg)
+        if self.channel:
+            get_channel(self.channel)
 
     def to_dict(self) -> dict[str, Any]:
         """The parameters as a JSON-ready dict."""
-        return {"audio": self.audio.to_dict(), "features": self.features.to_dict(), "dtype": self.dtype}
+        return {
+            "audio": self.audio.to_dict(),
+            "features": self.features.to_dict(),
+            "dtype": self.dtype,
+            **({"channel": self.channel} if self.channel else {}),
+        }
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal parameters: of the signal, of the features, and the type of number."""
-        return f"{self.audio.fingerprint()}-{self.features.fingerprint()}-{self.dtype}"
+        """Equal for equal parameters: of the signal, of the features, the type of number, and the channel."""
+        parts = (self.audio.fingerprint(), self.features.fingerprint(), self.dtype, self.channel)
+        return "-".join(filter(None, parts))
 
     def describe_difference(self, other: "StoreParameters") -> str:
         """Names and values in which another set differs, as ``n_mels 64 against 80``."""
@@ -48,7 +59,12 @@ class StoreParameters:
 
     def _flat(self) -> dict[str, Any]:
         # The sample rate stands in both parts; it is named once.
-        return {**self.features.to_dict(), **self.audio.to_dict(), "dtype": self.dtype}
+        return {
+            **self.features.to_dict(),
+            **self.audio.to_dict(),
+            "dtype": self.dtype,
+            "channel": self.channel or "none",
+        }
 
 
 def parse_parameters(values: Mapping[str, Any]) -> StoreParameters:
@@ -62,4 +78,5 @@ def parse_parameters(values: Mapping[str, Any]) -> StoreParameters:
         audio=AudioConfig.from_dict(values["audio"]),
         features=FeatureConfig.from_dict(values["features"]),
         dtype=str(values["dtype"]),
+        channel=str(values.get("channel", "")),
     )

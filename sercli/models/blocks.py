@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from sercli.labels import EMOTIONS
 from sercli.models.config import NetworkConfig
 
+LEAST_VARIANCE = 1e-5
+
 
 def frame_mask(n_frames: Tensor, total: int) -> Tensor:
     """Which frames belong to each utterance.
@@ -92,10 +94,22 @@ class AttentionPooling(nn.Module):
 
     def forward(self, frames: Tensor, n_frames: Tensor) -> Tensor:
         """Maps ``(batch, n_frames, inputs)`` to the weighted mean over time, ``(batch, inputs)``."""
+        pooled: Tensor = (self._weigh(frames, n_frames) * frames).sum(dim=1)
+        return pooled
+
+    def statistics(self, frames: Tensor, n_frames: Tensor) -> Tensor:
+        """Maps to weighted mean and deviation, ``(batch, 2 * inputs)`` (Okabe, Koshinaka & Shinoda 2018)."""
+        weights = self._weigh(frames, n_frames)
+        mean = (weights * frames).sum(dim=1)
+        variance = (weights * (frames - mean[:, None]).square()).sum(dim=1)
+        # Far from zero, where the derivative of the root has no bound.
+        return torch.cat([mean, variance.clamp(min=LEAST_VARIANCE).sqrt()], dim=1)
+
+    def _weigh(self, frames: Tensor, n_frames: Tensor) -> Tensor:
         scores = self.score(torch.tanh(self.hidden(frames))).squeeze(2)
         scores = scores.masked_fill(~frame_mask(n_frames, frames.shape[1]), -torch.inf)
-        pooled: Tensor = (scores.softmax(dim=1)[:, :, None] * frames).sum(dim=1)
-        return pooled
+        weights: Tensor = scores.softmax(dim=1)[:, :, None]
+        return weights
 
 
 def build_head(inputs: int, config: NetworkConfig) -> nn.Sequential:

@@ -62,13 +62,14 @@ def _training(description: Mapping[str, Any]) -> str:
         f"- Versions: {versions or 'not recorded'}",
     ]
     if training:
+        kept = "the last" if training["best_epoch"] == training["epochs"] else "the highest development UAR"
         lines.append(
-            f"- Stopped after {training['epochs']} epochs on {training['device']} in {training['seconds']:.0f} s; "
-            f"weights of epoch {training['best_epoch']}, which had the highest development UAR"
+            f"- {training['epochs']} epochs on {training['device']} in {training['seconds']:.0f} s; "
+            f"weights of epoch {training['best_epoch']}, {kept}"
         )
         lines.append(
-            f"- On the development utterances that stopped it: UAR {training['dev_uar']:.3f}, accuracy "
-            f"{training['dev_accuracy']:.3f}. They took part in a choice, so these are not test figures."
+            f"- On the development utterances: UAR {training['dev_uar']:.3f}, accuracy {training['dev_accuracy']:.3f}. "
+            "They were looked at while training and set the calibration, so these are not test figures."
         )
     return "\n".join(lines)
 

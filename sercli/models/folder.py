@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -60,20 +60,22 @@ class Model:
         return replace(self, network=self.network.to(device))
 
     @torch.inference_mode()
-    def logits(self, frames: list[Tensor]) -> Tensor:
+    def logits(self, frames: Sequence[Tensor], normalisers: Sequence[Normaliser] | None = None) -> Tensor:
         """Calibrated logits of a batch.
 
         Args:
             frames: features of each utterance as the front end gives them, in shape
                 ``(n_features, n_frames)``, on the network's device.
+            normalisers: of each utterance's speaker, as `Normaliser.enrol` makes them; the model's own if None.
 
         Returns:
             logits over the temperature, in shape ``(batch, 8)``; their softmax are the probabilities.
         """
         device = next(self.network.parameters()).device
-        mean = torch.from_numpy(self.normaliser.mean).to(device)
-        deviation = torch.from_numpy(self.normaliser.deviation).to(device)
-        normalised = [(matrix.to(device).T - mean) / deviation for matrix in frames]
+        normalised = []
+        for matrix, by in zip(frames, normalisers or [self.normaliser] * len(frames), strict=True):
+            mean, deviation = (torch.from_numpy(vector).to(device) for vector in (by.mean, by.deviation))
+            normalised.append((matrix.to(device).T - mean) / deviation)
         lengths = torch.tensor([len(matrix) for matrix in normalised], device=device)
         batch = nn.utils.rnn.pad_sequence(normalised, batch_first=True).transpose(1, 2)
         scaled: Tensor = self.network(batch, lengths).float() / self.temperature
@@ -196,7 +198,8 @@ def _build_network(config: NetworkConfig, n_features: int, weights: dict[str, Te
     with torch.device("meta"):
         network = build_network(config, n_features)
     try:
-        network.load_state_dict(weights, assign=True)
+        # Copies, since convolutions round otherwise where a file's tensors do not lie on a vector's boundary.
+        network.load_state_dict({name: tensor.clone() for name, tensor in weights.items()}, assign=True)
     except RuntimeError as reason:
         msg = f"{WEIGHTS_FILE} does not fit the network that {JSON_FILE} describes ({one_line(reason)[:200]})"
         raise ModelError(msg) from None

@@ -7,10 +7,12 @@ from torch import nn
 
 from sercli.errors import UsageError
 from sercli.models.config import NetworkConfig
+from sercli.models.crnn import ConvolutionalRecurrentNetwork
 from sercli.models.paper import PaperNetwork
 from sercli.models.parts import PlainNetwork
 
 NETWORKS: dict[str, Callable[[NetworkConfig, int], nn.Module]] = {
+    "crnn": ConvolutionalRecurrentNetwork,
     "paper": PaperNetwork,
     "cnn": partial(PlainNetwork, convolution=True, recurrence=False),
     "lstm": partial(PlainNetwork, convolution=False, recurrence=True),

@@ -1,10 +1,11 @@
 """Training a network, one epoch after another, so that a killed run goes on exactly where it was.
 
-Epochs are compared by the UAR of the development utterances. Their loss is no guide here: with few training
-speakers it starts to rise after some two epochs, since wrong answers grow more certain, while recall goes on
-rising for ten more; the certainty is put right by the temperature afterwards.
+Where epochs are compared, it is by the UAR of the development utterances. Their loss is no guide here: with few
+training speakers it starts to rise after some two epochs, since wrong answers grow more certain, while recall goes
+on rising for ten more; the certainty is put right by the temperature afterwards.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,10 +16,12 @@ from torch import Tensor, nn
 
 from sercli.errors import ModelError
 from sercli.metrics import Labels, accuracy, unweighted_average_recall
+from sercli.training.augmentation import SpectralAugmentation, smooth
 from sercli.training.checkpoint import Checkpoint, Weights
 from sercli.training.data import Batches
 from sercli.training.recipes import TrainConfig
 
+CYCLE_RISE = 0.2  # share of the one-cycle schedule in which the learning rate rises
 SCORE_BATCH = 64  # utterances per batch when nothing is learned
 
 
@@ -49,10 +52,11 @@ class EpochRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingResult:
-    """What training leaves; the network then has the weights of the best epoch.
+    """What training leaves; the network then has the weights of the epoch that was kept.
 
     Attributes:
-        best_epoch: the one with the highest development UAR; of equals, that with the least loss.
+        best_epoch: the one whose weights were kept: with the highest development UAR, of equals that with the
+            least loss, or the last one, as `TrainConfig.schedule` says.
         history: all epochs.
         interrupted: whether Ctrl-C ended it before its time.
     """
@@ -70,12 +74,13 @@ def fit(
     *,
     seed: int,
     resume: Checkpoint | None = None,
+    augment: SpectralAugmentation | None = None,
     on_epoch: Callable[[EpochRecord, Callable[[], Checkpoint]], None] = lambda *_: None,
 ) -> TrainingResult:
-    """Trains with Adam and cross-entropy until the development UAR stops rising.
+    """Trains with AdamW and cross-entropy, as long as the schedule says.
 
-    The order of utterances and the dropout of an epoch depend on the seed and the epoch's number alone, so
-    that a run resumed from a checkpoint ends with the weights of one that was never stopped.
+    The order of utterances, their augmentation and the dropout of an epoch depend on the seed and the epoch's
+    number alone, so that a run resumed from a checkpoint ends with the weights of one that was never stopped.
 
     Args:
         network: on the device of the batches; trained in place.
@@ -84,18 +89,20 @@ def fit(
         config: how.
         seed: of order and dropout.
         resume: where an earlier run was.
+        augment: alters each batch that is learned from.
         on_epoch: called after each epoch with its record and a function that makes a checkpoint.
 
     Raises:
         ModelError: if the checkpoint belongs to another network, or the loss is no longer a number.
     """
-    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+    optimiser = _make_optimiser(network, config)
     progress = _Progress(network, optimiser, config, resume)
     interrupted = False
     with torch.random.fork_rng():
         try:
             while not progress.done:
-                record = _run_epoch(network, optimiser, train, dev, config, seed, progress.next_epoch)
+                epoch = _Epoch(number=progress.next_epoch, seed=seed, config=config, augment=augment)
+                record = epoch.run(network, optimiser, train, dev)
                 progress.note(record)
                 on_epoch(record, progress.checkpoint)
         except KeyboardInterrupt:
@@ -106,8 +113,13 @@ def fit(
     return TrainingResult(best_epoch=progress.best_epoch, history=tuple(progress.history), interrupted=interrupted)
 
 
-def find_best(history: Sequence[EpochRecord]) -> EpochRecord:
-    """The epoch with the highest development UAR; of equals that with the least loss, then the first."""
+def find_best(history: Sequence[EpochRecord], schedule: str) -> EpochRecord:
+    """The epoch that is kept: with the highest development UAR, of equals with the least loss, then the first.
+
+    With the schedule ``one-cycle`` it is the last one.
+    """
+    if schedule == "one-cycle":
+        return history[-1]
     return min(history, key=lambda record: (-record.dev_uar, record.dev_loss, record.epoch))
 
 
@@ -117,7 +129,7 @@ class _Progress:
     def __init__(
         self,
         network: nn.Module,
-        optimiser: torch.optim.Adam,
+        optimiser: torch.optim.Optimizer,
         config: TrainConfig,
         resume: Checkpoint | None,
     ) -> None:
@@ -135,7 +147,7 @@ class _Progress:
 
     @property
     def best_epoch(self) -> int:
-        return find_best(self.history).epoch
+        return find_best(self.history, self._config.schedule).epoch
 
     @property
     def done(self) -> bool:
@@ -153,7 +165,7 @@ class _Progress:
                 group["lr"] *= self._config.plateau_factor
 
     def checkpoint(self) -> Checkpoint:
-        names = [name for name, _ in self._network.named_parameters()]
+        names = [name for group in _group_parameters(self._network) for name in group]
         state = self._optimiser.state_dict()["state"]
         return Checkpoint(
             weights=_copy(self._network),
@@ -180,8 +192,8 @@ def _copy(network: nn.Module) -> Weights:
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
-def _restore(network: nn.Module, optimiser: torch.optim.Adam, checkpoint: Checkpoint) -> None:
-    names = [name for name, _ in network.named_parameters()]
+def _restore(network: nn.Module, optimiser: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
+    names = [name for group in _group_parameters(network) for name in group]
     entries: dict[int, dict[str, Tensor]] = {}
     for name, tensor in checkpoint.optimiser.items():
         parameter, _, key = name.rpartition(".")
@@ -197,46 +209,97 @@ def _restore(network: nn.Module, optimiser: torch.optim.Adam, checkpoint: Checkp
         raise ModelError(msg) from None
     state = optimiser.state_dict()
     state["state"] = entries
-    state["param_groups"][0]["lr"] = checkpoint.learning_rate
+    for group in state["param_groups"]:
+        group["lr"] = checkpoint.learning_rate
     optimiser.load_state_dict(state)
 
 
-def _run_epoch(
-    network: nn.Module,
-    optimiser: torch.optim.Adam,
-    train: Batches,
-    dev: Batches,
-    config: TrainConfig,
-    seed: int,
-    epoch: int,
-) -> EpochRecord:
-    began = time.monotonic()
-    learning_rate = float(optimiser.param_groups[0]["lr"])
-    torch.manual_seed(_mix(seed, epoch))
-    generator = torch.Generator().manual_seed(_mix(seed, epoch))
-    network.train()
-    loss_sum, correct, seen = 0.0, 0, 0
-    for features, n_frames, truth in train.shuffled(config.batch_size, generator):
-        optimiser.zero_grad(set_to_none=True)
-        logits = network(features, n_frames)
-        loss = nn.functional.cross_entropy(logits, truth)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        loss_sum += float(loss.detach()) * len(truth)
-        correct += int((logits.argmax(dim=1) == truth).sum())
-        seen += len(truth)
-    if not np.isfinite(loss_sum):
-        msg = f"the training loss is no longer a number in epoch {epoch}: the features or the learning rate are off"
-        raise ModelError(msg)
-    record = score_dev(network, dev)
-    return replace(
-        record,
-        epoch=epoch,
-        train_loss=loss_sum / seen,
-        train_accuracy=correct / seen,
-        learning_rate=learning_rate,
-        seconds=time.monotonic() - began,
-    )
+def _group_parameters(network: nn.Module) -> tuple[list[str], list[str]]:
+    """Names of the parameters that weight decay holds for, and of those it does not."""
+    named = dict(network.named_parameters())
+    return [n for n, p in named.items() if p.ndim > 1], [n for n, p in named.items() if p.ndim <= 1]
+
+
+def _make_optimiser(network: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    named = dict(network.named_parameters())
+    decays = (config.weight_decay, 0.0)
+    groups = [
+        {"params": [named[name] for name in names], "weight_decay": decay}
+        for names, decay in zip(_group_parameters(network), decays, strict=True)
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Epoch:
+    """One pass over the training utterances."""
+
+    number: int
+    seed: int
+    config: TrainConfig
+    augment: SpectralAugmentation | None
+
+    def run(self, network: nn.Module, optimiser: torch.optim.Optimizer, train: Batches, dev: Batches) -> EpochRecord:
+        began = time.monotonic()
+        torch.manual_seed(_mix(self.seed, self.number))
+        generator = torch.Generator().manual_seed(_mix(self.seed, self.number))
+        network.train()
+        batches = train.shuffled(self.config.batch_size, generator, enrolled=self.config.enrolled)
+        steps = train.count_batches(self.config.batch_size)
+        loss_sum, correct, seen = 0.0, 0, 0
+        for step, (features, n_frames, truth) in enumerate(batches):
+            self._set_learning_rate(optimiser, step / steps)
+            optimiser.zero_grad(set_to_none=True)
+            targets = smooth(truth, self.config.label_smoothing)
+            if self.augment:
+                features, n_frames, targets = self.augment(features, n_frames, targets, generator)
+            with autocast(features.device):
+                logits = network(features, n_frames)
+            loss = nn.functional.cross_entropy(logits.float(), targets)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if self.config.max_gradient:
+                nn.utils.clip_grad_norm_(network.parameters(), self.config.max_gradient)
+            optimiser.step()
+            loss_sum += float(loss.detach()) * len(truth)
+            correct += int((logits.argmax(dim=1) == truth).sum())
+            seen += len(truth)
+        if not np.isfinite(loss_sum):
+            msg = f"the training loss is no longer a number in epoch {self.number}: features or learning rate are off"
+            raise ModelError(msg)
+        return replace(
+            score_dev(network, dev),
+            epoch=self.number,
+            train_loss=loss_sum / seen,
+            train_accuracy=correct / seen,
+            learning_rate=float(optimiser.param_groups[0]["lr"]),
+            seconds=time.monotonic() - began,
+        )
+
+    def _set_learning_rate(self, optimiser: torch.optim.Optimizer, share: float) -> None:
+        if self.config.schedule != "one-cycle":
+            return
+        rate = one_cycle((self.number - 1 + share) / self.config.max_epochs) * self.config.learning_rate
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+
+
+def one_cycle(share: float) -> float:
+    """Learning rate at a point of the training, as a share of the highest: cosines up and down.
+
+    The constants are those of `torch.optim.lr_scheduler.OneCycleLR`, after Smith & Topin 2019, "Super-Convergence",
+    but for the shorter rise.
+
+    Args:
+        share: of the training that is done, 0 to 1.
+    """
+    rise, start, end = CYCLE_RISE, 1 / 25, 1 / 250_000
+    low, done = (start, share / rise) if share < rise else (end, 1 - (share - rise) / (1 - rise))
+    return low + (1 - low) * (1 - math.cos(math.pi * done)) / 2
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 for matrices and convolutions on CUDA, whose tensor cores take it; single precision elsewhere."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
 def score_dev(network: nn.Module, dev: Batches) -> EpochRecord:

@@ -7,6 +7,9 @@ from typing import Any
 from sercli.config import Config
 from sercli.errors import UsageError
 from sercli.models.config import NetworkConfig
+from sercli.training.augmentation import AugmentConfig
+
+SCHEDULES = ("plateau", "one-cycle")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,27 +18,45 @@ class TrainConfig(Config):
 
     Attributes:
         batch_size: utterances per step.
-        learning_rate: of Adam at the start.
+        schedule: one of `SCHEDULES`. With ``plateau`` the learning rate is reduced when the development UAR stalls,
+            and the weights of the best epoch are kept; with ``one-cycle`` it rises and falls over `max_epochs`
+            (Smith & Topin 2019), and the last weights are kept, whatever the development utterances say.
+        learning_rate: of Adam at the start, or the highest of the cycle.
+        weight_decay: of AdamW (Loshchilov & Hutter 2019), on all but biases and normalisations.
+        max_gradient: norm that the gradient is cut to; 0 for none.
+        label_smoothing: share of the target that is spread over all emotions.
         max_epochs: passes over the training utterances, at most.
         patience: epochs without a better development UAR after which training stops.
         plateau_patience: such epochs after which the learning rate is reduced.
         plateau_factor: what it is reduced by.
         copies: altered copies of each training utterance that are used, as far as the store has them.
+        enrolled: share of the training utterances that are normalised by their speaker, drawn anew in every epoch, so
+            that the network knows voices with and without enrolment.
     """
 
     batch_size: int = 32
+    schedule: str = "plateau"
     learning_rate: float = 0.000_2
+    weight_decay: float = 0.0
+    max_gradient: float = 0.0
+    label_smoothing: float = 0.0
     max_epochs: int = 100
     patience: int = 12
     plateau_patience: int = 5
     plateau_factor: float = 0.5
     copies: int = 2
+    enrolled: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "max_epochs", "patience", "plateau_patience"):
             self._require(condition=getattr(self, name) >= 1, name=name, expected="at least 1")
         self._require(condition=self.learning_rate > 0, name="learning_rate", expected="over 0")
         self._require(condition=0 < self.plateau_factor < 1, name="plateau_factor", expected="between 0 and 1")
+        self._require(condition=self.schedule in SCHEDULES, name="schedule", expected=f"one of {', '.join(SCHEDULES)}")
+        self._require(condition=self.weight_decay >= 0, name="weight_decay", expected="0 or more")
+        self._require(condition=self.max_gradient >= 0, name="max_gradient", expected="0 or more")
+        self._require(condition=0 <= self.label_smoothing < 1, name="label_smoothing", expected="0 to under 1")
+        self._require(condition=0 <= self.enrolled <= 1, name="enrolled", expected="0 to 1")
         self._require(condition=self.copies >= 0, name="copies", expected="0 or more")
 
 
@@ -48,6 +69,7 @@ class Recipe:
         features: that the network sees, names of `sercli.config.FEATURE_NAMES`.
         network: which, and how large; of no account for a baseline.
         training: how; of a baseline only the copies count.
+        augmentation: of the batches while a network is trained; log-mel alone can be altered so.
         baseline: name of a method of `sercli.training.baselines`, or empty for a network.
     """
 
@@ -55,6 +77,7 @@ class Recipe:
     features: tuple[str, ...]
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
+    augmentation: AugmentConfig = field(default_factory=AugmentConfig)
     baseline: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,6 +87,7 @@ class Recipe:
             "features": list(self.features),
             "network": self.network.to_dict(),
             "training": self.training.to_dict(),
+            "augmentation": self.augmentation.to_dict(),
             **({"baseline": self.baseline} if self.baseline else {}),
         }
 
@@ -80,6 +104,7 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
         features=tuple(values["features"]),
         network=NetworkConfig.from_dict(values["network"]),
         training=TrainConfig.from_dict(values["training"]),
+        augmentation=AugmentConfig.from_dict(values["augmentation"]),
         baseline=str(values.get("baseline", "")),
     )
 
@@ -89,6 +114,31 @@ PAPER_FEATURES = ("mfcc", "delta", "delta2", "chroma", "logmel", "contrast", "to
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
+        Recipe(
+            name="default",
+            features=("logmel",),
+            network=NetworkConfig(
+                name="crnn",
+                channels=(16, 32, 64),
+                kernel_size=5,
+                dropout=0.2,
+                lstm_size=64,
+                attention_size=64,
+                dense_size=128,
+                dense_dropout=0.4,
+            ),
+            training=TrainConfig(
+                schedule="one-cycle",
+                learning_rate=0.002,
+                weight_decay=0.01,
+                max_gradient=5.0,
+                label_smoothing=0.1,
+                max_epochs=80,
+                copies=0,
+                enrolled=0.5,
+            ),
+            augmentation=AugmentConfig(speed=0.15, warp=0.1, channel=0.5, frequency_mask=8, time_mask=16, mixup=0.3),
+        ),
         # Poongodai et al. 2025: Adam at 0.0002, early stopping, learning rate reduced on plateau.
         Recipe(name="paper", features=PAPER_FEATURES),
         # What the paper's network is compared with: its parts, and traditional methods, on the same features.

@@ -3,17 +3,22 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from sercli.corpora.registry import CORPORA
+from sercli.features.parameters import StoreParameters
 from sercli.metrics import Labels, Probabilities
+from sercli.models.folder import Model, collect_versions
 from sercli.models.networks import build_network
 from sercli.models.normaliser import Normaliser
 from sercli.splits import Fold
+from sercli.training.augmentation import AugmentConfig, SpectralAugmentation
 from sercli.training.calibration import fit_temperature, to_probabilities
 from sercli.training.checkpoint import load_checkpoint, save_checkpoint
 from sercli.training.data import CorpusFeatures
@@ -38,6 +43,24 @@ class Trained:
     temperature: float
     result: TrainingResult
     seconds: float
+
+    def to_model(self, recipe: Recipe, parameters: StoreParameters, facts: Mapping[str, Any]) -> Model:
+        """The model folder's content.
+
+        Args:
+            recipe: that trained it.
+            parameters: of the store that it was trained on.
+            facts: how it came about.
+        """
+        return Model(
+            network=self.network,
+            network_config=recipe.network,
+            audio=parameters.audio,
+            features=parameters.features.select(recipe.features),
+            normaliser=self.normaliser,
+            temperature=self.temperature,
+            facts=facts,
+        )
 
 
 def train_fold(
@@ -68,7 +91,8 @@ def train_fold(
     """
     began = time.monotonic()
     normaliser = corpus.fit_normaliser(fold.train)
-    train = corpus.batches(fold.train, normaliser, copies=recipe.training.copies, device=device)
+    config = recipe.training
+    train = corpus.batches(fold.train, normaliser, copies=config.copies, enrolled=config.enrolled > 0, device=device)
     dev = corpus.batches(fold.dev, normaliser, device=device)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -81,7 +105,11 @@ def train_fold(
             save_checkpoint(checkpoint, state_now(), identity)  # type: ignore[arg-type]
         on_epoch(record)
 
-    result = fit(network, train, dev, recipe.training, seed=seed, resume=state, on_epoch=keep)
+    augment = None
+    if recipe.augmentation != AugmentConfig():
+        features = corpus.parameters.features.select(recipe.features)
+        augment = SpectralAugmentation(recipe.augmentation, features, normaliser, device)
+    result = fit(network, train, dev, recipe.training, seed=seed, resume=state, augment=augment, on_epoch=keep)
     temperature = fit_temperature(compute_logits(network, dev).numpy(), dev.truth.cpu().numpy())
     return Trained(
         network=network,
@@ -93,21 +121,34 @@ def train_fold(
 
 
 def score_members(
-    corpus: CorpusFeatures, members: tuple[int, ...], trained: Trained, device: torch.device
+    corpus: CorpusFeatures, members: Sequence[int], model: Model, device: torch.device, *, enrolled: bool = False
 ) -> tuple[Labels, Probabilities]:
-    """Truth and calibrated probabilities, in shapes ``(n,)`` and ``(n, 8)``, of utterances without copies."""
-    batches = corpus.batches(members, trained.normaliser, device=device)
-    logits = compute_logits(trained.network, batches).numpy()
+    """Truth and calibrated probabilities, in shapes ``(n,)`` and ``(n, 8)``, of utterances without copies.
+
+    Args:
+        corpus: with the features that the model was trained on.
+        members: positions in its index.
+        model: its network on the device.
+        device: to work on.
+        enrolled: whether utterances are normalised by speaker, from all that each says among these.
+    """
+    batches = corpus.batches(members, model.normaliser, enrolled=enrolled, device=device)
+    if enrolled:
+        batches = batches.by_speaker()
+    logits = compute_logits(model.network, batches).numpy()
     truth: Labels = batches.truth.cpu().numpy()
-    return truth, to_probabilities(logits, trained.temperature)
+    return truth, to_probabilities(logits, model.temperature)
 
 
 def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
     """Sixteen hex digits that are equal for the same recordings, labels, copies, features, division, recipe and seed.
 
-    The greatest number of epochs is left out, so that a training can be resumed to go further.
+    The greatest number of epochs is left out where the schedule does not follow from it, so that a training can be
+    resumed to go further.
     """
-    training = {**recipe.training.to_dict(), "max_epochs": None}
+    training = recipe.training.to_dict()
+    if recipe.training.schedule == "plateau":
+        training["max_epochs"] = None
     content = {
         "recipe": {**recipe.to_dict(), "training": training},
         "seed": seed,
@@ -115,3 +156,62 @@ def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: 
         "sides": [[corpus.describe(member) for member in side] for side in (fold.train, fold.dev, fold.test)],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def describe_training(
+    corpus: CorpusFeatures,
+    fold: Fold,
+    recipe: Recipe,
+    trained: Trained,
+    *,
+    seed: int,
+    device: torch.device,
+    command: str,
+) -> dict[str, Any]:
+    """How a model came about, JSON-ready, for its folder.
+
+    Args:
+        corpus: the utterances that the fold divides.
+        fold: who trained and who was looked at.
+        recipe: how.
+        trained: what came of it.
+        seed: of weights, order and dropout.
+        device: that did the work.
+        command: that asked for it.
+    """
+    history = trained.result.history
+    best = history[trained.result.best_epoch - 1]
+    return {
+        "recipe": recipe.to_dict(),
+        "training_data": _describe_data(corpus, fold),
+        "training": {
+            "epochs": len(history),
+            "best_epoch": best.epoch,
+            "dev_uar": best.dev_uar,
+            "dev_accuracy": best.dev_accuracy,
+            "interrupted": trained.result.interrupted,
+            "device": str(device),
+            "seconds": round(sum(record.seconds for record in history), 3),
+        },
+        "seed": seed,
+        "versions": collect_versions(),
+        "command": command,
+    }
+
+
+def _describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, Any]:
+    described = {}
+    used = [corpus.index.utterances[number] for number in (*fold.train, *fold.dev)]
+    dev = {corpus.index.utterances[number].speaker for number in fold.dev}
+    for name in sorted({utterance.corpus for utterance in used}):
+        members = [utterance for utterance in used if utterance.corpus == name]
+        known = CORPORA.get(name)
+        described[name] = {
+            "utterances": len(members),
+            "speakers": len({u.speaker for u in members}),
+            "dev_speakers": sorted(dev & {u.speaker for u in members}),
+            "sha256": hashlib.sha256("".join(sorted(u.sha256 for u in members)).encode()).hexdigest(),
+            "licence": known.licence if known else "",
+            "citation": known.citation if known else "",
+        }
+    return described

@@ -1,6 +1,5 @@
 """Training a model for use, into a model folder."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -9,17 +8,16 @@ from typing import Any
 import torch
 
 from sercli.corpora.index import Index
-from sercli.corpora.registry import CORPORA
 from sercli.errors import InputError, ModelError, UsageError
 from sercli.features.store import FeatureStore
 from sercli.files import read_json_object, write_table
-from sercli.models.folder import JSON_FILE, Model, collect_versions, save_model
+from sercli.models.folder import JSON_FILE, save_model
 from sercli.plots import save_curves
-from sercli.splits import Fold, make_training_split
+from sercli.splits import make_training_split
 from sercli.training.data import CorpusFeatures
 from sercli.training.loop import EpochRecord
 from sercli.training.recipes import Recipe
-from sercli.training.session import Trained, train_fold
+from sercli.training.session import Trained, describe_training, train_fold
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
@@ -90,26 +88,11 @@ def train(
     if trained.result.interrupted and holds_finished_model(out):
         return trained
     facts = {
-        "recipe": recipe.to_dict(),
-        "training_data": _describe_data(corpus, fold),
-        "training": _describe_training(trained, device),
+        **describe_training(corpus, fold, recipe, trained, seed=seed, device=device, command=command),
         "figures": dict(figures or {}),
         "not_in_store": list(corpus.missing),
-        "seed": seed,
-        "versions": collect_versions(),
-        "command": command,
     }
-    parameters = corpus.parameters
-    model = Model(
-        network=trained.network,
-        network_config=recipe.network,
-        audio=parameters.audio,
-        features=parameters.features.select(recipe.features),
-        normaliser=trained.normaliser,
-        temperature=trained.temperature,
-        facts=facts,
-    )
-    save_model(out, model)
+    save_model(out, trained.to_model(recipe, corpus.parameters, facts))
     history = [asdict(record) for record in trained.result.history]
     write_table(out / "history.csv", history)
     save_curves(out / "curves.png", [history], [f"recipe {recipe.name}, seed {seed}"])
@@ -124,34 +107,3 @@ def holds_finished_model(folder: Path) -> bool:
         return not read_json_object(folder / JSON_FILE)["training"]["interrupted"]
     except (InputError, KeyError, TypeError):
         return False
-
-
-def _describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, Any]:
-    described = {}
-    for name in corpus.index.corpora:
-        members = [u for u in corpus.index.utterances if u.corpus == name]
-        digest = hashlib.sha256("".join(sorted(u.sha256 for u in members)).encode()).hexdigest()
-        dev = {corpus.index.utterances[number].speaker for number in fold.dev}
-        known = CORPORA.get(name)
-        described[name] = {
-            "utterances": len(members),
-            "speakers": len({u.speaker for u in members}),
-            "dev_speakers": sorted(dev & {u.speaker for u in members}),
-            "sha256": digest,
-            "licence": known.licence if known else "",
-            "citation": known.citation if known else "",
-        }
-    return described
-
-
-def _describe_training(trained: Trained, device: torch.device) -> dict[str, Any]:
-    best = trained.result.history[trained.result.best_epoch - 1]
-    return {
-        "epochs": len(trained.result.history),
-        "best_epoch": best.epoch,
-        "dev_uar": best.dev_uar,
-        "dev_accuracy": best.dev_accuracy,
-        "interrupted": trained.result.interrupted,
-        "device": str(device),
-        "seconds": round(sum(record.seconds for record in trained.result.history), 1),
-    }

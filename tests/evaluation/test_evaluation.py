@@ -12,21 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sercli.corpora.index import Index, read_index
-from sercli.errors import InputError
+from sercli.errors import InputError, ModelError, UsageError
+from sercli.evaluation.plan import EvaluationPlan
 from sercli.evaluation.results import (
     COLUMNS,
     TestRow,
+    name_test,
     read_figures,
     read_predictions,
     summarise,
     write_predictions,
 )
-from sercli.evaluation.run import WORK_FOLDER, EvaluationPlan, evaluate
+from sercli.evaluation.run import WORK_FOLDER, evaluate
 from sercli.features.extraction import extract_store
 from sercli.features.parameters import StoreParameters
 from sercli.labels import EMOTIONS
 from sercli.models.config import NetworkConfig
-from sercli.training.recipes import Recipe, TrainConfig
+from sercli.training.recipes import RECIPES, Recipe, TrainConfig
 from tests.toy_index import index_toy
 
 SMALL = Recipe(
@@ -93,7 +95,9 @@ def test_the_folder_holds_what_the_contract_names(results: Path) -> None:
         "confusion.png",
         "curves.png",
         "history.csv",
+        "networks",
         "predictions.csv",
+        "reliability.png",
         "report.json",
     ]
     header = (results / "predictions.csv").read_text().splitlines()[0]
@@ -216,6 +220,86 @@ def test_what_another_recipe_left_unfinished_is_not_used(data: Path, tmp_path: P
     report = evaluate(make_plan(data, recipe=other), out)
     assert report["parameters"]["network"]["dense_size"] == 8
     assert all(fold["seconds"] > 0 for fold in report["folds"])
+
+
+DEFAULT = replace(
+    RECIPES["default"],
+    network=replace(RECIPES["default"].network, channels=(8, 16), lstm_size=16, dense_size=32, dense_dropout=0.1),
+    training=replace(RECIPES["default"].training, max_epochs=30, batch_size=8, learning_rate=0.005),
+    augmentation=replace(RECIPES["default"].augmentation, mixup=0.0, time_mask=4, channel=0.3),
+)
+
+
+@pytest.fixture(scope="module")
+def default_results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("results") / "loso-default"
+    evaluate(make_plan(data, recipe=DEFAULT, jobs=2), out)
+    return out
+
+
+def test_the_default_recipe_learns_unseen_speakers(default_results: Path) -> None:
+    report = read_report(default_results)
+    assert report["overall"]["uar"] > 0.6  # of four emotions
+    bins = report["overall"]["reliability"]
+    assert sum(found["count"] for found in bins) == report["overall"]["utterances"]
+
+
+def test_the_networks_of_an_evaluation_can_be_tested_again_through_a_telephone(
+    data: Path, default_results: Path, tmp_path: Path
+) -> None:
+    plan = make_plan(data, recipe=DEFAULT, networks=default_results)
+    again = evaluate(plan, tmp_path / "again")
+    clean = read_report(default_results)
+    assert again["overall"]["confusion"] == clean["overall"]["confusion"]
+    telephone = evaluate(replace(plan, channel="telephone"), tmp_path / "telephone")
+    assert telephone["channel"] == "telephone"
+    assert (data / "features.telephone.h5").exists()
+    one, two = (read_predictions(out / "predictions.csv") for out in (default_results, tmp_path / "telephone"))
+    assert [row.file for row in one] == [row.file for row in two]
+    assert [row.probabilities for row in one] != [row.probabilities for row in two]
+    assert telephone["overall"]["uar"] > 0.4
+    enrolled = evaluate(replace(plan, enrolled=True), tmp_path / "enrolled")
+    assert enrolled["enrolled"]
+    assert enrolled["overall"]["uar"] > 0.4
+    assert name_test(enrolled) == "loso, enrolled speakers"
+    assert name_test(telephone) == "loso, telephone"
+    assert not (tmp_path / "telephone" / "networks").exists()
+
+
+def test_networks_of_another_training_are_not_used(data: Path, default_results: Path, tmp_path: Path) -> None:
+    other = replace(DEFAULT, training=replace(DEFAULT.training, weight_decay=0.5))
+    with pytest.raises(InputError, match="trained on other data, folds or another recipe"):
+        evaluate(make_plan(data, recipe=other, networks=default_results), tmp_path / "r")
+    with pytest.raises(ModelError, match="no model folder"):
+        evaluate(make_plan(data, recipe=DEFAULT, networks=tmp_path), tmp_path / "r")
+    with pytest.raises(UsageError, match="keeps no network"):
+        evaluate(make_plan(data, recipe=RECIPES["svm"], enrolled=True), tmp_path / "r")
+
+
+def test_enrolment_needs_named_speakers(data: Path, default_results: Path, tmp_path: Path) -> None:
+    index = read_index(data / "index.csv")
+    nameless = replace(index, utterances=(replace(index.utterances[0], speaker=""), *index.utterances[1:]))
+    plan = make_plan(data, index=nameless, recipe=DEFAULT, networks=default_results, enrolled=True, protocol="paper")
+    with pytest.raises(InputError, match="needs the speaker of every utterance"):
+        evaluate(plan, tmp_path / "r")
+
+
+def test_a_corpus_is_tested_by_a_network_of_another_one(data: Path, tmp_path: Path) -> None:
+    index = read_index(data / "index.csv")
+    speakers = sorted({u.speaker for u in index.utterances})
+    halves = tuple(
+        replace(u, corpus="other" if u.speaker in speakers[:3] else u.corpus)
+        for u in index.utterances
+        if u.speaker in speakers[3:] or u.emotion != "sad"
+    )
+    quick = replace(SMALL, training=replace(SMALL.training, max_epochs=1))
+    plan = make_plan(data, index=replace(index, utterances=halves), recipe=quick, protocol="cross-ravdess-to-other")
+    report = evaluate(plan, tmp_path / "r")
+    assert report["corpora"].keys() == {"other", "ravdess"}
+    rows = read_predictions(tmp_path / "r" / "predictions.csv")
+    assert {row.corpus for row in rows} == {"other"}
+    assert "sad" not in {row.truth for row in rows}
+    assert report["overall"]["per_corpus"].keys() == {"other"}
 
 
 def test_utterances_that_are_not_in_the_store_are_named(data: Path, tmp_path: Path) -> None:

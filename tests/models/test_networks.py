@@ -18,7 +18,7 @@ def make_network(name: str = "paper", n_features: int = 10) -> nn.Module:
     config = NetworkConfig.from_dict({**SMALL.to_dict(), "name": name})
     network = build_network(config, n_features)
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d):
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             # Statistics of their own, so that padding would show.
             nn.init.normal_(module.running_mean)  # type: ignore[arg-type]
             nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ def test_attention_is_a_weighted_mean_of_the_frames() -> None:
 
 
 def test_an_unknown_network_lists_those_there_are() -> None:
-    with pytest.raises(UsageError, match="expected one of paper"):
+    with pytest.raises(UsageError, match="expected one of crnn, paper"):
         build_network(NetworkConfig(name="transformer"), 10)
 
 
@@ -94,3 +94,17 @@ def test_an_unknown_network_lists_those_there_are() -> None:
 def test_sizes_out_of_range_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=next(iter(values)) if "lstm_size" not in values else "channels"):
         NetworkConfig.from_dict(values)
+
+
+def test_attentive_statistics_are_mean_and_deviation_of_the_frames_that_count() -> None:
+    pooling = AttentionPooling(2, 5)
+    nn.init.zeros_(pooling.score.weight)  # every frame weighs the same
+    frames = torch.randn(1, 7, 2)
+    found = pooling.statistics(frames, torch.tensor([5]))[0]
+    expected = torch.cat([frames[0, :5].mean(dim=0), frames[0, :5].std(dim=0, correction=0)])
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_default_model_stays_small() -> None:
+    network = build_network(RECIPES["default"].network, 64)
+    assert 4 * sum(parameter.numel() for parameter in network.parameters()) < 2_000_000  # bytes

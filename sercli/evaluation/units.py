@@ -1,0 +1,222 @@
+"""One fold with one seed: trained or taken from an earlier evaluation, and tested."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import torch
+
+from sercli.corpora.index import Index
+from sercli.errors import InputError, ModelError, StoreError
+from sercli.evaluation.plan import EvaluationPlan, Unit
+from sercli.features.store import FeatureStore
+from sercli.files import write_json
+from sercli.models.folder import Model, load_model, save_model
+from sercli.parallel import single_thread
+from sercli.training.data import CorpusFeatures
+from sercli.training.recipes import Recipe, parse_recipe
+from sercli.training.session import Trained, describe_training, identify_training, score_members, train_fold
+
+NETWORKS_FOLDER = "networks"  # of a results folder: a model folder for each fold and seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a worker is told of a unit.
+
+    Attributes:
+        unit: the fold and the seed.
+        index: the utterances.
+        store: features that are trained on.
+        test_store: features that are tested on; of another channel, or the same.
+        enrolled: whether what is tested is normalised by speaker.
+        recipe: how to train.
+        work: folder of what is unfinished.
+        saved: folder that the trained network is put into, or taken from.
+        trains: whether the network is trained, or taken.
+        device: to work on.
+        command: that asked for it.
+    """
+
+    unit: Unit
+    index: Index
+    store: Path
+    test_store: Path
+    enrolled: bool
+    recipe: Mapping[str, Any]
+    work: Path
+    saved: Path
+    trains: bool
+    device: str
+    command: str
+
+
+def run_units(
+    plan: EvaluationPlan, units: Sequence[Unit], test_store: Path, out: Path, work: Path, device: str
+) -> Iterator[dict[str, Any]]:
+    """The outcomes of units, as they are done.
+
+    On the CPU each has one thread, so that its outcome does not depend on how many run side by side; on a GPU
+    they share it.
+
+    Args:
+        plan: what to do.
+        units: which of it.
+        test_store: features that are tested on.
+        out: results folder, into which the networks go.
+        work: folder of what is unfinished.
+        device: to work on.
+    """
+    tasks = [
+        Task(
+            unit=unit,
+            index=plan.index,
+            store=plan.store,
+            test_store=test_store,
+            enrolled=plan.enrolled,
+            recipe=plan.recipe.to_dict(),
+            work=work,
+            saved=(plan.networks or out) / NETWORKS_FOLDER / unit.name,
+            trains=plan.networks is None,
+            device=device,
+            command=plan.command,
+        )
+        for unit in units
+    ]
+    workers = min(plan.jobs, joblib.cpu_count(), len(tasks))
+    if workers <= 1:
+        yield from map(run_unit, tasks)
+        return
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+        yield from pool(joblib.delayed(run_unit)(task) for task in tasks)
+
+
+def run_unit(task: Task) -> dict[str, Any]:
+    """Trains, or takes, and tests; the outcome is kept in the folder of what is unfinished."""
+    recipe, device = parse_recipe(task.recipe), torch.device(task.device)
+    corpus = load_corpus(task.index, task.store, recipe.features)
+    tested = load_corpus(task.index, task.test_store, recipe.features)
+    if tested.index != corpus.index:
+        msg = f"{task.test_store} lacks recordings that {task.store} has: evaluate again"
+        raise StoreError(msg)
+    identity = identify_training(corpus, task.unit.fold, recipe, task.unit.seed)
+    with single_thread() if device.type == "cpu" else contextlib.nullcontext():
+        test = _test_baseline if recipe.baseline else _test_network
+        found = test(task, recipe, corpus, tested, device, identity)
+    outcome = {
+        "name": task.unit.name,
+        "identity": identity,
+        "condition": [str(task.test_store), task.enrolled],
+        "seed": task.unit.seed,
+        "fold": task.unit.fold.number,
+        **found,
+    }
+    write_json(task.work / f"{task.unit.name}.json", outcome)
+    return outcome
+
+
+_loaded: dict[Path, tuple[object, CorpusFeatures]] = {}  # the last of each store; a worker serves many evaluations
+
+
+def load_corpus(index: Index, store: Path, names: tuple[str, ...]) -> CorpusFeatures:
+    """The features of an index's utterances; read once in each process, and again when the store has changed.
+
+    Raises:
+        StoreError: if the store is missing, damaged, or lacks the features.
+    """
+    key = (store.stat().st_mtime_ns if store.exists() else 0, names, index)
+    if store not in _loaded or _loaded[store][0] != key:
+        with FeatureStore(store) as opened:
+            _loaded[store] = (key, CorpusFeatures(index, opened, names))
+    return _loaded[store][1]
+
+
+def _test_baseline(
+    task: Task,
+    recipe: Recipe,
+    corpus: CorpusFeatures,
+    tested: CorpusFeatures,
+    device: torch.device,  # noqa: ARG001 - always the CPU
+    identity: str,  # noqa: ARG001 - no network is kept
+) -> dict[str, Any]:
+    # Here, since the networks do without these classifiers, which are slow to import.
+    from threadpoolctl import threadpool_limits
+
+    from sercli.training.baselines import score_baseline, train_baseline
+
+    fold, seed = task.unit.fold, task.unit.seed
+    with threadpool_limits(1):
+        trained = train_baseline(corpus, fold, recipe.baseline, copies=recipe.training.copies, seed=seed)
+        probabilities = score_baseline(tested, fold.test, trained)
+    return {
+        "setting": trained.setting,
+        "best_epoch": None,
+        "dev_uar": trained.dev_uar,
+        "temperature": trained.temperature,
+        "seconds": trained.seconds,
+        "history": [],
+        "probabilities": probabilities.tolist(),
+    }
+
+
+def _test_network(
+    task: Task,
+    recipe: Recipe,
+    corpus: CorpusFeatures,
+    tested: CorpusFeatures,
+    device: torch.device,
+    identity: str,
+) -> dict[str, Any]:
+    model = _train(task, recipe, corpus, device, identity) if task.trains else _take(task, identity)
+    members = task.unit.fold.test
+    _, probabilities = score_members(tested, members, model.to(device), device, enrolled=task.enrolled)
+    return {
+        **{name: model.facts["training"][name] for name in ("best_epoch", "dev_uar", "seconds")},
+        "temperature": model.temperature,
+        "history": model.facts["history"],
+        "probabilities": probabilities.tolist(),
+    }
+
+
+def _take(task: Task, identity: str) -> Model:
+    model = load_model(task.saved)
+    if model.facts.get("identity") != identity:
+        msg = (
+            f"{task.saved} was trained on other data, folds or another recipe: expected {identity}, found "
+            f"{model.facts.get('identity')}; evaluate without --networks"
+        )
+        raise InputError(msg)
+    return model
+
+
+def _train(task: Task, recipe: Recipe, corpus: CorpusFeatures, device: torch.device, identity: str) -> Model:
+    checkpoint = task.work / f"{task.unit.name}.safetensors"
+    trained = _train_from(checkpoint, task.unit, recipe, corpus, device)
+    if trained.result.interrupted:
+        raise KeyboardInterrupt
+    facts = {
+        **describe_training(
+            corpus, task.unit.fold, recipe, trained, seed=task.unit.seed, device=device, command=task.command
+        ),
+        "identity": identity,
+        "history": [asdict(record) for record in trained.result.history],
+    }
+    model = trained.to_model(recipe, corpus.parameters, facts)
+    save_model(task.saved, model)
+    checkpoint.unlink(missing_ok=True)
+    return model
+
+
+def _train_from(checkpoint: Path, unit: Unit, recipe: Recipe, corpus: CorpusFeatures, device: torch.device) -> Trained:
+    try:
+        return train_fold(corpus, unit.fold, recipe, seed=unit.seed, device=device, checkpoint=checkpoint, resume=True)
+    except ModelError:
+        # A checkpoint of other data or another recipe is of no use here.
+        if not checkpoint.exists():
+            raise
+        checkpoint.unlink()
+        return train_fold(corpus, unit.fold, recipe, seed=unit.seed, device=device, checkpoint=checkpoint)

@@ -1,0 +1,147 @@
+import librosa
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from sercli.audio.channel import apply_channel
+from sercli.audio.preprocess import resample
+from sercli.config import FeatureConfig
+from sercli.errors import UsageError
+from sercli.features.frontend import get_front_end
+from sercli.models.normaliser import Normaliser
+from sercli.training.augmentation import AugmentConfig, SpectralAugmentation, smooth
+from sercli.training.recipes import RECIPES
+
+LOGMEL = FeatureConfig(names=("logmel",))
+NORMALISER = Normaliser(
+    mean=np.linspace(-20, -50, 64).astype(np.float32), deviation=np.linspace(8, 12, 64).astype(np.float32)
+)
+CPU = torch.device("cpu")
+
+
+def make_voice(seconds: float, pitch: float = 150.0) -> npt.NDArray[np.float32]:
+    """Harmonics up to 8 kHz, swelling four times a second."""
+    times = np.arange(int(16_000 * seconds)) / 16_000
+    harmonics = np.arange(1, int(8_000 / pitch))[:, None]
+    voice = (np.sin(2 * np.pi * pitch * harmonics * times) / harmonics**0.5).sum(axis=0)
+    swelling = 0.55 + 0.45 * np.sin(2 * np.pi * 4 * times)
+    swelled: npt.NDArray[np.float32] = (0.05 * voice * swelling).astype(np.float32)
+    return swelled
+
+
+def make_batch(lengths: tuple[int, ...] = (90, 120, 40)) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normalised log-mel of voices, zero beyond each length."""
+    batch = torch.zeros(len(lengths), 64, max(lengths))
+    for row, length in enumerate(lengths):
+        matrix = get_front_end(LOGMEL).extract(make_voice(seconds=length * 0.016, pitch=120 + 40 * row))[:, :length]
+        batch[row, :, :length] = torch.from_numpy(NORMALISER.apply(matrix.T).T.copy())
+    return batch, torch.tensor(lengths)
+
+
+def augment(config: AugmentConfig, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    batch, n_frames = make_batch()
+    alter = SpectralAugmentation(config, LOGMEL, NORMALISER, CPU)
+    return alter(batch, n_frames, smooth(torch.tensor([0, 3, 5]), 0.0), torch.Generator().manual_seed(seed))
+
+
+def to_db(batch: torch.Tensor) -> torch.Tensor:
+    return batch * torch.from_numpy(NORMALISER.deviation)[:, None] + torch.from_numpy(NORMALISER.mean)[:, None]
+
+
+def test_nothing_asked_for_changes_nothing() -> None:
+    batch, n_frames = make_batch()
+    altered, lengths, targets = augment(AugmentConfig())
+    torch.testing.assert_close(altered, batch)
+    assert lengths.tolist() == n_frames.tolist()
+    assert targets.argmax(dim=1).tolist() == [0, 3, 5]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        AugmentConfig(speed=0.2, warp=0.1),
+        AugmentConfig(channel=1.0),
+        AugmentConfig(frequency_mask=8, time_mask=16),
+        AugmentConfig(mixup=0.3),
+        RECIPES["default"].augmentation,
+    ],
+)
+def test_one_seed_gives_one_batch_and_padding_stays_zero(config: AugmentConfig) -> None:
+    one, lengths, targets = augment(config)
+    two, *_ = augment(config)
+    other, *_ = augment(config, seed=1)
+    torch.testing.assert_close(one, two, rtol=0, atol=0)
+    assert other.shape != one.shape or not torch.equal(other, one)
+    assert torch.isfinite(one).all()
+    for row, length in zip(one, lengths.tolist(), strict=True):
+        assert not row[:, length:].any()
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(3))
+
+
+def test_speed_changes_the_length_and_nothing_else_of_a_steady_sound() -> None:
+    _, lengths, _ = augment(AugmentConfig(speed=0.3))
+    ratios = lengths / torch.tensor([90, 120, 40])
+    assert ((ratios > np.exp(-0.31)) & (ratios < np.exp(0.31))).all()
+    assert (ratios != 1).any()
+    alter = SpectralAugmentation(AugmentConfig(speed=0.3), LOGMEL, NORMALISER, CPU)
+    steady = torch.randn(1, 64, 1).expand(1, 64, 50)
+    played, n_frames, _ = alter(steady, torch.tensor([50]), smooth(torch.tensor([0]), 0.0), torch.Generator())
+    torch.testing.assert_close(played, steady[:, :, :1].expand(1, 64, int(n_frames)), rtol=1e-4, atol=1e-4)
+
+
+def test_warp_moves_a_line_by_its_factor() -> None:
+    alter = SpectralAugmentation(AugmentConfig(warp=0.2), LOGMEL, NORMALISER, CPU)
+    decibels = torch.full((64, 64, 20), -80.0)
+    decibels[:, 40] = 0.0
+    batch = (decibels - to_db(torch.zeros(1, 64, 1))) / (to_db(torch.ones(1, 64, 1)) - to_db(torch.zeros(1, 64, 1)))
+    warped, *_ = alter(batch, torch.full((64,), 20), smooth(torch.zeros(64, dtype=torch.long), 0.0), torch.Generator())
+    loudest = to_db(warped)[:, :, 10].argmax(dim=1)
+    hertz = librosa.mel_frequencies(66, fmin=40, fmax=8_000)[1:-1]
+    factors = hertz[40] / hertz[loudest.numpy()]
+    assert factors.min() < 0.9 < 1.1 < factors.max()
+    assert (np.abs(np.log(factors)) < 0.25).all()
+
+
+def test_a_made_up_telephone_does_to_the_bands_what_a_real_one_does() -> None:
+    voice = make_voice(seconds=1.5)
+    real, rate = apply_channel(voice, 16_000, "telephone")
+    front_end = get_front_end(LOGMEL)
+    before, after = front_end.extract(voice), front_end.extract(resample(real, rate, 16_000))
+    batch = torch.from_numpy(NORMALISER.apply(before.T).T.copy())[None].expand(200, -1, -1)
+    alter = SpectralAugmentation(AugmentConfig(channel=1.0), LOGMEL, NORMALISER, CPU)
+    n_frames = torch.full((200,), batch.shape[2])
+    made, *_ = alter(batch, n_frames, smooth(torch.zeros(200, dtype=torch.long), 0.0), torch.Generator())
+    high = slice(52, 64)  # bands over 4.4 kHz
+    lost = before[high].mean() - after[high].mean()
+    lost_in_copies = before[high].mean() - to_db(made)[:, high].mean(dim=(1, 2))
+    assert lost > 10
+    assert (lost_in_copies > lost - 6).float().mean() > 0.3  # about as many as go through a telephone, less noise
+    assert (lost_in_copies < 6).float().mean() > 0.1
+
+
+def test_the_level_is_kept_whatever_the_channel_does() -> None:
+    batch, n_frames = make_batch()
+    altered, *_ = augment(AugmentConfig(channel=1.0))
+    for row, length in enumerate(n_frames.tolist()):
+        power = [(10 ** (to_db(b[row, :, :length]) / 10)).sum() for b in (batch, altered)]
+        torch.testing.assert_close(power[1], power[0], rtol=1e-2, atol=0)
+
+
+def test_mixed_utterances_have_mixed_targets() -> None:
+    altered, lengths, targets = augment(AugmentConfig(mixup=1.0), seed=3)
+    assert altered.shape[0] == 3
+    assert (lengths >= torch.tensor([90, 120, 40])).all()
+    assert ((targets > 0).sum(dim=1) <= 2).all()
+    assert (targets.max(dim=1).values < 1).any()
+
+
+def test_label_smoothing_spreads_its_share() -> None:
+    targets = smooth(torch.tensor([2]), 0.1)
+    assert targets[0, 2] == pytest.approx(0.9 + 0.1 / 8)
+    assert targets[0, 0] == pytest.approx(0.1 / 8)
+
+
+def test_other_features_are_refused() -> None:
+    with pytest.raises(UsageError, match="logmel alone, found the features mfcc"):
+        SpectralAugmentation(AugmentConfig(), FeatureConfig(names=("mfcc",)), NORMALISER, CPU)
