@@ -49,6 +49,16 @@ def predict(
             show_default="none",
         ),
     ] = None,
+    enroll: Annotated[
+        str | None,
+        typer.Option(
+            "--enroll",
+            metavar="folder|channel|FILE",
+            help="Normalise by speaker: one speaker a folder, one a channel of each recording, or as a CSV table with "
+            "the columns file,speaker says. Wants minutes of each speaker, in all moods; everything is decoded twice.",
+            show_default="none",
+        ),
+    ] = None,
     jobs: options.Jobs = options.default_jobs(),
     dask: options.Dask = None,
     device: options.Device = "auto",
@@ -72,17 +82,21 @@ def predict(
         check_report_path(out)
     recordings = find_recordings(paths, sys.stdin.buffer)
 
+    from sercli.prediction.enrolment import find_speakers
     from sercli.prediction.predictor import Predictor
     from sercli.prediction.summary import Tally
     from sercli.prediction.truth import find_labels, save_scores, score
 
     truth = find_labels(labels, recordings) if labels else {}
+    speakers = find_speakers(enroll, recordings) if enroll else None
     predictor = Predictor(model, device=device)
     if verbose:
         console.say(f"model {predictor.folder} on {predictor.device}, {len(recordings)} recordings, {jobs} jobs")
     tally = Tally(keep=truth)
     with _open_writer(out) as writer, console.show_progress("predict", len(recordings)) as bar:
-        for prediction in predictor.predict_many(recordings, jobs=jobs, cluster=dask, progress=bar.update):
+        for prediction in predictor.predict_many(
+            recordings, jobs=jobs, cluster=dask, speakers=speakers, progress=bar.update
+        ):
             writer.write(prediction)
             tally.add(prediction)
     _show_tally(tally, time.monotonic() - began)

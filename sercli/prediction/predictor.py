@@ -1,8 +1,10 @@
 """Emotions of recordings: features in workers, the network on batches, rows in order."""
 
+import contextlib
 import itertools
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -17,6 +19,7 @@ from sercli.errors import ModelError
 from sercli.features.frontend import get_front_end
 from sercli.labels import EMOTIONS
 from sercli.models.folder import DEFAULT_MODEL, load_model
+from sercli.models.normaliser import Moments, Normaliser
 from sercli.parallel import count_workers, map_in_order, single_thread
 from sercli.prediction.analysis import Analysis, Matrix, analyse
 from sercli.prediction.discovery import Recording
@@ -65,6 +68,7 @@ class Predictor:
         *,
         jobs: int = 1,
         cluster: str | None = None,
+        speakers: Mapping[str, str] | None = None,
         progress: Progress | None = None,
     ) -> Generator[Prediction, None, None]:
         """The emotions of recordings, in their order whatever the number of jobs.
@@ -76,6 +80,8 @@ class Predictor:
             jobs: workers that decode and compute features side by side, never more than there are cores.
             cluster: address of a Dask scheduler whose workers decode and compute features instead; they must see
                 the recordings under the same paths. The network stays here.
+            speakers: who speaks in a recording, by `Recording.name`; each speaker's recordings are then normalised
+                by all of them together, for which everything is decoded twice.
             progress: called as recordings are decoded.
 
         Raises:
@@ -83,46 +89,68 @@ class Predictor:
             ModelError: if the model gives values that are not finite.
         """
         wanted = [_to_recording(recording) for recording in recordings]
-        if cluster:
-            yield from self._predict_on_cluster(wanted, cluster, progress)
-            return
-        workers = max(1, min(count_workers(jobs), len(wanted)))
+        passes = 2 if speakers else 1
         done = itertools.count(1)
-        groups = _group(wanted)
+
+        def count() -> None:
+            if progress:
+                progress(next(done), passes * len(wanted))
+
+        def analyse_all() -> Generator[list[Analysis], None, None]:
+            return self._analyse_on_cluster(wanted, cluster, count) if cluster else self._analyse(wanted, jobs, count)
+
+        normalisers = {}
+        if speakers:
+            with contextlib.closing(analyse_all()) as groups:
+                normalisers = self._enrol(groups, speakers)
+        with contextlib.closing(analyse_all()) as groups:
+            for group in groups:
+                with single_thread():
+                    rows = self._score(group, normalisers)
+                yield from rows
+
+    def _analyse(
+        self, recordings: Sequence[Recording], jobs: int, count: Callable[[], None]
+    ) -> Generator[list[Analysis], None, None]:
+        workers = max(1, min(count_workers(jobs), len(recordings)))
+        groups = _group(recordings)
         stop = threading.Event()
         pool = ThreadPoolExecutor(workers, thread_name_prefix="sercli")
         try:
             running = self._start(pool, next(groups, []), stop)
             while running:
                 analyses = []
-                with single_thread():
-                    for future in running:
-                        analyses.append(future.result())
-                        if progress:
-                            progress(next(done), len(wanted))
-                    # The workers go on with the next group while the network works on this one.
-                    running = self._start(pool, next(groups, []), stop)
-                    rows = self._score(analyses)
-                yield from rows
+                for future in running:
+                    analyses.append(future.result())
+                    count()
+                # The workers go on with the next group while the network works on this one.
+                running = self._start(pool, next(groups, []), stop)
+                yield analyses
         finally:
             # Also when the caller wants no more. Threads are waited for, since torch does not survive it when
             # Python ends under them.
             stop.set()
             pool.shutdown(cancel_futures=True)
 
-    def _predict_on_cluster(
-        self, recordings: Sequence[Recording], cluster: str, progress: Progress | None
-    ) -> Iterator[Prediction]:
+    def _analyse_on_cluster(
+        self, recordings: Sequence[Recording], cluster: str, count: Callable[[], None]
+    ) -> Generator[list[Analysis], None, None]:
         work = partial(_analyse_elsewhere, audio=self._model.audio, features=self._model.features)
         analyses = map_in_order(work, recordings, cluster=cluster)
-        done = 0
         while group := list(itertools.islice(analyses, GROUP_RECORDINGS)):
-            done += len(group)
-            if progress:
-                progress(done, len(recordings))
-            with single_thread():
-                rows = self._score(group)
-            yield from rows
+            for _ in group:
+                count()
+            yield group
+
+    def _enrol(self, groups: Iterable[list[Analysis]], speakers: Mapping[str, str]) -> dict[str, Normaliser]:
+        """A normaliser for each recording whose speaker is known, by the recording's name."""
+        moments: dict[str, Moments] = defaultdict(Moments)
+        for analysis in itertools.chain.from_iterable(groups):
+            if speaker := speakers.get(analysis.recording.name):
+                for window in analysis.windows:
+                    moments[speaker].add(window.T)
+        enrolled = {name: self._model.normaliser.enrol(found) for name, found in moments.items()}
+        return {name: enrolled[speaker] for name, speaker in speakers.items() if speaker in enrolled}
 
     def _start(
         self, pool: ThreadPoolExecutor, group: Sequence[Recording], stop: threading.Event
@@ -130,17 +158,18 @@ class Predictor:
         audio, front_end = self._model.audio, self._front_end
         return [pool.submit(analyse, recording, audio, front_end, stop) for recording in group]
 
-    def _score(self, analyses: Sequence[Analysis]) -> list[Prediction]:
+    def _score(self, analyses: Sequence[Analysis], enrolled: Mapping[str, Normaliser]) -> list[Prediction]:
         windows = [window for analysis in analyses for window in analysis.windows]
-        logits = iter(self._score_windows(windows))
+        normalisers = [enrolled.get(a.recording.name, self._model.normaliser) for a in analyses for _ in a.windows]
+        logits = iter(self._score_windows(windows, normalisers))
         return [_to_prediction(a, np.array(list(itertools.islice(logits, len(a.windows))))) for a in analyses]
 
-    def _score_windows(self, windows: Sequence[Matrix]) -> Logits:
+    def _score_windows(self, windows: Sequence[Matrix], normalisers: Sequence[Normaliser]) -> Logits:
         """Calibrated logits of each window, in shape ``(len(windows), 8)``."""
         logits = np.empty((len(windows), len(EMOTIONS)))
         for batch in _batch([window.shape[1] for window in windows]):
             frames = [torch.from_numpy(windows[number]).to(self.device) for number in batch]
-            logits[batch] = self._model.logits(frames).cpu().numpy()
+            logits[batch] = self._model.logits(frames, [normalisers[number] for number in batch]).cpu().numpy()
         if not np.isfinite(logits).all():
             msg = f"the model in {self.folder} gives values that are not finite: train it anew"
             raise ModelError(msg)

@@ -1,8 +1,6 @@
 """Labels that are known: finding each recording's, and scoring predictions against them."""
 
 import math
-import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +11,17 @@ import numpy.typing as npt
 
 from sercli import metrics
 from sercli.corpora import ravdess
-from sercli.corpora.rows import read_rows
 from sercli.errors import CorpusError, InputError
-from sercli.files import one_line, write_json
+from sercli.files import write_json
 from sercli.labels import EMOTIONS, to_emotion
 from sercli.plots import save_confusion
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import Prediction
+from sercli.prediction.tables import match_recordings, read_column
 
 NAMES = "names"
 """Given in place of a table: the labels are in the recordings' names, as RAVDESS codes them."""
 
-COLUMNS = ("file", "emotion")  # that a table of labels must have
 SHOWN = 5  # offending rows that a message names
 
 
@@ -73,16 +70,15 @@ def find_labels(source: str, recordings: Sequence[Recording]) -> dict[str, str]:
     """The known emotion of each recording that has one, by the recording's name.
 
     Args:
-        source: a CSV table with the columns ``file`` and ``emotion``, or `NAMES`. A row stands for the file
-            at its path, which is taken from the table's folder unless absolute; failing that, for the
-            recording of the same file name, if both are the only ones of that name.
+        source: a CSV table with the columns ``file`` and ``emotion``, whose rows stand for recordings as in
+            `sercli.prediction.tables.match_recordings`, or `NAMES`.
         recordings: those to label.
 
     Raises:
         CorpusError: if the table cannot be read, labels a file twice, or holds a label outside the eight.
         InputError: if not one of the recordings has a label.
     """
-    labels = _read_names(recordings) if source == NAMES else _match(_read_table(Path(source)), recordings)
+    labels = _read_names(recordings) if source == NAMES else match_recordings(_read_table(Path(source)), recordings)
     if not labels:
         wanted = "as 03-01-06-02-01-01-12.wav" if source == NAMES else f"in the column 'file' of {source}"
         msg = f"none of the {len(recordings)} recordings has a known label: expected names {wanted}"
@@ -143,15 +139,12 @@ def _read_table(path: Path) -> dict[str, str]:
     """Emotions by real path."""
     labels: dict[str, str] = {}
     unknown = []
-    for line, row in read_rows(path, COLUMNS):
-        emotion = to_emotion(row["emotion"].lower())
+    for place, (line, label) in read_column(path, "emotion").items():
+        emotion = to_emotion(label.lower())
         if emotion is None:
-            unknown.append(f"line {line}: {row['emotion'][:40]!r}")
-            continue
-        place = os.path.realpath(path.parent / row["file"])
-        if labels.setdefault(place, emotion) != emotion:
-            msg = f"{path}, line {line}: {one_line(row['file'])} is {labels[place]} above and {emotion} here"
-            raise CorpusError(msg)
+            unknown.append(f"line {line}: {label[:40]!r}")
+        else:
+            labels[place] = emotion
     if unknown:
         more = f"; and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
         msg = (
@@ -159,19 +152,4 @@ def _read_table(path: Path) -> dict[str, str]:
             f"expected {', '.join(EMOTIONS)}"
         )
         raise CorpusError(msg)
-    return labels
-
-
-def _match(table: dict[str, str], recordings: Sequence[Recording]) -> dict[str, str]:
-    in_table = Counter(os.path.basename(place) for place in table)  # noqa: PTH119 - plain text, thousands of it
-    in_list = Counter(recording.path.name for recording in recordings)
-    by_name = {os.path.basename(place): emotion for place, emotion in table.items()}  # noqa: PTH119
-    labels = {}
-    for recording in recordings:
-        name = recording.path.name
-        emotion = table.get(os.path.realpath(recording.path))
-        if emotion is None and in_table[name] == in_list[name] == 1:
-            emotion = by_name[name]
-        if emotion is not None:
-            labels[recording.name] = emotion
     return labels

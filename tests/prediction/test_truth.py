@@ -66,7 +66,7 @@ def test_labels_outside_the_eight_are_listed_with_the_valid_ones(here: Path) -> 
 
 def test_two_labels_for_one_file_are_refused(here: Path) -> None:
     table = write_table(here / "t.csv", "a.wav,sad", "./a.wav,sad", f"{here}/a.wav,happy")
-    with pytest.raises(CorpusError, match=r"line 4: .*a\.wav is sad above and happy here"):
+    with pytest.raises(CorpusError, match=r"line 4: .*a\.wav is 'sad' in line 2 and 'happy' here"):
         find_labels(table, record("a.wav"))
 
 
