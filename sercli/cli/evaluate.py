@@ -21,7 +21,7 @@ def evaluate(
             "test on --test).",
         ),
     ] = "emobox",
-    recipe: options.RecipeName = "paper",
+    recipe: options.RecipeName = "default",
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=1000, help="How many seeds: --seed and those that follow it.")
     ] = 1,
@@ -82,7 +82,7 @@ def evaluate(
     utterances, and training is stopped by development utterances cut from training, never by the test.
     An interrupted evaluation goes on where it was.
 
-    Example: `sercli evaluate --protocol emobox --recipe paper`
+    Example: `sercli evaluate --protocol emobox --recipe default`
     """
     from sercli.corpora.index import read_index
     from sercli.errors import UsageError

@@ -80,8 +80,8 @@ RecipeName = Annotated[
     str,
     typer.Option(
         "--recipe",
-        help="How to train: paper (Poongodai et al. 2025); to compare with: cnn, lstm, cnn-lstm, and to evaluate "
-        "only: svm, forest, knn, mlp, logistic.",
+        help="How to train: default (the best we know), paper (Poongodai et al. 2025); to compare with: cnn, lstm, "
+        "cnn-lstm, and to evaluate only: svm, forest, knn, mlp, logistic.",
     ),
 ]
 Corpora = Annotated[

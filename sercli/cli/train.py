@@ -20,7 +20,7 @@ LIVE_ROWS = 12  # epochs that the live table shows
 
 def train(
     *,
-    recipe: options.RecipeName = "paper",
+    recipe: options.RecipeName = "default",
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Model folder to make.", show_default="models/<recipe>"),
@@ -60,7 +60,7 @@ def train(
     Training stops when the recall on held-out development speakers no longer rises. The state is kept after
     each epoch; Ctrl-C leaves the best model so far, and --resume goes on from there.
 
-    Example: `sercli train --recipe paper --out models/mine`
+    Example: `sercli train --recipe default --out models/mine`
     """
     import dataclasses
 

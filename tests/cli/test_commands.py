@@ -34,13 +34,16 @@ def copy(work: Path, tmp_path: Path) -> Path:
 
 
 def test_train_evaluate_and_predict_follow_featurize(copy: Path) -> None:
-    status, out, err = run_sercli("evaluate", "--protocol", "loso", "--out", "r", cwd=copy)
+    asked = ("--protocol", "loso", "--recipe", "paper", "--out", "r")
+    status, out, err = run_sercli("evaluate", *asked, cwd=copy)
     assert (status, out) == (0, ""), err
     assert "6 of 6" in err
     assert "UAR" in err
-    assert json.loads((copy / "r/report.json").read_text())["command"] == "sercli evaluate --protocol loso --out r"
+    assert json.loads((copy / "r/report.json").read_text())["command"] == f"sercli evaluate {' '.join(asked)}"
 
-    status, out, err = run_sercli("train", "--max-epochs", "2", "--figures", "r", "--corpora", "ravdess", cwd=copy)
+    status, out, err = run_sercli(
+        "train", "--recipe", "paper", "--max-epochs", "2", "--figures", "r", "--corpora", "ravdess", cwd=copy
+    )
     assert (status, out) == (0, ""), err
     assert "epoch 2: loss" in err
     assert "| loso | 1 |" in (copy / "models/paper/MODEL_CARD.md").read_text()
@@ -85,7 +88,7 @@ def test_a_store_of_other_parameters_is_refused_with_both(copy: Path) -> None:
         (("featurize", "--index", "none.csv"), "error: no index at none.csv: make it with 'sercli prepare'"),
         (("train", "--store", "none.h5"), "error: no feature store at none.h5: make it with 'sercli featurize'"),
         (("evaluate", "--store", "cut.h5"), "error: cut.h5 is not a whole HDF5 file"),
-        (("train", "--resume"), "error: nothing to resume in models/paper"),
+        (("train", "--resume"), "error: nothing to resume in models/default"),
         (("train", "--corpora", "nemo"), "error: corpus 'nemo' is not in the index: it holds ravdess"),
         (("evaluate", "--protocol", "emobox"), "error: this protocol divides the 24 speakers of RAVDESS"),
     ],
@@ -105,10 +108,14 @@ def test_what_is_missing_or_damaged_gives_one_line_and_status_1(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "--recipe", "best"), "unknown recipe 'best': expected one of paper"),
+        (("train", "--recipe", "best"), "unknown recipe 'best': expected one of default, paper"),
         (("train", "--device", "tpu"), "unknown device 'tpu'"),
         (("train", "--device", "cuda"), "this machine has no cuda device"),
         (("evaluate", "--protocol", "best", "--store", "none.h5"), "unknown protocol 'best'"),
+        (("evaluate", "--protocol", "cross", "--train", "ravdess"), "--protocol cross, --train and --test go together"),
+        (("evaluate", "--train", "ravdess", "--test", "nemo"), "--protocol cross, --train and --test go together"),
+        (("evaluate", "--protocol", "cross", "--train", "a", "--test", "a"), "needs different ones on either side"),
+        (("evaluate", "--protocol", "loso", "--channel", "fax"), "unknown channel 'fax': expected one of telephone"),
         (("featurize", "--jobs", "0"), "greater than or equal to 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
@@ -142,7 +149,7 @@ def test_train_on_a_full_disk_leaves_no_half_model(copy: Path) -> None:
 
 
 def test_evaluate_on_a_full_disk_leaves_no_half_file(copy: Path) -> None:
-    status, _, err = run_sercli("evaluate", "--protocol", "paper", cwd=copy, disk=500_000)
+    status, _, err = run_sercli("evaluate", "--protocol", "paper", "--recipe", "paper", cwd=copy, disk=500_000)
     assert status == 1
     assert "error: File too large" in err
     assert [path.name for path in (copy / "results").rglob("*") if path.is_file()] == [".lock"]
@@ -171,7 +178,7 @@ def test_ctrl_c_in_featurize_keeps_what_was_committed_and_the_old_store(copy: Pa
 def test_ctrl_c_in_evaluate_keeps_finished_folds(copy: Path, jobs: str) -> None:
     work = copy / "r/.unfinished"
     status, out, err = interrupt_sercli(
-        "evaluate", "--protocol", "loso", "--out", "r", "--jobs", jobs, cwd=copy,
+        "evaluate", "--protocol", "loso", "--recipe", "paper", "--out", "r", "--jobs", jobs, cwd=copy,
         when=lambda: any(work.glob("*.json")),
     )  # fmt: skip
     assert (status, out) == (1, "")
@@ -183,11 +190,11 @@ def test_ctrl_c_in_evaluate_keeps_finished_folds(copy: Path, jobs: str) -> None:
 
 def test_ctrl_c_in_train_leaves_a_model(copy: Path) -> None:
     checkpoint = copy / "models/paper/checkpoint.safetensors"
-    status, out, err = interrupt_sercli("train", cwd=copy, when=checkpoint.exists)
+    status, out, err = interrupt_sercli("train", "--recipe", "paper", cwd=copy, when=checkpoint.exists)
     assert (status, out) == (1, "")
     assert "error: interrupted: models/paper holds the best model so far; go on with --resume" in err
     load_model(copy / "models/paper")
-    status, _, err = run_sercli("train", "--resume", "--max-epochs", "3", cwd=copy)
+    status, _, err = run_sercli("train", "--recipe", "paper", "--resume", "--max-epochs", "3", cwd=copy)
     assert status == 0, err
     assert not checkpoint.exists()
 

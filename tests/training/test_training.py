@@ -18,10 +18,11 @@ from sercli.features.store import FeatureStore
 from sercli.models.config import NetworkConfig
 from sercli.models.folder import load_model
 from sercli.splits import Fold, make_training_split
+from sercli.training.augmentation import AugmentConfig
 from sercli.training.calibration import fit_temperature, to_probabilities
 from sercli.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sercli.training.data import CorpusFeatures
-from sercli.training.loop import EpochRecord, fit, score_dev
+from sercli.training.loop import EpochRecord, fit, one_cycle, score_dev
 from sercli.training.recipes import RECIPES, Recipe, TrainConfig
 from sercli.training.session import Trained, train_fold
 from sercli.training.train import CHECKPOINT_FILE, train
@@ -185,17 +186,58 @@ def test_training_stops_when_the_development_uar_no_longer_rises_and_keeps_the_b
     assert kept.dev_uar == best.dev_uar
 
 
-def test_the_recipe_overfits_a_tiny_set(features: CorpusFeatures) -> None:
+@pytest.mark.parametrize("name", ["default", "paper"])
+def test_the_recipe_overfits_a_tiny_set(features: CorpusFeatures, name: str) -> None:
     members = tuple(range(12))
     fold = Fold(number=1, train=members, dev=members, test=())
     recipe = replace(
-        RECIPES["paper"],
-        network=replace(RECIPES["paper"].network, dropout=0.0, dense_dropout=0.0),
-        training=replace(RECIPES["paper"].training, max_epochs=40, patience=40, batch_size=6, copies=0),
+        RECIPES[name],
+        network=replace(RECIPES[name].network, dropout=0.0, dense_dropout=0.0),
+        training=replace(RECIPES[name].training, max_epochs=40, patience=40, batch_size=6, copies=0),
+        augmentation=AugmentConfig(),
     )
-    with_paper_features = train_fold_on_all_features(features, fold, recipe)
-    assert with_paper_features.result.history[-1].train_accuracy == 1.0
-    assert with_paper_features.result.history[-1].train_loss < 0.1
+    learned = train_fold_on_all_features(features, fold, recipe)
+    assert learned.result.history[-1].train_accuracy == 1.0
+    assert learned.result.history[-1].dev_accuracy == 1.0
+
+
+def test_the_last_weights_of_a_cycle_are_kept_and_resuming_leads_to_the_same(
+    features: CorpusFeatures, fold: Fold, tmp_path: Path
+) -> None:
+    recipe = replace(
+        RECIPES["default"],
+        network=replace(RECIPES["default"].network, channels=(8,), lstm_size=8, dense_size=16),
+        training=replace(RECIPES["default"].training, max_epochs=4),
+    )
+    with FeatureStore(features.index.folder / "features.h5") as store:
+        corpus = CorpusFeatures(features.index, store, recipe.features)
+    whole = train_fold(corpus, fold, recipe, seed=1, device=CPU)
+    assert whole.result.best_epoch == 4
+    rates = [record.learning_rate for record in whole.result.history]
+    assert max(rates) > 4 * rates[-1]
+
+    def stop(record: EpochRecord) -> None:
+        if record.epoch == 2:
+            raise KeyboardInterrupt
+
+    checkpoint = tmp_path / "c.safetensors"
+    half = train_fold(corpus, fold, recipe, seed=1, device=CPU, checkpoint=checkpoint, on_epoch=stop)
+    assert half.result.interrupted
+    resumed = train_fold(corpus, fold, recipe, seed=1, device=CPU, checkpoint=checkpoint, resume=True)
+    assert_same_weights(whole, resumed)
+    longer = replace(recipe, training=replace(recipe.training, max_epochs=5))
+    with pytest.raises(ModelError, match="another training"):
+        train_fold(corpus, fold, longer, seed=1, device=CPU, checkpoint=checkpoint, resume=True)
+
+
+def test_the_learning_rate_rises_and_falls_once() -> None:
+    rates = np.array([one_cycle(share) for share in np.linspace(0, 1, 501)])
+    assert rates[0] == pytest.approx(1 / 25)
+    assert rates.max() == pytest.approx(1.0)
+    assert rates[-1] < 1e-4
+    assert rates.argmax() == 100
+    assert (np.diff(rates[:101]) > 0).all()
+    assert (np.diff(rates[100:]) < 0).all()
 
 
 def train_fold_on_all_features(features: CorpusFeatures, fold: Fold, recipe: Recipe) -> Trained:
