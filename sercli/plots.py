@@ -104,7 +104,6 @@ def save_reliability(path: Path, bins: Sequence[ReliabilityBin], title: str = ""
     filled = [b for b in bins if b.count]
     centres, widths = [(b.low + b.high) / 2 for b in filled], [0.94 * (b.high - b.low) for b in filled]
     upper.bar(centres, [b.accuracy or 0.0 for b in filled], widths, color=TRAIN_COLOUR, label="right")
-    upper.plot([b.confidence or 0.0 for b in filled], [b.accuracy or 0.0 for b in filled], "o", color="#20303f", ms=4)
     upper.plot([0, 1], [0, 1], color=DEV_COLOUR, linestyle="--", label="perfectly calibrated")
     upper.set(ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
     upper.set_title(title, fontsize=12, pad=10)

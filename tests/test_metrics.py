@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from sercli.errors import UsageError
+from sercli.labels import EMOTIONS
 from sercli.metrics import (
     accuracy,
     accuracy_of_confusions,
@@ -13,6 +14,7 @@ from sercli.metrics import (
     count_confusions,
     expected_calibration_error,
     macro_f1,
+    measure_reliability,
     per_class,
     uar_of_confusions,
     unweighted_average_recall,
@@ -114,3 +116,24 @@ def test_the_bootstrap_draws_speakers_not_utterances() -> None:
 def test_one_speaker_has_no_interval() -> None:
     truth = np.zeros(5, np.int64)
     assert np.isnan(bootstrap_by_speaker(uar_of_confusions, truth, truth, ["a"] * 5)).all()
+
+
+def test_reliability_counts_every_prediction_once_and_leads_to_the_calibration_error() -> None:
+    generator = np.random.default_rng(2)
+    probabilities = generator.dirichlet(np.full(len(EMOTIONS), 0.4), size=300)
+    truth = generator.integers(len(EMOTIONS), size=300)
+    bins = measure_reliability(truth, probabilities)
+    assert sum(found.count for found in bins) == 300
+    assert [found.low for found in bins] == pytest.approx(np.arange(15) / 15)
+    for found in bins:
+        inside = (probabilities.max(axis=1) >= found.low) & (
+            probabilities.max(axis=1) < found.high if found.high < 1 else True
+        )
+        assert found.count == inside.sum()
+        if found.count:
+            assert found.accuracy == pytest.approx((probabilities.argmax(axis=1) == truth)[inside].mean())
+            assert found.confidence == pytest.approx(probabilities.max(axis=1)[inside].mean())
+        else:
+            assert found.accuracy is None
+    gaps = sum(f.count * abs(f.accuracy - f.confidence) for f in bins if f.accuracy is not None and f.confidence)
+    assert expected_calibration_error(truth, probabilities) == pytest.approx(gaps / 300)

@@ -10,6 +10,7 @@ from matplotlib import image
 
 from sercli import plots
 from sercli.labels import EMOTIONS
+from sercli.metrics import measure_reliability
 
 History = list[dict[str, float]]
 
@@ -110,3 +111,18 @@ def test_no_state_of_pyplot_is_touched(tmp_path: Path) -> None:
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_reliability_shows_a_bar_for_each_confidence_that_there_is(tmp_path: Path) -> None:
+    probabilities = np.full((40, len(EMOTIONS)), 0.3 / 7)
+    probabilities[:, 2] = 0.7
+    truth = np.array([2] * 20 + [3] * 20)
+    bins = measure_reliability(truth, probabilities)
+    plots.save_reliability(tmp_path / "half.png", bins, title="half of them right")
+    plots.save_reliability(tmp_path / "all.png", measure_reliability(np.full(40, 2), probabilities))
+    plots.save_reliability(tmp_path / "none.png", measure_reliability(truth[:0], probabilities[:0]))
+    half, whole, none = (
+        count_colour(read(tmp_path / f"{name}.png"), plots.TRAIN_COLOUR) for name in ("half", "all", "none")
+    )
+    assert none < half < whole
+    assert whole == pytest.approx(2 * half, rel=0.1)

@@ -78,9 +78,9 @@ def evaluate(
 ) -> None:
     """Train and test every fold of a protocol, and write a results folder.
 
-    Duplicates stay on one side, altered copies are trained on only, normalisation is fitted on training
-    utterances, and training is stopped by development utterances cut from training, never by the test.
-    An interrupted evaluation goes on where it was.
+    Duplicates stay on one side, altered copies are trained on only, normalisation is fitted on training utterances
+    and calibration on development speakers cut from training; the test takes no part in any choice. An interrupted
+    evaluation goes on where it was. The networks are kept in the results folder.
 
     Example: `sercli evaluate --protocol emobox --recipe default`
     """
@@ -122,11 +122,10 @@ def evaluate(
     with console.show_progress(f"evaluate {protocol}", None) as bar:
 
         def report_progress(done: int, total: int, what: str) -> None:
-            bar.update(done, total)
             if what:
                 console.say(f"{done} of {total}: {what}")
 
-        report = run(plan, folder, progress=report_progress, extraction_progress=bar.update)
+        report = run(plan, folder, progress=report_progress, count_progress=bar.update)
     overall = report["overall"]
     console.say(f"recipe {recipe}, protocol {name_test(report)}: {rules.description}")
     console.stderr.print(console.confusion_table(overall["confusion"], overall["per_class"]))

@@ -57,8 +57,9 @@ def train(
 ) -> None:
     """Train a model on the prepared corpora, on the GPU when there is one.
 
-    Training stops when the recall on held-out development speakers no longer rises. The state is kept after
-    each epoch; Ctrl-C leaves the best model so far, and --resume goes on from there.
+    The recipe default has a fixed number of epochs; others stop when the recall on held-out development speakers no
+    longer rises. Those set the calibration, too. The state is kept after each epoch; Ctrl-C leaves the best model so
+    far, and --resume goes on from there.
 
     Example: `sercli train --recipe default --out models/mine`
     """

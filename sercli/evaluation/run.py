@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ import filelock
 from sercli.errors import InputError, ModelError, StoreError, UsageError
 from sercli.evaluation.plan import EvaluationPlan, Unit
 from sercli.evaluation.results import TestRow, name_test, summarise, write_history, write_predictions
-from sercli.evaluation.units import load_corpus, run_units
+from sercli.evaluation.units import count_epochs, load_corpus, run_units
 from sercli.features.extraction import extract_store
 from sercli.features.store import FeatureStore
 from sercli.files import read_json_object, write_json
@@ -37,7 +38,7 @@ def evaluate(
     out: Path,
     *,
     progress: Progress | None = None,
-    extraction_progress: Callable[[int, int], None] | None = None,
+    count_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Runs a protocol and writes its results folder; what an interrupted run has finished is kept.
 
@@ -45,7 +46,8 @@ def evaluate(
         plan: what to do.
         out: the results folder.
         progress: called at the start and after each unit.
-        extraction_progress: called after each recording that is passed through the plan's channel.
+        count_progress: called, from another thread too, with what is done and what there is to do: recordings that
+            are passed through the plan's channel, then epochs, of which a training may need fewer.
 
     Returns:
         the content of ``report.json``.
@@ -64,7 +66,7 @@ def evaluate(
     units = [
         Unit(fold=fold, seed=seed) for seed in plan.seeds for fold in make_folds(corpus.index, plan.protocol, seed)
     ]
-    test_store = _pass_through_channel(plan, extraction_progress) if plan.channel else plan.store
+    test_store = _pass_through_channel(plan, count_progress) if plan.channel else plan.store
     with _own(out / WORK_FOLDER) as work:
         identities = {unit.name: identify_training(corpus, unit.fold, plan.recipe, unit.seed) for unit in units}
         condition = [str(test_store), plan.enrolled]
@@ -73,17 +75,51 @@ def evaluate(
         todo = [unit for unit in units if unit.name not in outcomes]
         if progress:
             progress(len(outcomes), len(units), "")
-        for outcome in run_units(plan, todo, test_store, out, work, device):
-            if outcome["identity"] != identities[outcome["name"]]:
-                msg = f"{plan.store} or the index changed while the evaluation ran: run it again"
-                raise StoreError(msg)
-            outcomes[outcome["name"]] = outcome
-            if progress:
-                progress(len(outcomes), len(units), f"{outcome['name']} dev UAR {outcome['dev_uar']:.3f}")
+        with _watch(plan, work, units, outcomes, count_progress):
+            for outcome in run_units(plan, todo, test_store, out, work, device):
+                if outcome["identity"] != identities[outcome["name"]]:
+                    msg = f"{plan.store} or the index changed while the evaluation ran: run it again"
+                    raise StoreError(msg)
+                outcomes[outcome["name"]] = outcome
+                if progress:
+                    progress(len(outcomes), len(units), f"{outcome['name']} dev UAR {outcome['dev_uar']:.3f}")
         facts = {"seconds": round(time.monotonic() - began, 1), "device": device}
         report = _write(plan, corpus, [(unit, outcomes[unit.name]) for unit in units], out, facts)
         shutil.rmtree(work)
     return report
+
+
+@contextlib.contextmanager
+def _watch(
+    plan: EvaluationPlan,
+    work: Path,
+    units: Sequence[Unit],
+    outcomes: Mapping[str, object],
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[None]:
+    """Tells about once a second how far the trainings are; a finished one counts for all epochs it might have had."""
+    trains = not (plan.recipe.baseline or plan.networks)
+    most = plan.recipe.training.max_epochs if trains else 1
+
+    def tell() -> None:
+        if progress:
+            running = [unit for unit in units if unit.name not in outcomes]
+            progress(len(outcomes) * most + count_epochs(work, running), len(units) * most)
+
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(1.0):
+            tell()
+
+    watcher = threading.Thread(target=watch, name="sercli-progress", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+        tell()
 
 
 def _check(plan: EvaluationPlan, corpus: CorpusFeatures) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sercli.files import write_json
 from sercli.models.folder import Model, load_model, save_model
 from sercli.parallel import single_thread
 from sercli.training.data import CorpusFeatures
+from sercli.training.loop import EpochRecord
 from sercli.training.recipes import Recipe, parse_recipe
 from sercli.training.session import Trained, describe_training, identify_training, score_members, train_fold
 
@@ -93,6 +95,16 @@ def run_units(
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
         yield from pool(joblib.delayed(run_unit)(task) for task in tasks)
+
+
+def count_epochs(work: Path, units: Sequence[Unit]) -> int:
+    """Epochs that units have been trained for so far, as their workers note it in the folder of what is unfinished."""
+    paths = [_epochs_path(work, unit) for unit in units]
+    return sum(path.stat().st_size for path in paths if path.exists())
+
+
+def _epochs_path(work: Path, unit: Unit) -> Path:
+    return work / f"{unit.name}.epochs"
 
 
 def run_unit(task: Task) -> dict[str, Any]:
@@ -195,7 +207,7 @@ def _take(task: Task, identity: str) -> Model:
 
 def _train(task: Task, recipe: Recipe, corpus: CorpusFeatures, device: torch.device, identity: str) -> Model:
     checkpoint = task.work / f"{task.unit.name}.safetensors"
-    trained = _train_from(checkpoint, task.unit, recipe, corpus, device)
+    trained = _train_from(checkpoint, task, recipe, corpus, device)
     if trained.result.interrupted:
         raise KeyboardInterrupt
     facts = {
@@ -211,12 +223,26 @@ def _train(task: Task, recipe: Recipe, corpus: CorpusFeatures, device: torch.dev
     return model
 
 
-def _train_from(checkpoint: Path, unit: Unit, recipe: Recipe, corpus: CorpusFeatures, device: torch.device) -> Trained:
+def _train_from(checkpoint: Path, task: Task, recipe: Recipe, corpus: CorpusFeatures, device: torch.device) -> Trained:
+    def note(record: EpochRecord) -> None:
+        # A byte an epoch: whoever shows the progress need only ask for the size.
+        _epochs_path(task.work, task.unit).write_bytes(b"." * record.epoch)
+
+    train = partial(
+        train_fold,
+        corpus,
+        task.unit.fold,
+        recipe,
+        seed=task.unit.seed,
+        device=device,
+        checkpoint=checkpoint,
+        on_epoch=note,
+    )
     try:
-        return train_fold(corpus, unit.fold, recipe, seed=unit.seed, device=device, checkpoint=checkpoint, resume=True)
+        return train(resume=True)
     except ModelError:
         # A checkpoint of other data or another recipe is of no use here.
         if not checkpoint.exists():
             raise
         checkpoint.unlink()
-        return train_fold(corpus, unit.fold, recipe, seed=unit.seed, device=device, checkpoint=checkpoint)
+        return train()

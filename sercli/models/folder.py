@@ -203,7 +203,7 @@ def _build_network(config: NetworkConfig, n_features: int, weights: dict[str, Te
     except RuntimeError as reason:
         msg = f"{WEIGHTS_FILE} does not fit the network that {JSON_FILE} describes ({one_line(reason)[:200]})"
         raise ModelError(msg) from None
-    return network
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def model_digest(folder: Path) -> str:

@@ -96,7 +96,9 @@ def train_fold(
     dev = corpus.batches(fold.dev, normaliser, device=device)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = build_network(recipe.network, len(normaliser.mean)).to(device)
+        network = build_network(recipe.network, len(normaliser.mean))
+    # Channels last: a third faster on the CPU for 2-D convolutions, and what tensor cores want; no matter to others.
+    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     identity = identify_training(corpus, fold, recipe, seed)
     state = load_checkpoint(checkpoint, identity) if resume and checkpoint and checkpoint.exists() else None
 
