@@ -81,7 +81,7 @@ def _figures(figures: Mapping[str, Any]) -> str:
             "`sercli evaluate` measures its recipe."
         )
     rows = [
-        "The same recipe, trained and tested by protocol; speakers of `emobox`, `luna` and `loso` are unseen:",
+        "Of the same recipe, with networks trained for the test, whose speakers only `paper` and `random10` know:",
         "",
         "| protocol | seeds | UAR | 95 % interval over speakers | accuracy | calibration error |",
         "|---|---|---|---|---|---|",
@@ -103,6 +103,6 @@ Made for research, teaching, and for sorting many recordings so that people list
 - Do not decide about people with it: not about work, credit, schooling, health, law or safety, and not about any
   single person at all. Several laws, the EU's AI Act among them, forbid or restrict emotion recognition at work
   and in education.
-- Expect much lower accuracy on other languages, on spontaneous speech, on children's and old people's voices, on
-  telephone lines and in noise. It was trained on young adult actors in a studio.
+- Expect much lower accuracy on other languages, on spontaneous speech, on children's and old people's voices, and on
+  lines and in noise that its training did not have. It was trained on young adult actors in a studio.
 - Confidence is calibrated on the corpora above and on no others."""
