@@ -145,7 +145,7 @@ def test_train_on_a_full_disk_leaves_no_half_model(copy: Path) -> None:
     status, _, err = run_sercli("train", "--max-epochs", "1", cwd=copy, disk=500_000)
     assert status == 1
     assert "error: File too large" in err
-    assert not list((copy / "models/paper").iterdir())
+    assert not list((copy / "models/default").iterdir())
 
 
 def test_evaluate_on_a_full_disk_leaves_no_half_file(copy: Path) -> None:
