@@ -14,13 +14,7 @@ TIMEOUT = 120  # seconds; a command that hangs fails its test
 
 def start_sercli(*arguments: str | Path, cwd: Path, disk: int | None = None) -> "subprocess.Popen[str]":
     """Starts ``sercli`` in a folder; `disk` is the greatest size in bytes that a file may reach."""
-
-    def prepare() -> None:
-        # A suite that runs in a shell's background has inherited that Ctrl-C is ignored.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if disk is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
-
+    limit = None if disk is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
     return subprocess.Popen(
         [sys.executable, "-m", "sercli", *map(str, arguments)],
         cwd=cwd,
@@ -34,7 +28,7 @@ def start_sercli(*arguments: str | Path, cwd: Path, disk: int | None = None) -> 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=prepare,
+        preexec_fn=limit,
     )
 
 

@@ -1,6 +1,7 @@
 """Fixtures that all tests share."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from tests.dask_cluster import Cluster, start_cluster
 
 # The toy networks are too small to share out; threads would only wait for each other.
 torch.set_num_threads(1)
+
+# A shell has its background jobs ignore Ctrl-C, and the commands under test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PROJECT = Path(__file__).resolve().parent.parent
 
