@@ -72,9 +72,15 @@ class Model:
             logits over the temperature, in shape ``(batch, 8)``; their softmax are the probabilities.
         """
         device = next(self.network.parameters()).device
+        chosen = normalisers or [self.normaliser] * len(frames)
+        # One transfer for each speaker, not for each utterance.
+        vectors = {
+            key: tuple(torch.from_numpy(vector).to(device) for vector in (by.mean, by.deviation))
+            for key, by in {id(by): by for by in chosen}.items()
+        }
         normalised = []
-        for matrix, by in zip(frames, normalisers or [self.normaliser] * len(frames), strict=True):
-            mean, deviation = (torch.from_numpy(vector).to(device) for vector in (by.mean, by.deviation))
+        for matrix, by in zip(frames, chosen, strict=True):
+            mean, deviation = vectors[id(by)]
             normalised.append((matrix.to(device).T - mean) / deviation)
         lengths = torch.tensor([len(matrix) for matrix in normalised], device=device)
         batch = nn.utils.rnn.pad_sequence(normalised, batch_first=True).transpose(1, 2)

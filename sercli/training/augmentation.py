@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sercli.audio.channel import TELEPHONE_RATE
 from sercli.config import Config, FeatureConfig
 from sercli.errors import UsageError
 from sercli.features.frontend import AMIN, TOP_DB
@@ -26,7 +27,7 @@ EQUALISER_DB = 4.0  # deviation of their gains
 NARROW_SHARE = 0.7  # of the altered utterances are cut to the telephone's band, and as many get noise
 NARROW_HIGH = (3_000.0, 3_900.0)  # Hz, where the band ends; or at half the telephone's sample rate
 NARROW_LOW = (80.0, 350.0)  # Hz, where it begins; or nowhere
-TELEPHONE_NYQUIST = 4_000.0  # Hz
+TELEPHONE_NYQUIST = TELEPHONE_RATE / 2  # Hz
 HIGH_SLOPE, LOW_SLOPE = 200.0, 18.0  # dB per octave outside of the band: a resampler's, and a line's
 NOISE_SNR = (8.0, 35.0)  # dB under the louder frames
 NOISE_SLOPE = (-1.5, 0.2)  # power of the frequency that its spectrum goes with, from brown to white
