@@ -1,7 +1,7 @@
 """`sercli compare`: results of several evaluations side by side."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -35,7 +35,10 @@ def compare(
     headings = ("recipe", "protocol", "seeds", "UAR", "95 %", "accuracy", "ECE", "women", "men")
     table = Table(box=None, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, no_wrap=True, justify="left" if heading in {"recipe", "protocol"} else "right")
+        # Where it is narrow, the protocol's name is folded, and no figure is cut.
+        table.add_column(
+            heading, no_wrap=heading != "protocol", justify="left" if heading in {"recipe", "protocol"} else "right"
+        )
     for row in comparison.rows:
         interval = f"{_show(row['uar_low'])}–{_show(row['uar_high'])}"
         scores = [row[name] for name in ("accuracy", "expected_calibration_error")]
