@@ -1,7 +1,7 @@
 """`sercli compare`: results of several evaluations side by side."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
