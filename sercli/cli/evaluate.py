@@ -66,6 +66,11 @@ def evaluate(
             show_default="none: train",
         ),
     ] = None,
+    ensemble: Annotated[
+        bool,
+        typer.Option("--ensemble", help="Test the networks of all seeds together, as one; with --networks."),
+    ] = False,
+    max_epochs: options.MaxEpochs = None,
     corpora: options.Corpora = None,
     seed: options.Seed = 0,
     jobs: options.Jobs = options.default_jobs(),
@@ -97,7 +102,7 @@ def evaluate(
         raise UsageError(msg)
     if protocol == "cross":
         protocol = name_cross_protocol(options.split_names(train_on) or [], options.split_names(test_on) or [])
-    chosen, rules = get_recipe(recipe), get_protocol(protocol)
+    chosen, rules = get_recipe(recipe).limit(max_epochs), get_protocol(protocol)
     utterances = read_index(options.index_file(data_dir, index))
     names = options.split_names(corpora)
     if names is None and protocol in {"emobox", "luna"} and "ravdess" in utterances.corpora:
@@ -111,11 +116,13 @@ def evaluate(
         channel=channel,
         enrolled=enroll,
         networks=networks,
+        ensemble=ensemble,
         device=device,
         jobs=jobs,
         command=shlex.join(["sercli", *sys.argv[1:]]),
     )
-    folder = out or Path("results") / "-".join(filter(None, (protocol, recipe, channel, "enrolled" if enroll else "")))
+    conditions = (protocol, recipe, channel, "enrolled" if enroll else "", "ensemble" if ensemble else "")
+    folder = out or Path("results") / "-".join(filter(None, conditions))
     if networks and networks.resolve() == folder.resolve():
         msg = f"--networks {networks} is where the results would go: give another --out"
         raise UsageError(msg)

@@ -84,6 +84,12 @@ RecipeName = Annotated[
         "cnn-lstm, and to evaluate only: svm, forest, knn, mlp, logistic.",
     ),
 ]
+MaxEpochs = Annotated[
+    int | None,
+    typer.Option(
+        "--max-epochs", min=1, help="Stop after so many epochs at the latest.", show_default="that of the recipe"
+    ),
+]
 Corpora = Annotated[
     str | None,
     typer.Option(

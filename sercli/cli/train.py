@@ -30,15 +30,7 @@ def train(
     restart: Annotated[
         bool, typer.Option("--restart", help="Start over where an interrupted training could go on.")
     ] = False,
-    max_epochs: Annotated[
-        int | None,
-        typer.Option(
-            "--max-epochs",
-            min=1,
-            help="Stop after so many epochs at the latest.",
-            show_default="that of the recipe",
-        ),
-    ] = None,
+    max_epochs: options.MaxEpochs = None,
     figures: Annotated[
         list[Path] | None,
         typer.Option(
@@ -63,8 +55,6 @@ def train(
 
     Example: `sercli train --recipe default --out models/mine`
     """
-    import dataclasses
-
     from sercli.corpora.index import read_index
     from sercli.evaluation.results import read_figures
     from sercli.training.data import find_missing
@@ -73,9 +63,7 @@ def train(
     from sercli.training.train import holds_finished_model
     from sercli.training.train import train as run
 
-    chosen = get_recipe(recipe)
-    if max_epochs:
-        chosen = dataclasses.replace(chosen, training=dataclasses.replace(chosen.training, max_epochs=max_epochs))
+    chosen = get_recipe(recipe).limit(max_epochs)
     utterances = read_index(options.index_file(data_dir, index)).select(options.split_names(corpora))
     folder = out or Path("models") / recipe
     missing = find_missing(utterances, options.store_file(data_dir, store))

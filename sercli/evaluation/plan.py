@@ -21,6 +21,7 @@ class EvaluationPlan:
         channel: that test recordings are passed through, a name of `sercli.audio.channel.CHANNELS`, or empty.
         enrolled: whether test utterances are normalised by speaker, from all that each says in the test.
         networks: results folder of an earlier evaluation, whose networks are tested instead of new ones.
+        ensemble: whether a fold is tested by the networks of all seeds together, as one row of the first seed.
         device: name of `sercli.training.device.DEVICES`.
         jobs: folds side by side, on the CPU one thread each.
         command: that asked for it, for the report.
@@ -34,6 +35,7 @@ class EvaluationPlan:
     channel: str = ""
     enrolled: bool = False
     networks: Path | None = None
+    ensemble: bool = False
     device: str = "auto"
     jobs: int = 1
     command: str = ""

@@ -190,7 +190,8 @@ def write_history(path: Path, histories: Mapping[tuple[int, int], Sequence[Mappi
 def name_test(report: Mapping[str, Any]) -> str:
     """Protocol of a report and what was done to its test recordings, as in ``emobox, telephone``."""
     enrolled = "enrolled speakers" if report.get("enrolled") else ""
-    return ", ".join(filter(None, (report["protocol"], report.get("channel"), enrolled)))
+    ensemble = f"ensemble of {len(report['ensemble'])}" if report.get("ensemble") else ""
+    return ", ".join(filter(None, (report["protocol"], report.get("channel"), enrolled, ensemble)))
 
 
 def read_figures(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any]]:

@@ -66,25 +66,29 @@ def evaluate(
     units = [
         Unit(fold=fold, seed=seed) for seed in plan.seeds for fold in make_folds(corpus.index, plan.protocol, seed)
     ]
+    members = _group_members(plan, units)
     test_store = _pass_through_channel(plan, count_progress) if plan.channel else plan.store
     with _own(out / WORK_FOLDER) as work:
-        identities = {unit.name: identify_training(corpus, unit.fold, plan.recipe, unit.seed) for unit in units}
+        identities = {
+            unit.name: " ".join(identify_training(corpus, each.fold, plan.recipe, each.seed) for each in group)
+            for unit, group in members.items()
+        }
         condition = [str(test_store), plan.enrolled]
-        finished = {unit.name: _finished(work, unit, identities[unit.name], condition) for unit in units}
+        finished = {unit.name: _finished(work, unit, identities[unit.name], condition) for unit in members}
         outcomes = {name: outcome for name, outcome in finished.items() if outcome}
-        todo = [unit for unit in units if unit.name not in outcomes]
+        todo = {unit: group for unit, group in members.items() if unit.name not in outcomes}
         if progress:
-            progress(len(outcomes), len(units), "")
-        with _watch(plan, work, units, outcomes, count_progress):
+            progress(len(outcomes), len(members), "")
+        with _watch(plan, work, tuple(members), outcomes, count_progress):
             for outcome in run_units(plan, todo, test_store, out, work, device):
                 if outcome["identity"] != identities[outcome["name"]]:
                     msg = f"{plan.store} or the index changed while the evaluation ran: run it again"
                     raise StoreError(msg)
                 outcomes[outcome["name"]] = outcome
                 if progress:
-                    progress(len(outcomes), len(units), f"{outcome['name']} dev UAR {outcome['dev_uar']:.3f}")
+                    progress(len(outcomes), len(members), f"{outcome['name']} dev UAR {outcome['dev_uar']:.3f}")
         facts = {"seconds": round(time.monotonic() - began, 1), "device": device}
-        report = _write(plan, corpus, [(unit, outcomes[unit.name]) for unit in units], out, facts)
+        report = _write(plan, corpus, [(unit, outcomes[unit.name]) for unit in members], out, facts)
         shutil.rmtree(work)
     return report
 
@@ -120,6 +124,26 @@ def _watch(
         stop.set()
         watcher.join()
         tell()
+
+
+def _group_members(plan: EvaluationPlan, units: Sequence[Unit]) -> dict[Unit, tuple[Unit, ...]]:
+    """The units to test, each with those whose networks test it."""
+    if not plan.ensemble:
+        return {unit: (unit,) for unit in units}
+    if plan.networks is None or len(plan.seeds) < 2:
+        msg = "an ensemble is made of the networks of two and more seeds: give --networks and --seeds"
+        raise UsageError(msg)
+    groups = {
+        unit: tuple(each for each in units if each.fold.number == unit.fold.number)
+        for unit in units
+        if unit.seed == plan.seeds[0]
+    }
+    for unit, group in groups.items():
+        if any(each.fold.test != unit.fold.test for each in group):
+            # Another seed's network may have been trained on what this fold tests.
+            msg = f"protocol {plan.protocol} tests other utterances with each seed: no ensemble can be made"
+            raise UsageError(msg)
+    return groups
 
 
 def _check(plan: EvaluationPlan, corpus: CorpusFeatures) -> None:
@@ -193,11 +217,12 @@ def _write(
         "speaker_independent": protocol.speaker_independent,
         "channel": plan.channel,
         "enrolled": plan.enrolled,
+        "ensemble": list(plan.seeds) if plan.ensemble else [],
         "recipe": plan.recipe.name,
         "parameters": {**plan.recipe.to_dict(), **corpus.parameters.to_dict()},
         "corpora": {name: sum(u.corpus == name for u in corpus.index.utterances) for name in corpus.index.corpora},
         "excluded": list(corpus.missing),
-        "seeds": list(plan.seeds),
+        "seeds": sorted({unit.seed for unit, _ in outcomes}),
         "folds": [_describe(corpus, unit, outcome) for unit, outcome in outcomes],
         **summarise(rows),
         "training_seconds": round(sum(outcome["seconds"] for _, outcome in outcomes), 1),

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import numpy as np
 import torch
+from scipy.special import softmax
 
 from sercli.corpora.index import Index
 from sercli.errors import InputError, ModelError, StoreError
 from sercli.evaluation.plan import EvaluationPlan, Unit
 from sercli.features.store import FeatureStore
 from sercli.files import write_json
+from sercli.metrics import Probabilities
 from sercli.models.folder import Model, load_model, save_model
 from sercli.parallel import single_thread
 from sercli.training.data import CorpusFeatures
@@ -22,6 +25,7 @@ from sercli.training.loop import EpochRecord
 from sercli.training.recipes import Recipe, parse_recipe
 from sercli.training.session import Trained, describe_training, identify_training, score_members, train_fold
 
+LEAST_PROBABILITY = 1e-30  # that a logarithm is taken of
 NETWORKS_FOLDER = "networks"  # of a results folder: a model folder for each fold and seed
 
 
@@ -31,33 +35,35 @@ class Task:
 
     Attributes:
         unit: the fold and the seed.
+        members: whose networks are tested together: the unit itself, or the same fold with other seeds too.
         index: the utterances.
         store: features that are trained on.
         test_store: features that are tested on; of another channel, or the same.
         enrolled: whether what is tested is normalised by speaker.
         recipe: how to train.
         work: folder of what is unfinished.
-        saved: folder that the trained network is put into, or taken from.
+        networks: folder that trained networks are put into, or taken from.
         trains: whether the network is trained, or taken.
         device: to work on.
         command: that asked for it.
     """
 
     unit: Unit
+    members: tuple[Unit, ...]
     index: Index
     store: Path
     test_store: Path
     enrolled: bool
     recipe: Mapping[str, Any]
     work: Path
-    saved: Path
+    networks: Path
     trains: bool
     device: str
     command: str
 
 
 def run_units(
-    plan: EvaluationPlan, units: Sequence[Unit], test_store: Path, out: Path, work: Path, device: str
+    plan: EvaluationPlan, units: Mapping[Unit, tuple[Unit, ...]], test_store: Path, out: Path, work: Path, device: str
 ) -> Iterator[dict[str, Any]]:
     """The outcomes of units, as they are done.
 
@@ -66,7 +72,7 @@ def run_units(
 
     Args:
         plan: what to do.
-        units: which of it.
+        units: which of it, and whose networks each is tested by.
         test_store: features that are tested on.
         out: results folder, into which the networks go.
         work: folder of what is unfinished.
@@ -75,18 +81,19 @@ def run_units(
     tasks = [
         Task(
             unit=unit,
+            members=members,
             index=plan.index,
             store=plan.store,
             test_store=test_store,
             enrolled=plan.enrolled,
             recipe=plan.recipe.to_dict(),
             work=work,
-            saved=(plan.networks or out) / NETWORKS_FOLDER / unit.name,
+            networks=(plan.networks or out) / NETWORKS_FOLDER,
             trains=plan.networks is None,
             device=device,
             command=plan.command,
         )
-        for unit in units
+        for unit, members in units.items()
     ]
     workers = min(plan.jobs, joblib.cpu_count(), len(tasks))
     if workers <= 1:
@@ -115,13 +122,13 @@ def run_unit(task: Task) -> dict[str, Any]:
     if tested.index != corpus.index:
         msg = f"{task.test_store} lacks recordings that {task.store} has: evaluate again"
         raise StoreError(msg)
-    identity = identify_training(corpus, task.unit.fold, recipe, task.unit.seed)
+    identities = [identify_training(corpus, member.fold, recipe, member.seed) for member in task.members]
     with single_thread() if device.type == "cpu" else contextlib.nullcontext():
         test = _test_baseline if recipe.baseline else _test_network
-        found = test(task, recipe, corpus, tested, device, identity)
+        found = test(task, recipe, corpus, tested, device, identities)
     outcome = {
         "name": task.unit.name,
-        "identity": identity,
+        "identity": " ".join(identities),
         "condition": [str(task.test_store), task.enrolled],
         "seed": task.unit.seed,
         "fold": task.unit.fold.number,
@@ -153,7 +160,7 @@ def _test_baseline(
     corpus: CorpusFeatures,
     tested: CorpusFeatures,
     device: torch.device,  # noqa: ARG001 - always the CPU
-    identity: str,  # noqa: ARG001 - no network is kept
+    identities: Sequence[str],  # noqa: ARG001 - no network is kept
 ) -> dict[str, Any]:
     # Here, since the networks do without these classifiers, which are slow to import.
     from threadpoolctl import threadpool_limits
@@ -181,24 +188,38 @@ def _test_network(
     corpus: CorpusFeatures,
     tested: CorpusFeatures,
     device: torch.device,
-    identity: str,
+    identities: Sequence[str],
 ) -> dict[str, Any]:
-    model = _train(task, recipe, corpus, device, identity) if task.trains else _take(task, identity)
-    members = task.unit.fold.test
-    _, probabilities = score_members(tested, members, model.to(device), device, enrolled=task.enrolled)
+    if task.trains:
+        models = [_train(task, recipe, corpus, device, identities[0])]
+    else:
+        folders = [task.networks / member.name for member in task.members]
+        models = [_take(folder, identity) for folder, identity in zip(folders, identities, strict=True)]
+    test = task.unit.fold.test
+    scored = [score_members(tested, test, model.to(device), device, enrolled=task.enrolled)[1] for model in models]
+    probabilities = average_probabilities(scored) if len(scored) > 1 else scored[0]
+    facts = [model.facts["training"] for model in models]
     return {
-        **{name: model.facts["training"][name] for name in ("best_epoch", "dev_uar", "seconds")},
-        "temperature": model.temperature,
-        "history": model.facts["history"],
+        "best_epoch": facts[0]["best_epoch"],
+        "dev_uar": float(np.mean([fact["dev_uar"] for fact in facts])),
+        "seconds": sum(fact["seconds"] for fact in facts),
+        "temperature": float(np.mean([model.temperature for model in models])),
+        "history": models[0].facts["history"] if len(models) == 1 else [],
         "probabilities": probabilities.tolist(),
     }
 
 
-def _take(task: Task, identity: str) -> Model:
-    model = load_model(task.saved)
+def average_probabilities(members: Sequence[Probabilities]) -> Probabilities:
+    """The geometric mean of several networks' probabilities, each in shape ``(n, 8)``, summing to 1 again."""
+    mean: Probabilities = softmax(np.mean(np.log(np.maximum(members, LEAST_PROBABILITY)), axis=0), axis=1)
+    return mean
+
+
+def _take(folder: Path, identity: str) -> Model:
+    model = load_model(folder)
     if model.facts.get("identity") != identity:
         msg = (
-            f"{task.saved} was trained on other data, folds or another recipe: expected {identity}, found "
+            f"{folder} was trained on other data, folds or another recipe: expected {identity}, found "
             f"{model.facts.get('identity')}; evaluate without --networks"
         )
         raise InputError(msg)
@@ -218,7 +239,7 @@ def _train(task: Task, recipe: Recipe, corpus: CorpusFeatures, device: torch.dev
         "history": [asdict(record) for record in trained.result.history],
     }
     model = trained.to_model(recipe, corpus.parameters, facts)
-    save_model(task.saved, model)
+    save_model(task.networks / task.unit.name, model)
     checkpoint.unlink(missing_ok=True)
     return model
 

@@ -307,7 +307,7 @@ def autocast(device: torch.device) -> torch.autocast:
 
 def _cpu_multiplies(device: torch.device) -> bool:
     """Whether the device is a CPU with matrix units for bfloat16; of older torch, which cannot tell, it is denied."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)
+    capabilities: Callable[[], dict[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
     return device.type == "cpu" and bool(capabilities().get("amx_bf16", False))
 
 

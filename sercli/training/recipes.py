@@ -1,7 +1,7 @@
 """Recipes: which features, which network, trained how."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sercli.config import Config
@@ -79,6 +79,10 @@ class Recipe:
     training: TrainConfig = field(default_factory=TrainConfig)
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
     baseline: str = ""
+
+    def limit(self, max_epochs: int | None) -> "Recipe":
+        """The same recipe with so many epochs at most; None leaves them."""
+        return self if max_epochs is None else replace(self, training=replace(self.training, max_epochs=max_epochs))
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as a JSON-ready dict."""

@@ -347,3 +347,28 @@ def test_figures_for_the_card_must_be_of_the_same_recipe(results: Path) -> None:
     assert figures["loso"]["uar"] == read_report(results)["overall"]["uar"]
     with pytest.raises(InputError, match="recipe 'paper', expected 'other'"):
         read_figures([results], "other")
+
+
+def test_the_networks_of_all_seeds_answer_together(data: Path, tmp_path: Path) -> None:
+    quick = SMALL.limit(4)
+    plan = make_plan(data, recipe=quick, seeds=(0, 1), jobs=2)
+    single = evaluate(plan, tmp_path / "single")
+    both = evaluate(replace(plan, networks=tmp_path / "single", ensemble=True), tmp_path / "both")
+    assert name_test(both) == "loso, ensemble of 2"
+    assert both["ensemble"] == [0, 1]
+    assert both["seeds"] == [0]
+    rows, members = (read_predictions(tmp_path / name / "predictions.csv") for name in ("both", "single"))
+    assert len(rows) == len(members) / 2 == both["overall"]["utterances"]
+    for row in rows[::7]:
+        each = [np.array(m.probabilities) for m in members if m.file == row.file]
+        mean = np.sqrt(each[0] * each[1])
+        assert row.probabilities == pytest.approx((mean / mean.sum()).tolist(), abs=1e-6)
+    assert single["overall"]["utterances"] == len(members)
+
+
+def test_an_ensemble_is_never_tested_on_what_a_member_has_learned(data: Path, tmp_path: Path) -> None:
+    plan = make_plan(data, recipe=SMALL.limit(1), seeds=(0, 1), protocol="paper", ensemble=True)
+    with pytest.raises(UsageError, match="tests other utterances with each seed"):
+        evaluate(replace(plan, networks=tmp_path), tmp_path / "r")
+    with pytest.raises(UsageError, match="give --networks and --seeds"):
+        evaluate(plan, tmp_path / "r")
