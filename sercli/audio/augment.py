@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sercli.audio.decode import Signal
+from sercli.audio.signal import Signal
 
 PITCH_RANGE = 2.0  # semitones, either way
 STRETCH_RANGE = (0.85, 1.15)  # playing speed as a factor

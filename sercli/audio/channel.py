@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import soundfile
 
-from sercli.audio.decode import Signal
 from sercli.audio.preprocess import resample, to_mono
+from sercli.audio.signal import Signal
 from sercli.errors import UsageError
 
 TELEPHONE_RATE = 8_000  # Hz, of G.711 and GSM 06.10

@@ -1,5 +1,6 @@
 """Decoding sound files; the only place that opens them."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -8,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
+from sercli.audio.container import read_container
+from sercli.audio.signal import BLOCK, Signal
+from sercli.audio.sniff import Reader, find_demuxer, find_reader, read_head
 from sercli.errors import AudioError
 from sercli.files import one_line
 
-Signal = npt.NDArray[np.float32]
-"""Samples in shape ``(n_samples,)`` when mono, ``(n_samples, channels)`` otherwise; full scale is 1."""
-
-BLOCK = 1 << 16  # frames read at a time, so that memory never follows what a damaged header claims
 MIN_SAMPLE_RATE = 1_000  # Hz; below it a header is damaged, or nothing of speech is left
 MAX_SAMPLE_RATE = 768_000  # Hz; the highest rate that audio interfaces offer
 MAX_CHANNELS = 64
@@ -53,10 +52,10 @@ class AudioFacts:
 
 
 def read_blocks(path: Path) -> Iterator[tuple[Signal, int]]:
-    """Decodes a sound file block by block.
+    """Decodes a sound file block by block, whatever its suffix: by libsndfile, and what that cannot read by FFmpeg.
 
     Yields:
-        pairs of a block in shape ``(n_samples, channels)`` and the sample rate in Hz.
+        pairs of a block in shape ``(n_samples, channels)`` and the sample rate in Hz, the same for all.
 
     Raises:
         AudioError: if the file is missing, not a sound file, empty, cut short, or holds values that are not
@@ -65,16 +64,46 @@ def read_blocks(path: Path) -> Iterator[tuple[Signal, int]]:
     if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - no error for any name
         # A pipe would be waited for, a device read for ever.
         raise AudioError(_why_unopened(path, "not a regular file"))
+    head = read_head(path)
+    demuxer = find_demuxer(head)
+    if demuxer and find_reader(head) is Reader.CONTAINER:
+        blocks = read_container(path, demuxer)
+    else:
+        blocks = _read_soundfile(path, demuxer)
+    frames = 0
+    for block, rate in blocks:
+        if frames == 0:
+            _check_format(rate, block.shape[1])
+        if not np.isfinite(block).all():
+            msg = f"holds samples that are not finite numbers, from {frames / rate:.2f} s on"
+            raise AudioError(msg)
+        frames += len(block)
+        yield block, rate
+    if frames == 0:
+        msg = "holds no samples"
+        raise AudioError(msg)
+
+
+def _check_format(rate: int, channels: int) -> None:
+    if not (MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE and 1 <= channels <= MAX_CHANNELS):
+        msg = f"header claims {channels} channels at {rate} Hz: the file is damaged or not audio"
+        raise AudioError(msg)
+
+
+def _read_soundfile(path: Path, demuxer: str | None) -> Iterator[tuple[Signal, int]]:
     try:
         # As bytes, since a name need not be text on POSIX; Windows wants text.
         stream = soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
     except (soundfile.LibsndfileError, OSError, TypeError) as reason:
+        # A codec that libsndfile does not know, in a container that FFmpeg knows too.
+        first = next(_read_or_nothing(path, demuxer), None) if demuxer else None
+        if demuxer and first is not None:
+            yield from read_container(path, demuxer)
+            return
         raise AudioError(_why_unopened(path, reason)) from None
     with stream:
-        rate, channels, declared = stream.samplerate, stream.channels, stream.frames
-        if not (MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE and 1 <= channels <= MAX_CHANNELS):
-            msg = f"header claims {channels} channels at {rate} Hz: the file is damaged or not audio"
-            raise AudioError(msg)
+        rate, declared = stream.samplerate, stream.frames
+        _check_format(rate, stream.channels)
         _refuse_cut(stream, path)
         frames = 0
         while True:
@@ -86,18 +115,18 @@ def read_blocks(path: Path) -> Iterator[tuple[Signal, int]]:
                 raise AudioError(msg) from None
             if not len(block):
                 break
-            if not np.isfinite(block).all():
-                msg = f"holds samples that are not finite numbers, from {frames / rate:.2f} s on"
-                raise AudioError(msg)
             frames += len(block)
             yield block, rate
-        if frames == 0:
-            msg = "holds no samples"
-            raise AudioError(msg)
-        if 0 < declared < _UNKNOWN_SIZE and frames < declared - BLOCK // 16:
+        if frames > 0 and 0 < declared < _UNKNOWN_SIZE and frames < declared - BLOCK // 16:
             # An MP3's declared length is an estimate, so a small gap says nothing.
             msg = f"cut short: {frames / rate:.2f} s could be decoded of {declared / rate:.2f} s declared"
             raise AudioError(msg)
+
+
+def _read_or_nothing(path: Path, demuxer: str) -> Iterator[tuple[Signal, int]]:
+    """The blocks as FFmpeg decodes them, none where it cannot."""
+    with contextlib.suppress(AudioError):
+        yield from read_container(path, demuxer)
 
 
 def read_signal(path: Path) -> tuple[Signal, int]:

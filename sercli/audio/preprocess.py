@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from sercli.audio.decode import Signal
+from sercli.audio.signal import Signal
 from sercli.config import AudioConfig
 
 TRIM_FRAME = 2_048  # samples per frame that silence is judged on, as in librosa.effects.trim

@@ -1,6 +1,7 @@
 """The terminal: consoles, progress bars and tables; data goes to stdout, all else to stderr."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rich.console import Console, RenderableType
@@ -71,6 +72,36 @@ def show_progress(description: str, total: int | None) -> Iterator["Bar"]:
     ]
     with Progress(*columns, console=stderr, disable=not stderr.is_terminal or stderr.quiet) as progress:
         yield Bar(progress, description, total)
+
+
+@contextlib.contextmanager
+def show_audio_progress(description: str, total: int) -> Iterator["AudioBar"]:
+    """A progress bar of recordings, with hours of audio, how many times real time, and time left; in a terminal."""
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[audio]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal or stderr.quiet) as progress:
+        yield AudioBar(progress, description, total)
+
+
+class AudioBar:
+    """One running bar over recordings."""
+
+    def __init__(self, progress: Progress, description: str, total: int) -> None:
+        self._progress = progress
+        self._began = time.monotonic()
+        self._task = progress.add_task(description, total=total, audio="")
+
+    def update(self, recordings: int, seconds: float) -> None:
+        """Sets how many recordings are worked through, and how many seconds of audio."""
+        speed = seconds / max(time.monotonic() - self._began, 1e-3)
+        audio = f"{seconds / 3600:.2f} h, {speed:.0f} × real time"
+        self._progress.update(self._task, completed=recordings, audio=audio)
 
 
 @contextlib.contextmanager

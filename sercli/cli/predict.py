@@ -13,9 +13,14 @@ import typer
 from sercli.cli import console, options
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sercli.prediction.analysis import Cutting
     from sercli.prediction.report import Writer
     from sercli.prediction.summary import Tally
     from sercli.prediction.truth import Scores
+
+SHOWN_NEGATIVE = 5  # most negative recordings that are named on the screen
 
 
 def predict(
@@ -23,7 +28,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="Recordings, and folders of them at any depth; - reads a list from stdin, one path a line.",
+            help="Recordings, folders of them at any depth, and patterns as 'calls/**/*.mp3'; - reads a list from "
+            "stdin, one path a line.",
             show_default=False,
         ),
     ],
@@ -34,11 +40,65 @@ def predict(
             "--out",
             "-o",
             metavar="FILE",
-            help="Report; .csv, .tsv, .json or .jsonl chooses the format.",
+            help="Report; .csv, .tsv, .json or .jsonl chooses the format. With it, an interrupted run goes on where it "
+            "was when the command is given again.",
             show_default="CSV on stdout",
         ),
     ] = None,
-    model: options.ModelDir = None,
+    segments: Annotated[
+        str | None,
+        typer.Option(
+            "--segments",
+            metavar="FILE|DIR/",
+            help="Timeline of all recordings, by suffix .csv, .tsv (milliseconds), .json, .jsonl, .rttm, .txt "
+            "(Audacity labels), .srt or .vtt; or a folder, ending in /, for a file beside each recording's name.",
+            show_default="none",
+        ),
+    ] = None,
+    segments_format: Annotated[
+        str, typer.Option("--segments-format", metavar="NAME", help="Format of the files in a folder of timelines.")
+    ] = "csv",
+    channels: Annotated[
+        str,
+        typer.Option(
+            "--channels",
+            metavar="auto|mix|split",
+            help="mix scores the mean of all channels, split each for itself; auto splits stereo whose sides differ, "
+            "as of a call, and mixes the rest.",
+        ),
+    ] = "auto",
+    vad: Annotated[
+        str,
+        typer.Option(
+            "--vad",
+            metavar="on|off",
+            help="Look for speech, and cut it at its pauses into segments of at most 6 s; off takes fixed windows.",
+        ),
+    ] = "on",
+    window: Annotated[
+        float | None,
+        typer.Option(
+            "--window",
+            min=0.1,
+            max=60.0,
+            help="Seconds of fixed windows, without --vad.",
+            show_default="6 without --vad",
+        ),
+    ] = None,
+    hop: Annotated[
+        float | None,
+        typer.Option(
+            "--hop",
+            min=0.01,
+            max=60.0,
+            help="Seconds from one fixed window to the next.",
+            show_default="the window",
+        ),
+    ] = None,
+    min_confidence: Annotated[
+        float,
+        typer.Option("--min-confidence", min=0.0, max=1.0, help="Confidence under which an emotion is 'uncertain'."),
+    ] = 0.0,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -59,7 +119,17 @@ def predict(
             show_default="none",
         ),
     ] = None,
+    model: options.ModelDir = None,
     jobs: options.Jobs = options.default_jobs(),
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout", min=1.0, help="Seconds without a sign of life after which a recording is given up as failed."
+        ),
+    ] = 120.0,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start over where an interrupted run could go on.")
+    ] = False,
     dask: options.Dask = None,
     device: options.Device = "auto",
     verbose: options.Verbose = False,
@@ -67,59 +137,101 @@ def predict(
 ) -> None:
     """Tell the emotion of every recording and write a report.
 
-    A row a recording, in sorted order. What cannot be used is a row that says why; the others are done all
-    the same, and the exit status is 1. With known labels, the scores and the confusion matrix are shown and
-    saved beside the report.
+    A row a recording, or a channel of it, in sorted order. What cannot be used is a row that says why; the others are
+    done all the same, and the exit status is 1. Beside the report stands its summary; with known labels also the
+    confusion matrix.
 
-    Examples: `sercli predict ./calls --out report.csv` ·
+    Examples: `sercli predict ./calls --out report.csv --segments timelines/` ·
     `find . -name '*.mp3' -print0 | sercli predict - > report.csv`
     """
     began = time.monotonic()
     from sercli.prediction.discovery import find_recordings
+    from sercli.prediction.processes import start_ahead
     from sercli.prediction.report import check_report_path
 
     if out:
         check_report_path(out)
     recordings = find_recordings(paths, sys.stdin.buffer)
+    if not dask:
+        # They load while this process does.
+        start_ahead(min(jobs, options.default_jobs(), len(recordings)))
 
+    from sercli.prediction.batch import Batch, stream_report, write_report
     from sercli.prediction.enrolment import find_speakers
     from sercli.prediction.predictor import Predictor
     from sercli.prediction.summary import Tally
-    from sercli.prediction.truth import find_labels, save_scores, score
+    from sercli.prediction.timeline import plan_timelines
+    from sercli.prediction.truth import find_labels, save_confusions, score
 
     truth = find_labels(labels, recordings) if labels else {}
-    speakers = find_speakers(enroll, recordings) if enroll else None
-    predictor = Predictor(model, device=device)
+    timelines = None
+    if segments:
+        folder = segments.endswith(("/", os.sep))
+        timelines = plan_timelines(Path(segments), segments_format, recordings, folder=folder)
+    batch = Batch(
+        recordings=recordings,
+        predictor=Predictor(
+            model, device=device, cutting=_choose_cutting(channels, vad, window, hop), min_confidence=min_confidence
+        ),
+        speakers=find_speakers(enroll, recordings) if enroll else None,
+        jobs=jobs,
+        cluster=dask,
+        timeout=timeout,
+        timelines=timelines,
+    )
     if verbose:
+        predictor = batch.predictor
         console.say(f"model {predictor.folder} on {predictor.device}, {len(recordings)} recordings, {jobs} jobs")
     tally = Tally(keep=truth)
-    with _open_writer(out) as writer, console.show_progress("predict", len(recordings)) as bar:
-        for prediction in predictor.predict_many(
-            recordings, jobs=jobs, cluster=dask, speakers=speakers, progress=bar.update
-        ):
-            writer.write(prediction)
-            tally.add(prediction)
-    _show_tally(tally, time.monotonic() - began)
-    if truth:
-        scores = score(tally.kept, truth, recordings=tally.recordings)
-        _show_scores(scores)
+    with console.show_audio_progress("predict", len(recordings)) as bar:
         if out:
-            console.say(f"saved {' and '.join(map(str, save_scores(out, scores)))}")
+            write_report(
+                batch,
+                out,
+                restart=restart,
+                progress=bar.update,
+                on_resume=lambda count: console.say(f"{count} recordings were finished before (--restart starts over)"),
+                on_rows=tally.add_recording,
+            )
+        else:
+            with _open_stdout() as writer:
+                stream_report(batch, writer, progress=bar.update, on_rows=tally.add_recording)
+    seconds = time.monotonic() - began
+    _show_tally(tally, seconds)
+    scores = score(tally.kept, truth, recordings=tally.rows) if truth else None
+    if scores:
+        _show_scores(scores)
     if out:
-        console.say(f"report: {out}")
+        saved = [out, _save_summary(out, tally, scores, seconds)]
+        saved += [save_confusions(out, scores)] if scores else []
+        saved += [timelines.target] if timelines else []
+        console.say(f"saved {', '.join(map(str, saved))}")
     console.show_failures(tally.failures)
     if tally.failures:
         raise typer.Exit(1)
 
 
-@contextlib.contextmanager
-def _open_writer(out: Path | None) -> "Iterator[Writer]":
-    from sercli.prediction.report import CsvWriter, open_report
+def _choose_cutting(channels: str, vad: str, window: float | None, hop: float | None) -> "Cutting":
+    from sercli.errors import UsageError
+    from sercli.prediction.analysis import Cutting
 
-    if out:
-        with open_report(out) as writer:
-            yield writer
-        return
+    if vad not in ("on", "off"):
+        msg = f"--vad should be on or off, found {vad!r}"
+        raise UsageError(msg)
+    fixed = vad == "off" or window is not None
+    if not fixed:
+        if hop is not None:
+            msg = "--hop goes with fixed windows: give --window or --vad off too"
+            raise UsageError(msg)
+        return Cutting(channels=channels)
+    size = Cutting().window if window is None else window
+    return Cutting(channels=channels, vad=False, window=size, hop=size if hop is None else hop)
+
+
+@contextlib.contextmanager
+def _open_stdout() -> "Iterator[Writer]":
+    from sercli.prediction.report import CsvWriter
+
     try:
         yield CsvWriter(sys.stdout)
         sys.stdout.flush()
@@ -129,23 +241,57 @@ def _open_writer(out: Path | None) -> "Iterator[Writer]":
         raise
 
 
-def _show_tally(tally: "Tally", seconds: float) -> None:
-    from rich.table import Table
+def _save_summary(out: Path, tally: "Tally", scores: "Scores | None", seconds: float) -> Path:
+    from sercli.files import write_json
 
-    table = Table("emotion", box=None, pad_edge=False)
-    for heading in ("recordings", "share", "mean confidence"):
-        table.add_column(heading, justify="right")
-    for emotion, count in tally.emotions.most_common():
-        share, confidence = count / tally.answered, tally.confidences[emotion] / count
-        table.add_row(emotion, str(count), f"{share:.0%}", f"{confidence:.0%}")
-    if tally.answered:
-        console.stderr.print(table)
+    path = out.with_suffix(".summary.json")
+    known = scores.to_dict() if scores else {}
+    write_json(path, {**tally.to_dict(), "seconds": round(seconds, 3), **known})
+    return path
+
+
+def _show_tally(tally: "Tally", seconds: float) -> None:
+    total = tally.total()
+    if total:
+        console.stderr.print(_emotion_table(tally))
+    if tally.answered > 1:
+        named = [
+            f"{name}{'' if channel == 'mix' else f' ({channel})'} {probability:.0%}"
+            for probability, name, channel in tally.most_negative[:SHOWN_NEGATIVE]
+        ]
+        console.say(f"most negative (sad, angry, fearful or disgust): {', '.join(named)}")
+    for title, counts in (("failed", tally.reasons()), ("warnings", tally.warnings)):
+        if counts:
+            console.say(f"{title}: {', '.join(f'{reason} ({count})' for reason, count in counts.most_common())}")
     recordings = f"{tally.recordings} {'recording' if tally.recordings == 1 else 'recordings'}"
+    rows = f" in {tally.rows} rows" if tally.rows != tally.recordings else ""
     console.say(
-        f"{recordings}, {tally.duration / 3600:.2f} hours of audio in {seconds:.1f} s "
+        f"{recordings}{rows}, {tally.duration / 3600:.2f} hours of audio in {seconds:.1f} s "
         f"({tally.duration / seconds:.0f} × real time): "
         f"{tally.answered} ok, {tally.silent} without speech, {len(tally.failures)} failed"
     )
+
+
+def _emotion_table(tally: "Tally") -> "Table":
+    """Share of speech time, in all and of each channel, rows, and mean confidence, by emotion."""
+    from rich.table import Table
+
+    total = tally.total()
+    channels = sorted(tally.emotions) if len(tally.emotions) > 1 else []
+    table = Table("emotion", box=None, pad_edge=False)
+    headings = ("share of speech", *(f"channel {name}" for name in channels), "rows", "mean confidence")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    spoken = sum(share.speech for share in total.values())
+    for emotion, share in total.items():
+        shares = [share.speech / spoken if spoken else 0.0]
+        for name in channels:
+            heard = sum(each.speech for each in tally.emotions[name].values())
+            own = tally.emotions[name].get(emotion)
+            shares.append(own.speech / heard if own and heard else 0.0)
+        confidence = f"{share.confidence / share.rows:.0%}" if share.rows else ""
+        table.add_row(emotion, *(f"{each:.0%}" for each in shares), str(share.rows), confidence)
+    return table
 
 
 def _show_scores(scores: "Scores") -> None:

@@ -18,7 +18,7 @@ from scipy.fft import dct, rfft
 from scipy.signal import savgol_coeffs
 from torch import Tensor, nn
 
-from sercli.audio.decode import Signal
+from sercli.audio.signal import Signal
 from sercli.config import FeatureConfig
 from sercli.errors import UsageError
 

@@ -1,108 +1,345 @@
-"""The work on one recording that needs no network: decoding, preprocessing, features."""
+"""The work on one recording that needs no network, as a stream: decoding, voice activity, segments, features."""
 
-import math
-import threading
+import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 import torch
 
-from sercli.audio.decode import Signal, read_blocks
-from sercli.audio.preprocess import preprocess_measured, to_mono
-from sercli.config import AudioConfig
+from sercli.audio.decode import read_blocks
+from sercli.audio.preprocess import find_sound, is_silent, preprocess, to_mono
+from sercli.audio.quality import QualityMeter
+from sercli.audio.segments import LONGEST, Segment, Segmenter
+from sercli.audio.signal import Signal
+from sercli.audio.stereo import SAME, correlate_sides
+from sercli.audio.voice import VOICE_RATE, VoiceDetector
+from sercli.config import AudioConfig, Config, FeatureConfig
 from sercli.errors import AudioError, SercliError
-from sercli.features.frontend import FrontEnd
-from sercli.files import one_line
+from sercli.features.frontend import get_front_end
+from sercli.files import hash_file, one_line
 from sercli.prediction.discovery import Recording
 
-T = TypeVar("T")
 Matrix = npt.NDArray[np.float32]
 
-LONGEST_WINDOW = 6.0  # seconds of signal scored at once; longer than nearly all utterances of training
+AUTO, MIX, SPLIT = CHANNEL_MODES = ("auto", "mix", "split")
+PADDING = 0.1  # seconds of signal around a segment, for soft beginnings and ends; trimming takes silence off again
+REPORT_EVERY = 60.0  # seconds of audio after which a sign of life is given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cutting(Config):
+    """Which parts of a recording are scored.
+
+    Attributes:
+        channels: ``mix`` takes the mean of all channels, ``split`` each for itself; ``auto`` splits what is stereo and
+            differs from side to side, as calls do.
+        vad: whether speech is looked for, and cut at its pauses.
+        window: of fixed windows instead, in seconds.
+        hop: from one such window to the next, in seconds.
+    """
+
+    channels: str = AUTO
+    vad: bool = True
+    window: float = LONGEST
+    hop: float = LONGEST
+
+    def __post_init__(self) -> None:
+        self._require(
+            condition=self.channels in CHANNEL_MODES, name="channels", expected=f"one of {', '.join(CHANNEL_MODES)}"
+        )
+        self._require(condition=0.1 <= self.window <= 60, name="window", expected="0.1 to 60 s")
+        self._require(condition=0.01 <= self.hop <= self.window, name="hop", expected="0.01 s to the window")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisConfig:
+    """All that decides what is found in a recording.
+
+    Attributes:
+        audio: preprocessing, that of the model.
+        features: of the front end, likewise.
+        cutting: which parts.
+    """
+
+    audio: AudioConfig
+    features: FeatureConfig
+    cutting: Cutting = field(default_factory=Cutting)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A segment ready for the network.
+
+    Attributes:
+        channel: that it is of, as the report calls it.
+        segment: where it lies.
+        features: in shape ``(n_features, n_frames)``.
+    """
+
+    channel: str
+    segment: Segment
+    features: Matrix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A sign of life.
+
+    Attributes:
+        seconds: of audio that are done.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """What is known of a channel when all of it was heard.
+
+    Attributes:
+        name: ``mix``, or its number from 1 as text.
+        speech: seconds of it that are speech.
+        warnings: in what it is unlike what models are trained on.
+    """
+
+    name: str
+    speech: float
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """What the network needs of a recording, and what the report says of it besides.
+    """What there is to say of a recording when all its pieces are out.
 
     Attributes:
-        recording: which one.
-        windows: features of each part of the signal, in shape ``(n_features, n_frames)``; none if it is silent.
-        lengths: samples of each part.
-        duration: of the recording, in seconds.
-        speech: seconds of it that are sound.
+        duration: in seconds.
+        channels: each that was scored.
+        sha256: of the file; empty if it could not be read.
         error: why it could not be used, in one line; empty if it could.
     """
 
-    recording: Recording
-    windows: tuple[Matrix, ...] = ()
-    lengths: tuple[int, ...] = ()
     duration: float = 0.0
-    speech: float = 0.0
+    channels: tuple[Channel, ...] = ()
+    sha256: str = ""
     error: str = ""
 
 
-def analyse(
-    recording: Recording, audio: AudioConfig, front_end: FrontEnd, stop: threading.Event | None = None
-) -> Analysis:
-    """Decodes a recording and computes its features; what goes wrong is told in `Analysis.error`.
+Finding = Piece | Progress | Analysis
 
-    Safe to call from several threads with one front end. Leaves torch with one thread in this thread.
+
+def analyse(recording: Recording, config: AnalysisConfig) -> Iterator[Finding]:
+    """Works a recording through in bounded memory; what goes wrong is told in `Analysis.error`.
+
+    Leaves torch with one thread in this thread.
 
     Args:
         recording: the sound file.
-        audio: preprocessing.
-        front_end: of the features.
-        stop: when set, the work is given up at the next block or window.
+        config: what to do.
+
+    Yields:
+        pieces as they are found, signs of life between them, and one `Analysis` at the end.
     """
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)  # recordings are worked on side by side instead
+    sha256 = ""
     try:
         if recording.problem:
             raise AudioError(recording.problem)
         with np.errstate(all="ignore"):  # samples of 1e38 and their like are refused by their features
-            return _analyse(recording, audio, front_end, stop or threading.Event())
+            with contextlib.suppress(OSError):
+                sha256 = hash_file(recording.path) if recording.path.is_file() else ""
+            yield from _analyse(recording.path, config, sha256)
     except (SercliError, OSError, MemoryError, ArithmeticError, ValueError, RuntimeError) as reason:
         # Whatever a decoder or a library says of one recording, the batch goes on.
-        return Analysis(recording=recording, error=one_line(reason))
+        yield Analysis(error=one_line(reason), sha256=sha256)
 
 
-def cut_windows(signal: Signal, longest: int) -> list[Signal]:
-    """Parts of equal length, to a sample, as few as keep each within `longest` samples; nothing is left out."""
-    return np.array_split(signal, max(1, math.ceil(len(signal) / longest)))
+def _analyse(path: Path, config: AnalysisConfig, sha256: str) -> Iterator[Finding]:
+    streams: list[_ChannelStream] = []
+    route = _Route(MIX)
+    frames, reported, rate = 0, 0.0, 1
+    waiting: Signal | None = None  # a block is worked on when it is known whether it is the last
+    for block, rate in read_blocks(path):
+        if waiting is None:
+            route = _find_route(path, config.cutting.channels, block.shape[1])
+            streams = [_ChannelStream(name, rate, config) for name in route.names(block.shape[1])]
+        else:
+            yield from _feed(streams, route, waiting, last=False)
+        waiting = block
+        frames += len(block)
+        if frames / rate >= reported + REPORT_EVERY:
+            reported = frames / rate
+            yield Progress(seconds=reported)
+    if waiting is not None:
+        yield from _feed(streams, route, waiting, last=True)
+    yield Analysis(duration=frames / rate, channels=tuple(stream.summarise() for stream in streams), sha256=sha256)
 
 
-def _analyse(recording: Recording, audio: AudioConfig, front_end: FrontEnd, stop: threading.Event) -> Analysis:
-    mono, rate = _read_mono(recording, stop)
-    signal, speech = preprocess_measured(mono, rate, audio)
-    parts = cut_windows(signal, round(LONGEST_WINDOW * audio.sample_rate)) if len(signal) else []
-    windows = tuple(front_end.extract(part) for part in _until(stop, parts))
-    if not all(np.isfinite(window).all() for window in windows):
-        msg = "holds samples too large to compute with: its level is far beyond full scale"
-        raise AudioError(msg)
-    return Analysis(
-        recording=recording,
-        windows=windows,
-        lengths=tuple(len(part) for part in parts),
-        duration=len(mono) / rate,
-        speech=speech,
-    )
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """How the channels of a file become those that are scored."""
+
+    mode: str
+    inverted: bool = False  # both sides are one signal, of opposite sign: their mean would be silence
+
+    def names(self, channels: int) -> list[str]:
+        return [str(number + 1) for number in range(channels)] if self.mode == SPLIT else [MIX]
+
+    def apply(self, block: Signal) -> list[Signal]:
+        if self.mode == SPLIT:
+            return [np.ascontiguousarray(block[:, number]) for number in range(block.shape[1])]
+        return [np.ascontiguousarray(block[:, 0])] if self.inverted else [to_mono(block)]
 
 
-def _read_mono(recording: Recording, stop: threading.Event) -> tuple[Signal, int]:
-    """The mean of the channels; mixed block by block, so that all of them are never in memory."""
-    blocks, rate = [], 0
-    for block, rate in _until(stop, read_blocks(recording.path)):  # noqa: B007 - the rate is that of the whole file
-        blocks.append(to_mono(block))
-    return np.concatenate(blocks), rate
+def _find_route(path: Path, mode: str, channels: int) -> _Route:
+    if channels == 1:
+        return _Route(MIX)
+    if mode != AUTO or channels != 2:
+        return _Route(MIX if mode == AUTO else mode)
+    correlation = correlate_sides(read_blocks(path))
+    if correlation is None or correlation >= SAME:
+        return _Route(MIX)
+    return _Route(MIX, inverted=True) if correlation <= -SAME else _Route(SPLIT)
 
 
-def _until(stop: threading.Event, items: Iterable[T]) -> Iterator[T]:
-    for item in items:
-        if stop.is_set():
-            msg = "given up before it was done"
+def _feed(streams: Iterable["_ChannelStream"], route: _Route, block: Signal, *, last: bool) -> Iterator[Piece]:
+    for stream, signal in zip(streams, route.apply(block), strict=True):
+        yield from stream.feed(signal, last=last)
+
+
+class _ChannelStream:
+    """One channel from decoded samples to pieces."""
+
+    _cutter: "_VoiceCutter | _WindowCutter"
+
+    def __init__(self, name: str, rate: int, config: AnalysisConfig) -> None:
+        self._name, self._config = name, config
+        self._rate = config.audio.sample_rate
+        self._resample = _Resampler(rate, self._rate)
+        self._cutter = _VoiceCutter(self._rate) if config.cutting.vad else _WindowCutter(config.cutting, config.audio)
+        self._front_end = get_front_end(config.features)
+        self._buffer = np.zeros(0, np.float32)
+        self._origin = 0  # sample that the buffer begins with
+        self._speech = 0.0
+
+    def feed(self, signal: Signal, *, last: bool) -> Iterator[Piece]:
+        self._cutter.meter.count(signal)
+        signal = self._resample(signal, last=last)
+        self._buffer = np.concatenate([self._buffer, signal])
+        for segment in self._cutter.feed(signal, last=last):
+            if piece := self._make_piece(segment):
+                self._speech += piece.segment.speech
+                yield piece
+        unneeded = round((self._cutter.needed - PADDING) * self._rate) - self._origin
+        if unneeded > 0:
+            self._buffer, self._origin = self._buffer[unneeded:], self._origin + unneeded
+
+    def _make_piece(self, segment: Segment) -> Piece | None:
+        padding = self._cutter.padding
+        start = max(0, round((segment.start - padding) * self._rate) - self._origin)
+        stop = round((segment.end + padding) * self._rate) - self._origin
+        signal = preprocess(self._buffer[start:stop], self._rate, self._config.audio)
+        if not len(signal):
+            return None
+        features = self._front_end.extract(signal)
+        if not np.isfinite(features).all():
+            msg = "holds samples too large to compute with: its level is far beyond full scale"
             raise AudioError(msg)
-        yield item
+        return Piece(channel=self._name, segment=segment, features=features)
+
+    def summarise(self) -> Channel:
+        warnings = self._cutter.meter.judge(self._speech) if self._speech else ()
+        return Channel(name=self._name, speech=self._speech, warnings=warnings)
+
+
+class _Resampler:
+    """soxr at its quality HQ, as `sercli.audio.preprocess.resample`, for a signal that comes in parts."""
+
+    def __init__(self, source_rate: int, target_rate: int) -> None:
+        self._stream = (
+            soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32", quality="HQ")
+            if source_rate != target_rate
+            else None
+        )
+        self._given = 0
+
+    def __call__(self, signal: Signal, *, last: bool) -> Signal:
+        if self._stream is None:
+            return signal
+        resampled: Signal = self._stream.resample_chunk(signal, last=last)
+        self._given += len(resampled)
+        # Of a recording of a few samples one is left, so that it is short rather than nothing.
+        return signal[:1] if last and not self._given else resampled
+
+
+class _VoiceCutter:
+    """Segments of speech."""
+
+    padding = PADDING
+
+    def __init__(self, rate: int) -> None:
+        self.meter = QualityMeter()
+        self._resample = _Resampler(rate, VOICE_RATE)
+        self._detector = VoiceDetector()
+        self._segmenter = Segmenter()
+        self._seconds = 0.0
+        self._rate = rate
+
+    @property
+    def needed(self) -> float:
+        return self._segmenter.needed
+
+    def feed(self, signal: Signal, *, last: bool) -> Iterator[Segment]:
+        self._seconds += len(signal) / self._rate
+        voiced = self._resample(signal, last=last)
+        probabilities = self._detector.feed(voiced, last=last)
+        self.meter.listen(voiced, probabilities)
+        for segment in self._segmenter.feed(probabilities, last=last):
+            # The last frame may reach beyond the recording.
+            end = min(segment.end, self._seconds) if last else segment.end
+            if end > segment.start:
+                yield Segment(start=segment.start, end=end, speech=min(segment.speech, end - segment.start))
+
+
+class _WindowCutter:
+    """Fixed windows; the last one ends where the recording does, so that nothing is left out."""
+
+    padding = 0.0
+
+    def __init__(self, cutting: Cutting, audio: AudioConfig) -> None:
+        self.meter = QualityMeter()
+        self._rate, self._trim_db = audio.sample_rate, audio.trim_db
+        self._window, self._hop = (max(1, round(seconds * self._rate)) for seconds in (cutting.window, cutting.hop))
+        self._buffer = np.zeros(0, np.float32)
+        self._origin = 0  # sample that the buffer begins with
+        self._start = 0  # sample that the next window begins with
+        self._done = 0  # samples that a window has covered
+
+    @property
+    def needed(self) -> float:
+        return self._origin / self._rate
+
+    def feed(self, signal: Signal, *, last: bool) -> Iterator[Segment]:
+        self._buffer = np.concatenate([self._buffer, signal])
+        total = self._origin + len(self._buffer)
+        while self._start + self._window <= total:
+            yield from self._emit(self._start, self._start + self._window)
+            self._start += self._hop
+        if last and self._done < total:
+            yield from self._emit(max(0, total - self._window), total)
+        # As much is kept as a last window might want.
+        unneeded = min(self._start, total - self._window) - self._origin
+        if unneeded > 0:
+            self._buffer, self._origin = self._buffer[unneeded:], self._origin + unneeded
+
+    def _emit(self, start: int, stop: int) -> Iterator[Segment]:
+        # What windows have in common counts once.
+        fresh = self._buffer[max(start, self._done) - self._origin : stop - self._origin]
+        self._done = stop
+        if not is_silent(fresh):
+            sound = float(find_sound(fresh, self._trim_db).mean()) * len(fresh) / self._rate
+            yield Segment(start=start / self._rate, end=stop / self._rate, speech=sound)

@@ -1,13 +1,16 @@
 """From the paths a user gives to the ordered list of recordings."""
 
 import codecs
+import glob
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from sercli.errors import InputError
+from sercli.audio.decode import read_blocks
+from sercli.audio.sniff import Reader, find_reader, read_head
+from sercli.errors import AudioError, InputError
 from sercli.files import one_line
 
 SUFFIXES: tuple[str, ...] = (
@@ -28,8 +31,23 @@ SUFFIXES: tuple[str, ...] = (
     ".rf64",
     ".voc",
     ".sph",
+    ".m4a",
+    ".m4b",
+    ".aac",
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".3gp",
+    ".webm",
+    ".mka",
+    ".mkv",
+    ".amr",
+    ".awb",
+    ".wma",
+    ".wmv",
+    ".asf",
 )
-"""Of the files in a folder that are taken for recordings, in lower case; libsndfile reads them all."""
+"""Of the files in a folder that are taken for recordings, in lower case; others are if their content is sound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,23 +57,25 @@ class Recording:
     Attributes:
         path: where it lies.
         name: what the report calls it: the path as given, with forward slashes.
+        relative: the path below the folder that it was found in; empty if it was named itself.
         problem: why it cannot even be opened, in one line; empty for all but folders that cannot be read.
     """
 
     path: Path
     name: str
+    relative: str = ""
     problem: str = ""
 
 
 def find_recordings(paths: Iterable[str | Path], stdin: BinaryIO | None = None) -> list[Recording]:
     """Every recording among files and in folders at any depth.
 
-    A folder's entries are sorted by name and each sub-folder is listed where its name stands. Hidden entries
-    are left out. Links are followed, but no folder is entered twice and no file listed twice, by whatever
-    names. A file named in `paths` itself is taken whatever its suffix.
+    A folder's entries are sorted by name and each sub-folder is listed where its name stands. Hidden entries are left
+    out, and so is what neither has the suffix of a recording nor begins like one. Links are followed, but no folder is
+    entered twice and no file listed twice, by whatever names.
 
     Args:
-        paths: files and folders.
+        paths: files, folders, and patterns such as ``calls/**/*.wav``, in which ``**`` stands for any folders.
         stdin: read for a list of further paths where ``-`` stands in `paths`, one a line or ended by NUL. What
             is missing there is a recording that will fail, since one stale name should not stop a long list.
 
@@ -75,7 +95,7 @@ def find_recordings(paths: Iterable[str | Path], stdin: BinaryIO | None = None) 
             recordings.setdefault(os.path.realpath(recording.path), recording)
     if not recordings:
         shown = ", ".join(one_line(place) for place in places[:3]) + (", …" if len(places) > 3 else "")
-        msg = f"no recording in {shown}: expected files ending in {' '.join(SUFFIXES)} at any depth"
+        msg = f"no recording in {shown}: expected sound files, as WAV, FLAC, Ogg, MP3 or M4A, at any depth"
         raise InputError(msg)
     return list(recordings.values())
 
@@ -108,12 +128,29 @@ def _find(given: str | Path, entered: set[tuple[int, int]], *, listed: bool = Fa
             raise InputError(msg) from None
     elif given and (listed or os.path.lexists(path)):
         yield Recording(path=path, name=path.as_posix())
+    elif matches := _match(given):
+        for match in matches:
+            yield from _find(match, entered)
     else:
         msg = f"no such file or folder: {one_line(given or repr(given))}"
         raise InputError(msg)
 
 
+def _match(given: str | Path) -> list[str]:
+    """Files and folders that a pattern stands for, sorted; hidden ones are left out, as in a shell."""
+    try:
+        return sorted(glob.glob(str(given), recursive=True)) if glob.has_magic(str(given)) else []  # noqa: PTH207
+    except (OSError, ValueError):
+        return []
+
+
 def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Recording]:
+    for recording in _walk_into(folder, entered):
+        relative = os.path.relpath(recording.path, folder).replace(os.sep, "/")
+        yield replace(recording, relative=relative)
+
+
+def _walk_into(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Recording]:
     status = folder.stat()
     if (status.st_dev, status.st_ino) in entered:
         return
@@ -124,17 +161,29 @@ def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Recording]:
         path = folder / name
         if is_folder:
             yield from _walk_below(path, entered)
-        elif path.suffix.lower() in SUFFIXES:
+        elif path.suffix.lower() in SUFFIXES or _sounds(path):
             yield Recording(path=path, name=path.as_posix())
 
 
 def _walk_below(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Recording]:
     try:
-        yield from _walk(folder, entered)
+        yield from _walk_into(folder, entered)
     except OSError as reason:
         # One closed folder among many is a row of the report, not the end of the batch.
         problem = f"folder cannot be read ({reason.strerror})"
         yield Recording(path=folder, name=folder.as_posix(), problem=problem)
+
+
+def _sounds(path: Path) -> bool:
+    """Whether a file is a recording by its content."""
+    reader = find_reader(read_head(path))
+    if reader is not Reader.PERHAPS:
+        return reader is not None
+    try:
+        next(read_blocks(path), None)
+    except AudioError:
+        return False
+    return True
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

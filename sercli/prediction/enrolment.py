@@ -1,6 +1,7 @@
 """Whose voice is in each recording, for normalisation by speaker."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sercli.errors import InputError
@@ -11,8 +12,26 @@ FOLDER, CHANNEL = "folder", "channel"
 """Given in place of a table: one speaker a folder, or another one in every channel of every recording."""
 
 
-def find_speakers(source: str, recordings: Sequence[Recording]) -> dict[str, str]:
-    """The speaker of each recording that has one, by the recording's name.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speakers:
+    """Who speaks.
+
+    Attributes:
+        names: the speaker of each recording that has one, by the recording's name.
+        by_channel: whether each channel of a recording is another speaker.
+    """
+
+    names: Mapping[str, str]
+    by_channel: bool = False
+
+    def find(self, recording: str, channel: str) -> str | None:
+        """The speaker in a channel of a recording, or None."""
+        name = self.names.get(recording)
+        return f"{name}\0{channel}" if name is not None and self.by_channel else name
+
+
+def find_speakers(source: str, recordings: Sequence[Recording]) -> Speakers:
+    """The speakers of recordings.
 
     Args:
         source: `FOLDER`, `CHANNEL`, or a CSV table with the columns ``file`` and ``speaker``, whose rows stand for
@@ -24,12 +43,12 @@ def find_speakers(source: str, recordings: Sequence[Recording]) -> dict[str, str
         InputError: if not one of the recordings has a speaker.
     """
     if source == FOLDER:
-        return {recording.name: str(recording.path.parent) for recording in recordings}
+        return Speakers(names={recording.name: str(recording.path.parent) for recording in recordings})
     if source == CHANNEL:
-        return {recording.name: recording.name for recording in recordings}
+        return Speakers(names={recording.name: recording.name for recording in recordings}, by_channel=True)
     table = {place: speaker for place, (_, speaker) in read_column(Path(source), "speaker").items() if speaker}
-    speakers = match_recordings(table, recordings)
-    if not speakers:
+    names = match_recordings(table, recordings)
+    if not names:
         msg = f"none of the {len(recordings)} recordings has a speaker: expected names in the column 'file' of {source}"
         raise InputError(msg)
-    return speakers
+    return Speakers(names=names)

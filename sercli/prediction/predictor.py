@@ -1,39 +1,42 @@
-"""Emotions of recordings: features in workers, the network on batches, rows in order."""
+"""Emotions of recordings: decoding and features in workers, the network on batches, rows in order."""
 
 import contextlib
-import itertools
-import threading
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from sercli.config import AudioConfig, FeatureConfig
-from sercli.errors import ModelError
+from sercli.errors import UsageError
 from sercli.features.frontend import get_front_end
-from sercli.labels import EMOTIONS
 from sercli.models.folder import DEFAULT_MODEL, load_model
 from sercli.models.normaliser import Moments, Normaliser
 from sercli.parallel import count_workers, map_in_order, single_thread
-from sercli.prediction.analysis import Analysis, Matrix, analyse
+from sercli.prediction.analysis import MIX, Analysis, AnalysisConfig, Cutting, Finding, Piece, Progress, analyse
 from sercli.prediction.discovery import Recording
+from sercli.prediction.enrolment import Speakers
 from sercli.prediction.rows import Prediction
+from sercli.prediction.scoring import Scorer
+from sercli.prediction.workers import DEFAULT_TIMEOUT, analyse_in_workers
 from sercli.training.device import pick_device
 
-Logits = npt.NDArray[np.float64]
-Progress = Callable[[int, int], None]
-"""Called with how many recordings are decoded, and how many there are."""
+ShowProgress = Callable[[int, float], None]
+"""Called with how many recordings are worked through, and how many seconds of audio."""
 
-# Recordings are taken in groups, whose features are held at once: by number, and by size of file for long ones.
-GROUP_RECORDINGS = 64
-GROUP_BYTES = 16 << 20
-BATCH_FRAMES = 1 << 14  # frames, padding included, that the network sees at once; some four minutes
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A recording that is done.
+
+    Attributes:
+        position: of the recording among those given, from 0.
+        sha256: of the file; empty if it could not be read.
+        predictions: a row for each channel that was scored, or the one that says what went wrong.
+    """
+
+    position: int
+    sha256: str
+    predictions: tuple[Prediction, ...]
 
 
 class Predictor:
@@ -41,26 +44,54 @@ class Predictor:
 
     Example::
 
-        Predictor().predict("call.wav").emotion
+        prediction = Predictor().predict("call.wav")
+        print(prediction.emotion, prediction.confidence)
+        for segment in prediction.segments:
+            print(segment.start, segment.end, segment.emotion)
 
     Args:
         model: a model folder; the model that comes with the package if None.
         device: of the network: auto, cpu, cuda or mps.
+        cutting: which parts of recordings are scored; speech, of each side of what is stereo, if None.
+        min_confidence: 0 to 1, under which an emotion is ``uncertain``.
 
     Raises:
         ModelError: if the model folder is missing or damaged.
-        UsageError: if this machine has no such device.
+        UsageError: if this machine has no such device, or `min_confidence` is no probability.
     """
 
-    def __init__(self, model: Path | str | None = None, *, device: str = "auto") -> None:
+    def __init__(
+        self,
+        model: Path | str | None = None,
+        *,
+        device: str = "auto",
+        cutting: Cutting | None = None,
+        min_confidence: float = 0.0,
+    ) -> None:
+        if not 0 <= min_confidence <= 1:
+            msg = f"the least confidence should be 0 to 1, found {min_confidence}"
+            raise UsageError(msg)
         self.device = pick_device(device)
         self.folder = DEFAULT_MODEL if model is None else Path(model)
+        self.min_confidence = min_confidence
         self._model = load_model(self.folder).to(self.device)
-        self._front_end = get_front_end(self._model.features)
+        self.config = AnalysisConfig(
+            audio=self._model.audio, features=self._model.features, cutting=cutting or Cutting()
+        )
 
     def predict(self, path: Path | str) -> Prediction:
-        """The emotion of one recording; a file that cannot be used has the status ``failed``."""
-        return next(self.predict_many([path]))
+        """The emotion of one recording, all its channels together, told in this process.
+
+        Returns:
+            with times in seconds and probabilities of 0 to 1; a file that cannot be used has the status ``failed``.
+        """
+        mixed = replace(self.config, cutting=replace(self.config.cutting, channels=MIX))
+        (prediction,) = self._predict_here(path, mixed)
+        return prediction
+
+    def predict_channels(self, path: Path | str) -> tuple[Prediction, ...]:
+        """As `predict`, with a row for each channel that is scored for itself, as in the report."""
+        return self._predict_here(path, self.config)
 
     def predict_many(
         self,
@@ -68,178 +99,162 @@ class Predictor:
         *,
         jobs: int = 1,
         cluster: str | None = None,
-        speakers: Mapping[str, str] | None = None,
-        progress: Progress | None = None,
+        speakers: Speakers | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        progress: ShowProgress | None = None,
     ) -> Generator[Prediction, None, None]:
-        """The emotions of recordings, in their order whatever the number of jobs.
+        """As `predict_as_done`, with all rows in the order of the recordings, whatever the number of jobs."""
+        held: dict[int, tuple[Prediction, ...]] = {}
+        due = 0
+        results = self.predict_as_done(
+            recordings, jobs=jobs, cluster=cluster, speakers=speakers, timeout=timeout, progress=progress
+        )
+        with contextlib.closing(results):
+            for result in results:
+                held[result.position] = result.predictions
+                while due in held:
+                    yield from held.pop(due)
+                    due += 1
 
-        A row does not depend on the recordings around it by more than rounding, and memory not on their number.
+    def predict_as_done(
+        self,
+        recordings: Iterable[Path | str | Recording],
+        *,
+        jobs: int = 1,
+        cluster: str | None = None,
+        speakers: Speakers | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        progress: ShowProgress | None = None,
+        finished: Set[int] = frozenset(),
+    ) -> Generator[Result, None, None]:
+        """The emotions of recordings as they are done, worked through in processes of their own.
+
+        A row does not depend on the recordings around it by more than rounding, and memory neither on their number
+        nor on their length.
 
         Args:
             recordings: paths of sound files, or what `find_recordings` found.
-            jobs: workers that decode and compute features side by side, never more than there are cores.
-            cluster: address of a Dask scheduler whose workers decode and compute features instead; they must see
-                the recordings under the same paths. The network stays here.
-            speakers: who speaks in a recording, by `Recording.name`; each speaker's recordings are then normalised
-                by all of them together, for which everything is decoded twice.
-            progress: called as recordings are decoded.
+            jobs: processes that decode and compute features side by side, never more than there are cores.
+            cluster: address of a Dask scheduler whose workers do that instead; they must see the recordings under
+                the same paths. The network stays here.
+            speakers: who speaks; each speaker's recordings are then normalised by all of them together, for which
+                everything is decoded twice.
+            timeout: seconds without a sign of life after which a recording is given up.
+            progress: called as recordings are worked through.
+            finished: positions that need no answer any more; they still tell how their speakers sound.
 
         Raises:
             InputError: if the cluster cannot be used.
             ModelError: if the model gives values that are not finite.
         """
         wanted = [_to_recording(recording) for recording in recordings]
-        passes = 2 if speakers else 1
-        done = itertools.count(1)
+        count = _Count(progress, len(finished))
 
-        def count() -> None:
-            if progress:
-                progress(next(done), passes * len(wanted))
+        def find(positions: Sequence[int]) -> Generator[tuple[int, Finding], None, None]:
+            chosen = [wanted[position] for position in positions]
+            workers = max(1, min(count_workers(jobs), len(chosen)))
+            findings = (
+                _analyse_on_cluster(chosen, self.config, cluster)
+                if cluster
+                else analyse_in_workers(chosen, self.config, workers=workers, timeout=timeout)
+            )
+            with contextlib.closing(findings):
+                for number, found in findings:
+                    yield positions[number], found
 
-        def analyse_all() -> Generator[list[Analysis], None, None]:
-            return self._analyse_on_cluster(wanted, cluster, count) if cluster else self._analyse(wanted, jobs, count)
+        remaining = [position for position in range(len(wanted)) if position not in finished]
+        if not remaining:
+            return
 
-        normalisers = {}
+        enrolled: dict[str, Normaliser] = {}
         if speakers:
-            with contextlib.closing(analyse_all()) as groups:
-                normalisers = self._enrol(groups, speakers)
-        with contextlib.closing(analyse_all()) as groups:
-            for group in groups:
-                with single_thread():
-                    rows = self._score(group, normalisers)
-                yield from rows
+            with contextlib.closing(find(range(len(wanted)))) as findings:
+                enrolled = self._enrol(findings, wanted, speakers)
+        scorer = Scorer(
+            self._model,
+            self.device,
+            lambda name, channel: self._find_normaliser(enrolled, speakers, name, channel),
+            min_confidence=self.min_confidence,
+        )
+        with contextlib.closing(find(remaining)) as findings:
+            for task, found in count.watch(findings):
+                if isinstance(found, Piece | Analysis):
+                    scorer.add(task, wanted[task].name, found)
+                if scorer.is_due:
+                    yield from _to_results(scorer)
+            yield from _to_results(scorer)
 
-    def _analyse(
-        self, recordings: Sequence[Recording], jobs: int, count: Callable[[], None]
-    ) -> Generator[list[Analysis], None, None]:
-        workers = max(1, min(count_workers(jobs), len(recordings)))
-        groups = _group(recordings)
-        stop = threading.Event()
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="sercli")
-        try:
-            running = self._start(pool, next(groups, []), stop)
-            while running:
-                analyses = []
-                for future in running:
-                    analyses.append(future.result())
-                    count()
-                # The workers go on with the next group while the network works on this one.
-                running = self._start(pool, next(groups, []), stop)
-                yield analyses
-        finally:
-            # Also when the caller wants no more. Threads are waited for, since torch does not survive it when
-            # Python ends under them.
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+    def _predict_here(self, path: Path | str, config: AnalysisConfig) -> tuple[Prediction, ...]:
+        recording = _to_recording(path)
+        scorer = Scorer(self._model, self.device, lambda *_: self._model.normaliser, min_confidence=self.min_confidence)
+        rows: tuple[Prediction, ...] = ()
+        with single_thread():
+            for found in analyse(recording, config):
+                if isinstance(found, Piece | Analysis):
+                    scorer.add(0, recording.name, found)
+                if isinstance(found, Analysis) or scorer.is_due:
+                    for _, _, rows in scorer.score():  # noqa: B007 - the last, and only one
+                        pass
+        return rows
 
-    def _analyse_on_cluster(
-        self, recordings: Sequence[Recording], cluster: str, count: Callable[[], None]
-    ) -> Generator[list[Analysis], None, None]:
-        work = partial(_analyse_elsewhere, audio=self._model.audio, features=self._model.features)
-        analyses = map_in_order(work, recordings, cluster=cluster)
-        while group := list(itertools.islice(analyses, GROUP_RECORDINGS)):
-            for _ in group:
-                count()
-            yield group
-
-    def _enrol(self, groups: Iterable[list[Analysis]], speakers: Mapping[str, str]) -> dict[str, Normaliser]:
-        """A normaliser for each recording whose speaker is known, by the recording's name."""
+    def _enrol(
+        self, findings: Iterable[tuple[int, Finding]], recordings: Sequence[Recording], speakers: Speakers
+    ) -> dict[str, Normaliser]:
+        """A normaliser for each speaker of whom anything was heard."""
         moments: dict[str, Moments] = defaultdict(Moments)
-        for analysis in itertools.chain.from_iterable(groups):
-            if speaker := speakers.get(analysis.recording.name):
-                for window in analysis.windows:
-                    moments[speaker].add(window.T)
-        enrolled = {name: self._model.normaliser.enrol(found) for name, found in moments.items()}
-        return {name: enrolled[speaker] for name, speaker in speakers.items() if speaker in enrolled}
+        for task, found in findings:
+            if isinstance(found, Piece):
+                speaker = speakers.find(recordings[task].name, found.channel)
+                if speaker is not None:
+                    moments[speaker].add(found.features.T)
+        return {name: self._model.normaliser.enrol(heard) for name, heard in moments.items()}
 
-    def _start(
-        self, pool: ThreadPoolExecutor, group: Sequence[Recording], stop: threading.Event
-    ) -> list[Future[Analysis]]:
-        audio, front_end = self._model.audio, self._front_end
-        return [pool.submit(analyse, recording, audio, front_end, stop) for recording in group]
-
-    def _score(self, analyses: Sequence[Analysis], enrolled: Mapping[str, Normaliser]) -> list[Prediction]:
-        windows = [window for analysis in analyses for window in analysis.windows]
-        normalisers = [enrolled.get(a.recording.name, self._model.normaliser) for a in analyses for _ in a.windows]
-        logits = iter(self._score_windows(windows, normalisers))
-        return [_to_prediction(a, np.array(list(itertools.islice(logits, len(a.windows))))) for a in analyses]
-
-    def _score_windows(self, windows: Sequence[Matrix], normalisers: Sequence[Normaliser]) -> Logits:
-        """Calibrated logits of each window, in shape ``(len(windows), 8)``."""
-        logits = np.empty((len(windows), len(EMOTIONS)))
-        for batch in _batch([window.shape[1] for window in windows]):
-            frames = [torch.from_numpy(windows[number]).to(self.device) for number in batch]
-            logits[batch] = self._model.logits(frames, [normalisers[number] for number in batch]).cpu().numpy()
-        if not np.isfinite(logits).all():
-            msg = f"the model in {self.folder} gives values that are not finite: train it anew"
-            raise ModelError(msg)
-        return logits
+    def _find_normaliser(
+        self, enrolled: dict[str, Normaliser], speakers: Speakers | None, name: str, channel: str
+    ) -> Normaliser:
+        speaker = speakers.find(name, channel) if speakers else None
+        return enrolled.get(speaker, self._model.normaliser) if speaker is not None else self._model.normaliser
 
 
-def _analyse_elsewhere(recording: Recording, *, audio: AudioConfig, features: FeatureConfig) -> Analysis:
-    return analyse(replace(recording, path=recording.path.absolute()), audio, get_front_end(features))
+def _to_results(scorer: Scorer) -> Iterator[Result]:
+    for task, analysis, rows in scorer.score():
+        yield Result(position=task, sha256=analysis.sha256, predictions=rows)
+
+
+class _Count:
+    """Counts recordings and seconds as findings pass by."""
+
+    def __init__(self, progress: ShowProgress | None, finished: int) -> None:
+        self._progress = progress
+        self._recordings, self._seconds = finished, 0.0
+        self._running: dict[int, float] = {}
+
+    def watch(self, findings: Iterable[tuple[int, Finding]]) -> Iterator[tuple[int, Finding]]:
+        for task, found in findings:
+            if isinstance(found, Progress):
+                self._running[task] = found.seconds
+            elif isinstance(found, Analysis):
+                self._running.pop(task, None)
+                self._recordings += 1
+                self._seconds += found.duration
+            if self._progress and not isinstance(found, Piece):
+                self._progress(self._recordings, self._seconds + sum(self._running.values()))
+            yield task, found
+
+
+def _analyse_on_cluster(
+    recordings: Sequence[Recording], config: AnalysisConfig, cluster: str
+) -> Generator[tuple[int, Finding], None, None]:
+    work = partial(_analyse_elsewhere, config=config)
+    for task, findings in enumerate(map_in_order(work, recordings, cluster=cluster)):
+        for found in findings:
+            yield task, found
+
+
+def _analyse_elsewhere(recording: Recording, *, config: AnalysisConfig) -> list[Finding]:
+    get_front_end(config.features)
+    return list(analyse(replace(recording, path=recording.path.absolute()), config))
 
 
 def _to_recording(given: Path | str | Recording) -> Recording:
     return given if isinstance(given, Recording) else Recording(path=Path(given), name=Path(given).as_posix())
-
-
-def _group(recordings: Sequence[Recording]) -> Iterator[list[Recording]]:
-    """Runs of recordings that are worked on together; the same ones whatever the number of jobs."""
-    group: list[Recording] = []
-    held = 0
-    for recording in recordings:
-        size = _size(recording)
-        if group and (len(group) == GROUP_RECORDINGS or held + size > GROUP_BYTES):
-            yield group
-            group, held = [], 0
-        group.append(recording)
-        held += size
-    if group:
-        yield group
-
-
-def _size(recording: Recording) -> int:
-    try:
-        return recording.path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _batch(n_frames: Sequence[int]) -> Iterator[list[int]]:
-    """Numbers of windows of like length, so that little is padding, in batches of bounded size."""
-    batch: list[int] = []
-    for number in sorted(range(len(n_frames)), key=lambda number: n_frames[number]):
-        if batch and (len(batch) + 1) * n_frames[number] > BATCH_FRAMES:
-            yield batch
-            batch = []
-        batch.append(number)
-    if batch:
-        yield batch
-
-
-def _to_prediction(analysis: Analysis, logits: Logits) -> Prediction:
-    name, duration = analysis.recording.name, analysis.duration
-    if analysis.error:
-        return Prediction(file=name, status="failed", error=analysis.error)
-    if not analysis.windows:
-        return Prediction(file=name, status="no-speech", start=0.0, end=duration, duration=duration, speech=0.0)
-    probabilities = _softmax(np.average(logits, axis=0, weights=analysis.lengths))
-    best = int(probabilities.argmax())
-    return Prediction(
-        file=name,
-        status="ok",
-        emotion=EMOTIONS[best],
-        confidence=float(probabilities[best]),
-        probabilities=tuple(probabilities.tolist()),
-        start=0.0,
-        end=duration,
-        duration=duration,
-        speech=analysis.speech,
-    )
-
-
-def _softmax(logits: Logits) -> Logits:
-    powers = np.exp(logits - logits.max())
-    probabilities: Logits = powers / powers.sum()
-    return probabilities

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -40,7 +40,7 @@ class CsvWriter:
 
     def write(self, prediction: Prediction) -> None:
         """Writes one row."""
-        self._write([_to_cell(value) for value in prediction.to_row().values()])
+        self._write([to_cell(value) for value in prediction.to_row().values()])
 
     def finish(self) -> None:
         """Nothing stands after the last row."""
@@ -51,14 +51,15 @@ class JsonLinesWriter:
 
     Args:
         stream: to write to.
+        segments: whether each row has its segments with it.
     """
 
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+    def __init__(self, stream: IO[str], *, segments: bool = False) -> None:
+        self._stream, self._segments = stream, segments
 
     def write(self, prediction: Prediction) -> None:
         """Writes one row."""
-        self._stream.write(_to_json(prediction) + "\n")
+        self._stream.write(_to_json(prediction, segments=self._segments) + "\n")
 
     def finish(self) -> None:
         """Nothing stands after the last row."""
@@ -69,15 +70,16 @@ class JsonWriter:
 
     Args:
         stream: to write to.
+        segments: whether each row has its segments with it.
     """
 
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+    def __init__(self, stream: IO[str], *, segments: bool = False) -> None:
+        self._stream, self._segments = stream, segments
         self._before = "[\n"
 
     def write(self, prediction: Prediction) -> None:
         """Writes one row."""
-        self._stream.write(self._before + _to_json(prediction))
+        self._stream.write(self._before + _to_json(prediction, segments=self._segments))
         self._before = ",\n"
 
     def finish(self) -> None:
@@ -85,12 +87,23 @@ class JsonWriter:
         self._stream.write("[]\n" if self._before == "[\n" else "\n]\n")
 
 
-def _tsv(stream: IO[str]) -> CsvWriter:
+class MakeWriter(Protocol):
+    """Makes a writer on a stream."""
+
+    def __call__(self, stream: IO[str], *, segments: bool = False) -> Writer:
+        """Makes it; with `segments`, formats that can hold them do."""
+
+
+def _csv(stream: IO[str], *, segments: bool = False) -> CsvWriter:  # noqa: ARG001 - a table has no place for them
+    return CsvWriter(stream)
+
+
+def _tsv(stream: IO[str], *, segments: bool = False) -> CsvWriter:  # noqa: ARG001 - likewise
     return CsvWriter(stream, delimiter="\t")
 
 
-WRITERS: dict[str, Callable[[IO[str]], Writer]] = {
-    ".csv": CsvWriter,
+WRITERS: dict[str, MakeWriter] = {
+    ".csv": _csv,
     ".tsv": _tsv,
     ".json": JsonWriter,
     ".jsonl": JsonLinesWriter,
@@ -117,7 +130,7 @@ def check_report_path(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def open_report(path: Path) -> Iterator[Writer]:
+def open_report(path: Path, *, segments: bool = False) -> Iterator[Writer]:
     """A writer for the format that the path's suffix names.
 
     The report appears when the block ends without error; until then, and if it fails, what was there stays.
@@ -128,7 +141,7 @@ def open_report(path: Path) -> Iterator[Writer]:
     """
     check_report_path(path)
     with write_by_rename(path) as stream:
-        writer = WRITERS[path.suffix.lower()](stream)
+        writer = WRITERS[path.suffix.lower()](stream, segments=segments)
         yield writer
         writer.finish()
 
@@ -141,20 +154,25 @@ def neutralise(text: str) -> str:
     return f"'{text}" if text.lstrip("'")[:1] in tuple(FORMULA_STARTS) else text
 
 
-def _to_cell(value: Value) -> str:
+def to_cell(value: Value) -> str:
+    """A value as a table holds it: numbers rounded, nothing for None, text neutralised."""
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.{DECIMALS}f}"
-    return neutralise(_encodable(value))
+    return neutralise(encodable(value))
 
 
-def _to_json(prediction: Prediction) -> str:
-    row = {name: _encodable(value) if isinstance(value, str) else value for name, value in prediction.to_row().items()}
+def _to_json(prediction: Prediction, *, segments: bool) -> str:
+    row: dict[str, object] = {
+        name: encodable(value) if isinstance(value, str) else value for name, value in prediction.to_row().items()
+    }
+    if segments:
+        row["segments"] = [segment.to_row() for segment in prediction.segments]
     return json.dumps(row, ensure_ascii=False, allow_nan=False)
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     r"""Text that UTF-8 can hold: bytes of a file name that are no text are shown as ``\xe9``."""
     return _SURROGATE.sub(_escape, text)
 

@@ -1,7 +1,8 @@
 """What prediction says of a recording: one row of the report."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from sercli.labels import EMOTIONS
 
@@ -24,25 +25,60 @@ COLUMNS: tuple[str, ...] = (
 """Of a report, in order; the first three are those of an audformat segmented table."""
 
 DECIMALS = 6  # of every number in a report
+WARNING = "warning: "
+"""Begins the column ``error`` of a row that is ``ok`` all the same."""
+UNCERTAIN = "uncertain"
+"""Stands in place of an emotion whose confidence is under the one asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentPrediction:
+    """The emotion of one stretch of speech.
+
+    Attributes:
+        start: in seconds from the recording's beginning.
+        end: likewise.
+        emotion: the most probable of `sercli.labels.EMOTIONS`, or `UNCERTAIN`.
+        confidence: calibrated probability of the most probable one, 0 to 1.
+        probabilities: calibrated, of the eight emotions in the order of `sercli.labels.EMOTIONS`, summing to 1.
+    """
+
+    start: float
+    end: float
+    emotion: str
+    confidence: float
+    probabilities: tuple[float, ...]
+
+    def to_row(self) -> dict[str, Value]:
+        """The values by name, numbers rounded."""
+        return {
+            "start": round(self.start, DECIMALS),
+            "end": round(self.end, DECIMALS),
+            "emotion": self.emotion,
+            "confidence": round(self.confidence, DECIMALS),
+            **{f"p_{name}": round(p, DECIMALS) for name, p in zip(EMOTIONS, self.probabilities, strict=True)},
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What is known of one recording.
+    """What is known of one recording, or of one of its channels.
 
     Attributes:
         file: the recording, named as it was given.
         status: ``ok``; ``no-speech`` where nothing can be heard; ``failed`` where it could not be used.
-        channel: which of its channels; ``mix`` is the mean of them all.
-        emotion: the most probable of `sercli.labels.EMOTIONS`; empty unless `status` is ``ok``.
-        confidence: calibrated probability of `emotion`, 0 to 1; None unless `status` is ``ok``.
+        channel: which of its channels, counted from 1; ``mix`` is the mean of them all.
+        emotion: the most probable of `sercli.labels.EMOTIONS`, or `UNCERTAIN`; empty unless `status` is ``ok``.
+        confidence: calibrated probability of the most probable emotion, 0 to 1; None unless `status` is ``ok``.
         probabilities: calibrated, of the eight emotions in the order of `sercli.labels.EMOTIONS`, summing to
             1; empty unless `status` is ``ok``.
         start: where the row begins in the recording, in seconds; None if `status` is ``failed``.
         end: where it ends, in seconds; None if `status` is ``failed``.
         duration: of the recording, in seconds; None if `status` is ``failed``.
-        speech: seconds of it that are sound; None if `status` is ``failed``.
+        speech: seconds of it that are speech; None if `status` is ``failed``.
         error: why it failed, in one line; empty otherwise.
+        warnings: in what the recording is unlike what models are trained on, as `sercli.audio.quality` finds it.
+        segments: the stretches of speech that the emotion was told from, in order.
     """
 
     file: str
@@ -56,6 +92,8 @@ class Prediction:
     duration: float | None = None
     speech: float | None = None
     error: str = ""
+    warnings: tuple[str, ...] = ()
+    segments: tuple[SegmentPrediction, ...] = ()
 
     def to_row(self) -> dict[str, Value]:
         """The values by column, in the order of `COLUMNS`; numbers rounded, None where there is nothing."""
@@ -71,9 +109,28 @@ class Prediction:
             *probabilities,
             self.duration,
             self.speech,
-            self.error or None,
+            self.error or (f"{WARNING}{'; '.join(self.warnings)}" if self.warnings else None),
         )
         return {
             name: round(value, DECIMALS) if isinstance(value, float) else value
             for name, value in zip(COLUMNS, values, strict=True)
         }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, with all digits, JSON-ready."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Prediction":
+        """Reads what `to_dict` gave.
+
+        Raises:
+            TypeError: if it is something else.
+            KeyError: likewise.
+        """
+        segments = tuple(
+            SegmentPrediction(**{**each, "probabilities": tuple(each["probabilities"])}) for each in values["segments"]
+        )
+        rest: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+        rest["segments"] = segments
+        return cls(**rest)

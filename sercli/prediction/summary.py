@@ -1,52 +1,154 @@
 """What a run adds up to, counted row by row."""
 
+import heapq
+import re
 from collections import Counter, defaultdict
 from collections.abc import Container
+from dataclasses import dataclass, field
+from typing import Any
 
-from sercli.prediction.rows import Prediction
+from sercli.labels import EMOTIONS
+from sercli.prediction.report import encodable
+from sercli.prediction.rows import UNCERTAIN, Prediction
+
+NEGATIVE = ("sad", "angry", "fearful", "disgust")
+"""Emotions whose probabilities together say how negative a recording is."""
+MOST_NEGATIVE = 10  # recordings that are named
+
+_NUMBER = re.compile(r"\d[\d.]*")
 
 
+@dataclass(slots=True)
+class Share:
+    """What was heard of an emotion.
+
+    Attributes:
+        rows: with this emotion.
+        speech: seconds of speech in segments with it.
+        confidence: sum over the rows.
+    """
+
+    rows: int = 0
+    speech: float = 0.0
+    confidence: float = 0.0
+
+
+@dataclass(slots=True)
 class Tally:
     """Counts rows as they come; keeps only what is told at the end.
 
-    Args:
-        keep: names of the recordings whose rows are wanted afterwards.
-
     Attributes:
+        keep: names of the recordings whose rows are wanted afterwards.
         recordings: how many there were.
+        rows: of the report.
         silent: of them, those without speech.
-        duration: of all that could be decoded, in seconds.
-        emotions: recordings of each emotion.
-        confidences: sum of the confidences of each emotion.
+        duration: of all recordings that could be decoded, in seconds.
+        emotions: what was heard of each, by channel.
         failures: name and reason of each recording that failed.
+        warnings: rows that each kind of warning stands in.
         kept: rows of the recordings to keep.
     """
 
-    def __init__(self, keep: Container[str] = ()) -> None:
-        self.recordings = 0
-        self.silent = 0
-        self.duration = 0.0
-        self.emotions: Counter[str] = Counter()
-        self.confidences: defaultdict[str, float] = defaultdict(float)
-        self.failures: list[tuple[str, str]] = []
-        self.kept: list[Prediction] = []
-        self._keep = keep
+    keep: Container[str] = ()
+    recordings: int = 0
+    rows: int = 0
+    silent: int = 0
+    duration: float = 0.0
+    emotions: dict[str, dict[str, Share]] = field(default_factory=dict)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    warnings: Counter[str] = field(default_factory=Counter)
+    kept: list[Prediction] = field(default_factory=list)
+    _negative: list[tuple[float, str, str]] = field(default_factory=list)
 
     @property
     def answered(self) -> int:
-        """Recordings whose emotion could be told."""
-        return self.emotions.total()
+        """Rows with an emotion, or with one that is too uncertain to be named."""
+        return sum(share.rows for shares in self.emotions.values() for share in shares.values())
 
-    def add(self, prediction: Prediction) -> None:
-        """Counts one row."""
+    @property
+    def most_negative(self) -> list[tuple[float, str, str]]:
+        """Probability of a negative emotion, file and channel of the rows where it is highest, in this order."""
+        return sorted(self._negative, key=lambda entry: (-entry[0], entry[1], entry[2]))
+
+    def add_recording(self, predictions: tuple[Prediction, ...]) -> None:
+        """Counts the rows of one recording."""
         self.recordings += 1
-        self.duration += prediction.duration or 0.0
-        if prediction.file in self._keep:
+        self.duration += predictions[0].duration or 0.0
+        for prediction in predictions:
+            self._add(prediction)
+
+    def _add(self, prediction: Prediction) -> None:
+        self.rows += 1
+        if prediction.file in self.keep:
             self.kept.append(prediction)
+        for warning in prediction.warnings:
+            self.warnings[_without_numbers(warning)] += 1
         if prediction.status == "failed":
             self.failures.append((prediction.file, prediction.error))
         elif prediction.status == "no-speech":
             self.silent += 1
         else:
-            self.emotions[prediction.emotion] += 1
-            self.confidences[prediction.emotion] += prediction.confidence or 0.0
+            self._add_emotions(prediction)
+
+    def _add_emotions(self, prediction: Prediction) -> None:
+        shares = self.emotions.setdefault(prediction.channel, defaultdict(Share))
+        shares[prediction.emotion].rows += 1
+        shares[prediction.emotion].confidence += prediction.confidence or 0.0
+        for segment in prediction.segments:
+            shares[segment.emotion].speech += segment.end - segment.start
+        negative = sum(prediction.probabilities[EMOTIONS.index(name)] for name in NEGATIVE)
+        heapq.heappush(self._negative, (negative, prediction.file, prediction.channel))
+        if len(self._negative) > MOST_NEGATIVE:
+            heapq.heappop(self._negative)
+
+    def total(self) -> dict[str, Share]:
+        """What was heard of each emotion in all channels, the most heard first."""
+        found: defaultdict[str, Share] = defaultdict(Share)
+        for shares in self.emotions.values():
+            for emotion, share in shares.items():
+                found[emotion].rows += share.rows
+                found[emotion].speech += share.speech
+                found[emotion].confidence += share.confidence
+        order = sorted(found, key=lambda emotion: (-found[emotion].speech, (*EMOTIONS, UNCERTAIN).index(emotion)))
+        return {emotion: found[emotion] for emotion in order}
+
+    def reasons(self) -> Counter[str]:
+        """Failures by kind of reason."""
+        return Counter(_without_numbers(reason) for _, reason in self.failures)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "recordings": self.recordings,
+            "rows": self.rows,
+            "ok": self.answered,
+            "no_speech": self.silent,
+            "failed": len(self.failures),
+            "hours": self.duration / 3600,
+            "emotions": _describe(self.total()),
+            "channels": {channel: _describe(shares) for channel, shares in sorted(self.emotions.items())},
+            "most_negative": [
+                {"file": encodable(name), "channel": channel, "p_negative": round(probability, 6)}
+                for probability, name, channel in self.most_negative
+            ],
+            "failures": dict(self.reasons().most_common()),
+            "warnings": dict(self.warnings.most_common()),
+        }
+
+
+def _describe(shares: dict[str, Share]) -> dict[str, dict[str, float]]:
+    total = sum(share.speech for share in shares.values())
+    return {
+        emotion: {
+            "rows": share.rows,
+            "speech_seconds": round(share.speech, 3),
+            "share_of_speech": round(share.speech / total, 6) if total else 0.0,
+            "mean_confidence": round(share.confidence / share.rows, 6) if share.rows else 0.0,
+        }
+        for emotion, share in shares.items()
+    }
+
+
+def _without_numbers(reason: str) -> str:
+    """The kind of a reason: without what is in brackets, and with ``N`` for numbers."""
+    return _NUMBER.sub("N", reason.partition(" (")[0].partition(": ")[0])

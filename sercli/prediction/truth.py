@@ -12,7 +12,6 @@ import numpy.typing as npt
 from sercli import metrics
 from sercli.corpora import ravdess
 from sercli.errors import CorpusError, InputError
-from sercli.files import write_json
 from sercli.labels import EMOTIONS, to_emotion
 from sercli.plots import save_confusion
 from sercli.prediction.discovery import Recording
@@ -33,7 +32,7 @@ class Scores:
         recordings: all that were worked on.
         scored: those with a known label and an answer.
         unlabelled: those without a known label.
-        unanswered: those with a known label whose status is not ``ok``; they are in no figure.
+        unanswered: those with a known label that have no emotion, or an uncertain one; they are in no figure.
         accuracy: share of the scored that are right, 0 to 1; NaN without any.
         uar: unweighted average recall, 0 to 1; NaN without any.
         macro_f1: mean F1, 0 to 1; NaN without any.
@@ -95,7 +94,7 @@ def score(predictions: Iterable[Prediction], labels: Mapping[str, str], *, recor
         recordings: how many there were, labelled or not.
     """
     labelled = [prediction for prediction in predictions if prediction.file in labels]
-    answered = [prediction for prediction in labelled if prediction.status == "ok"]
+    answered = [prediction for prediction in labelled if prediction.emotion in EMOTIONS]
     truth = np.array([EMOTIONS.index(labels[row.file]) for row in answered], dtype=np.int64)
     guess = np.array([EMOTIONS.index(row.emotion) for row in answered], dtype=np.int64)
     known = len(guess) > 0  # without any, the figures are undefined
@@ -112,15 +111,14 @@ def score(predictions: Iterable[Prediction], labels: Mapping[str, str], *, recor
     )
 
 
-def save_scores(report: Path, scores: Scores) -> tuple[Path, Path]:
-    """Writes ``report.summary.json`` and ``report.confusion.png`` beside ``report.csv``; returns their paths."""
-    summary, picture = report.with_suffix(".summary.json"), report.with_suffix(".confusion.png")
-    write_json(summary, scores.to_dict())
+def save_confusions(report: Path, scores: Scores) -> Path:
+    """Draws ``report.confusion.png`` beside ``report.csv``; returns its path."""
+    picture = report.with_suffix(".confusion.png")
     title = f"{scores.scored} recordings"
     if scores.scored:
         title += f": accuracy {scores.accuracy:.1%}, UAR {scores.uar:.1%}"
     save_confusion(picture, scores.confusion, EMOTIONS, title)
-    return summary, picture
+    return picture
 
 
 def _read_names(recordings: Iterable[Recording]) -> dict[str, str]:

@@ -57,8 +57,8 @@ def run(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeyp
     monkeypatch.setenv("COLUMNS", "80")
     before = signal.getsignal(signal.SIGTERM)
 
-    def run_predict(*arguments: str | Path, stdin: bytes = b"", model: Path = model) -> Result:
-        argv = ["sercli", "predict", "--model", str(model), *map(str, arguments)]
+    def run_predict(*arguments: str | Path, stdin: bytes = b"", model: Path = model, vad: str = "off") -> Result:
+        argv = ["sercli", "predict", "--model", str(model), "--vad", vad, *map(str, arguments)]
         monkeypatch.setattr(sys, "argv", argv)
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit) as stopped:
@@ -97,7 +97,7 @@ def start(
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     return subprocess.Popen(
-        [sys.executable, "-m", "sercli", "predict", "--model", model, *arguments],
+        [sys.executable, "-m", "sercli", "predict", "--model", model, "--vad", "off", *arguments],
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -117,9 +117,9 @@ def test_report_in_order_with_a_summary(run: Run, calls: Path) -> None:
     assert re.search(r"3 recordings, 0\.00 hours of audio in [\d.]+ s \(\d+ × real time\): 3 ok, 0 without", err)
     for emotion in {row["emotion"] for row in rows}:
         count = sum(row["emotion"] == emotion for row in rows)
-        assert re.search(rf"^{emotion} +{count} +{count / 3:.0%}", err, re.MULTILINE)
-    assert "report: new/report.csv" in err
-    assert list_names(Path("new")) == ["report.csv"]
+        assert re.search(rf"^{emotion} +\d+% +{count} +\d+%", err, re.MULTILINE)
+    assert "saved new/report.csv, new/report.summary.json" in err
+    assert list_names(Path("new")) == ["report.csv", "report.summary.json"]
 
 
 def test_without_out_stdout_is_csv_and_nothing_else(run: Run, calls: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_strange_name_that_fails_is_one_line(run: Run, tmp_path: Path) -> None
         ([], 2, "Missing argument 'PATH'"),
         (["gone"], 1, "no such file or folder: gone"),
         (["calls", "gone.wav"], 1, "no such file or folder: gone.wav"),
-        (["empty"], 1, "no recording in empty: expected files ending in .wav"),
+        (["empty"], 1, "no recording in empty: expected sound files"),
         (["calls", "-o", "r.xlsx"], 2, "unknown kind of report 'r.xlsx': expected a name ending in .csv, .tsv, "),
         (["calls", "-o", "r"], 2, "unknown kind of report 'r'"),
         (["calls", "-o", "folder.csv"], 2, "cannot write the report to folder.csv: it is a folder"),
@@ -302,7 +302,7 @@ def test_scores_against_a_table(run: Run, calls: Path, tmp_path: Path) -> None:
     assert (status, out) == (0, "")
     assert "accuracy 50.0%, UAR 50.0%" in err
     assert "of 2 scored; 1 without a known label, 0 with one but without an answer" in err
-    assert "saved r.summary.json and r.confusion.png" in err
+    assert "saved r.tsv, r.summary.json, r.confusion.png" in err
     assert json.loads(Path("r.summary.json").read_text())["accuracy"] == 0.5
     assert Path("r.confusion.png").read_bytes().startswith(b"\x89PNG")
     shown = err[err.index("truth  ") : err.index("accuracy")].splitlines()
@@ -339,13 +339,13 @@ def test_a_full_disk_leaves_the_old_report(calls: Path, model: Path, tmp_path: P
     assert process.returncode == 1
     assert err == "error: File too large\n"
     assert (tmp_path / "r.csv").read_text() == "old"
-    assert list_names(tmp_path) == ["calls", "r.csv"]
+    assert list_names(tmp_path) == [".r.csv.journal", "calls", "r.csv"]
 
 
 def test_a_full_disk_under_stdout_is_one_line(calls: Path, model: Path) -> None:
     with Path("/dev/full").open("w") as full:
         process = subprocess.run(
-            [sys.executable, "-m", "sercli", "predict", "--model", model, "-q", calls],
+            [sys.executable, "-m", "sercli", "predict", "--model", model, "--vad", "off", "-q", calls],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -375,7 +375,7 @@ def test_stopped_in_the_middle_it_leaves_the_old_report_and_no_other(
     (tmp_path / "r.csv").write_text("old")
     process = start(calls, "-o", tmp_path / "r.csv", "--jobs", "2", model=model)
     until = time.monotonic() + 60
-    while not list(tmp_path.glob(".r.csv.*.tmp")):
+    while not (tmp_path / ".r.csv.journal").exists() or (tmp_path / ".r.csv.journal").stat().st_size < 5_000:
         assert process.poll() is None
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -384,15 +384,16 @@ def test_stopped_in_the_middle_it_leaves_the_old_report_and_no_other(
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (1, "error: interrupted; what was finished is kept\n")
     assert (tmp_path / "r.csv").read_text() == "old"
-    assert list_names(tmp_path) == ["calls", "r.csv"]
+    assert list_names(tmp_path) == [".r.csv.journal", "calls", "r.csv"]
 
 
 def test_samples_go_through(run: Run) -> None:
     samples = Path(__file__).parents[2] / "samples"
-    status, out, err = run(samples)
+    status, out, err = run(samples, vad="on")
     rows = read_csv(out)
     assert status == 0, err
-    assert len(rows) == 12
+    assert len(rows) == 13
+    assert [row["channel"] for row in rows][:3] == ["1", "2", "mix"]  # a call with a speaker on each side
     assert [Path(row["file"]).name for row in rows if row["status"] == "no-speech"] == ["silence.wav"]
     assert {Path(row["file"]).suffix for row in rows} == {".wav", ".flac", ".ogg"}
     assert max(path.stat().st_size for path in samples.rglob("*.*")) < 200_000

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sercli.prediction.analysis import Cutting
 from sercli.prediction.predictor import Predictor
 from tests.toy_model import make_model
 
@@ -20,7 +21,8 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def predictor(model_folder: Path) -> Predictor:
-    return Predictor(model_folder, device="cpu")
+    """Without voice activity: it answers to tones."""
+    return Predictor(model_folder, device="cpu", cutting=Cutting(vad=False))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from sercli.errors import CorpusError, InputError
 from sercli.models.folder import load_model
 from sercli.models.normaliser import ENROLMENT_FRAMES, Moments, Normaliser
 from sercli.prediction.discovery import Recording, find_recordings
-from sercli.prediction.enrolment import CHANNEL, FOLDER, find_speakers
+from sercli.prediction.enrolment import CHANNEL, FOLDER, Speakers, find_speakers
 from sercli.prediction.predictor import Predictor
 from tests.sounds import make_tone, write_sound, write_tone
 
@@ -23,13 +23,14 @@ def calls(tmp_path: Path) -> list[Recording]:
 def test_speakers_by_folder_by_channel_and_by_table(calls: list[Recording], tmp_path: Path) -> None:
     names = [recording.name for recording in calls]
     folders = find_speakers(FOLDER, calls)
-    assert folders[names[0]] == folders[names[1]] != folders[names[2]]
-    assert len(set(find_speakers(CHANNEL, calls).values())) == 3
+    assert folders.find(names[0], "mix") == folders.find(names[1], "2") != folders.find(names[2], "mix")
+    channels = find_speakers(CHANNEL, calls)
+    assert len({channels.find(name, channel) for name in names for channel in "12"}) == 6
     table = tmp_path / "who.csv"
     table.write_text("file,speaker\nann/1.wav,A\nann/2.wav,B\nbob/1.wav,A\n")
-    assert list(find_speakers(str(table), calls).values()) == ["A", "B", "A"]
+    assert [find_speakers(str(table), calls).find(name, "mix") for name in names] == ["A", "B", "A"]
     table.write_text("file,speaker\nann/1.wav,\nbob/1.wav,A\n")
-    assert find_speakers(str(table), calls) == {names[2]: "A"}
+    assert find_speakers(str(table), calls).names == {names[2]: "A"}
 
 
 @pytest.mark.parametrize(
@@ -70,17 +71,17 @@ def test_enrolment_takes_a_microphones_colour_out(predictor: Predictor, tmp_path
 
 def test_a_recording_without_a_speaker_is_scored_as_ever(predictor: Predictor, calls: list[Recording]) -> None:
     plain = list(predictor.predict_many(calls))
-    some = list(predictor.predict_many(calls, speakers={calls[0].name: "ann"}, jobs=2))
+    some = list(predictor.predict_many(calls, speakers=Speakers(names={calls[0].name: "ann"}), jobs=2))
     assert [row.file for row in some] == [row.file for row in plain]
     assert some[0].probabilities != plain[0].probabilities
     for one, other in zip(some[1:], plain[1:], strict=True):
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
 
 
-def test_both_passes_are_told_as_progress(predictor: Predictor, calls: list[Recording]) -> None:
-    seen: list[tuple[int, int]] = []
+def test_recordings_and_seconds_are_told_as_progress(predictor: Predictor, calls: list[Recording]) -> None:
+    seen: list[tuple[int, float]] = []
     list(predictor.predict_many(calls, speakers=find_speakers(FOLDER, calls), progress=lambda *now: seen.append(now)))
-    assert seen == [(number, 6) for number in range(1, 7)]
+    assert seen == [(number, 3.0 * number) for number in range(1, 4)]
 
 
 def test_a_speaker_of_whom_little_is_known_stays_near_the_average(model_folder: Path) -> None:

@@ -15,8 +15,8 @@ from sercli.errors import ModelError, UsageError
 from sercli.features.frontend import FrontEnd
 from sercli.labels import EMOTIONS
 from sercli.models.folder import load_model, save_model
-from sercli.prediction import predictor as module
-from sercli.prediction.analysis import cut_windows
+from sercli.prediction import scoring as module
+from sercli.prediction.analysis import Cutting
 from sercli.prediction.predictor import Predictor
 from sercli.prediction.rows import Prediction
 from tests.sounds import make_tone, write_sound, write_tone
@@ -40,15 +40,19 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture
-def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GROUP_RECORDINGS", 4)
-    monkeypatch.setattr(module, "BATCH_FRAMES", 1_000)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH_FRAMES", 100)
 
 
 def assert_close(found: Prediction, expected: Prediction) -> None:
     """Equal but for rounding in the network."""
     assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
-    found, expected = (dataclasses.replace(row, probabilities=(), confidence=None) for row in (found, expected))
+    for one, other in zip(found.segments, expected.segments, strict=True):
+        assert (one.start, one.end, one.emotion) == (other.start, other.end, other.emotion)
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    found, expected = (
+        dataclasses.replace(row, probabilities=(), confidence=None, segments=()) for row in (found, expected)
+    )
     assert found == expected
 
 
@@ -80,30 +84,31 @@ def test_a_batch_gives_what_each_recording_gives_alone(predictor: Predictor, rec
     assert len({row.probabilities for row in together if row.status == "ok"}) == 10
 
 
-def test_jobs_change_nothing(predictor: Predictor, recordings: list[Path], small_groups: None) -> None:
-    assert list(predictor.predict_many(recordings, jobs=1)) == list(predictor.predict_many(recordings, jobs=4))
+def test_jobs_change_nothing(predictor: Predictor, recordings: list[Path], small_batches: None) -> None:
+    rows = [list(predictor.predict_many(recordings, jobs=jobs)) for jobs in (1, 2)]
+    for one, other in zip(*rows, strict=True):
+        assert_close(one, other)
 
 
-def test_groups_change_nothing_but_rounding(
-    predictor: Predictor, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("frames", [1, 1_000])
+def test_batches_change_nothing_but_rounding(
+    predictor: Predictor, recordings: list[Path], monkeypatch: pytest.MonkeyPatch, frames: int
 ) -> None:
     expected = list(predictor.predict_many(recordings))
-    for name, value in (("GROUP_RECORDINGS", 3), ("GROUP_BYTES", 1), ("BATCH_FRAMES", 1)):
-        monkeypatch.setattr(module, name, value)
-        found = list(predictor.predict_many(recordings, jobs=2))
-        for row, other in zip(found, expected, strict=True):
-            assert_close(row, other)
+    monkeypatch.setattr(module, "BATCH_FRAMES", frames)
+    for row, other in zip(predictor.predict_many(recordings, jobs=2), expected, strict=True):
+        assert_close(row, other)
 
 
 def test_recordings_are_worked_on_as_rows_are_taken(
-    predictor: Predictor, recordings: list[Path], small_groups: None
+    predictor: Predictor, recordings: list[Path], small_batches: None
 ) -> None:
-    seen: list[tuple[int, int]] = []
-    many = predictor.predict_many(recordings * 5, jobs=2, progress=lambda *steps: seen.append(steps))
+    seen: list[tuple[int, float]] = []
+    many = predictor.predict_many(recordings * 100, jobs=2, progress=lambda *steps: seen.append(steps))
     next(many)
-    assert len(seen) == 4
+    assert 1 <= len(seen) < 1_000
     many.close()
-    assert seen == [(number + 1, 60) for number in range(4)]
+    assert [recordings for recordings, _ in seen] == list(range(1, len(seen) + 1))
 
 
 def test_one_bad_recording_does_not_touch_the_others(predictor: Predictor, recordings: list[Path]) -> None:
@@ -118,17 +123,26 @@ def test_one_bad_recording_does_not_touch_the_others(predictor: Predictor, recor
     )
 
 
-def test_a_long_recording_is_the_mean_of_its_windows_weighted_by_length(
+def test_a_long_recording_is_the_mean_of_its_windows_weighted_by_what_is_new_in_each(
     predictor: Predictor, model_folder: Path, recordings: list[Path]
 ) -> None:
     model = load_model(model_folder)
     front_end = FrontEnd(model.features)
-    windows = cut_windows(preprocess(*read_signal(recordings[2]), model.audio), 6 * RATE)
-    assert len(windows) == 3
-    logits = torch.cat([model.logits([torch.from_numpy(front_end.extract(window))]) for window in windows])
-    weights = torch.tensor([float(len(window)) for window in windows])
+    signal, rate = read_signal(recordings[2])
+    spans = [(0, 6), (6, 12), (8, 14)]
+    logits = torch.cat(
+        [
+            model.logits(
+                [torch.from_numpy(front_end.extract(preprocess(signal[a * rate : b * rate], rate, model.audio)))]
+            )
+            for a, b in spans
+        ]
+    )
+    weights = torch.tensor([6.0, 6.0, 2.0])
     expected = ((logits * weights[:, None]).sum(0) / weights.sum()).softmax(0)
-    assert predictor.predict(recordings[2]).probabilities == pytest.approx(expected.tolist(), abs=1e-5)
+    found = predictor.predict(recordings[2])
+    assert found.probabilities == pytest.approx(expected.tolist(), abs=2e-3)  # a window's last hop is counted apart
+    assert [(segment.start, segment.end) for segment in found.segments] == spans
 
 
 def test_the_end_of_a_long_recording_counts(predictor: Predictor, tmp_path: Path) -> None:
@@ -136,7 +150,8 @@ def test_the_end_of_a_long_recording_counts(predictor: Predictor, tmp_path: Path
     start, ends = make_tone(seconds=12.0), [make_tone(seconds=0.5, frequency=f, level=0.9) for f in (220, 3_000)]
     paths = [write_sound(tmp_path / f"{number}.wav", np.concatenate([start, end])) for number, end in enumerate(ends)]
     first, second = predictor.predict_many(paths)
-    assert first.probabilities != pytest.approx(second.probabilities, abs=1e-3)
+    assert first.probabilities != pytest.approx(second.probabilities, abs=5e-5)
+    assert first.segments[-1].probabilities != pytest.approx(second.segments[-1].probabilities, abs=1e-3)
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 320, 4_800])
@@ -177,7 +192,7 @@ def test_what_cannot_be_decoded_says_why(predictor: Predictor, tmp_path: Path) -
 def test_a_file_without_the_right_to_read_it_says_so(predictor: Predictor, without_rights: Path) -> None:
     files = [write_tone(without_rights / name) for name in ("closed.wav", "open.wav")]
     files[0].chmod(0)
-    assert [row.error for row in predictor.predict_many(files)] == ["cannot be read (Permission denied)", ""]
+    assert [predictor.predict(file).error for file in files] == ["cannot be read (Permission denied)", ""]
 
 
 def test_nothing_to_do_gives_no_rows(predictor: Predictor) -> None:
@@ -186,7 +201,7 @@ def test_nothing_to_do_gives_no_rows(predictor: Predictor) -> None:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_the_callers_number_of_torch_threads_is_kept(
-    predictor: Predictor, recordings: list[Path], small_groups: None, jobs: int
+    predictor: Predictor, recordings: list[Path], small_batches: None, jobs: int
 ) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
@@ -208,7 +223,7 @@ def test_a_model_of_numbers_that_are_not_finite_is_told_as_such(
         torch.nn.init.constant_(parameter, float("nan"))
     save_model(tmp_path / "model", model)
     with pytest.raises(ModelError, match="gives values that are not finite: train it anew"):
-        Predictor(tmp_path / "model").predict(recordings[1])
+        Predictor(tmp_path / "model", cutting=Cutting(vad=False)).predict(recordings[1])
 
 
 def test_a_device_that_is_not_there_is_wrong_usage(model_folder: Path) -> None:

@@ -10,7 +10,7 @@ from sercli.errors import CorpusError, InputError
 from sercli.labels import EMOTIONS
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import Prediction
-from sercli.prediction.truth import NAMES, find_labels, save_scores, score
+from sercli.prediction.truth import NAMES, find_labels, save_confusions, score
 
 
 def record(*names: str | Path) -> list[Recording]:
@@ -138,9 +138,9 @@ def test_nothing_answered_leaves_figures_undefined_not_zero() -> None:
 
 def test_scores_are_saved_beside_the_report(tmp_path: Path) -> None:
     scores = score([predict("a", "sad"), predict("b", "calm")], {"a": "sad", "b": "sad"}, recordings=2)
-    summary, picture = save_scores(tmp_path / "night.shift.csv", scores)
-    assert (summary.name, picture.name) == ("night.shift.summary.json", "night.shift.confusion.png")
-    saved = json.loads(summary.read_text())
+    picture = save_confusions(tmp_path / "night.shift.csv", scores)
+    assert picture.name == "night.shift.confusion.png"
+    saved = json.loads(json.dumps(scores.to_dict()))
     assert saved["accuracy"] == 0.5
     assert saved["labels"] == list(EMOTIONS)
     np.testing.assert_array_equal(saved["confusion"], scores.confusion)

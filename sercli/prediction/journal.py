@@ -1,0 +1,159 @@
+"""What a run has finished so far, so that the same command goes on after whatever ended it."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import filelock
+
+from sercli.errors import InputError
+from sercli.files import hash_file
+from sercli.prediction.discovery import Recording
+from sercli.prediction.rows import Prediction
+
+SYNC_EVERY = 0.5  # seconds, at most, of finished work that a power cut may take
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    sha256: str
+    offset: int  # of its line in the journal
+    failed: bool
+
+
+class Journal:
+    """Finished recordings of one report, a line of JSON each, in a hidden file beside it.
+
+    Only where each line begins is held in memory.
+
+    Args:
+        report: the file to be made.
+        key: names model and options; what another key has finished is dropped.
+        restart: drop it in any case.
+
+    Raises:
+        InputError: if another run is writing the same report.
+        OSError: if the journal cannot be written.
+
+    Attributes:
+        path: of the journal.
+    """
+
+    def __init__(self, report: Path, key: str, *, restart: bool = False) -> None:
+        self.path = report.with_name(f".{report.name}.journal")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = filelock.FileLock(report.with_name(f".{report.name}.lock"))
+        try:
+            self._lock.acquire(blocking=False)
+        except filelock.Timeout:
+            msg = f"{report} is being written by another sercli predict: wait for it, or give another --out"
+            raise InputError(msg) from None
+        self._entries: dict[str, _Entry] = {}
+        self._synced = time.monotonic()
+        self._stream = self._open(key, restart=restart)
+
+    def _open(self, key: str, *, restart: bool) -> IO[bytes]:
+        header = json.dumps({"sercli predict": key}).encode() + b"\n"
+        with contextlib.suppress(FileNotFoundError):
+            stream = self.path.open("r+b")
+            if not restart and stream.readline() == header:
+                stream.truncate(self._read_entries(stream))
+                stream.seek(0, os.SEEK_END)
+                return stream
+            stream.close()
+        stream = self.path.open("w+b")
+        stream.write(header)
+        stream.flush()
+        return stream
+
+    def _read_entries(self, stream: IO[bytes]) -> int:
+        """Notes the whole lines, and returns where they end: a killed run may have left a part of one."""
+        end = stream.tell()
+        for line in iter(stream.readline, b""):
+            try:
+                values = json.loads(line)
+                failed = any(row["status"] == "failed" for row in values["rows"])
+                if not line.endswith(b"\n"):
+                    break
+                self._entries[str(values["name"])] = _Entry(str(values["sha256"]), end, failed)
+            except (ValueError, KeyError, TypeError):
+                break
+            end += len(line)
+        return end
+
+    def __len__(self) -> int:
+        """Recordings that are finished."""
+        return len(self._entries)
+
+    def find_finished(self, recordings: Sequence[Recording]) -> set[int]:
+        """Positions of the recordings that are finished and have not changed since; failed ones are tried again."""
+        finished = set()
+        for position, recording in enumerate(recordings):
+            entry = self._entries.get(recording.name)
+            if entry and not entry.failed and entry.sha256 and entry.sha256 == _hash(recording):
+                finished.add(position)
+        return finished
+
+    def add(self, name: str, sha256: str, predictions: Sequence[Prediction]) -> None:
+        """Writes down what a recording came to; it is safe from the end of the process at once.
+
+        Args:
+            name: of the recording.
+            sha256: of its file.
+            predictions: its rows.
+        """
+        offset = self._stream.seek(0, os.SEEK_END)
+        values = {"name": name, "sha256": sha256, "rows": [prediction.to_dict() for prediction in predictions]}
+        self._stream.write(json.dumps(values).encode() + b"\n")
+        self._stream.flush()
+        failed = any(prediction.status == "failed" for prediction in predictions)
+        self._entries[name] = _Entry(sha256, offset, failed)
+        if time.monotonic() - self._synced > SYNC_EVERY:
+            self.sync()
+
+    def sync(self) -> None:
+        """Makes all that was added safe from a power cut."""
+        os.fsync(self._stream.fileno())
+        self._synced = time.monotonic()
+
+    def read(self, name: str) -> tuple[Prediction, ...]:
+        """The rows of a finished recording."""
+        self._stream.seek(self._entries[name].offset)
+        values: dict[str, Any] = json.loads(self._stream.readline())
+        return tuple(Prediction.from_dict(row) for row in values["rows"])
+
+    def close(self, *, finished: bool) -> None:
+        """Ends the work on the journal; it is removed if the report is there."""
+        with contextlib.suppress(OSError):
+            self.sync()
+        with contextlib.suppress(OSError):  # of a full disk, once more
+            self._stream.close()
+        with contextlib.suppress(OSError):
+            if finished:
+                self.path.unlink(missing_ok=True)
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release()
+
+
+@contextlib.contextmanager
+def open_journal(report: Path, key: str, *, restart: bool = False) -> Iterator[Journal]:
+    """A journal that is removed when the block ends without error, and kept otherwise."""
+    journal = Journal(report, key, restart=restart)
+    finished = False
+    try:
+        yield journal
+        finished = True
+    finally:
+        journal.close(finished=finished)
+
+
+def _hash(recording: Recording) -> str:
+    try:
+        return hash_file(recording.path) if recording.path.is_file() else ""
+    except (OSError, ValueError):
+        return ""

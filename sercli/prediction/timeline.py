@@ -1,0 +1,287 @@
+"""Timelines: which emotion when, in the formats that tables, players and editors read."""
+
+import json
+import urllib.parse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from sercli.errors import UsageError
+from sercli.files import make_csv_writer, write_by_rename
+from sercli.labels import EMOTIONS
+from sercli.prediction.discovery import Recording
+from sercli.prediction.report import encodable, to_cell
+from sercli.prediction.rows import Prediction, SegmentPrediction, Value
+
+MIXED_CHANNEL = "1"  # what RTTM calls the only channel
+COLUMNS = ("file", "start", "end", "channel", "emotion", "confidence", *(f"p_{emotion}" for emotion in EMOTIONS))
+
+
+class TimelineWriter:
+    """Writes the segments of recordings to a text stream.
+
+    Args:
+        stream: to write to.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+        self.begin()
+
+    def begin(self) -> None:
+        """Writes what stands first."""
+
+    def write(self, prediction: Prediction) -> None:
+        """Writes the segments of a row."""
+        for segment in prediction.segments:
+            self.write_segment(prediction, segment)
+
+    def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
+        """Writes one segment."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Writes what stands last."""
+
+
+class CsvTimeline(TimelineWriter):
+    """A table whose first three columns are those of an audformat segmented table; times in seconds."""
+
+    def begin(self) -> None:
+        """Writes the header."""
+        self._row = make_csv_writer(self.stream)
+        self._row(COLUMNS)
+
+    def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
+        """Writes one row."""
+        values = {"file": prediction.file, "channel": prediction.channel, **segment.to_row()}
+        self._row([to_cell(values[name]) for name in COLUMNS])
+
+
+class TsvTimeline(TimelineWriter):
+    """As Whisper's: start and end in whole milliseconds, which no language writes with a comma."""
+
+    def begin(self) -> None:
+        """Writes the header."""
+        self._row = make_csv_writer(self.stream, "\t")
+        self._row(["start", "end", "file", "channel", "emotion", "confidence"])
+
+    def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
+        """Writes one row."""
+        times = [round(1000 * segment.start), round(1000 * segment.end)]
+        cells: list[Value] = [prediction.file, prediction.channel, segment.emotion, segment.confidence]
+        self._row([*times, *map(to_cell, cells)])
+
+
+class JsonLinesTimeline(TimelineWriter):
+    """One JSON object a segment."""
+
+    def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
+        """Writes one line."""
+        values = {"file": encodable(prediction.file), "channel": prediction.channel, **segment.to_row()}
+        self.stream.write(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+class JsonTimeline(TimelineWriter):
+    """A JSON list with an object for each recording and channel, which holds its segments."""
+
+    def begin(self) -> None:
+        """Opens the list."""
+        self._before = "[\n"
+
+    def write(self, prediction: Prediction) -> None:
+        """Writes one object."""
+        segments = [segment.to_row() for segment in prediction.segments]
+        values = {"file": encodable(prediction.file), "channel": prediction.channel, "segments": segments}
+        self.stream.write(self._before + json.dumps(values, ensure_ascii=False, allow_nan=False))
+        self._before = ",\n"
+
+    def finish(self) -> None:
+        """Closes the list."""
+        self.stream.write("[]\n" if self._before == "[\n" else "\n]\n")
+
+
+class RttmTimeline(TimelineWriter):
+    """NIST's RTTM; its fifth field is a duration, and names are percent-encoded, since fields end at blanks."""
+
+    def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
+        """Writes one line."""
+        name = urllib.parse.quote(encodable(prediction.file), safe="/")
+        channel = MIXED_CHANNEL if prediction.channel == "mix" else prediction.channel
+        duration = segment.end - segment.start
+        self.stream.write(
+            f"SPEAKER {name} {channel} {segment.start:.3f} {duration:.3f} <NA> <NA> {segment.emotion} <NA> <NA>\n"
+        )
+
+
+class AudacityTimeline(TimelineWriter):
+    """Labels as Audacity imports them: start, end, text, parted by tabs."""
+
+    def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
+        """Writes one line."""
+        self.stream.write(f"{segment.start:.6f}\t{segment.end:.6f}\t{_caption(prediction, segment)}\n")
+
+
+class SrtTimeline(TimelineWriter):
+    """SubRip subtitles."""
+
+    mark = ","
+
+    def begin(self) -> None:
+        """Counts from 1."""
+        self._count = 0
+
+    def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
+        """Writes one subtitle."""
+        self._count += 1
+        times = f"{_clock(segment.start, self.mark)} --> {_clock(segment.end, self.mark)}"
+        self.stream.write(f"{self._count}\n{times}\n{_caption(prediction, segment)}\n\n")
+
+
+class VttTimeline(SrtTimeline):
+    """WebVTT subtitles."""
+
+    mark = "."
+
+    def begin(self) -> None:
+        """Writes the signature."""
+        super().begin()
+        self.stream.write("WEBVTT\n\n")
+
+
+TIMELINES: dict[str, type[TimelineWriter]] = {
+    ".csv": CsvTimeline,
+    ".tsv": TsvTimeline,
+    ".json": JsonTimeline,
+    ".jsonl": JsonLinesTimeline,
+    ".rttm": RttmTimeline,
+    ".txt": AudacityTimeline,
+    ".srt": SrtTimeline,
+    ".vtt": VttTimeline,
+}
+"""The formats by suffix."""
+
+OF_ONE = (".txt", ".srt", ".vtt")
+"""Formats that do not say which recording a segment is of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelinePlan:
+    """Where timelines go.
+
+    Attributes:
+        target: a file for all recordings, or a folder.
+        suffix: of the format, a key of `TIMELINES`.
+        sidecars: of each recording its own file, by the recording's name; empty if there is one for all.
+    """
+
+    target: Path
+    suffix: str
+    sidecars: dict[str, Path]
+
+
+def plan_timelines(target: Path, kind: str, recordings: Sequence[Recording], *, folder: bool) -> TimelinePlan:
+    """Decides, before any work, which files timelines are written to.
+
+    Args:
+        target: a file whose suffix names the format, or a folder.
+        kind: format of the files in a folder, without the dot.
+        recordings: those of the run.
+        folder: whether the target is meant as a folder, also if it is not there yet.
+
+    Raises:
+        UsageError: if the format is unknown, or cannot hold more than one recording.
+    """
+    if folder or target.is_dir():
+        suffix = f".{kind.lstrip('.')}"
+        _check_format(suffix)
+        if target.exists() and not target.is_dir():
+            msg = f"cannot write timelines into {target}: it is not a folder"
+            raise UsageError(msg)
+        return TimelinePlan(target=target, suffix=suffix, sidecars=_name_sidecars(target, suffix, recordings))
+    suffix = target.suffix.lower()
+    _check_format(suffix)
+    if suffix in OF_ONE and len(recordings) > 1:
+        msg = (
+            f"{target.name} cannot tell {len(recordings)} recordings apart: give a folder, as "
+            f"--segments {target.stem}/ --segments-format {suffix[1:]}"
+        )
+        raise UsageError(msg)
+    return TimelinePlan(target=target, suffix=suffix, sidecars={})
+
+
+def write_timelines(plan: TimelinePlan, rows: Iterator[Sequence[Prediction]]) -> Iterator[Sequence[Prediction]]:
+    """Writes timelines as rows pass by; a file for all appears when they have all passed, a sidecar at once.
+
+    Args:
+        plan: where to.
+        rows: of one recording after another.
+
+    Yields:
+        the same rows.
+    """
+    make: Callable[[IO[str]], TimelineWriter] = TIMELINES[plan.suffix]
+    if plan.sidecars:
+        for predictions in rows:
+            with write_by_rename(plan.sidecars[predictions[0].file]) as stream:
+                _write_all(make(stream), predictions)
+            yield predictions
+        return
+    with write_by_rename(plan.target) as stream:
+        writer = make(stream)
+        for predictions in rows:
+            for prediction in predictions:
+                writer.write(prediction)
+            yield predictions
+        writer.finish()
+
+
+def _write_all(writer: TimelineWriter, predictions: Sequence[Prediction]) -> None:
+    for prediction in predictions:
+        writer.write(prediction)
+    writer.finish()
+
+
+def _check_format(suffix: str) -> None:
+    if suffix not in TIMELINES:
+        msg = f"unknown kind of timeline {suffix or 'without a suffix'!r}: expected one of {', '.join(TIMELINES)}"
+        raise UsageError(msg)
+
+
+def _name_sidecars(folder: Path, suffix: str, recordings: Sequence[Recording]) -> dict[str, Path]:
+    """A file for each recording, in a tree like the one it was found in, with its whole name, so that none meet."""
+    taken: set[str] = set()
+    sidecars = {}
+    for recording in recordings:
+        inner, outer = _inside(recording.relative or recording.name), _inside(recording.name)
+        name = next(name for name in _candidates(inner, outer) if name.casefold() not in taken)
+        taken.add(name.casefold())
+        sidecars[recording.name] = folder / f"{name}{suffix}"
+    return sidecars
+
+
+def _candidates(inner: str, outer: str) -> Iterator[str]:
+    yield inner
+    yield outer
+    number = 2
+    while True:
+        yield f"{outer}~{number}"
+        number += 1
+
+
+def _inside(name: str) -> str:
+    """A relative path that stays in its folder, whatever it is made from."""
+    parts = [part.replace(":", "_") for part in PurePosixPath(name).parts if part not in {"/", "//"}]
+    return "/".join("_" if part == ".." else part for part in parts)
+
+
+def _caption(prediction: Prediction, segment: SegmentPrediction) -> str:
+    channel = "" if prediction.channel == "mix" else f"[{prediction.channel}] "
+    return f"{channel}{segment.emotion} {segment.confidence:.0%}"
+
+
+def _clock(seconds: float, mark: str) -> str:
+    milliseconds = round(1000 * seconds)
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}{mark}{rest % 1000:03d}"
