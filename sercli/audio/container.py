@@ -49,8 +49,12 @@ def _decode(container: "av.container.InputContainer") -> Iterator[tuple[Signal, 
         msg = "holds no sound: only other streams"
         raise AudioError(msg)
     stream = container.streams.audio[0]
+    context = stream.codec_context
+    if context is None or not context.sample_rate or not context.layout.nb_channels:
+        msg = "cannot be decoded: its codec is not known, or the header is damaged"
+        raise AudioError(msg)
     stream.thread_type = "NONE"  # recordings are decoded side by side instead
-    rate, layout = stream.codec_context.sample_rate, stream.codec_context.layout
+    rate, layout = context.sample_rate, context.layout
     resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
     held: list[Signal] = []
     count = frames = 0

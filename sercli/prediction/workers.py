@@ -21,6 +21,8 @@ from sercli.prediction.wire import read_finding
 WAITING = 2  # recordings that a worker is given: the one it works on, and the next
 QUEUED = 256  # findings that may wait to be fetched, of some 0.1 MB each
 PATIENCE = 0.25  # seconds between two looks at the clock
+ENDING = 5.0  # seconds that a worker that no longer speaks may take to end
+STARTING = 60.0  # seconds, at least, that a worker may take to load
 DEFAULT_TIMEOUT = 120.0  # seconds
 
 
@@ -91,17 +93,20 @@ class _Pool:
         self._supply(worker)
 
     def run(self) -> Iterator[tuple[int, Finding]]:
+        looked = time.monotonic()
         while any(worker.tasks for worker in self._workers):
+            if time.monotonic() - looked > PATIENCE:
+                self._give_up_silent_workers()
+                looked = time.monotonic()
             try:
                 worker, found = self._findings.get(timeout=PATIENCE)
             except queue.Empty:
-                self._give_up_silent_workers()
                 continue
             if found is None:
                 yield from self._replace(worker)
                 continue
             task, finding = found
-            worker.heard, worker.proven = time.monotonic(), True
+            worker.proven = True
             if isinstance(finding, Analysis):
                 worker.tasks.popleft()
                 self._supply(worker)
@@ -117,6 +122,7 @@ class _Pool:
                 found = read_finding(stream)  # type: ignore[arg-type]
             except (ValueError, KeyError, TypeError, OSError):
                 found = None
+            worker.heard = time.monotonic()
             while not self._stopped.is_set():
                 with contextlib.suppress(queue.Full):
                     self._findings.put((worker, found), timeout=PATIENCE)
@@ -147,12 +153,17 @@ class _Pool:
 
     def _give_up_silent_workers(self) -> None:
         for worker in self._workers:
-            if worker.tasks and time.monotonic() - worker.heard > self._timeout:
+            patience = self._timeout if worker.proven else max(self._timeout, STARTING)
+            if worker.tasks and time.monotonic() - worker.heard > patience:
                 worker.hung = True
                 worker.process.kill()
 
     def _replace(self, worker: _Worker) -> Iterator[tuple[int, Finding]]:
         self._workers.remove(worker)
+        if not worker.hung:
+            # It has ended or is about to; its own status says more than that of being killed.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(ENDING)
         worker.process.kill()
         status = worker.process.wait()
         reason = self._explain(worker, status)
@@ -168,9 +179,7 @@ class _Pool:
 
     def _explain(self, worker: _Worker, status: int) -> str:
         if worker.hung:
-            return (
-                f"no sign of life from its decoding for {self._timeout:g} s: given up; a longer --timeout gives it more"
-            )
+            return f"given up: no sign of life from its decoding for {self._timeout:g} s (--timeout)"
         if status < 0:
             with contextlib.suppress(ValueError):
                 return f"its decoding crashed ({signal.Signals(-status).name})"
