@@ -1,0 +1,157 @@
+"""``sercli predict`` killed again and again: nothing is lost, nothing is doubled, nothing finished is done again."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.command import run_sercli, start_sercli
+from tests.sounds import make_tone, write_sound
+from tests.toy_model import make_model
+
+RECORDINGS = 120
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A model and recordings, some of them broken, that take some seconds in all."""
+    make_model(tmp_path / "model")
+    for number in range(RECORDINGS):
+        seconds = 30.0 if number % 5 else 0.5
+        samples = make_tone(seconds=seconds, frequency=100 + 7 * number, seed=number)
+        write_sound(tmp_path / "calls" / f"{number:03}.wav", samples)
+    (tmp_path / "calls" / "050.wav").write_text("no sound")
+    return tmp_path
+
+
+def command(out: str) -> list[str]:
+    return ["predict", "calls", "--out", out, "--segments", f"{out}.rttm", "--model", "model", "--vad", "off"]
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream, strict=True))
+
+
+def read_journal(folder: Path) -> list[bytes]:
+    """The whole lines of the journal, without its header."""
+    path = folder / ".killed.csv.journal"
+    content = path.read_bytes() if path.exists() else b""
+    return content.split(b"\n")[1:-1]
+
+
+def count_children(process: "subprocess.Popen[str]") -> list[int]:
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False
+    )
+    return [int(pid) for pid in listed.stdout.split()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+def test_killed_at_random_moments_it_ends_as_if_it_never_was(here: Path) -> None:
+    status, _, err = run_sercli(*command("whole.csv"), cwd=here)
+    assert status == 1, err
+    (here / "killed.csv").write_text("an older report")
+    rng = np.random.default_rng(5)
+    done: list[bytes] = []
+    kills = 0
+    while True:
+        process = start_sercli(*command("killed.csv"), cwd=here)
+        wait_for_more = time.monotonic() + 60
+        while process.poll() is None and len(read_journal(here)) <= len(done) and time.monotonic() < wait_for_more:
+            time.sleep(0.01)
+        time.sleep(float(rng.uniform(0, 0.7)))
+        children = count_children(process)
+        if process.poll() is None:
+            kills += 1
+            process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=120)
+        if process.returncode >= 0:
+            break
+        if (here / "killed.csv").read_text() != "an older report":
+            assert len(read_rows(here / "killed.csv")) == RECORDINGS  # killed when all was done
+            break
+        now = read_journal(here)
+        assert now[: len(done)] == done  # what was finished is still there, as it was
+        done = now
+        until = time.monotonic() + 20
+        while any(map(is_running, children)) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not any(map(is_running, children))
+    assert process.returncode in (1, -signal.SIGKILL)  # 1 for the broken recording
+    assert kills >= 3
+    names = [json.loads(line)["name"] for line in done]
+    ok = [name for name in names if name != "calls/050.wav"]
+    assert len(ok) == len(set(ok))  # finished once only
+    expected, found = read_rows(here / "whole.csv"), read_rows(here / "killed.csv")
+    assert [row["file"] for row in found] == [f"calls/{number:03}.wav" for number in range(RECORDINGS)]
+    for row, other in zip(found, expected, strict=True):
+        assert (row["status"], row["emotion"], row["end"]) == (other["status"], other["emotion"], other["end"])
+    timelines = [(here / f"{name}.csv.rttm").read_text() for name in ("killed", "whole")]
+    assert timelines[0].count("\n") == timelines[1].count("\n") > RECORDINGS
+    if process.returncode == 1:
+        left = {path.name for path in here.iterdir() if path.name.startswith(".killed") and path.suffix != ".tmp"}
+        assert left == set()
+
+
+def test_what_is_finished_is_not_done_again_and_what_has_changed_is(here: Path) -> None:
+    process = start_sercli(*command("killed.csv"), cwd=here)
+    until = time.monotonic() + 60
+    while len(read_journal(here)) < 20 and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert "interrupted; what was finished is kept" in err
+    finished = {json.loads(line)["name"] for line in read_journal(here)}
+    assert 20 <= len(finished) < RECORDINGS
+    changed = min(finished - {"calls/050.wav"})
+    write_sound(here / changed, np.zeros((16_000, 1)))
+    for name in finished - {changed, "calls/050.wav"}:
+        # If it were decoded again it would fail: only its content is asked for.
+        os.utime(here / name)
+    status, _, err = run_sercli(*command("killed.csv"), cwd=here)
+    assert status == 1
+    assert f"{len(finished - {changed, 'calls/050.wav'})} recordings were finished before" in err
+    rows = {row["file"]: row for row in read_rows(here / "killed.csv")}
+    assert len(rows) == RECORDINGS
+    assert rows[changed]["status"] == "no-speech"
+
+
+def test_restart_and_other_options_start_over(here: Path) -> None:
+    for arguments in (["--restart"], ["--min-confidence", "0.9"]):
+        process = start_sercli(*command("killed.csv"), cwd=here)
+        while len(read_journal(here)) < 5 and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert len(read_journal(here)) >= 5
+        _, _, err = run_sercli(*command("killed.csv"), *arguments, cwd=here)
+        assert "finished before" not in err
+        assert len(read_rows(here / "killed.csv")) == RECORDINGS
+        if "--min-confidence" in arguments:
+            assert {row["emotion"] for row in read_rows(here / "killed.csv")} == {"uncertain", ""}
+
+
+def test_two_runs_do_not_write_one_report(here: Path) -> None:
+    process = start_sercli(*command("killed.csv"), cwd=here)
+    while len(read_journal(here)) < 1 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)
+    status, _, err = run_sercli(*command("killed.csv"), cwd=here)
+    process.send_signal(signal.SIGCONT)
+    assert status == 1
+    assert "killed.csv is being written by another sercli predict" in err
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
