@@ -30,6 +30,10 @@ def train(
     restart: Annotated[
         bool, typer.Option("--restart", help="Start over where an interrupted training could go on.")
     ] = False,
+    members: Annotated[
+        int,
+        typer.Option("--members", min=1, max=16, help="Networks that are trained one by one and answer together."),
+    ] = 1,
     max_epochs: options.MaxEpochs = None,
     figures: Annotated[
         list[Path] | None,
@@ -63,7 +67,7 @@ def train(
     from sercli.training.train import holds_finished_model
     from sercli.training.train import train as run
 
-    chosen = get_recipe(recipe).limit(max_epochs)
+    chosen = get_recipe(recipe).limit(max_epochs).join(members)
     utterances = read_index(options.index_file(data_dir, index)).select(options.split_names(corpora))
     folder = out or Path("models") / recipe
     missing = find_missing(utterances, options.store_file(data_dir, store))
@@ -93,10 +97,9 @@ def train(
             figures=quoted,
             on_epoch=show,
         )
-    best = trained.result.history[trained.result.best_epoch - 1]
     console.say(
-        f"{folder}: epoch {best.epoch} of {len(trained.result.history)}, development loss {best.dev_loss:.3f}, "
-        f"UAR {best.dev_uar:.3f}, temperature {trained.temperature:.2f}"
+        f"{folder}: epoch {trained.result.best_epoch} of {len(trained.result.history)}, development loss "
+        f"{trained.dev.dev_loss:.3f}, UAR {trained.dev.dev_uar:.3f}, temperature {trained.temperature:.2f}"
     )
     if trained.result.interrupted:
         held = "its finished model" if holds_finished_model(folder) else "the best model so far"

@@ -23,7 +23,14 @@ from sercli.parallel import single_thread
 from sercli.training.data import CorpusFeatures
 from sercli.training.loop import EpochRecord
 from sercli.training.recipes import Recipe, parse_recipe
-from sercli.training.session import Trained, describe_training, identify_training, score_members, train_fold
+from sercli.training.session import (
+    Trained,
+    describe_training,
+    identify_training,
+    remove_checkpoints,
+    score_members,
+    train_fold,
+)
 
 LEAST_PROBABILITY = 1e-30  # that a logarithm is taken of
 NETWORKS_FOLDER = "networks"  # of a results folder: a model folder for each fold and seed
@@ -240,7 +247,7 @@ def _train(task: Task, recipe: Recipe, corpus: CorpusFeatures, device: torch.dev
     }
     model = trained.to_model(recipe, corpus.parameters, facts)
     save_model(task.networks / task.unit.name, model)
-    checkpoint.unlink(missing_ok=True)
+    remove_checkpoints(checkpoint, recipe)
     return model
 
 
@@ -265,5 +272,5 @@ def _train_from(checkpoint: Path, task: Task, recipe: Recipe, corpus: CorpusFeat
         # A checkpoint of other data or another recipe is of no use here.
         if not checkpoint.exists():
             raise
-        checkpoint.unlink()
+        remove_checkpoints(checkpoint, recipe)
         return train()

@@ -1,5 +1,7 @@
 """Parts that networks are built from; all of them ignore what lies beyond each utterance's last frame."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -133,3 +135,19 @@ def build_head(inputs: int, config: NetworkConfig) -> nn.Sequential:
         nn.Dropout(config.dense_dropout),
         nn.Linear(config.dense_size, len(EMOTIONS)),
     )
+
+
+class Ensemble(nn.Module):
+    """Networks that answer together: the mean of their logits.
+
+    Args:
+        members: which all map features ``(batch, n_features, n_frames)`` and lengths ``(batch,)`` to logits.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, features: Tensor, n_frames: Tensor) -> Tensor:
+        """Mean logits in shape ``(batch, 8)``."""
+        return torch.stack([member(features, n_frames) for member in self.members]).mean(dim=0)

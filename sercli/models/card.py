@@ -64,14 +64,18 @@ def _training(description: Mapping[str, Any]) -> str:
     if training:
         kept = "the last" if training["best_epoch"] == training["epochs"] else "the highest development UAR"
         lines.append(
-            f"- {training['epochs']} epochs on {training['device']} in {training['seconds']:.0f} s; "
-            f"weights of epoch {training['best_epoch']}, {kept}"
+            f"- {_networks(training.get('members', 1))}{training['epochs']} epochs on {training['device']} in "
+            f"{training['seconds']:.0f} s; weights of epoch {training['best_epoch']}, {kept}"
         )
         lines.append(
             f"- On the development utterances: UAR {training['dev_uar']:.3f}, accuracy {training['dev_accuracy']:.3f}. "
             "They were looked at while training and set the calibration, so these are not test figures."
         )
     return "\n".join(lines)
+
+
+def _networks(members: int) -> str:
+    return f"{members} networks that answer together, each trained for " if members > 1 else ""
 
 
 def _figures(figures: Mapping[str, Any]) -> str:

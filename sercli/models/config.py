@@ -19,6 +19,7 @@ class NetworkConfig(Config):
         attention_size: hidden layer of the attention.
         dense_size: hidden dense layer.
         dense_dropout: share dropped before the last layer.
+        members: networks of this kind whose mean logits are the answer; each is trained for itself.
     """
 
     name: str = "paper"
@@ -30,6 +31,7 @@ class NetworkConfig(Config):
     attention_size: int = 64
     dense_size: int = 96
     dense_dropout: float = 0.3
+    members: int = 1
 
     def __post_init__(self) -> None:
         sizes = (*self.channels, self.lstm_size, self.attention_size, self.dense_size)
@@ -43,6 +45,7 @@ class NetworkConfig(Config):
             name="kernel_size",
             expected="an odd number under 64",
         )
+        self._require(condition=1 <= self.members <= 16, name="members", expected="1 to 16 networks")
         self._require(condition=1 <= self.pool <= 8, name="pool", expected="1 to 8 frames")
         self._require(condition=0 <= self.dropout < 1, name="dropout", expected="0 to under 1")
         self._require(condition=0 <= self.dense_dropout < 1, name="dense_dropout", expected="0 to under 1")

@@ -1,11 +1,13 @@
 """The networks by name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from torch import nn
 
 from sercli.errors import UsageError
+from sercli.models.blocks import Ensemble
 from sercli.models.config import NetworkConfig
 from sercli.models.crnn import ConvolutionalRecurrentNetwork
 from sercli.models.paper import PaperNetwork
@@ -32,6 +34,9 @@ def build_network(config: NetworkConfig, n_features: int) -> nn.Module:
     if config.name not in NETWORKS:
         msg = f"unknown network {config.name!r}: expected one of {', '.join(NETWORKS)}"
         raise UsageError(msg)
+    if config.members > 1:
+        single = replace(config, members=1)
+        return Ensemble([build_network(single, n_features) for _ in range(config.members)])
     return NETWORKS[config.name](config, n_features)
 
 

@@ -84,6 +84,10 @@ class Recipe:
         """The same recipe with so many epochs at most; None leaves them."""
         return self if max_epochs is None else replace(self, training=replace(self.training, max_epochs=max_epochs))
 
+    def join(self, members: int) -> "Recipe":
+        """The same recipe for an ensemble of so many networks."""
+        return replace(self, network=replace(self.network, members=members))
+
     def to_dict(self) -> dict[str, Any]:
         """The recipe as a JSON-ready dict."""
         return {

@@ -4,16 +4,18 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from sercli.corpora.registry import CORPORA
 from sercli.features.parameters import StoreParameters
 from sercli.metrics import Labels, Probabilities
+from sercli.models.blocks import Ensemble
 from sercli.models.folder import Model, collect_versions
 from sercli.models.networks import build_network
 from sercli.models.normaliser import Normaliser
@@ -21,8 +23,8 @@ from sercli.splits import Fold
 from sercli.training.augmentation import AugmentConfig, SpectralAugmentation
 from sercli.training.calibration import fit_temperature, to_probabilities
 from sercli.training.checkpoint import load_checkpoint, save_checkpoint
-from sercli.training.data import CorpusFeatures
-from sercli.training.loop import EpochRecord, TrainingResult, compute_logits, fit
+from sercli.training.data import Batches, CorpusFeatures
+from sercli.training.loop import EpochRecord, TrainingResult, compute_logits, fit, score_dev
 from sercli.training.recipes import Recipe
 
 
@@ -31,10 +33,12 @@ class Trained:
     """A trained network and what goes with it.
 
     Attributes:
-        network: with the weights of its best epoch.
+        network: with the weights of its best epoch; an ensemble of such networks where the recipe wants one.
         normaliser: fitted on the training utterances.
         temperature: fitted on the development utterances.
-        result: how the training went.
+        result: how the training went; of an ensemble, that of its first member.
+        histories: the epochs of each member.
+        dev: how the network does on the development utterances.
         seconds: that it took, this time.
     """
 
@@ -42,6 +46,8 @@ class Trained:
     normaliser: Normaliser
     temperature: float
     result: TrainingResult
+    histories: tuple[tuple[EpochRecord, ...], ...]
+    dev: EpochRecord
     seconds: float
 
     def to_model(self, recipe: Recipe, parameters: StoreParameters, facts: Mapping[str, Any]) -> Model:
@@ -74,7 +80,10 @@ def train_fold(
     resume: bool = False,
     on_epoch: Callable[[EpochRecord], None] = lambda _: None,
 ) -> Trained:
-    """Trains one network on a fold's training side, watched on its development side.
+    """Trains a network on a fold's training side, watched on its development side.
+
+    The members of an ensemble are trained one after the other, with seeds of their own, and keep their states in
+    files of their own.
 
     Args:
         corpus: the utterances that the fold divides.
@@ -91,9 +100,77 @@ def train_fold(
     """
     began = time.monotonic()
     normaliser = corpus.fit_normaliser(fold.train)
+    dev = corpus.batches(fold.dev, normaliser, device=device)
+    single = replace(recipe, network=replace(recipe.network, members=1))
+    members: list[nn.Module] = []
+    results: list[TrainingResult] = []
+    for number in range(recipe.network.members):
+        path = name_checkpoint(checkpoint, number) if checkpoint else None
+        network, result = _train_member(
+            corpus,
+            fold,
+            single,
+            normaliser,
+            dev,
+            seed=seed_member(seed, number),
+            device=device,
+            checkpoint=path,
+            resume=resume,
+            on_epoch=on_epoch,
+        )
+        members.append(network)
+        results.append(result)
+        if result.interrupted:
+            break
+    network = members[0] if recipe.network.members == 1 else Ensemble(_complete(members, recipe))
+    temperature = fit_temperature(compute_logits(network, dev).numpy(), dev.truth.cpu().numpy())
+    return Trained(
+        network=network,
+        normaliser=normaliser,
+        temperature=temperature,
+        result=replace(results[0], interrupted=results[-1].interrupted),
+        histories=tuple(result.history for result in results),
+        dev=score_dev(network, dev),
+        seconds=time.monotonic() - began,
+    )
+
+
+def seed_member(seed: int, number: int) -> int:
+    """The seed of a member of an ensemble; of the first it is the ensemble's own."""
+    return seed if number == 0 else int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def name_checkpoint(path: Path, number: int) -> Path:
+    """The file in which a member of an ensemble keeps its state; of the first it is the one given."""
+    return path if number == 0 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+def remove_checkpoints(path: Path, recipe: Recipe) -> None:
+    """Removes the files that `train_fold` has kept the state in."""
+    for number in range(recipe.network.members):
+        name_checkpoint(path, number).unlink(missing_ok=True)
+
+
+def _complete(members: Sequence[nn.Module], recipe: Recipe) -> list[nn.Module]:
+    """As many members as there should be, also when the training was interrupted before the last."""
+    return [members[number % len(members)] for number in range(recipe.network.members)]
+
+
+def _train_member(
+    corpus: CorpusFeatures,
+    fold: Fold,
+    recipe: Recipe,
+    normaliser: Normaliser,
+    dev: Batches,
+    *,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path | None,
+    resume: bool,
+    on_epoch: Callable[[EpochRecord], None],
+) -> tuple[nn.Module, TrainingResult]:
     config = recipe.training
     train = corpus.batches(fold.train, normaliser, copies=config.copies, enrolled=config.enrolled > 0, device=device)
-    dev = corpus.batches(fold.dev, normaliser, device=device)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = build_network(recipe.network, len(normaliser.mean))
@@ -111,15 +188,7 @@ def train_fold(
     if recipe.augmentation != AugmentConfig():
         features = corpus.parameters.features.select(recipe.features)
         augment = SpectralAugmentation(recipe.augmentation, features, normaliser, device)
-    result = fit(network, train, dev, recipe.training, seed=seed, resume=state, augment=augment, on_epoch=keep)
-    temperature = fit_temperature(compute_logits(network, dev).numpy(), dev.truth.cpu().numpy())
-    return Trained(
-        network=network,
-        normaliser=normaliser,
-        temperature=temperature,
-        result=result,
-        seconds=time.monotonic() - began,
-    )
+    return network, fit(network, train, dev, config, seed=seed, resume=state, augment=augment, on_epoch=keep)
 
 
 def score_members(
@@ -187,13 +256,14 @@ def describe_training(
         "recipe": recipe.to_dict(),
         "training_data": _describe_data(corpus, fold),
         "training": {
+            "members": recipe.network.members,
             "epochs": len(history),
             "best_epoch": best.epoch,
-            "dev_uar": best.dev_uar,
-            "dev_accuracy": best.dev_accuracy,
+            "dev_uar": trained.dev.dev_uar,
+            "dev_accuracy": trained.dev.dev_accuracy,
             "interrupted": trained.result.interrupted,
             "device": str(device),
-            "seconds": round(sum(record.seconds for record in history), 3),
+            "seconds": round(sum(record.seconds for each in trained.histories for record in each), 3),
         },
         "seed": seed,
         "versions": collect_versions(),

@@ -17,7 +17,7 @@ from sercli.splits import make_training_split
 from sercli.training.data import CorpusFeatures
 from sercli.training.loop import EpochRecord
 from sercli.training.recipes import Recipe
-from sercli.training.session import Trained, describe_training, train_fold
+from sercli.training.session import Trained, describe_training, remove_checkpoints, train_fold
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
@@ -93,11 +93,20 @@ def train(
         "not_in_store": list(corpus.missing),
     }
     save_model(out, trained.to_model(recipe, corpus.parameters, facts))
-    history = [asdict(record) for record in trained.result.history]
-    write_table(out / "history.csv", history)
-    save_curves(out / "curves.png", [history], [f"recipe {recipe.name}, seed {seed}"])
+    histories = [[asdict(record) for record in history] for history in trained.histories]
+    rows = [
+        {"member": number, **record} if len(histories) > 1 else record
+        for number, history in enumerate(histories, start=1)
+        for record in history
+    ]
+    write_table(out / "history.csv", rows)
+    titles = [
+        f"member {number}" if len(histories) > 1 else f"recipe {recipe.name}, seed {seed}"
+        for number in range(1, len(histories) + 1)
+    ]
+    save_curves(out / "curves.png", histories, titles)
     if not trained.result.interrupted:
-        checkpoint.unlink(missing_ok=True)
+        remove_checkpoints(checkpoint, recipe)
     return trained
 
 

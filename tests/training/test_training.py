@@ -378,3 +378,53 @@ def test_a_loss_that_is_no_number_stops_the_training(features: CorpusFeatures, f
     network = build_network(SMALL.network, len(normaliser.mean))
     with pytest.raises(ModelError, match="no longer a number in epoch 1"):
         fit(network, batches, batches, SMALL.training, seed=0)
+
+
+def test_members_of_an_ensemble_are_trained_apart_and_answer_together(
+    features: CorpusFeatures, fold: Fold, tmp_path: Path
+) -> None:
+    recipe = SMALL.limit(2).join(3)
+    checkpoint = tmp_path / "c.safetensors"
+    trained = train_fold(features, fold, recipe, seed=3, device=CPU, checkpoint=checkpoint)
+    first = train_fold(features, fold, SMALL.limit(2), seed=3, device=CPU)
+    for name, tensor in weights_of(first).items():
+        torch.testing.assert_close(weights_of(trained)[f"members.0.{name}"], tensor, rtol=0, atol=0)
+    assert len(trained.histories) == 3
+    assert len({history[-1].train_loss for history in trained.histories}) == 3
+    network = trained.network.eval()
+    batches = features.batches(fold.dev[:5], trained.normaliser, device=CPU)
+    ((_, batch, lengths),) = batches.in_order(8)
+    each = [member(batch, lengths) for member in network.members.children()]  # type: ignore[union-attr]
+    torch.testing.assert_close(network(batch, lengths), sum(each) / 3)
+    assert len(list(tmp_path.glob("c*.safetensors"))) == 3
+
+
+def test_an_ensemble_that_was_killed_goes_on_with_the_member_it_was_at(
+    features: CorpusFeatures, fold: Fold, tmp_path: Path
+) -> None:
+    recipe = SMALL.limit(2).join(2)
+    whole = train_fold(features, fold, recipe, seed=3, device=CPU)
+    seen: list[int] = []
+
+    def stop(record: EpochRecord) -> None:
+        seen.append(record.epoch)
+        if len(seen) == 3:
+            raise KilledError
+
+    checkpoint = tmp_path / "c.safetensors"
+    with pytest.raises(KilledError):
+        train_fold(features, fold, recipe, seed=3, device=CPU, checkpoint=checkpoint, on_epoch=stop)
+    again: list[int] = []
+    resumed = train_fold(
+        features,
+        fold,
+        recipe,
+        seed=3,
+        device=CPU,
+        checkpoint=checkpoint,
+        resume=True,
+        on_epoch=lambda record: again.append(record.epoch),
+    )
+    assert again == [2]
+    assert_same_weights(whole, resumed)
+    assert resumed.temperature == whole.temperature
