@@ -251,15 +251,16 @@ def _save_summary(out: Path, tally: "Tally", scores: "Scores | None", seconds: f
 
 
 def _show_tally(tally: "Tally", seconds: float) -> None:
+    from sercli.files import one_line
+
     total = tally.total()
     if total:
         console.stderr.print(_emotion_table(tally))
     if tally.answered > 1:
-        named = [
-            f"{name}{'' if channel == 'mix' else f' ({channel})'} {probability:.0%}"
-            for probability, name, channel in tally.most_negative[:SHOWN_NEGATIVE]
-        ]
-        console.say(f"most negative (sad, angry, fearful or disgust): {', '.join(named)}")
+        console.say("most negative (sad, angry, fearful or disgust):")
+        for probability, name, channel in tally.most_negative[:SHOWN_NEGATIVE]:
+            side = "" if channel == "mix" else f", channel {channel}"
+            console.say(f"  {probability:.0%}  {one_line(name)}{side}")
     for title, counts in (("failed", tally.reasons()), ("warnings", tally.warnings)):
         if counts:
             console.say(f"{title}: {', '.join(f'{reason} ({count})' for reason, count in counts.most_common())}")

@@ -10,6 +10,7 @@ from rich.table import Table
 from tests.benchmarks.features import measure_cuda, measure_features, measure_stages
 from tests.benchmarks.measure import HEADINGS, describe_machine
 from tests.benchmarks.pipeline import measure_backends, measure_growth, measure_jobs, measure_reading
+from tests.benchmarks.predict import measure_predict
 from tests.benchmarks.recordings import copy_recordings
 
 RESULTS = Path(__file__).parent / "results"
@@ -18,13 +19,19 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--clips", type=int, default=1_440, help="recordings that featurize is timed with")
-    parser.add_argument("--quick", action="store_true", help="leave the 100,000 utterances out")
+    parser.add_argument("--quick", action="store_true", help="leave what is many or long out")
+    parser.add_argument("--only", choices=("featurize", "predict"), help="measure one of the two")
     arguments = parser.parse_args()
     console = Console(width=140)
     console.print(describe_machine())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recordings = copy_recordings(folder / "clips", arguments.clips)
+        if arguments.only != "featurize":
+            cells = [row.cells for row in measure_predict(recordings, folder, quick=arguments.quick)]
+            keep(console, "predict.md", [("predict, start-up included", HEADINGS, cells)])
+        if arguments.only == "predict":
+            return
         rows = measure_features(recordings)
         stages = measure_stages(recordings[:: max(1, len(recordings) // 40)])
         rows += [*measure_jobs(recordings), measure_cuda(recordings)]
@@ -38,11 +45,15 @@ def main() -> None:
         ("workers", ["two workers", "time", "rate"], backends),
         ("the store", ["opening", "random batches of 64", "size"], [reading]),
     ]
+    keep(console, "featurize.md", tables)
+
+
+def keep(console: Console, name: str, tables: list[tuple[str, list[str], list[list[str]]]]) -> None:
     for title, headings, cells in tables:
         console.print(make_table(title, headings, cells))
     RESULTS.mkdir(exist_ok=True)
     text = "\n\n".join([describe_machine(), *(to_markdown(*table) for table in tables)])
-    (RESULTS / "featurize.md").write_text(f"{text}\n", encoding="utf-8")
+    (RESULTS / name).write_text(f"{text}\n", encoding="utf-8")
 
 
 def make_table(title: str, headings: list[str], cells: list[list[str]]) -> Table:
