@@ -71,6 +71,9 @@ def _decode(container: "av.container.InputContainer") -> Iterator[tuple[Signal, 
         frames += count
         yield np.concatenate(held), rate
     declared = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+    # Matroska tells the length of the whole only; a film may be longer than its sound.
+    if not declared and container.duration and len(container.streams) == 1:
+        declared = container.duration / av.time_base
     if frames and frames / rate < declared - max(CUT_TOLERANCE, 0.02 * declared):
         msg = f"cut short: {frames / rate:.2f} s could be decoded of {declared:.2f} s declared"
         raise AudioError(msg)

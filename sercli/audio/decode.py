@@ -66,7 +66,7 @@ def read_blocks(path: Path) -> Iterator[tuple[Signal, int]]:
         raise AudioError(_why_unopened(path, "not a regular file"))
     head = read_head(path)
     demuxer = find_demuxer(head)
-    if demuxer and find_reader(head) is Reader.CONTAINER:
+    if demuxer and find_reader(head) is not Reader.SOUNDFILE:
         blocks = read_container(path, demuxer)
     else:
         blocks = _read_soundfile(path, demuxer)

@@ -68,7 +68,9 @@ class QualityMeter:
         power = np.concatenate([np.zeros(0), *self._power])
         voice = np.concatenate([np.zeros(0), *self._voice])[: len(power)]
         power = power[: len(voice)]
-        near = np.convolve(voice >= SPEECH, np.ones(2 * MARGIN + 1), mode="same") > 0 if len(voice) else voice > 1
+        if not len(voice):
+            return ()
+        near = np.convolve(voice >= SPEECH, np.ones(2 * MARGIN + 1))[MARGIN:][: len(voice)] > 0
         background = power[(voice < NO_SPEECH) & ~near]
         speaking = power[voice >= SPEECH]
         if len(background) < LEAST_PAUSE or not len(speaking) or not background.mean() > 0:
@@ -76,6 +78,6 @@ class QualityMeter:
         level = float(speaking.mean())
         loud = int(np.count_nonzero(background > level * 10 ** (-NEARLY_AS_LOUD / 10)))
         if loud > len(speaking):
-            return ("more music or other sound than speech",)
+            return ("more noise or music than speech",)
         ratio = 10 * float(np.log10(level / background.mean()))
         return (f"noisy (speech {ratio:.0f} dB over what is between it)",) if ratio < LEAST_SNR else ()

@@ -25,7 +25,7 @@ _SOUNDFILE: tuple[tuple[int, bytes], ...] = (
     (0, b"OggS"),
     (0, b"ID3"),
     (0, b".snd"),
-    (0, b"caff"),
+    (0, b"caff\x00\x01"),
     (0, b"riff\x2e\x91\xcf\x11"),  # Sony Wave64
     (0, b"Creative Voice File"),
     (0, b"NIST_1A"),
@@ -41,9 +41,10 @@ _CONTAINERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"OggS", "ogg"),
     (8, b"WAVE", "wav"),
     (8, b"AIFC", "aiff"),
-    (0, b"caff", "caf"),
+    (0, b"caff\x00\x01", "caf"),
     (0, b"ID3", "aac"),
 )
+_PICTURES = frozenset({b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"crx "})  # brands of ISO media files
 
 
 def read_head(path: Path) -> bytes:
@@ -59,11 +60,15 @@ def read_head(path: Path) -> bytes:
 
 def find_reader(head: bytes) -> Reader | None:
     """Which library the file is for; None where it is no kind of sound that is known."""
+    if head[4:8] == b"ftyp" and head[8:12] in _PICTURES:
+        return None
+    if head[:3] == b"ID3" and head[3:4] > b"\x10":  # a text that begins so: versions of ID3 are small numbers
+        return None
     if any(head[at : at + len(sign)] == sign for at, sign in _SOUNDFILE):
         return Reader.SOUNDFILE
-    if find_demuxer(head):
-        return Reader.CONTAINER
-    return Reader.PERHAPS if _has_sync(head) else None
+    if _has_sync(head):
+        return Reader.PERHAPS
+    return Reader.CONTAINER if find_demuxer(head) else None
 
 
 def find_demuxer(head: bytes) -> str | None:

@@ -1,6 +1,6 @@
 """What a run adds up to, counted row by row."""
 
-import heapq
+import bisect
 import re
 from collections import Counter, defaultdict
 from collections.abc import Container
@@ -68,7 +68,7 @@ class Tally:
     @property
     def most_negative(self) -> list[tuple[float, str, str]]:
         """Probability of a negative emotion, file and channel of the rows where it is highest, in this order."""
-        return sorted(self._negative, key=lambda entry: (-entry[0], entry[1], entry[2]))
+        return [(-least, name, channel) for least, name, channel in self._negative]
 
     def add_recording(self, predictions: tuple[Prediction, ...]) -> None:
         """Counts the rows of one recording."""
@@ -97,9 +97,8 @@ class Tally:
         for segment in prediction.segments:
             shares[segment.emotion].speech += segment.end - segment.start
         negative = sum(prediction.probabilities[EMOTIONS.index(name)] for name in NEGATIVE)
-        heapq.heappush(self._negative, (negative, prediction.file, prediction.channel))
-        if len(self._negative) > MOST_NEGATIVE:
-            heapq.heappop(self._negative)
+        bisect.insort(self._negative, (-negative, prediction.file, prediction.channel))
+        del self._negative[MOST_NEGATIVE:]
 
     def total(self) -> dict[str, Share]:
         """What was heard of each emotion in all channels, the most heard first."""

@@ -252,13 +252,25 @@ def _check_format(suffix: str) -> None:
 def _name_sidecars(folder: Path, suffix: str, recordings: Sequence[Recording]) -> dict[str, Path]:
     """A file for each recording, in a tree like the one it was found in, with its whole name, so that none meet."""
     taken: set[str] = set()
+    folders: set[str] = set()
     sidecars = {}
     for recording in recordings:
         inner, outer = _inside(recording.relative or recording.name), _inside(recording.name)
-        name = next(name for name in _candidates(inner, outer) if name.casefold() not in taken)
-        taken.add(name.casefold())
-        sidecars[recording.name] = folder / f"{name}{suffix}"
+        paths = (PurePosixPath(f"{name}{suffix}") for name in _candidates(inner, outer))
+        path = next(path for path in paths if _is_free(path, taken, folders))
+        taken.add(str(path).casefold())
+        folders |= _folders_of(path)
+        sidecars[recording.name] = folder / path
     return sidecars
+
+
+def _is_free(path: PurePosixPath, taken: set[str], folders: set[str]) -> bool:
+    """Whether no file and no folder is in the way, also where a file system does not tell capitals apart."""
+    return str(path).casefold() not in taken | folders and not _folders_of(path) & taken
+
+
+def _folders_of(path: PurePosixPath) -> set[str]:
+    return {str(parent).casefold() for parent in path.parents}
 
 
 def _candidates(inner: str, outer: str) -> Iterator[str]:
@@ -266,7 +278,7 @@ def _candidates(inner: str, outer: str) -> Iterator[str]:
     yield outer
     number = 2
     while True:
-        yield f"{outer}~{number}"
+        yield f"~{number}/{outer}"
         number += 1
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from sercli.audio.segments import Segment
 from sercli.prediction.analysis import Analysis, Channel, Finding, Piece, Progress
 
+MOST = 1 << 17  # rows and columns, of more than which no piece can be
+
 
 def write_finding(stream: BinaryIO, task: int, finding: Finding) -> None:
     """Writes what a worker has found in the recording of a task."""
@@ -39,6 +41,9 @@ def read_finding(stream: BinaryIO) -> tuple[int, Finding] | None:
     if not line.endswith(b"\n"):
         return None
     header = json.loads(line)
+    if not isinstance(header, dict):
+        msg = f"expected a JSON object, found {type(header).__name__}"
+        raise TypeError(msg)
     task, kind = int(header.pop("task")), header.pop("kind")
     if kind == Progress.__name__:
         return task, Progress(**header)
@@ -49,6 +54,9 @@ def read_finding(stream: BinaryIO) -> tuple[int, Finding] | None:
         )
         return task, Analysis(channels=channels, **header)
     rows, columns = map(int, header["shape"])
+    if not (0 <= rows <= MOST and 0 <= columns <= MOST):
+        msg = f"impossible shape {rows} × {columns}"
+        raise ValueError(msg)
     payload = stream.read(4 * rows * columns)
     if len(payload) < 4 * rows * columns:
         return None

@@ -99,7 +99,8 @@ def time_encoder(recordings: list[Path]) -> float:
     from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
 
     torch.set_num_threads(psutil.cpu_count() or 1)
-    network = Wav2Vec2ForSequenceClassification(Wav2Vec2Config(num_labels=8)).eval()
+    network: torch.nn.Module = Wav2Vec2ForSequenceClassification(Wav2Vec2Config())
+    network.train(mode=False)
     clips = []
     for recording in recordings[:: max(1, len(recordings) // ENCODER_CLIPS)][:ENCODER_CLIPS]:
         samples, rate = soundfile.read(recording, dtype="float32", always_2d=True)

@@ -1,0 +1,209 @@
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from sercli.audio.decode import read_signal
+from sercli.errors import AudioError
+from sercli.prediction.discovery import find_recordings
+from tests.sounds import make_tone
+
+SECONDS = 1.5
+
+# Format and codec as FFmpeg calls them, sample rate, layout.
+FORMATS = (
+    ("ipod", "aac", 16_000, "mono"),
+    ("ipod", "aac", 44_100, "stereo"),
+    ("ipod", "alac", 16_000, "mono"),
+    ("mp4", "aac", 48_000, "stereo"),
+    ("mov", "alac", 16_000, "stereo"),
+    ("mov", "pcm_s16le", 16_000, "mono"),
+    ("adts", "aac", 16_000, "mono"),
+    ("adts", "aac", 44_100, "stereo"),
+    ("3gp", "aac", 16_000, "mono"),
+    ("3gp", "libopencore_amrnb", 8_000, "mono"),
+    ("amr", "libopencore_amrnb", 8_000, "mono"),
+    ("webm", "libopus", 48_000, "mono"),
+    ("webm", "libopus", 48_000, "stereo"),
+    ("matroska", "flac", 16_000, "stereo"),
+    ("matroska", "pcm_s16le", 16_000, "stereo"),
+    ("asf", "wmav2", 16_000, "stereo"),
+    ("avi", "libmp3lame", 16_000, "mono"),
+    ("flv", "aac", 44_100, "mono"),
+    ("wav", "adpcm_ima_wav", 16_000, "stereo"),
+    ("wav", "adpcm_ms", 16_000, "mono"),
+    ("wav", "adpcm_g726", 8_000, "mono"),
+    ("wav", "libmp3lame", 16_000, "mono"),
+    ("caf", "alac", 16_000, "mono"),
+    ("aiff", "adpcm_ima_qt", 16_000, "mono"),
+)
+CONTAINERS = [form for form in FORMATS if form[0] in {"ipod", "adts", "3gp", "amr", "webm", "matroska", "asf", "flv"}]
+
+
+def write(
+    path: Path,
+    kind: str,
+    codec: str,
+    rate: int,
+    layout: str,
+    seconds: float = SECONDS,
+    options: dict[str, str] | None = None,
+) -> Path:
+    channels = 2 if layout == "stereo" else 1
+    tone = make_tone(seconds=seconds, sample_rate=rate, channels=channels)
+    with av.open(str(path), "w", format=kind, options=options or {}) as container:
+        stream = container.add_stream(codec, rate=rate, layout=layout)
+        assert isinstance(stream, av.AudioStream)
+        if codec == "wmav2":
+            stream.bit_rate = 64_000
+        context = stream.codec_context
+        context.open()
+        resampler = av.AudioResampler(context.format, layout, rate, context.frame_size or None)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(tone.T, np.float32), format="fltp", layout=layout)
+        frame.sample_rate = rate
+        frame.pts = 0
+        for converted in (*resampler.resample(frame), *resampler.resample(None)):
+            container.mux(stream.encode(converted))
+        container.mux(stream.encode(None))
+    return path
+
+
+def write_video(path: Path, kind: str = "mp4", codec: str = "mpeg4", *, sound: bool = False) -> Path:
+    with av.open(str(path), "w", format=kind) as container:
+        video = container.add_stream(codec, rate=10)
+        assert isinstance(video, av.VideoStream)
+        video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
+        audio = container.add_stream("aac", rate=16_000, layout="mono") if sound else None
+        for number in range(10):
+            picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 20 * number, np.uint8), format="rgb24")
+            container.mux(video.encode(picture))
+        container.mux(video.encode(None))
+        if isinstance(audio, av.AudioStream):
+            tone = make_tone(seconds=SECONDS).T.astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            frame.sample_rate = 16_000
+            resampler = av.AudioResampler("fltp", "mono", 16_000, 1024)
+            for converted in (*resampler.resample(frame), *resampler.resample(None)):
+                container.mux(audio.encode(converted))
+            container.mux(audio.encode(None))
+    return path
+
+
+def refuse(path: Path) -> str:
+    with pytest.raises(AudioError) as caught:
+        read_signal(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("name", ["recording", "recording.m4a", "recording.wav"])
+@pytest.mark.parametrize(("kind", "codec", "rate", "layout"), FORMATS)
+def test_sound_is_decoded_whatever_its_name(
+    tmp_path: Path, kind: str, codec: str, rate: int, layout: str, name: str
+) -> None:
+    signal, found = read_signal(write(tmp_path / name, kind, codec, rate, layout))
+    assert (found, signal.shape[1]) == (rate, 2 if layout == "stereo" else 1)
+    assert signal.dtype == np.float32
+    assert len(signal) / rate == pytest.approx(SECONDS, abs=0.15)
+    assert np.abs(signal[rate // 2 : rate]).max() == pytest.approx(0.3, abs=0.1)
+
+
+def test_sound_is_found_by_its_content(tmp_path: Path) -> None:
+    expected = [
+        write(tmp_path / f"{number:02d}{suffix}", *form).name
+        for number, form in enumerate(FORMATS)
+        for suffix in ("", ".dat", ".txt")
+    ]
+    assert [recording.relative for recording in find_recordings([tmp_path])] == sorted(expected)
+
+
+def test_blocks_are_joined_without_a_gap(tmp_path: Path) -> None:
+    tone = make_tone(seconds=10, sample_rate=16_000)[:, 0]
+    signal, _ = read_signal(write(tmp_path / "a.mka", "matroska", "pcm_s16le", 16_000, "mono", seconds=10))
+    assert signal.shape == (160_000, 1)
+    np.testing.assert_allclose(signal[:, 0], tone, atol=1 / 2**14)
+
+
+@pytest.mark.parametrize(("kind", "codec"), [("mp4", "mpeg4"), ("matroska", "mpeg4"), ("avi", "mpeg4")])
+def test_a_film_without_sound_holds_none(tmp_path: Path, kind: str, codec: str) -> None:
+    assert refuse(write_video(tmp_path / "a.mp4", kind, codec)).startswith("holds no sound")
+
+
+@pytest.mark.parametrize("kind", ["mp4", "matroska", "mov"])
+def test_a_film_gives_its_sound(tmp_path: Path, kind: str) -> None:
+    signal, rate = read_signal(write_video(tmp_path / "a.mp4", kind, sound=True))
+    assert rate == 16_000
+    assert signal.shape[1] == 1
+    assert len(signal) / rate == pytest.approx(SECONDS, abs=0.15)
+
+
+@pytest.mark.parametrize("kept", [0.05, 0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("options", [{}, {"movflags": "faststart"}], ids=["index last", "index first"])
+def test_a_cut_m4a_is_refused(tmp_path: Path, kept: float, options: dict[str, str]) -> None:
+    path = write(tmp_path / "a.m4a", "ipod", "aac", 16_000, "mono", seconds=10, options=options)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    assert "cut short" in refuse(path)
+
+
+@pytest.mark.parametrize("kept", [0.01, 0.1, 0.3, 0.5, 0.7, 0.85])
+def test_a_cut_webm_is_refused(tmp_path: Path, kept: float) -> None:
+    path = write(tmp_path / "a.webm", "webm", "libopus", 48_000, "mono", seconds=10)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    assert "cut short" in refuse(path)
+
+
+def test_a_webm_that_declares_no_length_is_read_to_its_end(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.webm", "webm", "libopus", 48_000, "mono", seconds=5, options={"live": "1"})
+    signal, rate = read_signal(path)
+    assert len(signal) / rate == pytest.approx(5, abs=0.15)
+
+
+def test_sound_that_ends_before_its_film_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w", format="matroska") as container:
+        video = container.add_stream("mpeg4", rate=10)
+        assert isinstance(video, av.VideoStream)
+        video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
+        audio = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        assert isinstance(audio, av.AudioStream)
+        frame = av.AudioFrame.from_ndarray(np.full((1, 16_000), 1_000, np.int16), format="s16", layout="mono")
+        frame.sample_rate, frame.pts = 16_000, 0
+        container.mux(audio.encode(frame))
+        for number in range(80):
+            picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), number, np.uint8), format="rgb24")
+            container.mux(video.encode(picture))
+        container.mux(video.encode(None))
+    signal, rate = read_signal(path)
+    assert len(signal) / rate == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize(("kind", "codec", "rate", "layout"), CONTAINERS)
+def test_a_damaged_file_is_refused_in_a_line_or_read(
+    tmp_path: Path, kind: str, codec: str, rate: int, layout: str
+) -> None:
+    content = write(tmp_path / "whole", kind, codec, rate, layout).read_bytes()
+    rng = np.random.default_rng(0)
+    path = tmp_path / "damaged"
+    for _ in range(10):
+        damaged = np.frombuffer(content, np.uint8).copy()
+        places = rng.integers(12, len(damaged), 20)
+        damaged[places] = rng.integers(0, 256, len(places))
+        path.write_bytes(damaged.tobytes())
+        try:
+            signal, _ = read_signal(path)
+        except AudioError:
+            refuse(path)
+        else:
+            assert np.isfinite(signal).all()
+
+
+@pytest.mark.parametrize("kind", ["ipod", "webm", "matroska", "asf", "amr", "adts", "flv"])
+def test_a_container_without_content_is_refused(tmp_path: Path, kind: str) -> None:
+    form = next(form for form in FORMATS if form[0] == kind)
+    content = write(tmp_path / "whole", *form).read_bytes()
+    (tmp_path / "cut").write_bytes(content[:24])
+    refuse(tmp_path / "cut")

@@ -1,0 +1,218 @@
+import json
+import os
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sercli.errors import InputError
+from sercli.files import hash_file
+from sercli.labels import EMOTIONS
+from sercli.prediction.discovery import Recording
+from sercli.prediction.journal import Journal, open_journal
+from sercli.prediction.rows import Prediction, SegmentPrediction, Status
+
+# Bytes of a name that are no text stand in it as single low surrogates.
+texts = st.text(st.characters(exclude_categories=["Cs"])) | st.binary().map(os.fsdecode)
+reals = st.floats(0, 1e9)
+probabilities = st.tuples(*[st.floats(0, 1)] * len(EMOTIONS))
+segments = st.builds(
+    SegmentPrediction,
+    start=reals,
+    end=reals,
+    emotion=st.sampled_from(EMOTIONS),
+    confidence=st.floats(0, 1),
+    probabilities=probabilities,
+)
+predictions = st.builds(
+    Prediction,
+    file=texts,
+    status=st.sampled_from(get_args(Status)),
+    channel=texts,
+    emotion=st.sampled_from(["", "uncertain", *EMOTIONS]),
+    confidence=st.none() | st.floats(0, 1),
+    probabilities=st.just(()) | probabilities,
+    start=st.none() | reals,
+    end=st.none() | reals,
+    duration=st.none() | reals,
+    speech=st.none() | reals,
+    error=texts,
+    warnings=st.lists(texts, max_size=2).map(tuple),
+    segments=st.lists(segments, max_size=2).map(tuple),
+)
+
+
+def make_recordings(folder: Path, *names: str) -> list[Recording]:
+    recordings = []
+    for name in names:
+        path = folder / name
+        path.write_bytes(b"sound of " + os.fsencode(name))
+        recordings.append(Recording(path=path, name=name))
+    return recordings
+
+
+def make_rows(name: str, status: Status = "ok") -> tuple[Prediction, ...]:
+    segment = SegmentPrediction(start=0.1, end=1 / 3, emotion="sad", confidence=0.3, probabilities=(0.125,) * 8)
+    return (
+        Prediction(file=name, status=status, channel="1", duration=2 / 3, segments=(segment,)),
+        Prediction(file=name, status="no-speech", channel="2"),
+    )
+
+
+def add(journal: Journal, recording: Recording, status: Status = "ok") -> None:
+    journal.add(recording.name, hash_file(recording.path), make_rows(recording.name, status))
+
+
+def finished(report: Path, recordings: list[Recording], key: str = "key", *, restart: bool = False) -> set[int]:
+    journal = Journal(report, key, restart=restart)
+    try:
+        return journal.find_finished(recordings)
+    finally:
+        journal.close(finished=False)
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> list[Recording]:
+    return make_recordings(tmp_path, "a.wav", os.fsdecode(b"caf\xe9.wav"), "c.wav")
+
+
+@pytest.fixture
+def report(tmp_path: Path, recordings: list[Recording]) -> Path:
+    """Of a run that finished the first two recordings and then ended."""
+    report = tmp_path / "out" / "report.csv"
+    journal = Journal(report, "key")
+    for recording in recordings[:2]:
+        add(journal, recording)
+    journal.close(finished=False)
+    return report
+
+
+@settings(deadline=None)
+@given(prediction=predictions)
+def test_a_prediction_comes_back_from_json_with_all_its_digits(prediction: Prediction) -> None:
+    assert Prediction.from_dict(json.loads(json.dumps(prediction.to_dict()))) == prediction
+
+
+def test_what_was_finished_is_found_again(report: Path, recordings: list[Recording]) -> None:
+    journal = Journal(report, "key")
+    assert len(journal) == 2
+    assert journal.find_finished(recordings) == {0, 1}
+    assert [journal.read(each.name) for each in recordings[:2]] == [make_rows(each.name) for each in recordings[:2]]
+    add(journal, recordings[2])
+    assert journal.read(recordings[0].name) == make_rows(recordings[0].name)
+    assert journal.read(recordings[2].name) == make_rows(recordings[2].name)
+    journal.close(finished=False)
+    assert finished(report, recordings) == {0, 1, 2}
+
+
+def test_another_key_drops_what_was_finished(report: Path, recordings: list[Recording]) -> None:
+    assert finished(report, recordings, key="another") == set()
+    assert finished(report, recordings) == set()
+
+
+def test_a_restart_drops_what_was_finished(report: Path, recordings: list[Recording]) -> None:
+    assert finished(report, recordings, restart=True) == set()
+    assert finished(report, recordings) == set()
+
+
+def test_a_file_that_changed_or_went_is_not_finished(report: Path, recordings: list[Recording]) -> None:
+    recordings[0].path.write_bytes(b"other sound")
+    assert finished(report, recordings) == {1}
+    recordings[1].path.unlink()
+    assert finished(report, recordings) == set()
+
+
+def test_what_failed_is_tried_again_until_it_succeeds(tmp_path: Path) -> None:
+    recordings = make_recordings(tmp_path, "a.wav", "b.wav")
+    report = tmp_path / "report.csv"
+    journal = Journal(report, "key")
+    add(journal, recordings[0], "failed")
+    add(journal, recordings[1])
+    assert journal.find_finished(recordings) == {1}
+    journal.close(finished=False)
+    assert finished(report, recordings) == {1}
+    journal = Journal(report, "key")
+    add(journal, recordings[0])
+    journal.close(finished=False)
+    assert finished(report, recordings) == {0, 1}
+
+
+def test_a_recording_that_could_not_be_read_is_not_finished(tmp_path: Path) -> None:
+    gone = Recording(path=tmp_path / "gone.wav", name="gone.wav")
+    journal = Journal(tmp_path / "report.csv", "key")
+    journal.add("gone.wav", "", make_rows("gone.wav"))
+    assert journal.find_finished([gone]) == set()
+    journal.close(finished=True)
+
+
+def test_a_journal_cut_anywhere_keeps_its_whole_lines_and_goes_on(tmp_path: Path) -> None:
+    report, path = tmp_path / "r.csv", tmp_path / ".r.csv.journal"
+    rows = {name: (Prediction(file=name, status="ok"),) for name in "abcd"}
+    journal = Journal(report, "key")
+    for name in "abc":
+        journal.add(name, "", rows[name])
+    journal.close(finished=False)
+    content = path.read_bytes()
+    lines = content.splitlines(keepends=True)
+    assert len(lines) == 4
+    for cut in range(len(lines[0] + lines[1]), len(content) + 1):
+        path.write_bytes(content[:cut])
+        whole = content[:cut].count(b"\n") - 1
+        journal = Journal(report, "key")
+        assert len(journal) == whole
+        journal.add("d", "", rows["d"])
+        assert [journal.read(name) for name in ("abc"[:whole] + "d")] == [rows[n] for n in ("abc"[:whole] + "d")]
+        journal.close(finished=False)
+        kept = path.read_bytes().splitlines(keepends=True)
+        assert kept[:-1] == lines[: whole + 1]
+        assert json.loads(kept[-1])["name"] == "d"
+
+
+@pytest.mark.parametrize("cut", [0, 1, 10, -1])
+def test_a_journal_cut_in_its_first_line_is_begun_anew(report: Path, recordings: list[Recording], cut: int) -> None:
+    path = report.with_name(".report.csv.journal")
+    header = path.read_bytes().splitlines(keepends=True)[0]
+    path.write_bytes(header[:cut])
+    assert finished(report, recordings) == set()
+    assert path.read_bytes() == header
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\xfe\n", b"5\n", b"{}\n", b'{"name": "x", "rows": 5}\n', b"[" * 100 + b"\n"])
+def test_garbage_ends_what_is_read(report: Path, recordings: list[Recording], garbage: bytes) -> None:
+    path = report.with_name(".report.csv.journal")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1] + garbage + lines[2])
+    assert finished(report, recordings) == {0}
+    assert path.read_bytes() == lines[0] + lines[1]
+
+
+def test_two_runs_on_one_report_are_refused(report: Path, recordings: list[Recording]) -> None:
+    journal = Journal(report, "key")
+    with pytest.raises(InputError, match="is being written by another sercli predict"):
+        Journal(report, "key")
+    assert journal.find_finished(recordings) == {0, 1}
+    journal.close(finished=False)
+    assert finished(report, recordings) == {0, 1}
+
+
+def test_a_finished_report_leaves_neither_journal_nor_lock(report: Path) -> None:
+    Journal(report, "key").close(finished=True)
+    assert list(report.parent.iterdir()) == []
+
+
+def test_a_journal_goes_when_its_block_ends_and_stays_when_it_is_interrupted(report: Path) -> None:
+    def interrupt() -> None:
+        with open_journal(report, "key"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    with open_journal(report, "key") as journal:
+        assert len(journal) == 2
+    assert list(report.parent.iterdir()) == []
+
+
+def test_an_unfinished_report_leaves_its_journal_alone(report: Path) -> None:
+    assert [path.name for path in report.parent.iterdir()] == [".report.csv.journal"]
