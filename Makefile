@@ -24,8 +24,9 @@ $(VENV)/.test: $(VENV)/.demo
 	@touch $@
 
 demo: $(VENV)/.demo ## install, then report the emotions of the recordings in samples/
-	$(BIN)/sercli predict samples --out report.csv
+	$(BIN)/sercli predict samples --out report.csv --segments report.timeline.tsv
 	@echo; echo "report.csv, without the probabilities of each emotion:"; cut -d, -f 1-7,16- report.csv
+	@echo; echo "report.timeline.tsv, in milliseconds:"; cat report.timeline.tsv
 
 test: $(VENV)/.test ## lint, types and the whole test suite
 	$(MAKE) --no-print-directory lint
@@ -41,7 +42,7 @@ $(VENV)/.bench: $(VENV)/.test
 	$(PIP) --editable '.[bench]'
 	@touch $@
 
-bench: $(VENV)/.bench ## measure speed side by side, on an idle machine, in some fifteen minutes
+bench: $(VENV)/.bench ## measure speed side by side, on an idle machine, in some twenty-five minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks
 
 clean: ## remove what make made

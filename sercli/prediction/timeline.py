@@ -266,7 +266,8 @@ def _name_sidecars(folder: Path, suffix: str, recordings: Sequence[Recording]) -
 
 def _is_free(path: PurePosixPath, taken: set[str], folders: set[str]) -> bool:
     """Whether no file and no folder is in the way, also where a file system does not tell capitals apart."""
-    return str(path).casefold() not in taken | folders and not _folders_of(path) & taken
+    name = str(path).casefold()
+    return name not in taken and name not in folders and not _folders_of(path) & taken
 
 
 def _folders_of(path: PurePosixPath) -> set[str]:
