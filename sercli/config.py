@@ -5,9 +5,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sercli.errors import UsageError
+
+T = TypeVar("T")
 
 FEATURE_NAMES: tuple[str, ...] = (
     "mfcc",
@@ -21,6 +23,23 @@ FEATURE_NAMES: tuple[str, ...] = (
     "zcr",
 )
 """Every feature of the front end, in the order of its rows."""
+
+
+def look_up(kind: str, name: str, known: Mapping[str, T]) -> T:
+    """What a name stands for.
+
+    Args:
+        kind: of thing, for the message.
+        name: as a user gave it.
+        known: things by name.
+
+    Raises:
+        UsageError: if there is none; the message lists those there are.
+    """
+    if name not in known:
+        msg = f"unknown {kind} {name!r}: expected one of {', '.join(known)}"
+        raise UsageError(msg)
+    return known[name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

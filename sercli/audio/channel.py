@@ -9,7 +9,7 @@ import soundfile
 
 from sercli.audio.preprocess import resample, to_mono
 from sercli.audio.signal import Signal
-from sercli.errors import UsageError
+from sercli.config import look_up
 
 TELEPHONE_RATE = 8_000  # Hz, of G.711 and GSM 06.10
 
@@ -61,7 +61,4 @@ def get_channel(name: str) -> Callable[[Signal, int], Signal]:
     Raises:
         UsageError: if there is none; the message lists those there are.
     """
-    if name not in CHANNELS:
-        msg = f"unknown channel {name!r}: expected one of {', '.join(CHANNELS)}"
-        raise UsageError(msg)
-    return CHANNELS[name]
+    return look_up("channel", name, CHANNELS)

@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import nn
 
-from sercli.errors import UsageError
+from sercli.config import look_up
 from sercli.models.blocks import Ensemble
 from sercli.models.config import NetworkConfig
 from sercli.models.crnn import ConvolutionalRecurrentNetwork
@@ -31,13 +31,11 @@ def build_network(config: NetworkConfig, n_features: int) -> nn.Module:
     Raises:
         UsageError: if there is no network of that name.
     """
-    if config.name not in NETWORKS:
-        msg = f"unknown network {config.name!r}: expected one of {', '.join(NETWORKS)}"
-        raise UsageError(msg)
+    make = look_up("network", config.name, NETWORKS)
     if config.members > 1:
         single = replace(config, members=1)
         return Ensemble([build_network(single, n_features) for _ in range(config.members)])
-    return NETWORKS[config.name](config, n_features)
+    return make(config, n_features)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sercli.config import Config
-from sercli.errors import UsageError
+from sercli.config import Config, look_up
 from sercli.models.config import NetworkConfig
 from sercli.training.augmentation import AugmentConfig
 
@@ -169,7 +168,4 @@ def get_recipe(name: str) -> Recipe:
     Raises:
         UsageError: if there is none; the message lists those there are.
     """
-    if name not in RECIPES:
-        msg = f"unknown recipe {name!r}: expected one of {', '.join(RECIPES)}"
-        raise UsageError(msg)
-    return RECIPES[name]
+    return look_up("recipe", name, RECIPES)
