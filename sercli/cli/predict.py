@@ -15,7 +15,7 @@ from sercli.cli import console, options
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sercli.prediction.analysis import Cutting
+    from sercli.audio.cutters import Cutting
     from sercli.prediction.report import Writer
     from sercli.prediction.summary import Tally
     from sercli.prediction.truth import Scores
@@ -212,8 +212,8 @@ def predict(
 
 
 def _choose_cutting(channels: str, vad: str, window: float | None, hop: float | None) -> "Cutting":
+    from sercli.audio.cutters import Cutting
     from sercli.errors import UsageError
-    from sercli.prediction.analysis import Cutting
 
     if vad not in ("on", "off"):
         msg = f"--vad should be on or off, found {vad!r}"

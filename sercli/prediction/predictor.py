@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from sercli.audio.cutters import MIX, Cutting
 from sercli.errors import UsageError
 from sercli.features.frontend import get_front_end
 from sercli.models.folder import DEFAULT_MODEL, load_model
 from sercli.models.normaliser import Moments, Normaliser
 from sercli.parallel import count_workers, map_in_order, single_thread
-from sercli.prediction.analysis import MIX, Analysis, AnalysisConfig, Cutting, Finding, Piece, Progress, analyse
+from sercli.prediction.analysis import Analysis, AnalysisConfig, Finding, Piece, Progress, analyse
 from sercli.prediction.discovery import Recording
 from sercli.prediction.enrolment import Speakers
 from sercli.prediction.rows import Prediction

@@ -10,8 +10,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from sercli.audio.cutters import Cutting
 from sercli.config import AudioConfig, FeatureConfig
-from sercli.prediction.analysis import AnalysisConfig, Cutting, analyse
+from sercli.prediction.analysis import AnalysisConfig, analyse
 from sercli.prediction.discovery import Recording
 from sercli.prediction.wire import write_finding
 

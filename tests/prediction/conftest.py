@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sercli.prediction.analysis import Cutting
+from sercli.audio.cutters import Cutting
 from sercli.prediction.predictor import Predictor
 from tests.toy_model import make_model
 

@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sercli.audio.cutters import Cutting, WindowCutter
 from sercli.config import AudioConfig, FeatureConfig
 from sercli.corpora.index import Index, Utterance
 from sercli.features.extraction import extract_store
 from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
 from sercli.files import hash_file
-from sercli.prediction.analysis import Analysis, AnalysisConfig, Cutting, Piece, _WindowCutter, analyse
+from sercli.prediction.analysis import Analysis, AnalysisConfig, Piece, analyse
 from sercli.prediction.discovery import Recording
 from tests.sounds import make_tone, write_sound, write_tone
 
@@ -44,7 +45,7 @@ def test_features_are_those_of_the_store(tmp_path: Path, name: str, sample_rate:
 def test_windows_cover_everything_whatever_the_blocks(length: int, window: int, hop: int, block: int) -> None:
     rate = AudioConfig().sample_rate
     hop = min(hop, window)
-    cutter = _WindowCutter(Cutting(vad=False), AudioConfig())
+    cutter = WindowCutter(Cutting(vad=False), AudioConfig())
     cutter._window, cutter._hop = window, hop
     signal = np.ones(length, np.float32)
     spans = [

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sercli.prediction.analysis import Cutting
+from sercli.audio.cutters import Cutting
 from sercli.prediction.predictor import Predictor
 from tests.encoded import ENCODERS, encode, fits
 from tests.sounds import make_tone

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sercli.prediction.analysis import Cutting
+from sercli.audio.cutters import Cutting
 from sercli.prediction.predictor import Predictor
 from tests.dask_cluster import Cluster
 from tests.sounds import write_tone

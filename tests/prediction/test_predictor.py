@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import sercli
+from sercli.audio.cutters import Cutting
 from sercli.audio.decode import read_signal
 from sercli.audio.preprocess import preprocess
 from sercli.errors import ModelError, UsageError
@@ -16,7 +17,6 @@ from sercli.features.frontend import FrontEnd
 from sercli.labels import EMOTIONS
 from sercli.models.folder import load_model, save_model
 from sercli.prediction import scoring as module
-from sercli.prediction.analysis import Cutting
 from sercli.prediction.predictor import Predictor
 from sercli.prediction.rows import Prediction
 from tests.sounds import make_tone, write_sound, write_tone

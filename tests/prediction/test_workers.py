@@ -11,8 +11,9 @@ import numpy as np
 import psutil
 import pytest
 
+from sercli.audio.cutters import Cutting
 from sercli.config import AudioConfig, FeatureConfig
-from sercli.prediction.analysis import Analysis, AnalysisConfig, Cutting, Finding
+from sercli.prediction.analysis import Analysis, AnalysisConfig, Finding
 from sercli.prediction.discovery import Recording
 from sercli.prediction.workers import WorkerError, analyse_in_workers
 from tests.sounds import write_sound, write_tone
