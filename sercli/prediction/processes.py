@@ -41,8 +41,8 @@ def start_worker() -> WorkerProcess:
 
 
 def start_ahead(count: int) -> None:
-    """Starts workers that are wanted soon."""
-    _idle.extend(_spawn() for _ in range(count))
+    """Sees to it that so many workers are under way."""
+    _idle.extend(_spawn() for _ in range(count - len(_idle)))
 
 
 def _spawn() -> WorkerProcess:

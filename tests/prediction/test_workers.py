@@ -15,6 +15,7 @@ from sercli.audio.cutters import Cutting
 from sercli.config import AudioConfig, FeatureConfig
 from sercli.prediction.analysis import Analysis, AnalysisConfig, Finding
 from sercli.prediction.discovery import Recording
+from sercli.prediction.processes import end_idle_workers
 from sercli.prediction.workers import WorkerError, analyse_in_workers
 from tests.sounds import write_sound, write_tone
 
@@ -110,6 +111,7 @@ def test_a_worker_ends_with_its_parent(recordings: list[Recording]) -> None:
 def test_workers_that_cannot_start_are_an_error_that_says_why(
     recordings: list[Recording], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    end_idle_workers()
     monkeypatch.setattr("sys.path", [])
     with pytest.raises(WorkerError, match=r"worker processes cannot be started: .*No module named"):
         collect(analyse_in_workers(recordings, CONFIG, workers=1))
