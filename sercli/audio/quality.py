@@ -65,8 +65,8 @@ class QualityMeter:
         return (*found, *self._judge_background())
 
     def _judge_background(self) -> tuple[str, ...]:
-        power = np.concatenate([np.zeros(0), *self._power])
-        voice = np.concatenate([np.zeros(0), *self._voice])[: len(power)]
+        power = np.concatenate([np.zeros(0, np.float32), *self._power])
+        voice = np.concatenate([np.zeros(0, np.float32), *self._voice])[: len(power)]
         power = power[: len(voice)]
         if not len(voice):
             return ()

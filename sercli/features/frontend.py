@@ -10,12 +10,10 @@ import itertools
 from collections.abc import Sequence
 from functools import lru_cache
 
-import librosa.filters
 import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.fft import dct, rfft
-from scipy.signal import savgol_coeffs
 from torch import Tensor, nn
 
 from sercli.audio.signal import Signal
@@ -27,6 +25,9 @@ TOP_DB = 80.0  # dB under a signal's maximum at which its spectra are cut, as in
 CONTRAST_FMIN = 200.0  # Hz, upper edge of the lowest contrast band, as in librosa.feature.spectral_contrast
 CONTRAST_BANDS = 6  # octaves above it
 CONTRAST_QUANTILE = 0.02  # share of the bins of a band that make its peak and its valley
+CEPSTRAL = frozenset({"logmel", "mfcc", "delta", "delta2"})
+DERIVED = frozenset({"delta", "delta2"})
+TONAL = frozenset({"chroma", "tonnetz"})
 ZERO_CROSSING_FLOOR = 1e-10  # amplitudes up to this count as zero, as in librosa.zero_crossings
 
 
@@ -49,14 +50,24 @@ class FrontEnd(nn.Module):
         self.config = config
         rate, n_fft = config.sample_rate, config.n_fft
         self._keep("window", torch.hann_window(n_fft, periodic=True, dtype=torch.float64))
-        mel = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=config.n_mels, fmin=config.fmin, fmax=config.fmax)
-        self._keep("mel", torch.from_numpy(mel))
-        self._keep("cosines", _dct_matrix(config.n_mfcc, config.n_mels))
-        self._keep("derivatives", _edge_filters(config.delta_width))
-        chroma = librosa.filters.chroma(sr=rate, n_fft=n_fft, tuning=0.0, n_chroma=config.n_chroma)
-        self._keep("chroma", torch.from_numpy(chroma.astype(np.float32)))
-        self._keep("tones", _tonal_centroids(config.n_chroma))
-        self._bands = _contrast_bands(rate, n_fft)
+        # Only what is wanted: some of it takes long to load, and much memory.
+        names = set(config.names)
+        if names & CEPSTRAL:
+            # Here, since processes that only score features do without it.
+            import librosa.filters
+
+            mel = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=config.n_mels, fmin=config.fmin, fmax=config.fmax)
+            self._keep("mel", torch.from_numpy(mel))
+            self._keep("cosines", _dct_matrix(config.n_mfcc, config.n_mels))
+        if names & DERIVED:
+            self._keep("derivatives", _edge_filters(config.delta_width))
+        if names & TONAL:
+            import librosa.filters
+
+            chroma = librosa.filters.chroma(sr=rate, n_fft=n_fft, tuning=0.0, n_chroma=config.n_chroma)
+            self._keep("chroma", torch.from_numpy(chroma.astype(np.float32)))
+            self._keep("tones", _tonal_centroids(config.n_chroma))
+        self._bands = _contrast_bands(rate, n_fft) if "contrast" in names else []
 
     def _keep(self, name: str, tensor: Tensor) -> None:
         self.register_buffer(f"_{name}", tensor, persistent=False)
@@ -132,17 +143,19 @@ class FrontEnd(nn.Module):
         return (spectrum.real.square() + spectrum.imag.square()).float()
 
     def _cepstra(self, power: Tensor, mask: Tensor, frames: Tensor, names: set[str]) -> dict[str, Tensor]:
-        if not names & {"logmel", "mfcc", "delta", "delta2"}:
+        if not names & CEPSTRAL:
             return {}
         logmel = _to_db(self._mel @ power, mask)
+        if not (names - {"logmel"}) & CEPSTRAL:
+            return {"logmel": logmel}
         mfcc = (self._cosines @ logmel.double()).float()
         found = {"logmel": logmel, "mfcc": mfcc}
-        if names & {"delta", "delta2"}:
+        if names & DERIVED:
             found["delta"], found["delta2"] = self._derive(mfcc, frames)
         return found
 
     def _tones_of(self, power: Tensor, names: set[str]) -> dict[str, Tensor]:
-        if not names & {"chroma", "tonnetz"}:
+        if not names & TONAL:
             return {}
         energy = self._chroma @ power
         chroma = _divide(energy, energy.amax(dim=1, keepdim=True))
@@ -238,6 +251,8 @@ def _edge_filters(width: int) -> Tensor:
     Returns:
         tensor in shape ``(2, width, width)``: order, position, weight of each frame.
     """
+    from scipy.signal import savgol_coeffs  # slow to import
+
     filters = [
         [savgol_coeffs(width, order, deriv=order, pos=position, use="dot") for position in range(width)]
         for order in (1, 2)
