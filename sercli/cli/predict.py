@@ -145,6 +145,7 @@ def predict(
     `find . -name '*.mp3' -print0 | sercli predict - > report.csv`
     """
     began = time.monotonic()
+    from sercli.errors import UsageError
     from sercli.prediction.discovery import find_recordings
     from sercli.prediction.processes import start_ahead
     from sercli.prediction.report import check_report_path
@@ -168,6 +169,10 @@ def predict(
     if segments:
         folder = segments.endswith(("/", os.sep))
         timelines = plan_timelines(Path(segments), segments_format, recordings, folder=folder)
+        target = timelines.target.resolve()
+        if out and {out.resolve(), _summary_path(out).resolve()} & {target, *target.parents}:
+            msg = f"--segments {segments} would take the place of the report or its summary: give another name"
+            raise UsageError(msg)
     batch = Batch(
         recordings=recordings,
         predictor=Predictor(
@@ -212,12 +217,13 @@ def predict(
 
 
 def _choose_cutting(channels: str, vad: str, window: float | None, hop: float | None) -> "Cutting":
-    from sercli.audio.cutters import Cutting
+    from sercli.audio.cutters import CHANNEL_MODES, Cutting
     from sercli.errors import UsageError
 
-    if vad not in ("on", "off"):
-        msg = f"--vad should be on or off, found {vad!r}"
-        raise UsageError(msg)
+    for option, given, known in (("--vad", vad, ("on", "off")), ("--channels", channels, CHANNEL_MODES)):
+        if given not in known:
+            msg = f"{option} should be one of {', '.join(known)}, found {given!r}"
+            raise UsageError(msg)
     fixed = vad == "off" or window is not None
     if not fixed:
         if hop is not None:
@@ -225,6 +231,9 @@ def _choose_cutting(channels: str, vad: str, window: float | None, hop: float | 
             raise UsageError(msg)
         return Cutting(channels=channels)
     size = Cutting().window if window is None else window
+    if hop is not None and hop > size:
+        msg = f"--hop {hop:g} would leave gaps between windows of {size:g} s: give at most the window"
+        raise UsageError(msg)
     return Cutting(channels=channels, vad=False, window=size, hop=size if hop is None else hop)
 
 
@@ -241,10 +250,14 @@ def _open_stdout() -> "Iterator[Writer]":
         raise
 
 
+def _summary_path(out: Path) -> Path:
+    return out.with_suffix(".summary.json")
+
+
 def _save_summary(out: Path, tally: "Tally", scores: "Scores | None", seconds: float) -> Path:
     from sercli.files import write_json
 
-    path = out.with_suffix(".summary.json")
+    path = _summary_path(out)
     known = scores.to_dict() if scores else {}
     write_json(path, {**tally.to_dict(), "seconds": round(seconds, 3), **known})
     return path

@@ -1,7 +1,9 @@
 """The work on one recording that needs no network, as a stream: decoding, voice activity, segments, features."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+import hashlib
+import time
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,12 +20,13 @@ from sercli.audio.stereo import SAME, correlate_sides
 from sercli.config import AudioConfig, FeatureConfig
 from sercli.errors import AudioError, SercliError
 from sercli.features.frontend import get_front_end
-from sercli.files import hash_file, one_line
+from sercli.files import HASH_BLOCK, one_line
 from sercli.prediction.discovery import Recording
 
 Matrix = npt.NDArray[np.float32]
 
 REPORT_EVERY = 60.0  # seconds of audio after which a sign of life is given
+HASH_SIGN = 1.0  # seconds after which one is given while a file is only read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +124,28 @@ def analyse(recording: Recording, config: AnalysisConfig) -> Iterator[Finding]:
         if recording.problem:
             raise AudioError(recording.problem)
         with np.errstate(all="ignore"):  # samples of 1e38 and their like are refused by their features
-            with contextlib.suppress(OSError):
-                sha256 = hash_file(recording.path) if recording.path.is_file() else ""
+            sha256 = yield from _hash(recording.path)
             yield from _analyse(recording.path, config, sha256)
     except (SercliError, OSError, MemoryError, ArithmeticError, ValueError, RuntimeError) as reason:
         # Whatever a decoder or a library says of one recording, the batch goes on.
         yield Analysis(error=one_line(reason), sha256=sha256)
+
+
+def _hash(path: Path) -> Generator[Progress, None, str]:
+    """Digest of a file's content, with signs of life where it is large or slow to read; empty if it cannot be read."""
+    digest = hashlib.sha256()
+    with contextlib.suppress(OSError):
+        if not path.is_file():
+            return ""
+        with path.open("rb") as stream:
+            said = time.monotonic()
+            while block := stream.read(HASH_BLOCK):
+                digest.update(block)
+                if time.monotonic() - said > HASH_SIGN:
+                    said = time.monotonic()
+                    yield Progress(seconds=0.0)
+        return digest.hexdigest()
+    return ""
 
 
 def _analyse(path: Path, config: AnalysisConfig, sha256: str) -> Iterator[Finding]:

@@ -196,9 +196,7 @@ def plan_timelines(target: Path, kind: str, recordings: Sequence[Recording], *, 
     if folder or target.is_dir():
         suffix = f".{kind.lstrip('.')}"
         _check_format(suffix)
-        if target.exists() and not target.is_dir():
-            msg = f"cannot write timelines into {target}: it is not a folder"
-            raise UsageError(msg)
+        _refuse_file(target)
         return TimelinePlan(target=target, suffix=suffix, sidecars=_name_sidecars(target, suffix, recordings))
     suffix = target.suffix.lower()
     _check_format(suffix)
@@ -208,6 +206,7 @@ def plan_timelines(target: Path, kind: str, recordings: Sequence[Recording], *, 
             f"--segments {target.stem}/ --segments-format {suffix[1:]}"
         )
         raise UsageError(msg)
+    _refuse_file(target.parent)
     return TimelinePlan(target=target, suffix=suffix, sidecars={})
 
 
@@ -241,6 +240,14 @@ def _write_all(writer: TimelineWriter, predictions: Sequence[Prediction]) -> Non
     for prediction in predictions:
         writer.write(prediction)
     writer.finish()
+
+
+def _refuse_file(folder: Path) -> None:
+    """Refuses what is to be a folder, or to lie in one, where a file is."""
+    above = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    if above.exists() and not above.is_dir():
+        msg = f"cannot write timelines into {folder}: {above} is not a folder"
+        raise UsageError(msg)
 
 
 def _check_format(suffix: str) -> None:

@@ -397,3 +397,61 @@ def test_samples_go_through(run: Run) -> None:
     assert [Path(row["file"]).name for row in rows if row["status"] == "no-speech"] == ["silence.wav"]
     assert {Path(row["file"]).suffix for row in rows} == {".wav", ".flac", ".ogg"}
     assert max(path.stat().st_size for path in samples.rglob("*.*")) < 200_000
+
+
+def test_timelines_beside_the_report_and_in_its_rows(run: Run, calls: Path) -> None:
+    status, _, err = run("calls", "-o", "r.json", "--segments", "t/", "--segments-format", "vtt")
+    assert status == 0, err
+    assert [path.relative_to("t").as_posix() for path in sorted(Path("t").rglob("*.vtt"))] == [
+        "a/x.wav.vtt",
+        "b/x.wav.vtt",
+        "c.flac.vtt",
+    ]
+    rows = json.loads(Path("r.json").read_text())
+    assert [row["segments"][-1]["end"] for row in rows] == [0.5, 1.5, 2.5]
+    assert run("calls", "-o", "r.json").status == 0
+    assert "segments" not in json.loads(Path("r.json").read_text())[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--segments", "r.csv"], "would take the place of the report"),
+        (["--segments", "r.csv/x/"], "would take the place of the report"),
+        (["--segments", "r.srt"], "r.srt cannot tell 3 recordings apart: give a folder"),
+        (["--segments", "r.doc"], "unknown kind of timeline '.doc': expected one of .csv"),
+        (["--segments", "t/", "--segments-format", "doc"], "unknown kind of timeline '.doc'"),
+        (["--segments", "calls/c.flac/t/"], "calls/c.flac is not a folder"),
+        (["--channels", "left"], "--channels should be one of auto, mix, split, found 'left'"),
+        (["--vad", "maybe"], "--vad should be one of on, off, found 'maybe'"),
+        (["--vad", "on", "--hop", "1"], "--hop goes with fixed windows"),
+        (["--window", "2", "--hop", "3"], "--hop 3 would leave gaps between windows of 2 s"),
+    ],
+)
+def test_options_that_do_not_fit_are_wrong_usage(run: Run, calls: Path, arguments: list[str], message: str) -> None:
+    status, out, err = run("calls", "-o", "r.csv", *arguments)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert not Path("r.csv").exists()
+
+
+def test_fixed_windows_of_any_size(run: Run, calls: Path) -> None:
+    assert run("calls/c.flac", "-o", "r.json", "--segments", "r.tsv", "--window", "1", "--hop", "0.5").status == 0
+    lines = [line.split("\t")[:2] for line in Path("r.tsv").read_text().splitlines()[1:]]
+    assert lines == [["0", "1000"], ["500", "1500"], ["1000", "2000"], ["1500", "2500"]]
+
+
+def test_doubt_is_said_rather_than_a_guess(run: Run, calls: Path) -> None:
+    status, out, err = run("calls", "--min-confidence", "1")
+    assert status == 0
+    assert {(row["status"], row["emotion"]) for row in read_csv(out)} == {("ok", "uncertain")}
+    assert re.search(r"^uncertain +100%", err, re.MULTILINE)
+
+
+def test_what_is_unlike_training_is_said_in_the_row(run: Run, tmp_path: Path) -> None:
+    write_sound(tmp_path / "loud.wav", np.sign(np.sin(np.arange(32_000) / 20)))
+    status, out, err = run("loud.wav")
+    (row,) = read_csv(out)
+    assert (status, row["status"]) == (0, "ok")
+    assert row["error"].startswith("warning: clipped (")
+    assert "warnings: clipped (1)" in err
