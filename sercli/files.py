@@ -5,6 +5,7 @@ import csv
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ HASH_BLOCK = 1 << 20  # bytes
 
 
 @contextlib.contextmanager
-def write_by_rename(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+def write_by_rename(path: Path, mode: str = "w", *, durable: bool = True) -> Iterator[IO[Any]]:
     """Opens a temporary file beside `path` that takes its name when the block ends without error.
 
     A reader sees the old file or the new one, never a part. Text is UTF-8, line ends as written.
@@ -24,24 +25,35 @@ def write_by_rename(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     Args:
         path: the file to appear; its folder is made when missing.
         mode: ``"w"`` for text or ``"wb"`` for bytes.
+        durable: whether the content is forced onto the disk first, so that a power cut cannot leave an empty file.
 
     Raises:
         OSError: from the file system (disk full, no permission); the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
+    prefix = os.fsdecode(os.fsencode(f".{path.name}")[:80]) + "."
+    descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
     try:
         with os.fdopen(descriptor, mode, encoding=encoding, newline=newline) as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
+            if durable:
+                os.fsync(stream.fileno())
+        temporary.chmod(_find_mode(path))
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _find_mode(path: Path) -> int:
+    """The rights of the file that is replaced, or those of a new one."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return 0o666 & ~_umask()
 
 
 def _umask() -> int:

@@ -1,6 +1,7 @@
 """The one parallel map: in this process, in worker processes, or on a Dask cluster; results in order."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -16,6 +17,11 @@ R = TypeVar("R")
 CONNECT_TIMEOUT = 10  # seconds to reach a scheduler, and again for its first worker
 
 
+_lock = threading.Lock()
+_threads = 1
+_inside = 0
+
+
 @contextlib.contextmanager
 def single_thread() -> Iterator[None]:
     """Keeps torch to one thread, and puts the number back.
@@ -23,12 +29,19 @@ def single_thread() -> Iterator[None]:
     Work that is shared out by the recording or by the fold is too small to be shared out further, and its
     results then do not depend on how many cores there are.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    global _threads, _inside
+    with _lock:
+        if not _inside:
+            _threads = torch.get_num_threads()
+        _inside += 1
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        with _lock:
+            _inside -= 1
+            if not _inside:  # the last one out, whichever of several threads that is
+                torch.set_num_threads(_threads)
 
 
 def count_workers(jobs: int) -> int:

@@ -163,6 +163,7 @@ class WindowCutter:
         # What windows have in common counts once.
         fresh = self._buffer[max(start, self._done) - self._origin : stop - self._origin]
         self._done = stop
-        if not is_silent(fresh):
-            sound = float(find_sound(fresh, self._trim_db).mean()) * len(fresh) / self._rate
+        if not is_silent(self._buffer[start - self._origin : stop - self._origin]):
+            share = 0.0 if is_silent(fresh) else float(find_sound(fresh, self._trim_db).mean())
+            sound = share * len(fresh) / self._rate
             yield Segment(start=start / self._rate, end=stop / self._rate, speech=sound)

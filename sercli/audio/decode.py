@@ -61,7 +61,7 @@ def read_blocks(path: Path) -> Iterator[tuple[Signal, int]]:
         AudioError: if the file is missing, not a sound file, empty, cut short, or holds values that are not
             finite numbers.
     """
-    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - no error for any name
+    if not os.path.isfile(path):  # noqa: PTH113 - no error for any name
         # A pipe would be waited for, a device read for ever.
         raise AudioError(_why_unopened(path, "not a regular file"))
     head = read_head(path)
@@ -92,8 +92,9 @@ def _check_format(rate: int, channels: int) -> None:
 
 def _read_soundfile(path: Path, demuxer: str | None) -> Iterator[tuple[Signal, int]]:
     try:
-        # As bytes, since a name need not be text on POSIX; Windows wants text.
-        stream = soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
+        # As bytes, since a name need not be text on POSIX; Windows wants text. Absolute, since "-" means stdin.
+        name = os.path.abspath(path)  # noqa: PTH100 - no error for any name
+        stream = soundfile.SoundFile(name if os.name == "nt" else os.fsencode(name))
     except (soundfile.LibsndfileError, OSError, TypeError) as reason:
         # A codec that libsndfile does not know, in a container that FFmpeg knows too.
         first = next(_read_or_nothing(path, demuxer), None) if demuxer else None

@@ -61,7 +61,7 @@ class QualityMeter:
         if speech < LEAST_SPEECH:
             found.append(f"only {speech:.2f} s of speech")
         if self.samples and self.clipped > MOST_CLIPPED * self.samples:
-            found.append(f"clipped ({self.clipped / self.samples:.1%} of the samples at full scale)")
+            found.append(f"clipped ({self.clipped / self.samples:.1%} of the samples at full scale or over)")
         return (*found, *self._judge_background())
 
     def _judge_background(self) -> tuple[str, ...]:

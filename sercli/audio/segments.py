@@ -28,7 +28,7 @@ class Segment:
     Attributes:
         start: in seconds from the recording's beginning.
         end: likewise.
-        speech: seconds of it that are speech, over 0.
+        speech: seconds of it that are speech; of a window, what the one before has not counted.
     """
 
     start: float

@@ -9,6 +9,7 @@ from sercli.audio.signal import Signal
 SAME = 0.9  # correlation from which on both sides are taken for one; lossy codecs leave dual mono over 0.99
 SILENT = 1e-4  # peak under which a block tells nothing
 ENOUGH = 600.0  # seconds of sound that are listened to
+LONGEST_WAIT = 3_600.0  # seconds of recording in which they should begin and end
 
 
 def correlate_sides(blocks: Iterable[tuple[Signal, int]]) -> float | None:
@@ -20,9 +21,12 @@ def correlate_sides(blocks: Iterable[tuple[Signal, int]]) -> float | None:
     Returns:
         None where one side, or both, is silent.
     """
-    count, total = 0, np.zeros(2)
+    count, passed, total = 0, 0, np.zeros(2)
     products = np.zeros((2, 2))
     for block, rate in blocks:
+        passed += len(block)
+        if passed >= LONGEST_WAIT * rate:
+            break
         if np.abs(block).max() < SILENT:
             continue
         wide = block.astype(np.float64)

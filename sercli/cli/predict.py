@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sercli.audio.cutters import Cutting
+    from sercli.prediction.discovery import Recording
     from sercli.prediction.report import Writer
     from sercli.prediction.summary import Tally
+    from sercli.prediction.timeline import TimelinePlan
     from sercli.prediction.truth import Scores
 
 SHOWN_NEGATIVE = 5  # most negative recordings that are named on the screen
@@ -51,7 +53,8 @@ def predict(
             "--segments",
             metavar="FILE|DIR/",
             help="Timeline of all recordings, by suffix .csv, .tsv (milliseconds), .json, .jsonl, .rttm, .txt "
-            "(Audacity labels), .srt or .vtt; or a folder, ending in /, for a file beside each recording's name.",
+            "(Audacity labels), .srt or .vtt; or a folder, ending in /, for a file a recording, as call.wav.csv. JSON "
+            "reports then hold the segments too.",
             show_default="none",
         ),
     ] = None,
@@ -145,14 +148,13 @@ def predict(
     `find . -name '*.mp3' -print0 | sercli predict - > report.csv`
     """
     began = time.monotonic()
-    from sercli.errors import UsageError
     from sercli.prediction.discovery import find_recordings
     from sercli.prediction.processes import start_ahead
     from sercli.prediction.report import check_report_path
 
     if out:
         check_report_path(out)
-    recordings = find_recordings(paths, sys.stdin.buffer)
+    recordings = find_recordings(paths, sys.stdin.buffer if sys.stdin else None)
     if not dask:
         # They load while this process does.
         start_ahead(min(jobs, options.default_jobs(), len(recordings)))
@@ -169,10 +171,7 @@ def predict(
     if segments:
         folder = segments.endswith(("/", os.sep))
         timelines = plan_timelines(Path(segments), segments_format, recordings, folder=folder)
-        target = timelines.target.resolve()
-        if out and {out.resolve(), _summary_path(out).resolve()} & {target, *target.parents}:
-            msg = f"--segments {segments} would take the place of the report or its summary: give another name"
-            raise UsageError(msg)
+    _refuse_collisions(out, timelines, [table for table in (labels, enroll) if table], recordings)
     batch = Batch(
         recordings=recordings,
         predictor=Predictor(
@@ -203,7 +202,7 @@ def predict(
                 stream_report(batch, writer, progress=bar.update, on_rows=tally.add_recording)
     seconds = time.monotonic() - began
     _show_tally(tally, seconds)
-    scores = score(tally.kept, truth, recordings=tally.rows) if truth else None
+    scores = score(tally.kept, truth, rows=tally.rows) if truth else None
     if scores:
         _show_scores(scores)
     if out:
@@ -250,14 +249,35 @@ def _open_stdout() -> "Iterator[Writer]":
         raise
 
 
-def _summary_path(out: Path) -> Path:
-    return out.with_suffix(".summary.json")
+def _refuse_collisions(
+    out: Path | None, timelines: "TimelinePlan | None", tables: list[str], recordings: "Sequence[Recording]"
+) -> None:
+    """Refuses, before any work, what would be written over another output or an input."""
+    from sercli.errors import UsageError
+    from sercli.prediction.report import name_confusions, name_summary
+
+    written: list[Path] = [out, name_summary(out), name_confusions(out)] if out else []
+    if timelines:
+        written += list(timelines.sidecars.values()) or [timelines.target]
+    taken = {os.path.realpath(table) for table in tables}
+    taken |= {os.path.realpath(recording.path) for recording in recordings}
+    for path in written:
+        place = os.path.realpath(path)
+        if place in taken:
+            msg = f"{path} is read or written already: give another name for the report or the timelines"
+            raise UsageError(msg)
+        taken.add(place)
+    target = os.path.realpath(timelines.target) if timelines else ""
+    if out and target.startswith(os.path.realpath(out) + os.sep):
+        msg = f"{timelines and timelines.target} is to lie in the report, which is a file: give another folder"
+        raise UsageError(msg)
 
 
 def _save_summary(out: Path, tally: "Tally", scores: "Scores | None", seconds: float) -> Path:
     from sercli.files import write_json
+    from sercli.prediction.report import name_summary
 
-    path = _summary_path(out)
+    path = name_summary(out)
     known = scores.to_dict() if scores else {}
     write_json(path, {**tally.to_dict(), "seconds": round(seconds, 3), **known})
     return path

@@ -126,9 +126,10 @@ def analyse(recording: Recording, config: AnalysisConfig) -> Iterator[Finding]:
         with np.errstate(all="ignore"):  # samples of 1e38 and their like are refused by their features
             sha256 = yield from _hash(recording.path)
             yield from _analyse(recording.path, config, sha256)
-    except (SercliError, OSError, MemoryError, ArithmeticError, ValueError, RuntimeError) as reason:
-        # Whatever a decoder or a library says of one recording, the batch goes on.
+    except (SercliError, OSError, MemoryError) as reason:
         yield Analysis(error=one_line(reason), sha256=sha256)
+    except Exception as reason:  # noqa: BLE001 - whatever a library says of one recording, the batch goes on
+        yield Analysis(error=f"{type(reason).__name__}: {one_line(reason)}", sha256=sha256)
 
 
 def _hash(path: Path) -> Generator[Progress, None, str]:

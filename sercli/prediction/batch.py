@@ -10,7 +10,7 @@ from pathlib import Path
 from sercli.models.folder import model_digest
 from sercli.prediction.discovery import Recording
 from sercli.prediction.enrolment import Speakers
-from sercli.prediction.journal import Journal, open_journal
+from sercli.prediction.journal import Journal, hash_recording, open_journal
 from sercli.prediction.predictor import Predictor, ShowProgress
 from sercli.prediction.report import Writer, open_report
 from sercli.prediction.rows import Prediction
@@ -47,13 +47,18 @@ class Batch:
     @property
     def key(self) -> str:
         """Names everything but the recordings that rows depend on."""
-        names = sorted(self.speakers.names.items()) if self.speakers else []
+        # How speakers sound follows from all their recordings: if one of those changes, every row does.
+        heard = [
+            [each.name, self.speakers.names[each.name], hash_recording(each)]
+            for each in self.recordings
+            if self.speakers and each.name in self.speakers.names
+        ]
         content = {
             "sercli": __version__,
             "model": model_digest(self.predictor.folder),
             "cutting": self.predictor.config.cutting.to_dict(),
             "min_confidence": self.predictor.min_confidence,
-            "speakers": [names, self.speakers.by_channel if self.speakers else False],
+            "speakers": [heard, self.speakers.by_channel if self.speakers else False],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -1,8 +1,10 @@
 """From the paths a user gives to the ordered list of recordings."""
 
 import codecs
+import fnmatch
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,10 +140,38 @@ def _find(given: str | Path, entered: set[tuple[int, int]], *, listed: bool = Fa
 
 def _match(given: str | Path) -> list[str]:
     """Files and folders that a pattern stands for, sorted; hidden ones are left out, as in a shell."""
-    try:
-        return sorted(glob.glob(str(given), recursive=True)) if glob.has_magic(str(given)) else []  # noqa: PTH207
-    except (OSError, ValueError):
+    pattern = str(given)
+    if not glob.has_magic(pattern):
         return []
+    try:
+        return sorted(_match_deep(Path(pattern)) if "**" in pattern else glob.glob(pattern))  # noqa: PTH207
+    except (OSError, ValueError, re.error):
+        return []
+
+
+def _match_deep(pattern: Path) -> Iterator[str]:
+    """As glob does, but entering no folder twice, so that loops of links end."""
+    first = next(number for number, part in enumerate(pattern.parts) if glob.has_magic(part))
+    base = Path(*pattern.parts[:first])
+    parts = ["(?:[^/]+/)*" if part == "**" else f"{_translate(part)}/" for part in pattern.parts[first:]]
+    wanted = re.compile("".join(parts))
+    entered: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(base, followlinks=True):
+        status = os.stat(folder)  # noqa: PTH116 - plain text, thousands of it
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            if name[0] != "." and wanted.fullmatch(f"{path.relative_to(base).as_posix()}/"):
+                yield str(path)
+
+
+def _translate(part: str) -> str:
+    """A regular expression for one name of a pattern."""
+    return re.sub(r"^\(\?s:(.*)\)\\[Zz]$", r"\1", fnmatch.translate(part)).replace(".*", "[^/]*")
 
 
 def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Recording]:

@@ -46,6 +46,9 @@ def find_speakers(source: str, recordings: Sequence[Recording]) -> Speakers:
         return Speakers(names={recording.name: str(recording.path.parent) for recording in recordings})
     if source == CHANNEL:
         return Speakers(names={recording.name: recording.name for recording in recordings}, by_channel=True)
+    if not Path(source).is_file():
+        msg = f"--enroll should be {FOLDER}, {CHANNEL} or a CSV table, found {source!r}, which is no file"
+        raise InputError(msg)
     table = {place: speaker for place, (_, speaker) in read_column(Path(source), "speaker").items() if speaker}
     names = match_recordings(table, recordings)
     if not names:

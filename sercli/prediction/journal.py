@@ -16,6 +16,7 @@ from sercli.files import hash_file
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import Prediction
 
+_HEADER = b'{"sercli predict": '  # begins the first line of every journal
 SYNC_EVERY = 0.5  # seconds, at most, of finished work that a power cut may take
 
 
@@ -55,18 +56,28 @@ class Journal:
             raise InputError(msg) from None
         self._entries: dict[str, _Entry] = {}
         self._synced = time.monotonic()
-        self._stream = self._open(key, restart=restart)
+        try:
+            self._stream = self._open(key, restart=restart)
+        except BaseException:
+            self._unlock()
+            raise
 
     def _open(self, key: str, *, restart: bool) -> IO[bytes]:
-        header = json.dumps({"sercli predict": key}).encode() + b"\n"
-        with contextlib.suppress(FileNotFoundError):
-            stream = self.path.open("r+b")
-            if not restart and stream.readline() == header:
-                stream.truncate(self._read_entries(stream))
-                stream.seek(0, os.SEEK_END)
-                return stream
+        header = _HEADER + json.dumps(key).encode() + b"}\n"
+        # For nobody else to read, and never through a link that somebody has laid there.
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        stream = os.fdopen(os.open(self.path, flags, 0o600), "r+b")
+        first = stream.readline()
+        if not first.startswith(_HEADER) and not _HEADER.startswith(first):  # a killed run may have begun it
             stream.close()
-        stream = self.path.open("w+b")
+            msg = f"{self.path} is in the way and no journal of sercli: move it, or give another --out"
+            raise InputError(msg)
+        if first == header and not restart:
+            stream.truncate(self._read_entries(stream))
+            stream.seek(0, os.SEEK_END)
+            return stream
+        stream.seek(0)
+        stream.truncate()
         stream.write(header)
         stream.flush()
         return stream
@@ -95,7 +106,7 @@ class Journal:
         finished = set()
         for position, recording in enumerate(recordings):
             entry = self._entries.get(recording.name)
-            if entry and not entry.failed and entry.sha256 and entry.sha256 == _hash(recording):
+            if entry and not entry.failed and entry.sha256 and entry.sha256 == hash_recording(recording):
                 finished.add(position)
         return finished
 
@@ -136,6 +147,10 @@ class Journal:
         with contextlib.suppress(OSError):
             if finished:
                 self.path.unlink(missing_ok=True)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        with contextlib.suppress(OSError):
             Path(self._lock.lock_file).unlink(missing_ok=True)
         self._lock.release()
 
@@ -152,7 +167,8 @@ def open_journal(report: Path, key: str, *, restart: bool = False) -> Iterator[J
         journal.close(finished=finished)
 
 
-def _hash(recording: Recording) -> str:
+def hash_recording(recording: Recording) -> str:
+    """Digest of a recording's file; empty if it cannot be read."""
     try:
         return hash_file(recording.path) if recording.path.is_file() else ""
     except (OSError, ValueError):

@@ -111,6 +111,16 @@ WRITERS: dict[str, MakeWriter] = {
 """Makes the writer for each suffix of a report."""
 
 
+def name_summary(report: Path) -> Path:
+    """``report.summary.json`` beside ``report.csv``."""
+    return report.with_suffix(".summary.json")
+
+
+def name_confusions(report: Path) -> Path:
+    """``report.confusion.png`` beside ``report.csv``."""
+    return report.with_suffix(".confusion.png")
+
+
 def check_report_path(path: Path) -> None:
     """Refuses, before any work, a path that no report can be written to.
 
@@ -123,6 +133,10 @@ def check_report_path(path: Path) -> None:
     if path.is_dir():
         msg = f"cannot write the report to {path}: it is a folder"
         raise UsageError(msg)
+    for beside in (name_summary(path), name_confusions(path)):
+        if beside.is_dir():
+            msg = f"cannot write {beside}, which goes with the report: it is a folder"
+            raise UsageError(msg)
     above = next((parent for parent in path.parents if parent.exists()), path.parent)
     if above.exists() and not above.is_dir():
         msg = f"cannot write the report to {path}: {above} is not a folder"

@@ -4,7 +4,7 @@ import bisect
 import re
 from collections import Counter, defaultdict
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sercli.labels import EMOTIONS
@@ -80,7 +80,7 @@ class Tally:
     def _add(self, prediction: Prediction) -> None:
         self.rows += 1
         if prediction.file in self.keep:
-            self.kept.append(prediction)
+            self.kept.append(replace(prediction, segments=()))
         for warning in prediction.warnings:
             self.warnings[_without_numbers(warning)] += 1
         if prediction.status == "failed":

@@ -1,6 +1,8 @@
 """Timelines: which emotion when, in the formats that tables, players and editors read."""
 
+import hashlib
 import json
+import os
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from sercli.prediction.discovery import Recording
 from sercli.prediction.report import encodable, to_cell
 from sercli.prediction.rows import Prediction, SegmentPrediction, Value
 
+LONGEST_NAME = 240  # bytes; file systems take 255
 MIXED_CHANNEL = "1"  # what RTTM calls the only channel
 COLUMNS = ("file", "start", "end", "channel", "emotion", "confidence", *(f"p_{emotion}" for emotion in EMOTIONS))
 
@@ -32,10 +35,11 @@ class TimelineWriter:
     def begin(self) -> None:
         """Writes what stands first."""
 
-    def write(self, prediction: Prediction) -> None:
-        """Writes the segments of a row."""
-        for segment in prediction.segments:
-            self.write_segment(prediction, segment)
+    def write_recording(self, predictions: Sequence[Prediction]) -> None:
+        """Writes the segments of a recording's rows, one row after the other."""
+        for prediction in predictions:
+            for segment in prediction.segments:
+                self.write_segment(prediction, segment)
 
     def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
         """Writes one segment."""
@@ -90,12 +94,13 @@ class JsonTimeline(TimelineWriter):
         """Opens the list."""
         self._before = "[\n"
 
-    def write(self, prediction: Prediction) -> None:
-        """Writes one object."""
-        segments = [segment.to_row() for segment in prediction.segments]
-        values = {"file": encodable(prediction.file), "channel": prediction.channel, "segments": segments}
-        self.stream.write(self._before + json.dumps(values, ensure_ascii=False, allow_nan=False))
-        self._before = ",\n"
+    def write_recording(self, predictions: Sequence[Prediction]) -> None:
+        """Writes an object a row."""
+        for prediction in predictions:
+            segments = [segment.to_row() for segment in prediction.segments]
+            values = {"file": encodable(prediction.file), "channel": prediction.channel, "segments": segments}
+            self.stream.write(self._before + json.dumps(values, ensure_ascii=False, allow_nan=False))
+            self._before = ",\n"
 
     def finish(self) -> None:
         """Closes the list."""
@@ -115,7 +120,17 @@ class RttmTimeline(TimelineWriter):
         )
 
 
-class AudacityTimeline(TimelineWriter):
+class CaptionTimeline(TimelineWriter):
+    """What players show: the segments of all channels in the order in which they begin."""
+
+    def write_recording(self, predictions: Sequence[Prediction]) -> None:
+        """Writes the segments of a recording."""
+        pairs = [(prediction, segment) for prediction in predictions for segment in prediction.segments]
+        for prediction, segment in sorted(pairs, key=lambda pair: pair[1].start):
+            self.write_segment(prediction, segment)
+
+
+class AudacityTimeline(CaptionTimeline):
     """Labels as Audacity imports them: start, end, text, parted by tabs."""
 
     def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
@@ -123,7 +138,7 @@ class AudacityTimeline(TimelineWriter):
         self.stream.write(f"{segment.start:.6f}\t{segment.end:.6f}\t{_caption(prediction, segment)}\n")
 
 
-class SrtTimeline(TimelineWriter):
+class SrtTimeline(CaptionTimeline):
     """SubRip subtitles."""
 
     mark = ","
@@ -223,23 +238,19 @@ def write_timelines(plan: TimelinePlan, rows: Iterator[Sequence[Prediction]]) ->
     make: Callable[[IO[str]], TimelineWriter] = TIMELINES[plan.suffix]
     if plan.sidecars:
         for predictions in rows:
-            with write_by_rename(plan.sidecars[predictions[0].file]) as stream:
-                _write_all(make(stream), predictions)
+            # Not forced onto the disk one by one: the next run can make them again.
+            with write_by_rename(plan.sidecars[predictions[0].file], durable=False) as stream:
+                writer = make(stream)
+                writer.write_recording(predictions)
+                writer.finish()
             yield predictions
         return
     with write_by_rename(plan.target) as stream:
         writer = make(stream)
         for predictions in rows:
-            for prediction in predictions:
-                writer.write(prediction)
+            writer.write_recording(predictions)
             yield predictions
         writer.finish()
-
-
-def _write_all(writer: TimelineWriter, predictions: Sequence[Prediction]) -> None:
-    for prediction in predictions:
-        writer.write(prediction)
-    writer.finish()
 
 
 def _refuse_file(folder: Path) -> None:
@@ -263,12 +274,26 @@ def _name_sidecars(folder: Path, suffix: str, recordings: Sequence[Recording]) -
     sidecars = {}
     for recording in recordings:
         inner, outer = _inside(recording.relative or recording.name), _inside(recording.name)
-        paths = (PurePosixPath(f"{name}{suffix}") for name in _candidates(inner, outer))
+        paths = (_shorten(PurePosixPath(f"{name}{suffix}")) for name in _candidates(inner, outer))
         path = next(path for path in paths if _is_free(path, taken, folders))
         taken.add(str(path).casefold())
         folders |= _folders_of(path)
         sidecars[recording.name] = folder / path
     return sidecars
+
+
+def _shorten(path: PurePosixPath) -> PurePosixPath:
+    """The path with names that a file system can hold; what is cut off is told by a digest."""
+    return PurePosixPath(*(_shorten_name(part) for part in path.parts))
+
+
+def _shorten_name(name: str) -> str:
+    content = os.fsencode(name)
+    if len(content) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(content).hexdigest()[:12]
+    kept = content[: LONGEST_NAME - 40].decode(errors="ignore")
+    return f"{kept}~{digest}{PurePosixPath(name).suffix[:10]}"
 
 
 def _is_free(path: PurePosixPath, taken: set[str], folders: set[str]) -> bool:

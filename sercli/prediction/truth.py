@@ -15,6 +15,7 @@ from sercli.errors import CorpusError, InputError
 from sercli.labels import EMOTIONS, to_emotion
 from sercli.plots import save_confusion
 from sercli.prediction.discovery import Recording
+from sercli.prediction.report import name_confusions
 from sercli.prediction.rows import Prediction
 from sercli.prediction.tables import match_recordings, read_column
 
@@ -29,7 +30,7 @@ class Scores:
     """How predictions compare with the truth.
 
     Attributes:
-        recordings: all that were worked on.
+        rows: of the report; a recording has one for each channel that was scored for itself.
         scored: those with a known label and an answer.
         unlabelled: those without a known label.
         unanswered: those with a known label that have no emotion, or an uncertain one; they are in no figure.
@@ -40,7 +41,7 @@ class Scores:
         confusion: in shape ``(8, 8)``: rows are the truth, columns the prediction.
     """
 
-    recordings: int
+    rows: int
     scored: int
     unlabelled: int
     unanswered: int
@@ -54,7 +55,7 @@ class Scores:
         """JSON-ready; what is undefined is None."""
         figures = {"accuracy": self.accuracy, "uar": self.uar, "macro_f1": self.macro_f1}
         return {
-            "recordings": self.recordings,
+            "rows": self.rows,
             "scored": self.scored,
             "unlabelled": self.unlabelled,
             "unanswered": self.unanswered,
@@ -85,13 +86,13 @@ def find_labels(source: str, recordings: Sequence[Recording]) -> dict[str, str]:
     return labels
 
 
-def score(predictions: Iterable[Prediction], labels: Mapping[str, str], *, recordings: int) -> Scores:
+def score(predictions: Iterable[Prediction], labels: Mapping[str, str], *, rows: int) -> Scores:
     """Compares predictions with known labels; recordings without an answer are counted, not scored.
 
     Args:
         predictions: at least those of the recordings in `labels`.
         labels: emotions by recording, as `find_labels` gives them.
-        recordings: how many there were, labelled or not.
+        rows: how many there were, labelled or not.
     """
     labelled = [prediction for prediction in predictions if prediction.file in labels]
     answered = [prediction for prediction in labelled if prediction.emotion in EMOTIONS]
@@ -99,9 +100,9 @@ def score(predictions: Iterable[Prediction], labels: Mapping[str, str], *, recor
     guess = np.array([EMOTIONS.index(row.emotion) for row in answered], dtype=np.int64)
     known = len(guess) > 0  # without any, the figures are undefined
     return Scores(
-        recordings=recordings,
+        rows=rows,
         scored=len(answered),
-        unlabelled=recordings - len(labelled),
+        unlabelled=rows - len(labelled),
         unanswered=len(labelled) - len(answered),
         accuracy=metrics.accuracy(truth, guess),
         uar=metrics.unweighted_average_recall(truth, guess),
@@ -113,7 +114,7 @@ def score(predictions: Iterable[Prediction], labels: Mapping[str, str], *, recor
 
 def save_confusions(report: Path, scores: Scores) -> Path:
     """Draws ``report.confusion.png`` beside ``report.csv``; returns its path."""
-    picture = report.with_suffix(".confusion.png")
+    picture = name_confusions(report)
     title = f"{scores.scored} recordings"
     if scores.scored:
         title += f": accuracy {scores.accuracy:.1%}, UAR {scores.uar:.1%}"

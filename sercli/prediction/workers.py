@@ -15,7 +15,7 @@ from sercli.errors import SercliError
 from sercli.files import one_line
 from sercli.prediction.analysis import Analysis, AnalysisConfig, Finding
 from sercli.prediction.discovery import Recording
-from sercli.prediction.processes import WorkerProcess, start_worker
+from sercli.prediction.processes import WorkerProcess, end_idle_workers, start_worker
 from sercli.prediction.wire import read_finding
 
 WAITING = 2  # recordings that a worker is given: the one it works on, and the next
@@ -54,6 +54,7 @@ def analyse_in_workers(
     try:
         for _ in range(workers):
             pool.start_worker()
+        end_idle_workers()  # of those started ahead more than are wanted
         yield from pool.run()
     finally:
         pool.stop()
@@ -81,6 +82,7 @@ class _Pool:
         self._workers: list[_Worker] = []
         self._findings: queue.Queue[tuple[_Worker, tuple[int, Finding] | None]] = queue.Queue(QUEUED)
         self._stopped = threading.Event()
+        self._proven = False  # whether any worker has found anything
         parts = {"audio": config.audio, "features": config.features, "cutting": config.cutting}
         self._config = json.dumps({name: part.to_dict() for name, part in parts.items()}).encode() + b"\n"
 
@@ -95,9 +97,14 @@ class _Pool:
     def run(self) -> Iterator[tuple[int, Finding]]:
         looked = time.monotonic()
         while any(worker.tasks for worker in self._workers):
-            if time.monotonic() - looked > PATIENCE:
+            away = time.monotonic() - looked
+            looked += away
+            if away > 2 * PATIENCE:
+                # Nobody has looked for a while, or the whole program was stopped: no fault of the workers.
+                for worker in self._workers:
+                    worker.heard += away
+            elif self._findings.empty():
                 self._give_up_silent_workers()
-                looked = time.monotonic()
             try:
                 worker, found = self._findings.get(timeout=PATIENCE)
             except queue.Empty:
@@ -106,7 +113,7 @@ class _Pool:
                 yield from self._replace(worker)
                 continue
             task, finding = found
-            worker.proven = True
+            worker.proven = self._proven = True
             if isinstance(finding, Analysis):
                 worker.tasks.popleft()
                 self._supply(worker)
@@ -153,10 +160,12 @@ class _Pool:
 
     def _give_up_silent_workers(self) -> None:
         for worker in self._workers:
-            patience = self._timeout if worker.proven else max(self._timeout, STARTING)
-            if worker.tasks and time.monotonic() - worker.heard > patience:
+            if worker.tasks and time.monotonic() - worker.heard > self._patience_with(worker):
                 worker.hung = True
                 worker.process.kill()
+
+    def _patience_with(self, worker: _Worker) -> float:
+        return self._timeout if worker.proven else max(self._timeout, STARTING)
 
     def _replace(self, worker: _Worker) -> Iterator[tuple[int, Finding]]:
         self._workers.remove(worker)
@@ -170,7 +179,7 @@ class _Pool:
         worker.started.end()
         if not worker.tasks:
             return
-        if not worker.proven and not worker.hung and status > 0:
+        if not self._proven and not worker.hung and status > 0:
             raise WorkerError(f"worker processes cannot be started: {reason}")  # noqa: EM102 - said once
         number, _ = worker.tasks.popleft()
         self._again.extendleft(reversed(worker.tasks))
@@ -179,7 +188,7 @@ class _Pool:
 
     def _explain(self, worker: _Worker, status: int) -> str:
         if worker.hung:
-            return f"given up: no sign of life from its decoding for {self._timeout:g} s (--timeout)"
+            return f"given up: no sign of life from its decoding for {self._patience_with(worker):g} s (--timeout)"
         if status < 0:
             with contextlib.suppress(ValueError):
                 return f"its decoding crashed ({signal.Signals(-status).name})"

@@ -416,8 +416,10 @@ def test_timelines_beside_the_report_and_in_its_rows(run: Run, calls: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--segments", "r.csv"], "would take the place of the report"),
-        (["--segments", "r.csv/x/"], "would take the place of the report"),
+        (["--segments", "r.csv"], "r.csv is read or written already"),
+        (["--segments", "r.summary.json"], "r.summary.json is read or written already"),
+        (["--segments", "calls/c.flac.csv", "-o", "calls/c.flac.csv"], "c.flac.csv is read or written already"),
+        (["--segments", "r.csv/x/"], "is to lie in the report"),
         (["--segments", "r.srt"], "r.srt cannot tell 3 recordings apart: give a folder"),
         (["--segments", "r.doc"], "unknown kind of timeline '.doc': expected one of .csv"),
         (["--segments", "t/", "--segments-format", "doc"], "unknown kind of timeline '.doc'"),

@@ -125,3 +125,16 @@ def test_a_closed_folder_below_is_a_recording_with_a_problem(without_rights: Pat
     ]
     with pytest.raises(InputError, match=r"closed cannot be read \(Permission denied\)"):
         find_recordings([without_rights / "closed"])
+
+
+def test_patterns_stand_for_files_at_any_depth_and_loops_of_links_end(here: Path) -> None:
+    touch(here, "calls/y.wav", "calls/a/x.wav", "calls/a/b/x.mp3", "calls/.git/z.wav", "calls/a/notes.txt")
+    (here / "calls/a/up").symlink_to("..")
+    (here / "calls/self").symlink_to(".")
+    (here / "calls/b").symlink_to("a")
+    assert names("calls/**/*.wav") == ["calls/a/x.wav", "calls/y.wav"]
+    assert names("calls/*.wav") == ["calls/y.wav"]
+    assert names("calls/**/x.*") == ["calls/a/b/x.mp3", "calls/a/x.wav"]
+    assert names("**/b/x.*") == ["calls/a/b/x.mp3"]
+    with pytest.raises(InputError, match="no such file or folder"):
+        names("calls/**/*.flac")

@@ -16,6 +16,7 @@ from sercli.errors import ModelError, UsageError
 from sercli.features.frontend import FrontEnd
 from sercli.labels import EMOTIONS
 from sercli.models.folder import load_model, save_model
+from sercli.parallel import single_thread
 from sercli.prediction import scoring as module
 from sercli.prediction.predictor import Predictor
 from sercli.prediction.rows import Prediction
@@ -247,3 +248,34 @@ def test_the_package_offers_the_predictor_and_loads_torch_only_for_it() -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         sercli.Nothing  # noqa: B018
+
+
+def test_a_file_called_dash_is_a_file(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tone(tmp_path / "tone.wav").rename(tmp_path / "-")
+    monkeypatch.chdir(tmp_path)
+    assert predictor.predict("-").status == "ok"
+    (tmp_path / "-").unlink()
+    assert predictor.predict("-").error == "no such file"
+
+
+def test_a_window_is_scored_though_all_that_is_new_in_it_is_silent(model_folder: Path, tmp_path: Path) -> None:
+    sound = np.concatenate([make_tone(seconds=2.0), np.zeros((6 * RATE, 1))])
+    cutting = Cutting(vad=False, window=3.0, hop=1.0)
+    found = Predictor(model_folder, cutting=cutting).predict(write_sound(tmp_path / "tail.wav", sound))
+    assert [segment.start for segment in found.segments] == [0.0, 1.0]
+    assert found.speech == pytest.approx(2.0, abs=0.1)
+
+
+def test_threads_are_put_back_whoever_leaves_last() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        one, two = single_thread(), single_thread()
+        one.__enter__()
+        two.__enter__()
+        one.__exit__(None, None, None)
+        assert torch.get_num_threads() == 1
+        two.__exit__(None, None, None)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -219,7 +219,7 @@ def test_an_unknown_kind_for_a_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t").touch()
-    with pytest.raises(UsageError, match="it is not a folder"):
+    with pytest.raises(UsageError, match="is not a folder"):
         plan_timelines(tmp_path / "t", "csv", make_recordings("a.wav"), folder=True)
 
 

@@ -111,8 +111,8 @@ def test_scores_count_what_was_answered() -> None:
         Prediction(file="f", status="no-speech"),
         predict("g", "angry"),
     ]
-    scores = score(rows, labels, recordings=9)
-    assert (scores.recordings, scores.scored, scores.unlabelled, scores.unanswered) == (9, 4, 3, 2)
+    scores = score(rows, labels, rows=9)
+    assert (scores.rows, scores.scored, scores.unlabelled, scores.unanswered) == (9, 4, 3, 2)
     assert scores.accuracy == 3 / 4
     assert scores.uar == pytest.approx((2 / 3 + 1) / 2)
     assert scores.macro_f1 == pytest.approx((4 / 5 + 1) / 2)
@@ -130,14 +130,14 @@ def test_scores_count_what_was_answered() -> None:
 
 
 def test_nothing_answered_leaves_figures_undefined_not_zero() -> None:
-    scores = score([Prediction(file="a", status="failed")], {"a": "sad"}, recordings=1)
+    scores = score([Prediction(file="a", status="failed")], {"a": "sad"}, rows=1)
     figures = scores.to_dict()
     assert (figures["accuracy"], figures["uar"], figures["macro_f1"], figures["scored"]) == (None, None, None, 0)
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
 def test_scores_are_saved_beside_the_report(tmp_path: Path) -> None:
-    scores = score([predict("a", "sad"), predict("b", "calm")], {"a": "sad", "b": "sad"}, recordings=2)
+    scores = score([predict("a", "sad"), predict("b", "calm")], {"a": "sad", "b": "sad"}, rows=2)
     picture = save_confusions(tmp_path / "night.shift.csv", scores)
     assert picture.name == "night.shift.confusion.png"
     saved = json.loads(json.dumps(scores.to_dict()))

@@ -1,6 +1,9 @@
 """Recordings that crash or hang their worker, which is done to real processes by real signals."""
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -85,6 +88,39 @@ def test_a_reader_who_takes_his_time_is_no_reason_to_give_up(recordings: list[Re
     next(findings)
     time.sleep(3)
     assert {end.error for end in collect(findings).values()} == {""}
+
+
+def test_a_reader_who_is_away_again_and_again_loses_nothing(recordings: list[Recording]) -> None:
+    ends = {}
+    for task, finding in analyse_in_workers(recordings, CONFIG, workers=1, timeout=1):
+        if isinstance(finding, Analysis):
+            ends[task] = finding.error
+            if task in (1, 5):
+                time.sleep(3)  # meanwhile the worker has told all it has and waits
+    assert ends == dict.fromkeys(range(9), "")
+
+
+def test_a_program_that_is_stopped_and_goes_on_loses_nothing(recordings: list[Recording], tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from sercli.prediction.workers import analyse_in_workers as a\n"
+        "from tests.prediction.test_workers import CONFIG, record\n"
+        "for task, f in a(record(*map(Path, sys.argv[1:])), CONFIG, workers=1, timeout=1):\n"
+        "    print(task, type(f).__name__, getattr(f, 'error', ''), flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *(str(each.path) for each in recordings[3:6])],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout
+    process.stdout.readline()
+    os.killpg(process.pid, signal.SIGSTOP)
+    time.sleep(3)
+    os.killpg(process.pid, signal.SIGCONT)
+    out, _ = process.communicate(timeout=60)
+    ends = [line.rstrip() for line in out.splitlines() if "Analysis" in line]
+    assert ends[-2:] == ["1 Analysis", "2 Analysis"]
 
 
 def test_nothing_is_left_when_nobody_wants_more(recordings: list[Recording]) -> None:
