@@ -58,7 +58,7 @@ def run(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeyp
     before = signal.getsignal(signal.SIGTERM)
 
     def run_predict(*arguments: str | Path, stdin: bytes = b"", model: Path = model, vad: str = "off") -> Result:
-        argv = ["sercli", "predict", "--model", str(model), "--vad", vad, *map(str, arguments)]
+        argv = ["sercli", "predict", "--model", str(model), "--vad", vad, "--jobs", "1", *map(str, arguments)]
         monkeypatch.setattr(sys, "argv", argv)
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit) as stopped:
