@@ -16,7 +16,7 @@ FRAME = 512  # samples of a frame, 32 ms
 FRAME_SECONDS = FRAME / VOICE_RATE
 CONTEXT = 64  # samples before a frame that the network sees too
 STATE = (1, 1, 128)  # shape of each of its two states
-BATCH = 256  # frames that go through it at once; more gain nothing
+BATCH = 128  # frames that go through it at once; more gain nothing
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -68,6 +68,7 @@ def _load() -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # recordings are worked on side by side
+    options.enable_cpu_mem_arena = False  # it would keep what it once had
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(_find_network()), options, providers=["CPUExecutionProvider"])
 

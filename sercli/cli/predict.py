@@ -164,9 +164,12 @@ def predict(
     from sercli.prediction.predictor import Predictor
     from sercli.prediction.summary import Tally
     from sercli.prediction.timeline import plan_timelines
-    from sercli.prediction.truth import find_labels, save_confusions, score
 
-    truth = find_labels(labels, recordings) if labels else {}
+    truth: dict[str, str] = {}
+    if labels:
+        from sercli.prediction.truth import find_labels  # with what draws pictures
+
+        truth = find_labels(labels, recordings)
     timelines = None
     if segments:
         folder = segments.endswith(("/", os.sep))
@@ -202,12 +205,18 @@ def predict(
                 stream_report(batch, writer, progress=bar.update, on_rows=tally.add_recording)
     seconds = time.monotonic() - began
     _show_tally(tally, seconds)
-    scores = score(tally.kept, truth, rows=tally.rows) if truth else None
-    if scores:
+    scores = None
+    if truth:
+        from sercli.prediction.truth import score
+
+        scores = score(tally.kept, truth, rows=tally.rows)
         _show_scores(scores)
     if out:
         saved = [out, _save_summary(out, tally, scores, seconds)]
-        saved += [save_confusions(out, scores)] if scores else []
+        if scores:
+            from sercli.prediction.truth import save_confusions
+
+            saved.append(save_confusions(out, scores))
         saved += [timelines.target] if timelines else []
         console.say(f"saved {', '.join(map(str, saved))}")
     console.show_failures(tally.failures)

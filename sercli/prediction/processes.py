@@ -9,6 +9,11 @@ import tempfile
 from dataclasses import dataclass
 from typing import IO
 
+# Recordings are worked on side by side; and what glibc keeps for threads of its own would only be held, not used.
+_SETTINGS = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    "MALLOC_ARENA_MAX": "2",
+}
 _idle: list["WorkerProcess"] = []
 
 
@@ -53,7 +58,7 @@ def _spawn() -> WorkerProcess:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
-        env={**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")},
+        env={**os.environ, **_SETTINGS},
     )
     return WorkerProcess(process, errors)
 

@@ -18,7 +18,7 @@ from sercli.prediction.rows import UNCERTAIN, Prediction, SegmentPrediction
 
 Logits = npt.NDArray[np.float64]
 
-BATCH_FRAMES = 1 << 13  # frames, padding included, that the network sees at once; some two minutes
+BATCH_FRAMES = 1 << 12  # frames, padding included, that the network sees at once; some sixty-five seconds
 LONGEST_WAIT = 1.0  # seconds that pieces may wait for more, so that rows of slow recordings come, too
 
 FindNormaliser = Callable[[str, str], Normaliser]
