@@ -97,11 +97,15 @@ def _read_soundfile(path: Path, demuxer: str | None) -> Iterator[tuple[Signal, i
         stream = soundfile.SoundFile(name if os.name == "nt" else os.fsencode(name))
     except (soundfile.LibsndfileError, OSError, TypeError) as reason:
         # A codec that libsndfile does not know, in a container that FFmpeg knows too.
-        first = next(_read_or_nothing(path, demuxer), None) if demuxer else None
-        if demuxer and first is not None:
-            yield from read_container(path, demuxer)
-            return
-        raise AudioError(_why_unopened(path, reason)) from None
+        blocks = read_container(path, demuxer) if demuxer else iter(())
+        first = None
+        with contextlib.suppress(AudioError):
+            first = next(blocks, None)
+        if first is None:
+            raise AudioError(_why_unopened(path, reason)) from None
+        yield first
+        yield from blocks
+        return
     with stream:
         rate, declared = stream.samplerate, stream.frames
         _check_format(rate, stream.channels)
@@ -122,12 +126,6 @@ def _read_soundfile(path: Path, demuxer: str | None) -> Iterator[tuple[Signal, i
             # An MP3's declared length is an estimate, so a small gap says nothing.
             msg = f"cut short: {frames / rate:.2f} s could be decoded of {declared / rate:.2f} s declared"
             raise AudioError(msg)
-
-
-def _read_or_nothing(path: Path, demuxer: str) -> Iterator[tuple[Signal, int]]:
-    """The blocks as FFmpeg decodes them, none where it cannot."""
-    with contextlib.suppress(AudioError):
-        yield from read_container(path, demuxer)
 
 
 def read_signal(path: Path) -> tuple[Signal, int]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from sercli.audio.cutters import MIX, Cutting
 from sercli.errors import UsageError
-from sercli.features.frontend import get_front_end
 from sercli.models.folder import DEFAULT_MODEL, load_model
 from sercli.models.normaliser import Moments, Normaliser
 from sercli.parallel import count_workers, map_in_order, single_thread
@@ -253,7 +252,6 @@ def _analyse_on_cluster(
 
 
 def _analyse_elsewhere(recording: Recording, *, config: AnalysisConfig) -> list[Finding]:
-    get_front_end(config.features)
     return list(analyse(replace(recording, path=recording.path.absolute()), config))
 
 

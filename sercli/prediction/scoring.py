@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from sercli.audio.segments import Segment
 from sercli.errors import ModelError
 from sercli.labels import EMOTIONS
 from sercli.models.folder import Model
@@ -30,7 +31,7 @@ class _Open:
     """A recording that is being worked on."""
 
     name: str
-    segments: dict[str, list[tuple[Piece, Logits]]] = field(default_factory=dict)
+    segments: dict[str, list[tuple[Segment, Logits]]] = field(default_factory=dict)
     waiting: int = 0  # pieces that the network has not seen
     analysis: Analysis | None = None
 
@@ -89,7 +90,7 @@ class Scorer:
         with single_thread():
             logits = self._run([piece for _, piece in pieces], [self._open[task].name for task, _ in pieces])
         for (task, piece), found in zip(pieces, logits, strict=True):
-            self._open[task].segments.setdefault(piece.channel, []).append((_without_features(piece), found))
+            self._open[task].segments.setdefault(piece.channel, []).append((piece.segment, found))
             self._open[task].waiting -= 1
         self._since = time.monotonic()
         for task in [number for number, each in self._open.items() if each.analysis and not each.waiting]:
@@ -127,34 +128,31 @@ class Scorer:
             rows.append(self._answer(row, scored, channel.warnings) if scored else row)
         return tuple(rows)
 
-    def _answer(self, row: Prediction, scored: Sequence[tuple[Piece, Logits]], warnings: tuple[str, ...]) -> Prediction:
-        weights = [max(piece.segment.speech, 1e-3) for piece, _ in scored]
+    def _answer(
+        self, row: Prediction, scored: Sequence[tuple[Segment, Logits]], warnings: tuple[str, ...]
+    ) -> Prediction:
+        weights = [max(segment.speech, 1e-3) for segment, _ in scored]
         probabilities = _softmax(np.average([found for _, found in scored], axis=0, weights=weights))
         emotion, confidence = self._decide(probabilities)
         segments = []
-        for piece, found in sorted(scored, key=lambda pair: pair[0].segment.start):
+        for segment, found in sorted(scored, key=lambda pair: pair[0].start):
             each = _softmax(found)
             label, certainty = self._decide(each)
             segments.append(
                 SegmentPrediction(
-                    start=piece.segment.start,
-                    end=piece.segment.end,
+                    start=segment.start,
+                    end=segment.end,
                     emotion=label,
                     confidence=certainty,
                     probabilities=tuple(each.tolist()),
                 )
             )
-        return Prediction(
-            file=row.file,
-            channel=row.channel,
+        return replace(
+            row,
             status="ok",
             emotion=emotion,
             confidence=confidence,
             probabilities=tuple(probabilities.tolist()),
-            start=row.start,
-            end=row.end,
-            duration=row.duration,
-            speech=row.speech,
             warnings=warnings,
             segments=tuple(segments),
         )
@@ -163,10 +161,6 @@ class Scorer:
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
         return (EMOTIONS[best] if confidence >= self._min_confidence else UNCERTAIN), confidence
-
-
-def _without_features(piece: Piece) -> Piece:
-    return Piece(channel=piece.channel, segment=piece.segment, features=np.zeros((0, 0), np.float32))
 
 
 def _batch(n_frames: Sequence[int]) -> Iterator[list[int]]:
