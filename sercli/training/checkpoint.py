@@ -22,7 +22,7 @@ class Checkpoint:
     Attributes:
         weights: of the network now.
         best: of the network after its best epoch.
-        optimiser: state of Adam, as ``parameter.key``.
+        optimiser: what it remembers, as ``parameter.key``.
         learning_rate: of the epoch to come.
         history: the epochs so far, as dicts of `sercli.training.loop.EpochRecord`.
     """

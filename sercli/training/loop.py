@@ -19,6 +19,7 @@ from sercli.metrics import Labels, accuracy, unweighted_average_recall
 from sercli.training.augmentation import SpectralAugmentation, smooth
 from sercli.training.checkpoint import Checkpoint, Weights
 from sercli.training.data import Batches
+from sercli.training.optimiser import Optimiser
 from sercli.training.recipes import TrainConfig
 
 CYCLE_RISE = 0.2  # share of the one-cycle schedule in which the learning rate rises
@@ -77,7 +78,7 @@ def fit(
     augment: SpectralAugmentation | None = None,
     on_epoch: Callable[[EpochRecord, Callable[[], Checkpoint]], None] = lambda *_: None,
 ) -> TrainingResult:
-    """Trains with AdamW and cross-entropy, as long as the schedule says.
+    """Trains with cross-entropy, as long as the schedule says.
 
     The order of utterances, their augmentation and the dropout of an epoch depend on the seed and the epoch's
     number alone, so that a run resumed from a checkpoint ends with the weights of one that was never stopped.
@@ -95,7 +96,7 @@ def fit(
     Raises:
         ModelError: if the checkpoint belongs to another network, or the loss is no longer a number.
     """
-    optimiser = _make_optimiser(network, config)
+    optimiser = Optimiser(network, config)
     progress = _Progress(network, optimiser, config, resume)
     interrupted = False
     with torch.random.fork_rng():
@@ -129,7 +130,7 @@ class _Progress:
     def __init__(
         self,
         network: nn.Module,
-        optimiser: torch.optim.Optimizer,
+        optimiser: Optimiser,
         config: TrainConfig,
         resume: Checkpoint | None,
     ) -> None:
@@ -161,21 +162,14 @@ class _Progress:
         if self.best_epoch == record.epoch:
             self.best = _copy(self._network)
         elif (record.epoch - self.best_epoch) % self._config.plateau_patience == 0:
-            for group in self._optimiser.param_groups:
-                group["lr"] *= self._config.plateau_factor
+            self._optimiser.learning_rate *= self._config.plateau_factor
 
     def checkpoint(self) -> Checkpoint:
-        names = [name for group in _group_parameters(self._network) for name in group]
-        state = self._optimiser.state_dict()["state"]
         return Checkpoint(
             weights=_copy(self._network),
             best=self.best,
-            optimiser={
-                f"{names[number]}.{key}": torch.as_tensor(value).detach().clone()
-                for number, entries in state.items()
-                for key, value in entries.items()
-            },
-            learning_rate=float(self._optimiser.param_groups[0]["lr"]),
+            optimiser=self._optimiser.state(),
+            learning_rate=self._optimiser.learning_rate,
             history=tuple(asdict(record) for record in self.history),
         )
 
@@ -192,42 +186,15 @@ def _copy(network: nn.Module) -> Weights:
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
-def _restore(network: nn.Module, optimiser: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    names = [name for group in _group_parameters(network) for name in group]
-    entries: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in checkpoint.optimiser.items():
-        parameter, _, key = name.rpartition(".")
-        if parameter not in names:
-            msg = f"the checkpoint is of another network: it has {parameter!r}; train without --resume"
-            raise ModelError(msg)
-        entries.setdefault(names.index(parameter), {})[key] = tensor
+def _restore(network: nn.Module, optimiser: Optimiser, checkpoint: Checkpoint) -> None:
+    optimiser.restore(checkpoint.optimiser)
+    optimiser.learning_rate = checkpoint.learning_rate
     try:
         for weights in (checkpoint.best, checkpoint.weights):
             network.load_state_dict(weights)
     except RuntimeError:
         msg = "the checkpoint is of another network or recipe; train without --resume"
         raise ModelError(msg) from None
-    state = optimiser.state_dict()
-    state["state"] = entries
-    for group in state["param_groups"]:
-        group["lr"] = checkpoint.learning_rate
-    optimiser.load_state_dict(state)
-
-
-def _group_parameters(network: nn.Module) -> tuple[list[str], list[str]]:
-    """Names of the parameters that weight decay holds for, and of those it does not."""
-    named = dict(network.named_parameters())
-    return [n for n, p in named.items() if p.ndim > 1], [n for n, p in named.items() if p.ndim <= 1]
-
-
-def _make_optimiser(network: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    named = dict(network.named_parameters())
-    decays = (config.weight_decay, 0.0)
-    groups = [
-        {"params": [named[name] for name in names], "weight_decay": decay}
-        for names, decay in zip(_group_parameters(network), decays, strict=True)
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +206,7 @@ class _Epoch:
     config: TrainConfig
     augment: SpectralAugmentation | None
 
-    def run(self, network: nn.Module, optimiser: torch.optim.Optimizer, train: Batches, dev: Batches) -> EpochRecord:
+    def run(self, network: nn.Module, optimiser: Optimiser, train: Batches, dev: Batches) -> EpochRecord:
         began = time.monotonic()
         torch.manual_seed(_mix(self.seed, self.number))
         generator = torch.Generator().manual_seed(_mix(self.seed, self.number))
@@ -249,7 +216,7 @@ class _Epoch:
         loss_sum, correct, seen = 0.0, 0, 0
         for step, (features, n_frames, truth) in enumerate(batches):
             self._set_learning_rate(optimiser, step / steps)
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             targets = smooth(truth, self.config.label_smoothing)
             if self.augment:
                 features, n_frames, targets = self.augment(features, n_frames, targets, generator)
@@ -271,16 +238,15 @@ class _Epoch:
             epoch=self.number,
             train_loss=loss_sum / seen,
             train_accuracy=correct / seen,
-            learning_rate=float(optimiser.param_groups[0]["lr"]),
+            learning_rate=optimiser.learning_rate,
             seconds=time.monotonic() - began,
         )
 
-    def _set_learning_rate(self, optimiser: torch.optim.Optimizer, share: float) -> None:
+    def _set_learning_rate(self, optimiser: Optimiser, share: float) -> None:
         if self.config.schedule != "one-cycle":
             return
-        rate = one_cycle((self.number - 1 + share) / self.config.max_epochs) * self.config.learning_rate
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        share_done = (self.number - 1 + share) / self.config.max_epochs
+        optimiser.learning_rate = one_cycle(share_done) * self.config.learning_rate
 
 
 def one_cycle(share: float) -> float:

@@ -21,7 +21,9 @@ class TrainConfig(Config):
             and the weights of the best epoch are kept; with ``one-cycle`` it rises and falls over `max_epochs`
             (Smith & Topin 2019), and the last weights are kept, whatever the development utterances say.
         learning_rate: of Adam at the start, or the highest of the cycle.
-        weight_decay: of AdamW (Loshchilov & Hutter 2019), on all but biases and normalisations.
+        weight_decay: of AdamW (Loshchilov & Hutter 2019) and Muon, on all but biases and normalisations.
+        muon: learning rate of Muon (Jordan et al. 2024), which then trains the matrices, as a multiple of
+            `learning_rate`; 0 leaves everything to AdamW.
         max_gradient: norm that the gradient is cut to; 0 for none.
         label_smoothing: share of the target that is spread over all emotions.
         max_epochs: passes over the training utterances, at most.
@@ -37,6 +39,7 @@ class TrainConfig(Config):
     schedule: str = "plateau"
     learning_rate: float = 0.000_2
     weight_decay: float = 0.0
+    muon: float = 0.0
     max_gradient: float = 0.0
     label_smoothing: float = 0.0
     max_epochs: int = 100
@@ -53,6 +56,7 @@ class TrainConfig(Config):
         self._require(condition=0 < self.plateau_factor < 1, name="plateau_factor", expected="between 0 and 1")
         self._require(condition=self.schedule in SCHEDULES, name="schedule", expected=f"one of {', '.join(SCHEDULES)}")
         self._require(condition=self.weight_decay >= 0, name="weight_decay", expected="0 or more")
+        self._require(condition=self.muon >= 0, name="muon", expected="0 or more")
         self._require(condition=self.max_gradient >= 0, name="max_gradient", expected="0 or more")
         self._require(condition=0 <= self.label_smoothing < 1, name="label_smoothing", expected="0 to under 1")
         self._require(condition=0 <= self.enrolled <= 1, name="enrolled", expected="0 to 1")

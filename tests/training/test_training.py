@@ -100,17 +100,18 @@ def stop_after(epochs: int, error: type[BaseException]) -> Callable[[EpochRecord
     return stop
 
 
-@pytest.mark.parametrize("epochs", [1, 3])
+@pytest.mark.parametrize(("epochs", "muon"), [(1, 0.0), (3, 0.0), (2, 10.0)])
 def test_a_killed_training_resumes_to_the_very_same_weights(
-    features: CorpusFeatures, fold: Fold, tmp_path: Path, epochs: int
+    features: CorpusFeatures, fold: Fold, tmp_path: Path, epochs: int, muon: float
 ) -> None:
-    whole = train_fold(features, fold, SMALL, seed=3, device=CPU)
+    recipe = replace(SMALL, training=replace(SMALL.training, muon=muon))
+    whole = train_fold(features, fold, recipe, seed=3, device=CPU)
     checkpoint = tmp_path / "c.safetensors"
     with pytest.raises(KilledError):
         train_fold(
-            features, fold, SMALL, seed=3, device=CPU, checkpoint=checkpoint, on_epoch=stop_after(epochs, KilledError)
+            features, fold, recipe, seed=3, device=CPU, checkpoint=checkpoint, on_epoch=stop_after(epochs, KilledError)
         )
-    resumed = train_fold(features, fold, SMALL, seed=3, device=CPU, checkpoint=checkpoint, resume=True)
+    resumed = train_fold(features, fold, recipe, seed=3, device=CPU, checkpoint=checkpoint, resume=True)
     assert_same_weights(whole, resumed)
     assert [replace(r, seconds=0) for r in whole.result.history] == [
         replace(r, seconds=0) for r in resumed.result.history

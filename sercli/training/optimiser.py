@@ -1,0 +1,114 @@
+"""What changes a network's weights: AdamW, with Muon for the matrices where a recipe wants it."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from sercli.errors import ModelError
+from sercli.training.checkpoint import Weights
+from sercli.training.recipes import TrainConfig
+
+MUON_MOMENTUM = 0.95  # as in Jordan et al. 2024
+
+
+class Optimiser:
+    """AdamW (Loshchilov & Hutter 2019) for all parameters, or for those that Muon is not meant for.
+
+    Muon (Jordan et al. 2024, `torch.optim.Muon`) takes the matrices, and the kernels of convolutions as matrices with
+    a row for each channel that goes out; not the last layer, `head`, nor biases and normalisations. Weight decay
+    holds for all but biases and normalisations.
+
+    Args:
+        network: whose parameters are changed.
+        config: learning rates and weight decay.
+    """
+
+    def __init__(self, network: nn.Module, config: TrainConfig) -> None:
+        named = dict(network.named_parameters())
+        vectors = [name for name, parameter in named.items() if parameter.ndim <= 1]
+        tables = [name for name in named if name not in vectors]
+        turned = [name for name in tables if config.muon and not name.startswith("head.")]
+        decayed = [name for name in tables if name not in turned]
+        self._adam_names = [*decayed, *vectors]
+        self._adam = torch.optim.AdamW(
+            [
+                {"params": [named[name] for name in decayed], "weight_decay": config.weight_decay},
+                {"params": [named[name] for name in vectors], "weight_decay": 0.0},
+            ],
+            lr=config.learning_rate,
+        )
+        self._parameters = [named[name] for name in turned]
+        self._matrices = [parameter.detach().flatten(1).clone() for parameter in self._parameters]
+        self._muon_names = turned
+        self._muon_factor = config.muon
+        self._muon = (
+            torch.optim.Muon(self._matrices, momentum=MUON_MOMENTUM, weight_decay=config.weight_decay)
+            if turned
+            else None
+        )
+        self.learning_rate = config.learning_rate
+
+    @property
+    def learning_rate(self) -> float:
+        """That of AdamW; Muon's is `TrainConfig.muon` times as high."""
+        return float(self._adam.param_groups[0]["lr"])
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        for group in self._adam.param_groups:
+            group["lr"] = rate
+        for group in self._muon.param_groups if self._muon else ():
+            group["lr"] = rate * self._muon_factor
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients."""
+        self._adam.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Changes the parameters by their gradients."""
+        self._adam.step()
+        if not self._muon:
+            return
+        # It wants matrices; a kernel that is stored with its channels last cannot be seen as one in place.
+        for parameter, matrix in zip(self._parameters, self._matrices, strict=True):
+            matrix.copy_(parameter.flatten(1))
+            matrix.grad = None if parameter.grad is None else parameter.grad.flatten(1)
+        self._muon.step()  # type: ignore[no-untyped-call]
+        for parameter, matrix in zip(self._parameters, self._matrices, strict=True):
+            parameter.copy_(matrix.view(parameter.shape))
+
+    def state(self) -> Weights:
+        """Copies of all that it remembers, as ``parameter.key``."""
+        return {
+            f"{names[number]}.{key}": torch.as_tensor(value).detach().clone()
+            for optimiser, names in self._parts()
+            for number, entries in optimiser.state_dict()["state"].items()
+            for key, value in entries.items()
+        }
+
+    def restore(self, state: Weights) -> None:
+        """Takes up what `state` gave.
+
+        Raises:
+            ModelError: if it is of another network.
+        """
+        known = {*self._adam_names, *self._muon_names}
+        entries: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in state.items():
+            parameter, _, key = name.rpartition(".")
+            if parameter not in known:
+                msg = f"the checkpoint is of another network: it has {parameter!r}; train without --resume"
+                raise ModelError(msg)
+            entries.setdefault(parameter, {})[key] = tensor
+        for optimiser, names in self._parts():
+            numbered = {number: entries[name] for number, name in enumerate(names) if name in entries}
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": numbered})
+
+    def _parts(self) -> Iterator[tuple[torch.optim.Optimizer, list[str]]]:
+        yield self._adam, self._adam_names
+        if self._muon:
+            yield self._muon, self._muon_names
