@@ -62,6 +62,12 @@ def _umask() -> int:
     return mask
 
 
+def find_obstacle(folder: Path) -> Path | None:
+    """What stands where this folder, or one that it is to lie in, should be, and is none; None if nothing does."""
+    above = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    return above if above.exists() and not above.is_dir() else None
+
+
 def write_json(path: Path, value: object) -> None:
     """Writes a value as indented JSON, by rename; NaN is refused since JSON has none."""
     with write_by_rename(path) as stream:

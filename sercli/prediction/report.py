@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from sercli.errors import UsageError
-from sercli.files import make_csv_writer, write_by_rename
+from sercli.files import find_obstacle, make_csv_writer, write_by_rename
 from sercli.prediction.rows import COLUMNS, DECIMALS, Prediction, Value
 
 FORMULA_STARTS = "=+-@\t\r"  # what a spreadsheet takes for a formula, or for space before one
@@ -137,9 +137,9 @@ def check_report_path(path: Path) -> None:
         if beside.is_dir():
             msg = f"cannot write {beside}, which goes with the report: it is a folder"
             raise UsageError(msg)
-    above = next((parent for parent in path.parents if parent.exists()), path.parent)
-    if above.exists() and not above.is_dir():
-        msg = f"cannot write the report to {path}: {above} is not a folder"
+    obstacle = find_obstacle(path.parent)
+    if obstacle:
+        msg = f"cannot write the report to {path}: {obstacle} is not a folder"
         raise UsageError(msg)
 
 

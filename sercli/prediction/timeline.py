@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from sercli.errors import UsageError
-from sercli.files import make_csv_writer, write_by_rename
+from sercli.files import find_obstacle, make_csv_writer, write_by_rename
 from sercli.labels import EMOTIONS
 from sercli.prediction.discovery import Recording
 from sercli.prediction.report import encodable, to_cell
@@ -255,9 +255,9 @@ def write_timelines(plan: TimelinePlan, rows: Iterator[Sequence[Prediction]]) ->
 
 def _refuse_file(folder: Path) -> None:
     """Refuses what is to be a folder, or to lie in one, where a file is."""
-    above = next((place for place in (folder, *folder.parents) if place.exists()), folder)
-    if above.exists() and not above.is_dir():
-        msg = f"cannot write timelines into {folder}: {above} is not a folder"
+    obstacle = find_obstacle(folder)
+    if obstacle:
+        msg = f"cannot write timelines into {folder}: {obstacle} is not a folder"
         raise UsageError(msg)
 
 
