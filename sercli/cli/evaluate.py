@@ -70,6 +70,7 @@ def evaluate(
         bool,
         typer.Option("--ensemble", help="Test the networks of all seeds together, as one; with --networks."),
     ] = False,
+    members: options.Members = 1,
     max_epochs: options.MaxEpochs = None,
     corpora: options.Corpora = None,
     seed: options.Seed = 0,
@@ -102,7 +103,7 @@ def evaluate(
         raise UsageError(msg)
     if protocol == "cross":
         protocol = name_cross_protocol(options.split_names(train_on) or [], options.split_names(test_on) or [])
-    chosen, rules = get_recipe(recipe).limit(max_epochs), get_protocol(protocol)
+    chosen, rules = get_recipe(recipe).limit(max_epochs).join(members), get_protocol(protocol)
     utterances = read_index(options.index_file(data_dir, index))
     names = options.split_names(corpora)
     if names is None and protocol in {"emobox", "luna"} and "ravdess" in utterances.corpora:
@@ -121,8 +122,15 @@ def evaluate(
         jobs=jobs,
         command=shlex.join(["sercli", *sys.argv[1:]]),
     )
-    conditions = (protocol, recipe, channel, "enrolled" if enroll else "", "ensemble" if ensemble else "")
-    folder = out or Path("results") / "-".join(filter(None, conditions))
+    conditions = {
+        protocol: True,
+        recipe: True,
+        f"members{members}": members > 1,
+        channel: bool(channel),
+        "enrolled": enroll,
+        "ensemble": ensemble,
+    }
+    folder = out or Path("results") / "-".join(name for name, holds in conditions.items() if holds)
     if networks and networks.resolve() == folder.resolve():
         msg = f"--networks {networks} is where the results would go: give another --out"
         raise UsageError(msg)

@@ -90,6 +90,10 @@ MaxEpochs = Annotated[
         "--max-epochs", min=1, help="Stop after so many epochs at the latest.", show_default="that of the recipe"
     ),
 ]
+Members = Annotated[
+    int,
+    typer.Option("--members", min=1, max=16, help="Networks that are trained one by one and answer together."),
+]
 Corpora = Annotated[
     str | None,
     typer.Option(

@@ -30,10 +30,7 @@ def train(
     restart: Annotated[
         bool, typer.Option("--restart", help="Start over where an interrupted training could go on.")
     ] = False,
-    members: Annotated[
-        int,
-        typer.Option("--members", min=1, max=16, help="Networks that are trained one by one and answer together."),
-    ] = 1,
+    members: options.Members = 1,
     max_epochs: options.MaxEpochs = None,
     figures: Annotated[
         list[Path] | None,

@@ -188,10 +188,12 @@ def write_history(path: Path, histories: Mapping[tuple[int, int], Sequence[Mappi
 
 
 def name_test(report: Mapping[str, Any]) -> str:
-    """Protocol of a report and what was done to its test recordings, as in ``emobox, telephone``."""
+    """Protocol of a report, and what was done to its test recordings or tested them, as in ``emobox, telephone``."""
+    members = report["parameters"]["network"].get("members", 1)
+    together = f"{members} networks as one" if members > 1 else ""
     enrolled = "enrolled speakers" if report.get("enrolled") else ""
     ensemble = f"ensemble of {len(report['ensemble'])}" if report.get("ensemble") else ""
-    return ", ".join(filter(None, (report["protocol"], report.get("channel"), enrolled, ensemble)))
+    return ", ".join(filter(None, (report["protocol"], report.get("channel"), enrolled, together, ensemble)))
 
 
 def read_figures(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any]]:

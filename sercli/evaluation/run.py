@@ -103,7 +103,7 @@ def _watch(
 ) -> Iterator[None]:
     """Tells about once a second how far the trainings are; a finished one counts for all epochs it might have had."""
     trains = not (plan.recipe.baseline or plan.networks)
-    most = plan.recipe.training.max_epochs if trains else 1
+    most = plan.recipe.training.max_epochs * plan.recipe.network.members if trains else 1
 
     def tell() -> None:
         if progress:
@@ -147,10 +147,8 @@ def _group_members(plan: EvaluationPlan, units: Sequence[Unit]) -> dict[Unit, tu
 
 
 def _check(plan: EvaluationPlan, corpus: CorpusFeatures) -> None:
-    if not (plan.enrolled or plan.networks):
-        return
-    if plan.recipe.baseline:
-        msg = f"recipe {plan.recipe.name} keeps no network: leave --enroll and --networks out"
+    if plan.recipe.baseline and (plan.enrolled or plan.networks or plan.recipe.network.members > 1):
+        msg = f"recipe {plan.recipe.name} has no network: leave --enroll, --networks and --members out"
         raise UsageError(msg)
     nameless = [utterance.file for utterance in corpus.index.utterances if not utterance.speaker]
     if plan.enrolled and nameless:

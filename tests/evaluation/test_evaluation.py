@@ -28,6 +28,7 @@ from sercli.features.extraction import extract_store
 from sercli.features.parameters import StoreParameters
 from sercli.labels import EMOTIONS
 from sercli.models.config import NetworkConfig
+from sercli.models.folder import load_model
 from sercli.training.recipes import RECIPES, Recipe, TrainConfig
 from tests.toy_index import index_toy
 
@@ -273,7 +274,7 @@ def test_networks_of_another_training_are_not_used(data: Path, default_results: 
         evaluate(make_plan(data, recipe=other, networks=default_results), tmp_path / "r")
     with pytest.raises(ModelError, match="no model folder"):
         evaluate(make_plan(data, recipe=DEFAULT, networks=tmp_path), tmp_path / "r")
-    with pytest.raises(UsageError, match="keeps no network"):
+    with pytest.raises(UsageError, match="has no network"):
         evaluate(make_plan(data, recipe=RECIPES["svm"], enrolled=True), tmp_path / "r")
 
 
@@ -364,6 +365,18 @@ def test_the_networks_of_all_seeds_answer_together(data: Path, tmp_path: Path) -
         mean = np.sqrt(each[0] * each[1])
         assert row.probabilities == pytest.approx((mean / mean.sum()).tolist(), abs=1e-6)
     assert single["overall"]["utterances"] == len(members)
+
+
+def test_each_fold_is_tested_by_as_many_members_as_are_wanted(data: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    plan = make_plan(data, recipe=SMALL.limit(2).join(2))
+    report = evaluate(plan, tmp_path / "r", count_progress=lambda done, total: seen.append((done, total)))
+    assert name_test(report) == "loso, 2 networks as one"
+    networks = sorted((tmp_path / "r" / "networks").iterdir())
+    assert [len(load_model(folder).network.members) for folder in networks] == [2] * len(report["folds"])  # type: ignore[arg-type]
+    assert seen[-1] == (4 * len(report["folds"]),) * 2
+    with pytest.raises(UsageError, match="svm has no network"):
+        evaluate(make_plan(data, recipe=RECIPES["svm"].join(2)), tmp_path / "svm")
 
 
 def test_an_ensemble_is_never_tested_on_what_a_member_has_learned(data: Path, tmp_path: Path) -> None:
