@@ -127,7 +127,7 @@ class FeatureConfig(Config):
     sample_rate: int = 16_000
     n_fft: int = 1_024
     hop_length: int = 256
-    n_mels: int = 64
+    n_mels: int = 128
     fmin: float = 40.0
     fmax: float = 8_000.0
     n_mfcc: int = 40

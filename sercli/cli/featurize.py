@@ -32,7 +32,7 @@ def featurize(
 ) -> None:
     """Extract the features of every indexed utterance into one HDF5 store.
 
-    40 MFCC with delta and delta-delta, 12 chroma, 64 log-mel bands, spectral contrast, tonnetz, RMS and
+    40 MFCC with delta and delta-delta, 12 chroma, 128 log-mel bands, spectral contrast, tonnetz, RMS and
     zero-crossing rate. An interrupted run goes on where it was.
 
     Example: `sercli featurize --jobs 8`

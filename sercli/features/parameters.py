@@ -53,7 +53,7 @@ class StoreParameters:
         return "-".join(filter(None, parts))
 
     def describe_difference(self, other: "StoreParameters") -> str:
-        """Names and values in which another set differs, as ``n_mels 64 against 80``."""
+        """Names and values in which another set differs, as ``n_mels 128 against 80``."""
         mine, theirs = self._flat(), other._flat()
         return ", ".join(f"{name} {mine[name]} against {theirs[name]}" for name in mine if mine[name] != theirs[name])
 

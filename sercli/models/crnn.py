@@ -16,11 +16,11 @@ from sercli.labels import EMOTIONS
 from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, frame_mask
 from sercli.models.config import NetworkConfig
 
-STRIDES = ((2, 4), (2, 1))  # bands and frames that the stem takes together, and that each block does
+STRIDES = ((4, 4), (2, 1))  # bands and frames that the stem takes together, and that each block does
 
 
 class SpectralBlock(nn.Module):
-    """Two 3×3 convolutions with batch normalisation, GELU and dropout, and a skip connection.
+    """Two 3×3 convolutions with batch normalisation, ReLU and dropout, and a skip connection.
 
     Args:
         inputs: channels that come in.
@@ -37,7 +37,7 @@ class SpectralBlock(nn.Module):
         self.second_norm = nn.BatchNorm2d(outputs)
         self.pool = nn.AvgPool2d(stride, ceil_mode=True)
         self.skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
-        self.activation = nn.GELU()
+        self.activation = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, spectra: Tensor, mask: Tensor) -> Tensor:
@@ -47,7 +47,10 @@ class SpectralBlock(nn.Module):
             spectra: zero beyond each utterance's frames.
             mask: frames of each utterance after the stride, in shape ``(batch, 1, 1, n_frames)``.
         """
-        hidden = self.dropout(self.activation(self.first_norm(self.first(spectra)))) * mask
+        hidden = self.activation(self.first_norm(self.first(spectra)))
+        # Mask and dropout in one multiplication, laid out as the spectra are.
+        kept = self.dropout(mask.expand(-1, hidden.shape[1], -1, -1).to(hidden.dtype))
+        hidden = hidden * kept.contiguous(memory_format=torch.channels_last)
         added: Tensor = self.second_norm(self.second(hidden)) + self.skip(self.pool(spectra))
         masked: Tensor = self.activation(added) * mask
         return masked
@@ -57,8 +60,9 @@ class ConvolutionalRecurrentNetwork(nn.Module):
     """Logits of the eight emotions from a log-mel spectrogram.
 
     Args:
-        config: sizes; `NetworkConfig.kernel_size` is that of the first convolution, `NetworkConfig.dense_size` the
-            size of a frame for the recurrence, `NetworkConfig.pool` is not used.
+        config: sizes; `NetworkConfig.kernel_size` is that of the first convolution, which spans twice the bands it
+            takes together, `NetworkConfig.dense_size` the size of a frame for the recurrence, `NetworkConfig.pool` is
+            not used.
         n_features: bands of the spectrogram.
     """
 
@@ -68,11 +72,11 @@ class ConvolutionalRecurrentNetwork(nn.Module):
         stages = [STRIDES[0], *[STRIDES[1]] * len(config.channels)]
         self.strides = tuple(frames for _, frames in stages)
         widths = [config.channels[0], *config.channels]
-        kernel, size = config.kernel_size, config.dense_size
+        kernel, size = (2 * STRIDES[0][0] + 1, config.kernel_size), config.dense_size
         self.stem = nn.Sequential(
-            nn.Conv2d(1, widths[0], kernel, stages[0], padding=kernel // 2, bias=False),
+            nn.Conv2d(1, widths[0], kernel, stages[0], padding=(kernel[0] // 2, kernel[1] // 2), bias=False),
             nn.BatchNorm2d(widths[0]),
-            nn.GELU(),
+            nn.ReLU(inplace=True),
         )
         self.blocks = nn.ModuleList(
             SpectralBlock(inputs, outputs, stride=stride, dropout=config.dropout / 2)

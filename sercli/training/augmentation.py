@@ -226,7 +226,8 @@ class _Draw:
     def exponential(self, shape: torch.Size) -> Tensor:
         """As the power of a band of Gaussian noise is distributed."""
         on_device = torch.Generator(self._device).manual_seed(self._seed())
-        return torch.empty(shape, device=self._device).exponential_(generator=on_device)
+        # By the logarithm: many times faster on the CPU than Tensor.exponential_.
+        return -torch.rand(shape, generator=on_device, device=self._device).neg_().log1p_()
 
     def beta(self, parameter: float) -> float:
         return float(np.random.default_rng(self._seed()).beta(parameter, parameter))

@@ -106,5 +106,5 @@ def test_attentive_statistics_are_mean_and_deviation_of_the_frames_that_count() 
 
 
 def test_the_default_model_stays_small() -> None:
-    network = build_network(RECIPES["default"].network, 64)
+    network = build_network(RECIPES["default"].network, 128)
     assert 4 * sum(parameter.numel() for parameter in network.parameters()) < 2_000_000  # bytes
