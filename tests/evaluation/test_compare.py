@@ -33,7 +33,14 @@ def write_results(folder: Path, recipe: str, share: float, *, files: Sequence[st
             )
         )
     write_predictions(folder / "predictions.csv", rows)
-    report = {"recipe": recipe, "protocol": protocol, "seeds": [0], "training_seconds": 1.5, **summarise(rows)}
+    report = {
+        "recipe": recipe,
+        "protocol": protocol,
+        "parameters": {"network": {"members": 1}},
+        "seeds": [0],
+        "training_seconds": 1.5,
+        **summarise(rows),
+    }
     write_json(folder / "report.json", report)
     return folder
 
