@@ -64,8 +64,8 @@ def _umask() -> int:
 
 def find_obstacle(folder: Path) -> Path | None:
     """What stands where this folder, or one that it is to lie in, should be, and is none; None if nothing does."""
-    above = next((place for place in (folder, *folder.parents) if place.exists()), folder)
-    return above if above.exists() and not above.is_dir() else None
+    above = next((place for place in (folder, *folder.parents) if place.exists()), None)
+    return above if above and not above.is_dir() else None
 
 
 def write_json(path: Path, value: object) -> None:

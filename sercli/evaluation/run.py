@@ -150,9 +150,9 @@ def _check(plan: EvaluationPlan, corpus: CorpusFeatures) -> None:
     if plan.recipe.baseline and (plan.enrolled or plan.networks or plan.recipe.network.members > 1):
         msg = f"recipe {plan.recipe.name} has no network: leave --enroll, --networks and --members out"
         raise UsageError(msg)
-    nameless = [utterance.file for utterance in corpus.index.utterances if not utterance.speaker]
-    if plan.enrolled and nameless:
-        msg = f"enrolment needs the speaker of every utterance: the index has none for {nameless[0]!r}"
+    nameless = next((each.file for each in corpus.index.utterances if not each.speaker), None)
+    if plan.enrolled and nameless is not None:
+        msg = f"enrolment needs the speaker of every utterance: the index has none for {nameless!r}"
         raise InputError(msg)
 
 

@@ -47,10 +47,7 @@ class SpectralBlock(nn.Module):
             spectra: zero beyond each utterance's frames.
             mask: frames of each utterance after the stride, in shape ``(batch, 1, 1, n_frames)``.
         """
-        hidden = self.activation(self.first_norm(self.first(spectra)))
-        # Mask and dropout in one multiplication, laid out as the spectra are.
-        kept = self.dropout(mask.expand(-1, hidden.shape[1], -1, -1).to(hidden.dtype))
-        hidden = hidden * kept.contiguous(memory_format=torch.channels_last)
+        hidden = self.dropout(self.activation(self.first_norm(self.first(spectra)))) * mask
         added: Tensor = self.second_norm(self.second(hidden)) + self.skip(self.pool(spectra))
         masked: Tensor = self.activation(added) * mask
         return masked

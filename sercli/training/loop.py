@@ -216,7 +216,7 @@ class _Epoch:
         loss_sum, correct, seen = 0.0, 0, 0
         for step, (features, n_frames, truth) in enumerate(batches):
             self._set_learning_rate(optimiser, step / steps)
-            optimiser.zero_grad()
+            network.zero_grad()
             targets = smooth(truth, self.config.label_smoothing)
             if self.augment:
                 features, n_frames, targets = self.augment(features, n_frames, targets, generator)

@@ -35,8 +35,7 @@ class Optimiser:
             [
                 {"params": [named[name] for name in decayed], "weight_decay": config.weight_decay},
                 {"params": [named[name] for name in vectors], "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
+            ]
         )
         self._parameters = [named[name] for name in turned]
         self._matrices = [parameter.detach().flatten(1).clone() for parameter in self._parameters]
@@ -60,12 +59,6 @@ class Optimiser:
             group["lr"] = rate
         for group in self._muon.param_groups if self._muon else ():
             group["lr"] = rate * self._muon_factor
-
-    def zero_grad(self) -> None:
-        """Forgets the gradients."""
-        self._adam.zero_grad(set_to_none=True)
-        for parameter in self._parameters:
-            parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:

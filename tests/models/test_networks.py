@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from sercli.config import FeatureConfig
 from sercli.errors import UsageError
 from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, ResidualBlock
 from sercli.models.config import NetworkConfig
@@ -106,5 +107,5 @@ def test_attentive_statistics_are_mean_and_deviation_of_the_frames_that_count() 
 
 
 def test_the_default_model_stays_small() -> None:
-    network = build_network(RECIPES["default"].network, 128)
+    network = build_network(RECIPES["default"].network, FeatureConfig().n_mels)
     assert 4 * sum(parameter.numel() for parameter in network.parameters()) < 2_000_000  # bytes

@@ -26,7 +26,7 @@ def learn(network: nn.Module, optimiser: Optimiser, steps: int, *, seed: int = 0
     for _ in range(steps):
         spectra = torch.randn(16, 3, 5, 5, generator=generator)
         truth = (spectra.mean(dim=(1, 2, 3)) > 0).long()
-        optimiser.zero_grad()
+        network.zero_grad()
         loss = nn.functional.cross_entropy(network(spectra), truth)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
