@@ -122,15 +122,15 @@ def evaluate(
         jobs=jobs,
         command=shlex.join(["sercli", *sys.argv[1:]]),
     )
-    conditions = {
-        protocol: True,
-        recipe: True,
-        f"members{members}": members > 1,
-        channel: bool(channel),
-        "enrolled": enroll,
-        "ensemble": ensemble,
-    }
-    folder = out or Path("results") / "-".join(name for name, holds in conditions.items() if holds)
+    conditions = (
+        protocol,
+        recipe,
+        f"members{members}" if members > 1 else "",
+        channel,
+        "enrolled" if enroll else "",
+        "ensemble" if ensemble else "",
+    )
+    folder = out or Path("results") / "-".join(filter(None, conditions))
     if networks and networks.resolve() == folder.resolve():
         msg = f"--networks {networks} is where the results would go: give another --out"
         raise UsageError(msg)

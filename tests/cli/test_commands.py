@@ -199,6 +199,16 @@ def test_ctrl_c_in_train_leaves_a_model(copy: Path) -> None:
     assert not checkpoint.exists()
 
 
+@pytest.mark.parametrize(
+    ("more", "folder"), [((), "paper-paper"), (("--members", "2"), "paper-paper-members2")], ids=["one", "members"]
+)
+def test_results_are_named_by_protocol_recipe_and_members(copy: Path, more: tuple[str, ...], folder: str) -> None:
+    asked = ("--protocol", "paper", "--recipe", "paper", "--max-epochs", "1", *more)
+    status, out, err = run_sercli("evaluate", *asked, cwd=copy)
+    assert (status, out) == (0, ""), err
+    assert [path.name for path in (copy / "results").iterdir()] == [folder]
+
+
 def test_baselines_are_evaluated_and_compared(copy: Path) -> None:
     for recipe in ("logistic", "knn"):
         status, out, err = run_sercli("evaluate", "--protocol", "loso", "--recipe", recipe, cwd=copy)
