@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -75,11 +76,23 @@ def map_in_order(
     if cluster is None:
         with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
             pool = joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=batch)
-            yield from pool(joblib.delayed(function)(task) for task in tasks)
+            yield from share_out(pool, function, tasks)
         return
     with _connect(cluster), joblib.parallel_config(backend="dask", wait_for_workers_timeout=CONNECT_TIMEOUT):
         pool = joblib.Parallel(n_jobs=-1, return_as="generator", batch_size=batch, pre_dispatch="4*n_jobs")
-        yield from pool(joblib.delayed(function)(task) for task in tasks)
+        yield from share_out(pool, function, tasks)
+
+
+def share_out(pool: joblib.Parallel, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+    """Applies a function to every task by a pool that returns a generator, and may be stopped early without a word."""
+    results = pool(joblib.delayed(function)(task) for task in tasks)
+    try:
+        for result in results:  # noqa: UP028 - "yield from" would close the results itself
+            yield result
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that work was thrown away: whoever stops early knows
+            results.close()
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from sercli.features.store import FeatureStore
 from sercli.files import write_json
 from sercli.metrics import Probabilities
 from sercli.models.folder import Model, load_model, save_model
-from sercli.parallel import single_thread
+from sercli.parallel import share_out, single_thread
 from sercli.training.data import CorpusFeatures
 from sercli.training.loop import EpochRecord
 from sercli.training.recipes import Recipe, parse_recipe
@@ -108,7 +108,7 @@ def run_units(
         return
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        yield from pool(joblib.delayed(run_unit)(task) for task in tasks)
+        yield from share_out(pool, run_unit, tasks)
 
 
 def count_epochs(work: Path, units: Sequence[Unit]) -> int:

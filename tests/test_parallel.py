@@ -1,0 +1,31 @@
+import time
+from collections.abc import Generator, Iterator
+from typing import cast
+
+from sercli.parallel import map_in_order
+
+
+def halve(number: float) -> float:
+    time.sleep(0.01)
+    return number / 2
+
+
+def test_stopped_early_in_worker_processes_it_says_nothing() -> None:
+    given: list[float] = []
+
+    def count() -> Iterator[float]:
+        for number in range(1000):
+            given.append(number)
+            yield number
+
+    results = cast("Generator[float]", map_in_order(halve, count(), jobs=2))
+    assert [next(results) for _ in range(3)] == [0.0, 0.5, 1.0]
+    time.sleep(0.1)  # for results that will never be taken
+    results.close()  # joblib's warning would be an error here
+    assert len(given) < 1000
+
+
+def test_results_come_in_the_order_of_the_tasks() -> None:
+    expected = [number / 2 for number in range(20)]
+    assert list(map_in_order(halve, range(20), jobs=2)) == expected
+    assert list(map_in_order(halve, range(20))) == expected
