@@ -10,6 +10,7 @@ The tree::
     │   ├── CorpusError   a corpus or an index breaks its own rules
     │   ├── StoreError    a feature store is damaged or was made with other parameters
     │   └── ModelError    a model folder is damaged or of another version
+    │       └── CheckpointError  what a training left cannot be gone on with
     ├── DownloadError     the network or the server did not deliver
     └── SplitError        a split would leak, or cannot be made from this corpus
 
@@ -47,6 +48,10 @@ class StoreError(InputError):
 
 class ModelError(InputError):
     """A model folder is damaged, or of a version that cannot be read."""
+
+
+class CheckpointError(ModelError):
+    """What an interrupted training left is damaged, or belongs to another training."""
 
 
 class DownloadError(SercliError):

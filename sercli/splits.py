@@ -139,7 +139,7 @@ def name_cross_protocol(train: Sequence[str], test: Sequence[str]) -> str:
 def make_training_split(index: Index, seed: int) -> Fold:
     """Divides an index for a model that will be used: training, and development speakers to stop it by.
 
-    Speakers of every corpus are held out where speakers are known, else a stratified tenth.
+    Speakers of every corpus whose speakers are all known are held out, else a stratified tenth.
 
     Raises:
         SplitError: if there are too few speakers, or too few utterances of an emotion.
@@ -149,7 +149,8 @@ def make_training_split(index: Index, seed: int) -> Fold:
     dev: list[int] = []
     for corpus in index.corpora:
         members = [number for number, u in enumerate(index.utterances) if u.corpus == corpus]
-        known = len({index.utterances[number].speaker for number in members} - {""}) > MAX_DEV_SPEAKERS
+        speakers = {index.utterances[number].speaker for number in members}
+        known = "" not in speakers and len(speakers) > MAX_DEV_SPEAKERS
         kept, held = _cut_dev(index, members, generator, by_speaker=known)
         train += kept
         dev += held
@@ -228,7 +229,8 @@ def _draw_from_corpus(index: Index, rest: Sequence[int], generator: np.random.Ge
     if "" in speakers or len(speakers) <= MAX_DEV_SPEAKERS:
         msg = (
             f"a speaker-independent split needs known speakers, more than {MAX_DEV_SPEAKERS} of them beside "
-            f"those that test; found {len(speakers)}, {'some' if '' in speakers else 'none'} unnamed"
+            f"those that test; found {len(set(speakers) - {''})}, and {'some' if '' in speakers else 'no'} recordings "
+            "without one"
         )
         raise SplitError(msg)
     genders = sorted(gender for gender in by_gender if gender)

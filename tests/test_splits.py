@@ -132,6 +132,9 @@ def test_unknown_speakers_and_too_few_of_an_emotion_are_refused() -> None:
     unnamed = replace(INDEX, utterances=tuple(replace(u, speaker="") for u in INDEX.utterances))
     with pytest.raises(SplitError):
         make_folds(unnamed, "loso", 0)
+    first, *others = INDEX.utterances
+    with pytest.raises(SplitError, match="and some recordings without one"):
+        make_folds(replace(INDEX, utterances=(replace(first, speaker=""), *others)), "loso", 0)
     few = replace(INDEX, utterances=INDEX.utterances[:12])
     with pytest.raises(SplitError, match="stratified"):
         make_folds(few, "random10", 0)
@@ -156,6 +159,13 @@ def test_a_training_split_without_speakers_is_random() -> None:
     unnamed = replace(INDEX, utterances=tuple(replace(u, speaker="") for u in INDEX.utterances))
     fold = make_training_split(unnamed, 0)
     assert len(fold.dev) == pytest.approx(len(INDEX) / 9, abs=2)
+
+
+def test_a_training_split_is_random_where_one_speaker_is_unknown() -> None:
+    first, *others = INDEX.utterances
+    fold = make_training_split(replace(INDEX, utterances=(replace(first, speaker=""), *others)), 0)
+    assert len(fold.dev) == pytest.approx(len(INDEX) / 9, abs=2)
+    assert len(fold.train) + len(fold.dev) == len(INDEX)
 
 
 def test_sounds_that_corpora_or_speakers_share_are_left_out_of_training() -> None:

@@ -87,7 +87,10 @@ RecipeName = Annotated[
 MaxEpochs = Annotated[
     int | None,
     typer.Option(
-        "--max-epochs", min=1, help="Stop after so many epochs at the latest.", show_default="that of the recipe"
+        "--max-epochs",
+        min=1,
+        help="Epochs of recipe default, whose learning rate is planned for them; of others the most that there may be.",
+        show_default="that of the recipe",
     ),
 ]
 Members = Annotated[

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from sercli.training.loop import EpochRecord
-    from sercli.training.recipes import TrainConfig
+    from sercli.training.recipes import Recipe
 
 LIVE_ROWS = 12  # epochs that the live table shows
 
@@ -74,12 +74,12 @@ def train(
             f"{missing[0]}, …; run 'sercli featurize'"
         )
     quoted = read_figures(figures or [], recipe)
-    records: list[EpochRecord] = []
-    with console.show_live(lambda: _epoch_table(records, chosen.training)) as live:
+    records: list[tuple[int, EpochRecord]] = []
+    with console.show_live(lambda: _epoch_table(records, chosen)) as live:
 
-        def show(record: "EpochRecord") -> None:
-            records.append(record)
-            live.refresh(_epoch_line(record))
+        def show(member: int, record: "EpochRecord") -> None:
+            records.append((member, record))
+            live.refresh(_name_member(member, members) + _epoch_line(record))
 
         trained = run(
             utterances,
@@ -104,6 +104,10 @@ def train(
         raise typer.Exit(1)
 
 
+def _name_member(member: int, members: int) -> str:
+    return f"network {member + 1} of {members}, " if members > 1 else ""
+
+
 def _epoch_line(record: "EpochRecord") -> str:
     return (
         f"epoch {record.epoch}: loss {record.train_loss:.3f}, development loss {record.dev_loss:.3f}, "
@@ -111,17 +115,20 @@ def _epoch_line(record: "EpochRecord") -> str:
     )
 
 
-def _epoch_table(records: "list[EpochRecord]", config: "TrainConfig") -> "RenderableType":
+def _epoch_table(noted: "list[tuple[int, EpochRecord]]", recipe: "Recipe") -> "RenderableType":
     from rich.table import Table
 
     from sercli.training.loop import find_best
 
-    if not records:
+    if not noted:
         return "reading features"
+    config, members, member = recipe.training, recipe.network.members, noted[-1][0]
+    records = [record for number, record in noted if number == member]
     mean_seconds = sum(record.seconds for record in records) / len(records)
-    left = (config.max_epochs - records[-1].epoch) * mean_seconds / 60
+    left = ((members - member) * config.max_epochs - records[-1].epoch) * mean_seconds / 60
     table = Table(
-        title=f"epoch {records[-1].epoch} of at most {config.max_epochs}, at most {left:.0f} min left",
+        title=f"{_name_member(member, members)}epoch {records[-1].epoch} of at most {config.max_epochs}, "
+        f"at most {left:.0f} min left",
         title_justify="left",
     )
     for name in (

@@ -35,7 +35,8 @@ class Comparison:
 
     Attributes:
         rows: one dict of `COLUMNS` a folder.
-        alike: whether all tested the same utterances by the same protocol, so that their figures may be compared.
+        alike: whether all tested the same utterances by the same protocol, through the same channel and equally
+            enrolled, so that their figures may be compared.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -61,7 +62,7 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
     write_table(path, comparison.rows)
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], tuple[str, frozenset[str]]]:
+def _read(folder: Path) -> tuple[dict[str, Any], tuple[object, ...]]:
     report = read_json_object(folder / "report.json")
     predictions = read_predictions(folder / "predictions.csv")
     overall = summarise(predictions)["overall"]
@@ -84,4 +85,5 @@ def _read(folder: Path) -> tuple[dict[str, Any], tuple[str, frozenset[str]]]:
     except (KeyError, TypeError) as reason:
         msg = f"{folder / 'report.json'} lacks {reason}: run 'sercli evaluate' again"
         raise InputError(msg) from None
-    return row, (name_test(report), frozenset(prediction.file for prediction in predictions))
+    condition = (report["protocol"], report.get("channel") or "", bool(report.get("enrolled")))
+    return row, (*condition, frozenset(prediction.file for prediction in predictions))

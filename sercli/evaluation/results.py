@@ -1,7 +1,9 @@
 """Predictions of a protocol as rows, and every figure that follows from them."""
 
 import csv
+import gzip
 import math
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,14 +85,19 @@ def write_predictions(path: Path, rows: Iterable[TestRow]) -> None:
 
 
 def read_predictions(path: Path) -> list[TestRow]:
-    """Reads what `write_predictions` wrote.
+    """Reads what `write_predictions` wrote, also where gzip has packed it since, as ``predictions.csv.gz``.
 
     Raises:
         InputError: if the file is missing, or a row is not whole.
     """
     rows = []
+    packed = path.with_name(f"{path.name}.gz")
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
+        with (
+            gzip.open(packed, "rt", encoding="utf-8", newline="")
+            if packed.exists() and not path.exists()
+            else path.open(encoding="utf-8", newline="")
+        ) as stream:
             for record in csv.DictReader(stream, strict=True):
                 emotion_index(record["truth"])
                 rows.append(
@@ -104,7 +111,7 @@ def read_predictions(path: Path) -> list[TestRow]:
     except FileNotFoundError:
         msg = f"no predictions at {path}: expected the file that 'sercli evaluate' writes"
         raise InputError(msg) from None
-    except (KeyError, TypeError, ValueError, UsageError, csv.Error) as reason:
+    except (KeyError, TypeError, ValueError, EOFError, gzip.BadGzipFile, zlib.error, UsageError, csv.Error) as reason:
         msg = f"{path}, row {len(rows) + 1}: not a prediction ({one_line(reason)}); run 'sercli evaluate' again"
         raise InputError(msg) from None
     return rows

@@ -15,8 +15,9 @@ import filelock
 from sercli.errors import InputError, ModelError, StoreError, UsageError
 from sercli.evaluation.plan import EvaluationPlan, Unit
 from sercli.evaluation.results import TestRow, name_test, summarise, write_history, write_predictions
-from sercli.evaluation.units import count_epochs, load_corpus, run_units
+from sercli.evaluation.units import NETWORKS_FOLDER, count_epochs, describe_condition, load_corpus, run_units
 from sercli.features.extraction import extract_store
+from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
 from sercli.files import read_json_object, write_json
 from sercli.metrics import ReliabilityBin
@@ -54,7 +55,8 @@ def evaluate(
 
     Raises:
         SplitError: if the corpus does not fit the protocol, or a fold would leak.
-        StoreError: if the store lacks the utterances or the features.
+        StoreError: if the store lacks the utterances.
+        UsageError: if it lacks the features, or the plan asks for what does not go together.
         InputError: if the plan's networks are missing, or of another training.
     """
     began = time.monotonic()
@@ -73,24 +75,36 @@ def evaluate(
             unit.name: " ".join(identify_training(corpus, each.fold, plan.recipe, each.seed) for each in group)
             for unit, group in members.items()
         }
-        condition = [str(test_store), plan.enrolled]
+        networks = plan.networks / NETWORKS_FOLDER if plan.networks else None
+        condition = describe_condition(test_store, plan.enrolled, networks)
         finished = {unit.name: _finished(work, unit, identities[unit.name], condition) for unit in members}
         outcomes = {name: outcome for name, outcome in finished.items() if outcome}
         todo = {unit: group for unit, group in members.items() if unit.name not in outcomes}
         if progress:
             progress(len(outcomes), len(members), "")
         with _watch(plan, work, tuple(members), outcomes, count_progress):
-            for outcome in run_units(plan, todo, test_store, out, work, device):
+            for outcome in run_units(plan, todo, test_store, work, device):
                 if outcome["identity"] != identities[outcome["name"]]:
                     msg = f"{plan.store} or the index changed while the evaluation ran: run it again"
                     raise StoreError(msg)
                 outcomes[outcome["name"]] = outcome
                 if progress:
                     progress(len(outcomes), len(members), f"{outcome['name']} dev UAR {outcome['dev_uar']:.3f}")
-        facts = {"seconds": round(time.monotonic() - began, 1), "device": device}
+        facts = {"seconds": round(time.monotonic() - began, 1), "device": "cpu" if plan.recipe.baseline else device}
+        if not (plan.networks or plan.recipe.baseline):
+            _keep_networks(work / NETWORKS_FOLDER, out / NETWORKS_FOLDER, [unit.name for unit in members])
         report = _write(plan, corpus, [(unit, outcomes[unit.name]) for unit in members], out, facts)
         shutil.rmtree(work)
     return report
+
+
+def _keep_networks(trained: Path, kept: Path, names: Sequence[str]) -> None:
+    """Puts the networks of these units in the place of those of an earlier evaluation."""
+    for folder in trained.iterdir():
+        if folder.name not in names:  # of another plan, which was interrupted
+            shutil.rmtree(folder)
+    shutil.rmtree(kept, ignore_errors=True)
+    trained.rename(kept)
 
 
 @contextlib.contextmanager
@@ -161,12 +175,23 @@ def _pass_through_channel(plan: EvaluationPlan, progress: Callable[[int, int], N
     path = plan.store.with_name(f"{plan.store.stem}.{plan.channel}{plan.store.suffix}")
     with FeatureStore(plan.store) as store:
         parameters = replace(store.parameters, channel=plan.channel)
-    summary = extract_store(plan.index, path, parameters, jobs=plan.jobs, progress=progress)
+    summary = extract_store(
+        plan.index, path, parameters, jobs=plan.jobs, restart=_is_of_others(path, parameters), progress=progress
+    )
     if summary.failures:
         first = summary.failures[0]
         msg = f"{len(summary.failures)} recordings cannot be tested: {first.file}: {first.reason}"
         raise InputError(msg)
     return path
+
+
+def _is_of_others(path: Path, parameters: StoreParameters) -> bool:
+    """Whether a store is there that was made when the plan's own had other parameters, or that cannot be read."""
+    try:
+        with FeatureStore(path) as store:
+            return store.parameters != parameters
+    except StoreError:
+        return path.exists()
 
 
 @contextlib.contextmanager

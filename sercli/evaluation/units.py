@@ -13,7 +13,7 @@ import torch
 from scipy.special import softmax
 
 from sercli.corpora.index import Index
-from sercli.errors import InputError, ModelError, StoreError
+from sercli.errors import CheckpointError, InputError, StoreError
 from sercli.evaluation.plan import EvaluationPlan, Unit
 from sercli.features.store import FeatureStore
 from sercli.files import write_json
@@ -70,7 +70,7 @@ class Task:
 
 
 def run_units(
-    plan: EvaluationPlan, units: Mapping[Unit, tuple[Unit, ...]], test_store: Path, out: Path, work: Path, device: str
+    plan: EvaluationPlan, units: Mapping[Unit, tuple[Unit, ...]], test_store: Path, work: Path, device: str
 ) -> Iterator[dict[str, Any]]:
     """The outcomes of units, as they are done.
 
@@ -81,8 +81,7 @@ def run_units(
         plan: what to do.
         units: which of it, and whose networks each is tested by.
         test_store: features that are tested on.
-        out: results folder, into which the networks go.
-        work: folder of what is unfinished.
+        work: folder of what is unfinished, into which the networks go.
         device: to work on.
     """
     tasks = [
@@ -95,7 +94,7 @@ def run_units(
             enrolled=plan.enrolled,
             recipe=plan.recipe.to_dict(),
             work=work,
-            networks=(plan.networks or out) / NETWORKS_FOLDER,
+            networks=(plan.networks or work) / NETWORKS_FOLDER,
             trains=plan.networks is None,
             device=device,
             command=plan.command,
@@ -109,6 +108,11 @@ def run_units(
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
         yield from share_out(pool, run_unit, tasks)
+
+
+def describe_condition(test_store: Path, enrolled: bool, networks: Path | None) -> list[object]:  # noqa: FBT001
+    """What an outcome depends on beside its training, JSON-ready: `networks` is None where they are trained."""
+    return [str(test_store), enrolled, str(networks or "")]
 
 
 def count_epochs(work: Path, units: Sequence[Unit]) -> int:
@@ -136,7 +140,7 @@ def run_unit(task: Task) -> dict[str, Any]:
     outcome = {
         "name": task.unit.name,
         "identity": " ".join(identities),
-        "condition": [str(task.test_store), task.enrolled],
+        "condition": describe_condition(task.test_store, task.enrolled, None if task.trains else task.networks),
         "seed": task.unit.seed,
         "fold": task.unit.fold.number,
         **found,
@@ -152,7 +156,8 @@ def load_corpus(index: Index, store: Path, names: tuple[str, ...]) -> CorpusFeat
     """The features of an index's utterances; read once in each process, and again when the store has changed.
 
     Raises:
-        StoreError: if the store is missing, damaged, or lacks the features.
+        StoreError: if the store is missing or damaged.
+        UsageError: if it lacks the features.
     """
     key = (store.stat().st_mtime_ns if store.exists() else 0, names, index)
     if store not in _loaded or _loaded[store][0] != key:
@@ -247,14 +252,15 @@ def _train(task: Task, recipe: Recipe, corpus: CorpusFeatures, device: torch.dev
     }
     model = trained.to_model(recipe, corpus.parameters, facts)
     save_model(task.networks / task.unit.name, model)
-    remove_checkpoints(checkpoint, recipe)
+    remove_checkpoints(checkpoint)
     return model
 
 
 def _train_from(checkpoint: Path, task: Task, recipe: Recipe, corpus: CorpusFeatures, device: torch.device) -> Trained:
-    def note(record: EpochRecord) -> None:
+    def note(member: int, record: EpochRecord) -> None:
         # A byte an epoch: whoever shows the progress need only ask for the size.
-        _epochs_path(task.work, task.unit).write_bytes(b"." * record.epoch)
+        done = member * recipe.training.max_epochs + record.epoch
+        _epochs_path(task.work, task.unit).write_bytes(b"." * done)
 
     train = partial(
         train_fold,
@@ -268,9 +274,6 @@ def _train_from(checkpoint: Path, task: Task, recipe: Recipe, corpus: CorpusFeat
     )
     try:
         return train(resume=True)
-    except ModelError:
-        # A checkpoint of other data or another recipe is of no use here.
-        if not checkpoint.exists():
-            raise
-        remove_checkpoints(checkpoint, recipe)
+    except CheckpointError:  # of other data or another recipe, and so of no use here
+        remove_checkpoints(checkpoint)
         return train()

@@ -1,4 +1,8 @@
-"""Parts that networks are built from; all of them ignore what lies beyond each utterance's last frame."""
+"""Parts that networks are built from.
+
+Once trained, all of them ignore what lies beyond each utterance's last frame; while training, batch normalisation
+counts it in.
+"""
 
 from collections.abc import Sequence
 

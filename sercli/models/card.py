@@ -91,12 +91,16 @@ def _figures(figures: Mapping[str, Any]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for protocol, score in figures.items():
-        low, high = score["uar_interval"]
+        low, high = map(_show, score["uar_interval"])
         rows.append(
-            f"| {protocol} | {score['seeds']} | {score['uar']:.3f} | {low:.3f} to {high:.3f} | "
-            f"{score['accuracy']:.3f} | {score['ece']:.3f} |"
+            f"| {protocol} | {score['seeds']} | {_show(score['uar'])} | {low} to {high} | "
+            f"{_show(score['accuracy'])} | {_show(score['ece'])} |"
         )
     return "\n".join(rows)
+
+
+def _show(score: float | None) -> str:
+    return "–" if score is None else f"{score:.3f}"
 
 
 _USE = """\

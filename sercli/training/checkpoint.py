@@ -9,7 +9,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from sercli.errors import ModelError
+from sercli.errors import CheckpointError
 from sercli.files import one_line, write_by_rename
 
 Weights = dict[str, Tensor]
@@ -60,7 +60,7 @@ def load_checkpoint(path: Path, identity: str) -> Checkpoint:
     """Reads a checkpoint.
 
     Raises:
-        ModelError: if it is damaged, or belongs to another training.
+        CheckpointError: if it is damaged, or belongs to another training.
     """
     parts: dict[str, Weights] = {"weights": {}, "best": {}, "optimiser": {}}
     try:
@@ -74,8 +74,8 @@ def load_checkpoint(path: Path, identity: str) -> Checkpoint:
                 parts[part][rest] = file.get_tensor(name)
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as reason:
         msg = f"{path} cannot be read ({one_line(reason)}): train without --resume"
-        raise ModelError(msg) from None
+        raise CheckpointError(msg) from None
     if found != identity:
         msg = f"{path} belongs to another training: found {found}, expected {identity}; train without --resume"
-        raise ModelError(msg)
+        raise CheckpointError(msg)
     return Checkpoint(**parts, learning_rate=learning_rate, history=history)

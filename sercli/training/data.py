@@ -166,7 +166,7 @@ class Batches:
     def shuffled(
         self, batch_size: int, generator: torch.Generator, *, enrolled: float = 0.0
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Every utterance once, in random batches of similar length.
+        """Every utterance once, in random batches of similar length; but for one that would be a batch of its own.
 
         Args:
             batch_size: utterances in each.

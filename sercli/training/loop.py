@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sercli.errors import ModelError
+from sercli.errors import CheckpointError, ModelError
 from sercli.metrics import Labels, accuracy, unweighted_average_recall
 from sercli.training.augmentation import SpectralAugmentation, smooth
 from sercli.training.checkpoint import Checkpoint, Weights
@@ -94,7 +94,8 @@ def fit(
         on_epoch: called after each epoch with its record and a function that makes a checkpoint.
 
     Raises:
-        ModelError: if the checkpoint belongs to another network, or the loss is no longer a number.
+        CheckpointError: if the checkpoint belongs to another network.
+        ModelError: if the loss is no longer a number.
     """
     optimiser = Optimiser(network, config)
     progress = _Progress(network, optimiser, config, resume)
@@ -179,7 +180,7 @@ def _parse_history(checkpoint: Checkpoint) -> list[EpochRecord]:
         return [EpochRecord(**record) for record in checkpoint.history]
     except TypeError as reason:
         msg = f"the checkpoint's history cannot be read ({reason}); train without --resume"
-        raise ModelError(msg) from None
+        raise CheckpointError(msg) from None
 
 
 def _copy(network: nn.Module) -> Weights:
@@ -194,7 +195,7 @@ def _restore(network: nn.Module, optimiser: Optimiser, checkpoint: Checkpoint) -
             network.load_state_dict(weights)
     except RuntimeError:
         msg = "the checkpoint is of another network or recipe; train without --resume"
-        raise ModelError(msg) from None
+        raise CheckpointError(msg) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

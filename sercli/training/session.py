@@ -1,10 +1,12 @@
 """One training from data to calibrated network, with its checkpoint, for train and evaluate alike."""
 
+import copy
 import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,7 @@ def train_fold(
     device: torch.device,
     checkpoint: Path | None = None,
     resume: bool = False,
-    on_epoch: Callable[[EpochRecord], None] = lambda _: None,
+    on_epoch: Callable[[int, EpochRecord], None] = lambda *_: None,
 ) -> Trained:
     """Trains a network on a fold's training side, watched on its development side.
 
@@ -93,10 +95,11 @@ def train_fold(
         device: to work on.
         checkpoint: file to keep the state in after each epoch.
         resume: go on from that file if it is there.
-        on_epoch: called after each epoch, when its checkpoint is safe.
+        on_epoch: called after each epoch, when its checkpoint is safe, with the member's number from 0.
 
     Raises:
-        ModelError: if the checkpoint is damaged or of another training.
+        CheckpointError: if the checkpoint is damaged or of another training.
+        ModelError: if the loss is no longer a number.
     """
     began = time.monotonic()
     normaliser = corpus.fit_normaliser(fold.train)
@@ -106,18 +109,25 @@ def train_fold(
     results: list[TrainingResult] = []
     for number in range(recipe.network.members):
         path = name_checkpoint(checkpoint, number) if checkpoint else None
-        network, result = _train_member(
-            corpus,
-            fold,
-            single,
-            normaliser,
-            dev,
-            seed=seed_member(seed, number),
-            device=device,
-            checkpoint=path,
-            resume=resume,
-            on_epoch=on_epoch,
-        )
+        try:
+            network, result = _train_member(
+                corpus,
+                fold,
+                single,
+                normaliser,
+                dev,
+                seed=seed_member(seed, number),
+                device=device,
+                checkpoint=path,
+                identity=identify_checkpoint(corpus, fold, recipe, seed),
+                resume=resume,
+                on_epoch=partial(on_epoch, number),
+            )
+        except KeyboardInterrupt:
+            if not members:
+                raise
+            results[-1] = replace(results[-1], interrupted=True)  # in the first epoch of a later member
+            break
         members.append(network)
         results.append(result)
         if result.interrupted:
@@ -145,15 +155,17 @@ def name_checkpoint(path: Path, number: int) -> Path:
     return path if number == 0 else path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
-def remove_checkpoints(path: Path, recipe: Recipe) -> None:
-    """Removes the files that `train_fold` has kept the state in."""
-    for number in range(recipe.network.members):
-        name_checkpoint(path, number).unlink(missing_ok=True)
+def remove_checkpoints(path: Path) -> None:
+    """Removes the files that `train_fold` has kept the state in, of however many members."""
+    path.unlink(missing_ok=True)
+    for of_member in path.parent.glob(f"{path.stem}-*{path.suffix}"):
+        of_member.unlink()
 
 
 def _complete(members: Sequence[nn.Module], recipe: Recipe) -> list[nn.Module]:
     """As many members as there should be, also when the training was interrupted before the last."""
-    return [members[number % len(members)] for number in range(recipe.network.members)]
+    # Copies, since a model folder holds no tensor twice.
+    return [*members, *(copy.deepcopy(members[n % len(members)]) for n in range(recipe.network.members - len(members)))]
 
 
 def _train_member(
@@ -166,6 +178,7 @@ def _train_member(
     seed: int,
     device: torch.device,
     checkpoint: Path | None,
+    identity: str,
     resume: bool,
     on_epoch: Callable[[EpochRecord], None],
 ) -> tuple[nn.Module, TrainingResult]:
@@ -176,7 +189,6 @@ def _train_member(
         network = build_network(recipe.network, len(normaliser.mean))
     # Channels last: a third faster on the CPU for 2-D convolutions, and what tensor cores want; no matter to others.
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    identity = identify_training(corpus, fold, recipe, seed)
     state = load_checkpoint(checkpoint, identity) if resume and checkpoint and checkpoint.exists() else None
 
     def keep(record: EpochRecord, state_now: Callable[..., object]) -> None:
@@ -212,21 +224,22 @@ def score_members(
 
 
 def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
-    """Sixteen hex digits that are equal for the same recordings, labels, copies, features, division, recipe and seed.
-
-    The greatest number of epochs is left out where the schedule does not follow from it, so that a training can be
-    resumed to go further.
-    """
-    training = recipe.training.to_dict()
-    if recipe.training.schedule == "plateau":
-        training["max_epochs"] = None
+    """Sixteen hex digits, equal for the same recordings, labels, copies, features, division, recipe and seed."""
     content = {
-        "recipe": {**recipe.to_dict(), "training": training},
+        "recipe": recipe.to_dict(),
         "seed": seed,
         "features": corpus.parameters.fingerprint,
         "sides": [[corpus.describe(member) for member in side] for side in (fold.train, fold.dev, fold.test)],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def identify_checkpoint(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
+    """As `identify_training`, but the same for any number of epochs where the schedule does not follow from it.
+
+    So a training can be resumed to go further.
+    """
+    return identify_training(corpus, fold, recipe.limit(1) if recipe.training.schedule == "plateau" else recipe, seed)
 
 
 def describe_training(

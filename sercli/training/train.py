@@ -34,7 +34,7 @@ def train(
     restart: bool = False,
     command: str = "",
     figures: Mapping[str, Any] | None = None,
-    on_epoch: Callable[[EpochRecord], None] = lambda _: None,
+    on_epoch: Callable[[int, EpochRecord], None] = lambda *_: None,
 ) -> Trained:
     """Trains on every utterance of an index but those of the development speakers, and writes a model folder.
 
@@ -52,17 +52,21 @@ def train(
         restart: forget that state.
         command: that asked for it, for the record.
         figures: test figures of the recipe by protocol, for the model card.
-        on_epoch: called after each epoch.
+        on_epoch: called after each epoch, with the number of the ensemble's member from 0.
 
     Raises:
-        UsageError: if the recipe is a baseline, which has no model folder.
+        UsageError: if the recipe is a baseline, which has no model folder; if the training shall be both resumed
+            and started over; or if the store lacks the features.
         ModelError: if there is nothing to resume, what could be resumed would be lost, or it belongs to another
-            training.
-        StoreError: if the store lacks the utterances or the features.
+            training; or if the loss is no longer a number.
+        StoreError: if the store lacks the utterances.
         SplitError: if there are too few speakers or utterances.
     """
     if recipe.baseline:
         msg = f"recipe {recipe.name} is there to be compared with, by 'sercli evaluate'; train a network instead"
+        raise UsageError(msg)
+    if resume and restart:
+        msg = "--resume goes on and --restart starts over: give one of them"
         raise UsageError(msg)
     checkpoint = out / CHECKPOINT_FILE
     if resume and not checkpoint.exists():
@@ -75,6 +79,8 @@ def train(
         corpus = CorpusFeatures(index, opened, recipe.features)
     fold = make_training_split(corpus.index, seed)
     out.mkdir(parents=True, exist_ok=True)
+    if restart:
+        remove_checkpoints(checkpoint)
     trained = train_fold(
         corpus,
         fold,
@@ -106,7 +112,7 @@ def train(
     ]
     save_curves(out / "curves.png", histories, titles)
     if not trained.result.interrupted:
-        remove_checkpoints(checkpoint, recipe)
+        remove_checkpoints(checkpoint)
     return trained
 
 

@@ -1,4 +1,5 @@
 import csv
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from sercli.errors import InputError
 from sercli.evaluation.compare import COLUMNS, compare_results, write_comparison
 from sercli.evaluation.results import TestRow, summarise, write_predictions
-from sercli.files import write_json
+from sercli.files import read_json_object, write_json
 from sercli.labels import EMOTIONS
 
 
@@ -66,6 +67,28 @@ def test_different_tests_are_told_apart(tmp_path: Path) -> None:
     other = write_results(tmp_path / "c", "paper", 0.8, files=FILES, protocol="random10")
     assert not compare_results([one, fewer]).alike
     assert not compare_results([one, other]).alike
+
+
+def test_one_network_may_be_compared_with_several_but_not_enrolled_speakers_with_unknown_ones(tmp_path: Path) -> None:
+    one, several, enrolled = (write_results(tmp_path / name, "paper", 0.8, files=FILES) for name in "abc")
+    report = read_json_object(one / "report.json")
+    write_json(several / "report.json", {**report, "ensemble": [0, 1]})
+    write_json(enrolled / "report.json", {**report, "enrolled": True})
+    assert compare_results([one, several]).alike
+    assert not compare_results([one, enrolled]).alike
+
+
+def test_packed_predictions_are_read(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "a", "svm", 0.4, files=FILES)
+    (before,) = compare_results([folder]).rows
+    plain = folder / "predictions.csv"
+    packed = gzip.compress(plain.read_bytes())
+    (folder / "predictions.csv.gz").write_bytes(packed)
+    plain.unlink()
+    assert compare_results([folder]).rows == (before,)
+    (folder / "predictions.csv.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(InputError, match="not a prediction"):
+        compare_results([folder])
 
 
 def test_the_table_can_be_saved(tmp_path: Path) -> None:

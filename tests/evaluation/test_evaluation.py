@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sercli.config import FeatureConfig
 from sercli.corpora.index import Index, read_index
 from sercli.errors import InputError, ModelError, UsageError
 from sercli.evaluation.plan import EvaluationPlan
@@ -26,6 +27,7 @@ from sercli.evaluation.results import (
 from sercli.evaluation.run import WORK_FOLDER, evaluate
 from sercli.features.extraction import extract_store
 from sercli.features.parameters import StoreParameters
+from sercli.features.store import FeatureStore
 from sercli.labels import EMOTIONS
 from sercli.models.config import NetworkConfig
 from sercli.models.folder import load_model
@@ -216,20 +218,54 @@ def test_an_interrupted_evaluation_goes_on_and_ends_the_same(data: Path, results
     assert (out / "predictions.csv").read_bytes() == (results / "predictions.csv").read_bytes()
 
 
-def test_what_another_recipe_left_unfinished_is_not_used(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "other",
+    [replace(SMALL.limit(1), network=replace(SMALL.network, dense_size=8)), SMALL.limit(1)],
+    ids=["another network", "fewer epochs"],
+)
+def test_what_another_recipe_left_unfinished_is_not_used(
+    data: Path, results: Path, tmp_path: Path, other: Recipe
+) -> None:
     out = tmp_path / "r"
 
     def interrupt(number: int, *_: object) -> None:
         if number:
             raise KeyboardInterrupt
 
-    quick = replace(SMALL, training=replace(SMALL.training, max_epochs=1))
     with pytest.raises(KeyboardInterrupt):
-        evaluate(make_plan(data, recipe=quick), out, progress=interrupt)
-    other = replace(quick, network=replace(SMALL.network, dense_size=8))
-    report = evaluate(make_plan(data, recipe=other), out)
-    assert report["parameters"]["network"]["dense_size"] == 8
-    assert all(fold["seconds"] > 0 for fold in report["folds"])
+        evaluate(make_plan(data, recipe=other), out, progress=interrupt)
+    evaluate(make_plan(data, jobs=2), out)
+    assert (out / "predictions.csv").read_bytes() == (results / "predictions.csv").read_bytes()
+    with pytest.raises(InputError, match="was trained on other data, folds or another recipe"):
+        evaluate(make_plan(data, recipe=other, networks=out), tmp_path / "again")
+
+
+def test_networks_are_replaced_with_the_report_and_not_before(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    plan = make_plan(data, recipe=SMALL.limit(1))
+    evaluate(replace(plan, seeds=(0, 1), jobs=2), out)
+    before = {path: path.read_bytes() for path in sorted((out / "networks").rglob("*")) if path.is_file()}
+
+    def interrupt(number: int, *_: object) -> None:
+        if number:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(replace(plan, recipe=SMALL.limit(2)), out, progress=interrupt)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    evaluate(replace(plan, recipe=SMALL.limit(2), jobs=2), out)
+    assert sorted(path.name for path in (out / "networks").iterdir()) == [f"seed0-fold{n}" for n in range(1, 7)]
+
+
+def test_a_channel_store_of_other_parameters_is_made_anew(data: Path, results: Path, tmp_path: Path) -> None:
+    telephone = data / "features.telephone.h5"
+    index = read_index(data / "index.csv")
+    stale = StoreParameters(features=FeatureConfig(names=("rms",)), channel="telephone")
+    extract_store(index, telephone, stale, restart=True)
+    report = evaluate(make_plan(data, networks=results, channel="telephone"), tmp_path / "r")
+    assert report["channel"] == "telephone"
+    with FeatureStore(telephone) as store:
+        assert store.parameters == StoreParameters(channel="telephone")
 
 
 @pytest.fixture(scope="module")
@@ -375,6 +411,7 @@ def test_each_fold_is_tested_by_as_many_members_as_are_wanted(data: Path, tmp_pa
     networks = sorted((tmp_path / "r" / "networks").iterdir())
     assert [len(load_model(folder).network.members) for folder in networks] == [2] * len(report["folds"])  # type: ignore[arg-type]
     assert seen[-1] == (4 * len(report["folds"]),) * 2
+    assert seen == sorted(seen), "the bar never goes back"
     with pytest.raises(UsageError, match="svm has no network"):
         evaluate(make_plan(data, recipe=RECIPES["svm"].join(2)), tmp_path / "svm")
 

@@ -72,6 +72,13 @@ def test_the_card_tells_data_licence_and_limits(model: Model, tmp_path: Path) ->
         assert part in card
 
 
+def test_the_card_leaves_open_what_is_undefined(model: Model, tmp_path: Path) -> None:
+    score = {"seeds": 1, "uar": 0.5, "uar_interval": [None, None], "accuracy": 0.25, "ece": None, "command": "sercli"}
+    model.facts["figures"] = {"paper": score}  # type: ignore[index]
+    save_model(tmp_path, model)
+    assert "| paper | 1 | 0.500 | – to – | 0.250 | – |" in (tmp_path / "MODEL_CARD.md").read_text()
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
 @pytest.mark.parametrize("keep", [0.0, 0.3, 0.99])
 def test_a_file_cut_short_is_refused(model: Model, tmp_path: Path, name: str, keep: float) -> None:

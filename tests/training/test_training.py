@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from sercli.corpora.index import Index
-from sercli.errors import ModelError, StoreError
+from sercli.errors import ModelError, StoreError, UsageError
 from sercli.features.extraction import extract_store
 from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
@@ -92,8 +93,8 @@ class KilledError(Exception):
     pass
 
 
-def stop_after(epochs: int, error: type[BaseException]) -> Callable[[EpochRecord], None]:
-    def stop(record: EpochRecord) -> None:
+def stop_after(epochs: int, error: type[BaseException]) -> Callable[[int, EpochRecord], None]:
+    def stop(_: int, record: EpochRecord) -> None:
         if record.epoch == epochs:
             raise error
 
@@ -135,9 +136,9 @@ def test_a_checkpoint_of_another_training_is_refused(features: CorpusFeatures, f
 def test_a_checkpoint_that_was_tampered_with_is_refused(
     features: CorpusFeatures, fold: Fold, tmp_path: Path, damage: str
 ) -> None:
-    from sercli.training.session import identify_training
+    from sercli.training.session import identify_checkpoint
 
-    path, identity = tmp_path / "c.safetensors", identify_training(features, fold, SMALL, 3)
+    path, identity = tmp_path / "c.safetensors", identify_checkpoint(features, fold, SMALL, 3)
     with pytest.raises(KilledError):
         train_fold(features, fold, SMALL, seed=3, device=CPU, checkpoint=path, on_epoch=stop_after(1, KilledError))
     checkpoint = load_checkpoint(path, identity)
@@ -217,7 +218,7 @@ def test_the_last_weights_of_a_cycle_are_kept_and_resuming_leads_to_the_same(
     rates = [record.learning_rate for record in whole.result.history]
     assert max(rates) > 4 * rates[-1]
 
-    def stop(record: EpochRecord) -> None:
+    def stop(_: int, record: EpochRecord) -> None:
         if record.epoch == 2:
             raise KeyboardInterrupt
 
@@ -339,6 +340,50 @@ def test_an_interrupted_training_neither_replaces_a_finished_model_nor_is_forgot
     assert (out / "model.safetensors").read_bytes() != before
 
 
+def test_ctrl_c_in_the_first_epoch_of_a_later_member_leaves_a_model(index: Index, data: Path, tmp_path: Path) -> None:
+    recipe, out = SMALL.limit(2).join(3), tmp_path / "m"
+    whole = train(index, data / "features.h5", recipe, tmp_path / "whole", seed=1, device=CPU)
+    ended: list[int] = []
+
+    def stop(member: int, record: EpochRecord) -> None:
+        if (member, record.epoch) == (0, 2):
+            ended.append(member)
+
+    original = CorpusFeatures.batches
+
+    def batches(self: CorpusFeatures, *arguments: Any, **options: Any) -> Any:
+        if ended:
+            raise KeyboardInterrupt
+        return original(self, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CorpusFeatures, "batches", batches)
+        stopped = train(index, data / "features.h5", recipe, out, seed=1, device=CPU, on_epoch=stop)
+    assert stopped.result.interrupted
+    assert load_model(out).facts["training"]["interrupted"]
+    resumed = train(index, data / "features.h5", recipe, out, seed=1, device=CPU, resume=True)
+    assert_same_weights(whole, resumed)
+
+
+def test_an_ensemble_is_resumed_with_its_number_of_members_or_started_over(
+    index: Index, data: Path, tmp_path: Path
+) -> None:
+    store, out, recipe = data / "features.h5", tmp_path / "m", SMALL.limit(2)
+
+    def stop(member: int, _: EpochRecord) -> None:
+        if member == 1:
+            raise KeyboardInterrupt
+
+    train(index, store, recipe.join(3), out, seed=1, device=CPU, on_epoch=stop)
+    assert len(list(out.glob("checkpoint*"))) == 2
+    with pytest.raises(ModelError, match="another training"):
+        train(index, store, recipe, out, seed=1, device=CPU, resume=True)
+    with pytest.raises(UsageError, match="give one of them"):
+        train(index, store, recipe, out, seed=1, device=CPU, resume=True, restart=True)
+    train(index, store, recipe, out, seed=2, device=CPU, restart=True)
+    assert not list(out.glob("checkpoint*"))
+
+
 def test_other_labels_or_copies_are_another_training(features: CorpusFeatures, fold: Fold) -> None:
     from sercli.training.session import identify_training
 
@@ -407,7 +452,7 @@ def test_an_ensemble_that_was_killed_goes_on_with_the_member_it_was_at(
     whole = train_fold(features, fold, recipe, seed=3, device=CPU)
     seen: list[int] = []
 
-    def stop(record: EpochRecord) -> None:
+    def stop(_: int, record: EpochRecord) -> None:
         seen.append(record.epoch)
         if len(seen) == 3:
             raise KilledError
@@ -424,7 +469,7 @@ def test_an_ensemble_that_was_killed_goes_on_with_the_member_it_was_at(
         device=CPU,
         checkpoint=checkpoint,
         resume=True,
-        on_epoch=lambda record: again.append(record.epoch),
+        on_epoch=lambda _, record: again.append(record.epoch),
     )
     assert again == [2]
     assert_same_weights(whole, resumed)
