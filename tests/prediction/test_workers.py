@@ -140,7 +140,7 @@ def test_a_worker_ends_with_its_parent(recordings: list[Recording]) -> None:
     # What happens to it when the parent is killed: its stdin ends.
     frame: FrameType = findings.gi_frame  # type: ignore[attr-defined]
     frame.f_locals["pool"]._workers[0].process.stdin.close()
-    assert worker.wait(timeout=20) == 0
+    assert worker.wait(timeout=60) == 0
     findings.close()
 
 
