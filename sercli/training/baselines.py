@@ -1,6 +1,7 @@
 """Traditional methods on functionals of the same features, to be compared with; scikit-learn throughout."""
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
@@ -101,7 +103,11 @@ def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int
     dev_vectors, dev_truth = _vectors(corpus, fold.dev), _truth(corpus, fold.dev)
     best: tuple[float, float, Pipeline, Logits] | None = None
     for setting in BASELINES[name].settings:
-        pipeline = make_pipeline(StandardScaler(), BASELINES[name].make(setting, seed)).fit(vectors, truth)
+        pipeline = make_pipeline(StandardScaler(), BASELINES[name].make(setting, seed))
+        with warnings.catch_warnings():
+            # Recipe mlp ends after its epochs, converged or not.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            pipeline.fit(vectors, truth)
         logits = compute_logits(pipeline, dev_vectors)
         uar = unweighted_average_recall(dev_truth, logits.argmax(axis=1))
         if best is None or uar > best[0]:
