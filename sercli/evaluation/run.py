@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from sercli.evaluation.plan import EvaluationPlan, Unit
 from sercli.evaluation.results import TestRow, name_test, summarise, write_history, write_predictions
 from sercli.evaluation.units import NETWORKS_FOLDER, count_epochs, describe_condition, load_corpus, run_units
 from sercli.features.extraction import extract_store
-from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
 from sercli.files import read_json_object, write_json
 from sercli.metrics import ReliabilityBin
@@ -76,7 +76,7 @@ def evaluate(
             for unit, group in members.items()
         }
         networks = plan.networks / NETWORKS_FOLDER if plan.networks else None
-        condition = describe_condition(test_store, plan.enrolled, networks)
+        condition = describe_condition(test_store, networks, enrolled=plan.enrolled)
         finished = {unit.name: _finished(work, unit, identities[unit.name], condition) for unit in members}
         outcomes = {name: outcome for name, outcome in finished.items() if outcome}
         todo = {unit: group for unit, group in members.items() if unit.name not in outcomes}
@@ -100,11 +100,14 @@ def evaluate(
 
 def _keep_networks(trained: Path, kept: Path, names: Sequence[str]) -> None:
     """Puts the networks of these units in the place of those of an earlier evaluation."""
-    for folder in trained.iterdir():
-        if folder.name not in names:  # of another plan, which was interrupted
+    kept.mkdir(exist_ok=True)
+    for name in names:
+        if (trained / name).exists():  # else a run that was stopped right here has put it there
+            shutil.rmtree(kept / name, ignore_errors=True)
+            (trained / name).rename(kept / name)
+    for folder in kept.iterdir():
+        if folder.name not in names:
             shutil.rmtree(folder)
-    shutil.rmtree(kept, ignore_errors=True)
-    trained.rename(kept)
 
 
 @contextlib.contextmanager
@@ -175,23 +178,16 @@ def _pass_through_channel(plan: EvaluationPlan, progress: Callable[[int, int], N
     path = plan.store.with_name(f"{plan.store.stem}.{plan.channel}{plan.store.suffix}")
     with FeatureStore(plan.store) as store:
         parameters = replace(store.parameters, channel=plan.channel)
-    summary = extract_store(
-        plan.index, path, parameters, jobs=plan.jobs, restart=_is_of_others(path, parameters), progress=progress
-    )
+    extract = partial(extract_store, plan.index, path, parameters, jobs=plan.jobs, progress=progress)
+    try:
+        summary = extract()
+    except StoreError:  # what is there was made of the plan's own store when that had other parameters
+        summary = extract(restart=True)
     if summary.failures:
         first = summary.failures[0]
         msg = f"{len(summary.failures)} recordings cannot be tested: {first.file}: {first.reason}"
         raise InputError(msg)
     return path
-
-
-def _is_of_others(path: Path, parameters: StoreParameters) -> bool:
-    """Whether a store is there that was made when the plan's own had other parameters, or that cannot be read."""
-    try:
-        with FeatureStore(path) as store:
-            return store.parameters != parameters
-    except StoreError:
-        return path.exists()
 
 
 @contextlib.contextmanager

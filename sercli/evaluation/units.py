@@ -110,7 +110,7 @@ def run_units(
         yield from share_out(pool, run_unit, tasks)
 
 
-def describe_condition(test_store: Path, enrolled: bool, networks: Path | None) -> list[object]:  # noqa: FBT001
+def describe_condition(test_store: Path, networks: Path | None, *, enrolled: bool) -> list[object]:
     """What an outcome depends on beside its training, JSON-ready: `networks` is None where they are trained."""
     return [str(test_store), enrolled, str(networks or "")]
 
@@ -140,7 +140,9 @@ def run_unit(task: Task) -> dict[str, Any]:
     outcome = {
         "name": task.unit.name,
         "identity": " ".join(identities),
-        "condition": describe_condition(task.test_store, task.enrolled, None if task.trains else task.networks),
+        "condition": describe_condition(
+            task.test_store, None if task.trains else task.networks, enrolled=task.enrolled
+        ),
         "seed": task.unit.seed,
         "fold": task.unit.fold.number,
         **found,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from sercli.errors import ModelError
+from sercli.errors import CheckpointError
 from sercli.training.checkpoint import Weights
 from sercli.training.recipes import TrainConfig
 
@@ -87,7 +87,7 @@ class Optimiser:
         """Takes up what `state` gave.
 
         Raises:
-            ModelError: if it is of another network.
+            CheckpointError: if it is of another network.
         """
         known = {*self._adam_names, *self._muon_names}
         entries: dict[str, dict[str, Tensor]] = {}
@@ -95,7 +95,7 @@ class Optimiser:
             parameter, _, key = name.rpartition(".")
             if parameter not in known:
                 msg = f"the checkpoint is of another network: it has {parameter!r}; train without --resume"
-                raise ModelError(msg)
+                raise CheckpointError(msg)
             entries.setdefault(parameter, {})[key] = tensor
         for optimiser, names in self._parts():
             numbered = {number: entries[name] for number, name in enumerate(names) if name in entries}

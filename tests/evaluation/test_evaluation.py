@@ -26,8 +26,10 @@ from sercli.evaluation.results import (
 )
 from sercli.evaluation.run import WORK_FOLDER, evaluate
 from sercli.features.extraction import extract_store
+from sercli.features.journal import journal_path
 from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
+from sercli.features.writer import StoreWriter
 from sercli.labels import EMOTIONS
 from sercli.models.config import NetworkConfig
 from sercli.models.folder import load_model
@@ -257,15 +259,42 @@ def test_networks_are_replaced_with_the_report_and_not_before(data: Path, tmp_pa
     assert sorted(path.name for path in (out / "networks").iterdir()) == [f"seed0-fold{n}" for n in range(1, 7)]
 
 
+def test_an_evaluation_stopped_after_its_last_network_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, plan = tmp_path / "r", make_plan(data, recipe=SMALL.limit(1), jobs=2)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sercli.evaluation.run.write_predictions", stop)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(plan, out)
+    trained = {path: path.read_bytes() for path in (out / "networks").rglob("*.safetensors")}
+    assert len(trained) == 6
+    evaluate(plan, out)
+    assert all(path.read_bytes() == weights for path, weights in trained.items())
+    assert (out / "report.json").exists()
+    assert not (out / WORK_FOLDER).exists()
+
+
 def test_a_channel_store_of_other_parameters_is_made_anew(data: Path, results: Path, tmp_path: Path) -> None:
     telephone = data / "features.telephone.h5"
     index = read_index(data / "index.csv")
     stale = StoreParameters(features=FeatureConfig(names=("rms",)), channel="telephone")
     extract_store(index, telephone, stale, restart=True)
+    whole = telephone.read_bytes()
+    with StoreWriter(data / "features.gsm.h5", replace(stale, channel="gsm")) as writer:
+        writer.add("0" * 64, np.zeros((3, 1), np.float16))
+        writer.commit()  # and no more, as a pass that is interrupted
+    assert journal_path(data / "features.gsm.h5").exists()
     report = evaluate(make_plan(data, networks=results, channel="telephone"), tmp_path / "r")
     assert report["channel"] == "telephone"
     with FeatureStore(telephone) as store:
         assert store.parameters == StoreParameters(channel="telephone")
+    assert telephone.read_bytes() != whole
+    evaluate(make_plan(data, networks=results, channel="gsm"), tmp_path / "gsm")
 
 
 @pytest.fixture(scope="module")
