@@ -104,7 +104,8 @@ def train_fold(
     began = time.monotonic()
     normaliser = corpus.fit_normaliser(fold.train)
     dev = corpus.batches(fold.dev, normaliser, device=device)
-    single = replace(recipe, network=replace(recipe.network, members=1))
+    single = recipe.join(1)
+    identity = identify_checkpoint(corpus, fold, recipe, seed)
     members: list[nn.Module] = []
     results: list[TrainingResult] = []
     for number in range(recipe.network.members):
@@ -119,7 +120,7 @@ def train_fold(
                 seed=seed_member(seed, number),
                 device=device,
                 checkpoint=path,
-                identity=identify_checkpoint(corpus, fold, recipe, seed),
+                identity=identity,
                 resume=resume,
                 on_epoch=partial(on_epoch, number),
             )
