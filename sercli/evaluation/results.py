@@ -187,7 +187,7 @@ def _defined(value: float) -> float | None:
 
 
 def write_history(path: Path, histories: Mapping[tuple[int, int], Sequence[Mapping[str, Any]]]) -> None:
-    """Writes ``history.csv``: one row an epoch, with seed and fold before its record."""
+    """Writes ``history.csv``: one row an epoch of each network, with seed and fold before its record."""
     write_table(
         path,
         [{"seed": seed, "fold": fold, **record} for (seed, fold), records in histories.items() for record in records],

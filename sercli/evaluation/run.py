@@ -254,11 +254,23 @@ def _write(
     bins = [ReliabilityBin(**values) for values in report["overall"]["reliability"]]
     error = f"expected calibration error {report['overall']['expected_calibration_error']:.3f}"
     save_reliability(out / "reliability.png", bins, title=error)
-    titles = [f"seed {seed}, fold {fold}" for seed, fold in histories]
-    if any(histories.values()):
-        save_curves(out / "curves.png", list(histories.values()), titles)
+    curves = _group_curves(histories)
+    if curves:
+        save_curves(out / "curves.png", list(curves.values()), list(curves))
     write_json(out / "report.json", report)
     return report
+
+
+def _group_curves(
+    histories: Mapping[tuple[int, int], Sequence[Mapping[str, Any]]],
+) -> dict[str, list[Mapping[str, Any]]]:
+    """The epochs of each network, by what stands above its curves."""
+    curves: dict[str, list[Mapping[str, Any]]] = {}
+    for (seed, fold), records in histories.items():
+        for record in records:
+            member = f", member {record['member']}" if "member" in record else ""
+            curves.setdefault(f"seed {seed}, fold {fold}{member}", []).append(record)
+    return curves
 
 
 def _rows(corpus: CorpusFeatures, unit: Unit, outcome: Mapping[str, Any]) -> Iterator[TestRow]:

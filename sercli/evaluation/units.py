@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -250,7 +250,7 @@ def _train(task: Task, recipe: Recipe, corpus: CorpusFeatures, device: torch.dev
             corpus, task.unit.fold, recipe, trained, seed=task.unit.seed, device=device, command=task.command
         ),
         "identity": identity,
-        "history": [asdict(record) for record in trained.result.history],
+        "history": trained.tabulate_epochs(),
     }
     model = trained.to_model(recipe, corpus.parameters, facts)
     save_model(task.networks / task.unit.name, model)

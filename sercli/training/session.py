@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,15 @@ class Trained:
     histories: tuple[tuple[EpochRecord, ...], ...]
     dev: EpochRecord
     seconds: float
+
+    def tabulate_epochs(self) -> list[dict[str, Any]]:
+        """A row for each epoch, JSON-ready; of an ensemble with the column ``member`` before its record, from 1."""
+        several = len(self.histories) > 1
+        return [
+            {**({"member": number} if several else {}), **asdict(record)}
+            for number, history in enumerate(self.histories, start=1)
+            for record in history
+        ]
 
     def to_model(self, recipe: Recipe, parameters: StoreParameters, facts: Mapping[str, Any]) -> Model:
         """The model folder's content.

@@ -99,13 +99,8 @@ def train(
         "not_in_store": list(corpus.missing),
     }
     save_model(out, trained.to_model(recipe, corpus.parameters, facts))
+    write_table(out / "history.csv", trained.tabulate_epochs())
     histories = [[asdict(record) for record in history] for history in trained.histories]
-    rows = [
-        {"member": number, **record} if len(histories) > 1 else record
-        for number, history in enumerate(histories, start=1)
-        for record in history
-    ]
-    write_table(out / "history.csv", rows)
     titles = [
         f"member {number}" if len(histories) > 1 else f"recipe {recipe.name}, seed {seed}"
         for number in range(1, len(histories) + 1)

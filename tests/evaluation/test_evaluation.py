@@ -441,6 +441,9 @@ def test_each_fold_is_tested_by_as_many_members_as_are_wanted(data: Path, tmp_pa
     assert [len(load_model(folder).network.members) for folder in networks] == [2] * len(report["folds"])  # type: ignore[arg-type]
     assert seen[-1] == (4 * len(report["folds"]),) * 2
     assert seen == sorted(seen), "the bar never goes back"
+    with (tmp_path / "r" / "history.csv").open(newline="") as stream:
+        epochs = [(row["fold"], row["member"], row["epoch"]) for row in csv.DictReader(stream)]
+    assert epochs == [(str(fold["fold"]), m, e) for fold in report["folds"] for m in "12" for e in "12"]
     with pytest.raises(UsageError, match="svm has no network"):
         evaluate(make_plan(data, recipe=RECIPES["svm"].join(2)), tmp_path / "svm")
 
