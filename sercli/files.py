@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import filelock
+
 from sercli.errors import InputError
 
 HASH_BLOCK = 1 << 20  # bytes
@@ -46,6 +48,24 @@ def write_by_rename(path: Path, mode: str = "w", *, durable: bool = True) -> Ite
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def acquire_lock(path: Path, refusal: Exception) -> filelock.FileLock:
+    """A lock on a file, held by this process until it is released.
+
+    Args:
+        path: of the file; its folder must be there.
+        refusal: what is raised when another process holds the lock.
+
+    Raises:
+        OSError: if the file cannot be made.
+    """
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise refusal from None
+    return lock
 
 
 def _find_mode(path: Path) -> int:

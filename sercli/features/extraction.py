@@ -88,6 +88,7 @@ def extract_store(
     copies: int = 0,
     seed: int = 0,
     restart: bool = False,
+    keep: bool = False,
     cluster: str | None = None,
     progress: Progress | None = None,
 ) -> ExtractionSummary:
@@ -103,6 +104,7 @@ def extract_store(
         copies: altered copies of each utterance, for training.
         seed: of the alterations.
         restart: compute everything anew, and replace a store made with other parameters.
+        keep: leave what the store has of other indexes in it.
         cluster: address of a Dask scheduler whose workers do the work; they must see the recordings under the
             same paths.
         progress: called after each utterance.
@@ -135,7 +137,9 @@ def extract_store(
             commit.tick()
             if progress:
                 progress(number, len(index))
-        writer.finish(rows)
+        written = {row.key for row in rows}
+        others = [row for row in writer.old_rows if row.key not in written] if keep else []
+        writer.finish([*rows, *others])
     return ExtractionSummary(
         extracted=extracted,
         reused=len(rows) - extracted,

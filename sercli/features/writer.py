@@ -19,6 +19,7 @@ from sercli.features.journal import Journal, journal_path
 from sercli.features.parameters import StoreParameters
 from sercli.features.rows import StoredRow
 from sercli.features.store import SCHEMA_VERSION, FeatureStore
+from sercli.files import acquire_lock
 from sercli.version import __version__
 
 CHUNK_FRAMES = 128  # per HDF5 chunk, near the length of an utterance: random reads are twice as fast as with 512
@@ -63,6 +64,11 @@ class StoreWriter:
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
         """Closes the files; a journal that was not finished stays for the next run."""
         self._open.close()
+
+    @property
+    def old_rows(self) -> Sequence[StoredRow]:
+        """The rows of the store that will be replaced."""
+        return self._old.rows if self._old else ()
 
     def __contains__(self, key: str) -> bool:
         """Whether the content named by a `StoredRow.key` is here already."""
@@ -134,13 +140,8 @@ class StoreWriter:
         return self._old.read_stored(number, number + 1)
 
     def _lock(self) -> filelock.FileLock:
-        lock = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"))
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:
-            msg = f"{self.path} is being written by another sercli featurize: wait for it, or give another --store"
-            raise StoreError(msg) from None
-        return lock
+        busy = f"{self.path} is being written by another sercli featurize: wait for it, or give another --store"
+        return acquire_lock(self.path.with_name(f".{self.path.name}.lock"), StoreError(busy))
 
     def _refuse_other(self, found: StoreParameters, path: Path) -> None:
         if found != self.parameters:

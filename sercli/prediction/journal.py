@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import filelock
-
 from sercli.errors import InputError
-from sercli.files import hash_file
+from sercli.files import acquire_lock, hash_file
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import Prediction
 
@@ -48,12 +46,8 @@ class Journal:
     def __init__(self, report: Path, key: str, *, restart: bool = False) -> None:
         self.path = report.with_name(f".{report.name}.journal")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = filelock.FileLock(report.with_name(f".{report.name}.lock"))
-        try:
-            self._lock.acquire(blocking=False)
-        except filelock.Timeout:
-            msg = f"{report} is being written by another sercli predict: wait for it, or give another --out"
-            raise InputError(msg) from None
+        busy = f"{report} is being written by another sercli predict: wait for it, or give another --out"
+        self._lock = acquire_lock(report.with_name(f".{report.name}.lock"), InputError(busy))
         self._entries: dict[str, _Entry] = {}
         self._synced = time.monotonic()
         try:
