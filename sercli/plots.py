@@ -62,19 +62,19 @@ def save_confusion(path: Path, matrix: npt.ArrayLike, labels: Sequence[str] = EM
 
 
 def save_curves(path: Path, histories: Sequence[History], titles: Sequence[str]) -> None:
-    """Draws loss and accuracy of training and development by epoch, a row for each fold.
+    """Draws loss and accuracy of training and development by epoch, a row for each training.
 
     Args:
         path: of the PNG.
-        histories: of each fold; more than `MOST_ROWS` share one row.
-        titles: of each fold.
+        histories: of each training; more than `MOST_ROWS` share one row.
+        titles: of each training.
 
     Raises:
         OSError: if it cannot be written.
     """
     rows = [([history], title) for history, title in zip(histories, titles, strict=True)]
     if len(rows) > MOST_ROWS:
-        rows = [(list(histories), f"{len(histories)} folds")]
+        rows = [(list(histories), f"{len(histories)} trainings")]
     figure = Figure(figsize=(10, 1.0 + 2.9 * max(len(rows), 1)), layout="constrained")
     grid = figure.subplots(max(len(rows), 1), len(CURVES), squeeze=False)
     for (group, title), line in zip(rows, grid, strict=False):

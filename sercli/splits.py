@@ -139,7 +139,7 @@ def name_cross_protocol(train: Sequence[str], test: Sequence[str]) -> str:
 def make_training_split(index: Index, seed: int) -> Fold:
     """Divides an index for a model that will be used: training, and development speakers to stop it by.
 
-    Speakers of every corpus whose speakers are all known are held out, else a stratified tenth.
+    Speakers of every corpus whose speakers are all known are held out, else a stratified ninth.
 
     Raises:
         SplitError: if there are too few speakers, or too few utterances of an emotion.

@@ -58,8 +58,8 @@ class ConvolutionalRecurrentNetwork(nn.Module):
 
     Args:
         config: sizes; `NetworkConfig.kernel_size` is that of the first convolution, which spans twice the bands it
-            takes together, `NetworkConfig.dense_size` the size of a frame for the recurrence, `NetworkConfig.pool` is
-            not used.
+            takes together, `NetworkConfig.dense_size` the size of a frame for the recurrence, half of
+            `NetworkConfig.dropout` is what the blocks drop, `NetworkConfig.pool` is not used.
         n_features: bands of the spectrogram.
     """
 
@@ -110,7 +110,7 @@ class ConvolutionalRecurrentNetwork(nn.Module):
             mask = frame_mask(n_frames, spectra.shape[3] // stride)[:, None, None]
             spectra = stage(spectra) * mask if stage is self.stem else stage(spectra, mask)
         frames = self.project(spectra.permute(0, 3, 1, 2).flatten(2))
-        # The recurrence in single precision: cuDNN's packed kernels gain nothing from less.
+        # The recurrence in single precision: what it carries is added to at every step.
         with torch.autocast(features.device.type, enabled=False):
             frames = frames.float()
             frames = self.norm(frames + self.join(self.recurrence(frames, n_frames)))

@@ -30,7 +30,9 @@ NARROW_LOW = (80.0, 350.0)  # Hz, where it begins; or nowhere
 TELEPHONE_NYQUIST = TELEPHONE_RATE / 2  # Hz
 HIGH_SLOPE, LOW_SLOPE = 200.0, 18.0  # dB per octave outside of the band: a resampler's, and a line's
 NOISE_SNR = (8.0, 35.0)  # dB under the louder frames
-NOISE_SLOPE = (-1.5, 0.2)  # power of the frequency that its spectrum goes with, from brown to white
+# Power of the frequency that a band's noise goes with, beside its width, which grows with the frequency above 1 kHz: in
+# a hertz from brownish (-1.5) to white below, and from pinkish (-0.5) to bluish (1.2) above. Codec noise likewise.
+NOISE_SLOPE = (-1.5, 0.2)
 CODEC_SNR = (30.0, 40.0)  # dB; G.711 has about 37 whatever the level (ITU-T G.712)
 
 
@@ -43,7 +45,7 @@ class AugmentConfig(Config):
         warp: range of the logarithm of the factor on all frequencies, either way (Jaitly & Hinton 2013, "VTLP").
         channel: share of the utterances that go through a made-up microphone; `NARROW_SHARE` of as many through a
             telephone and through noise.
-        frequency_mask: bands blotted out, at most (Park et al. 2019, "SpecAugment").
+        frequency_mask: bands blotted out, at most, and at most a quarter of them (Park et al. 2019, "SpecAugment").
         time_mask: frames blotted out, at most, and at most a quarter of the utterance (the same).
         mixup: parameter of the beta distribution that two utterances are mixed by; 0 for none (Zhang et al. 2018).
     """
@@ -65,6 +67,9 @@ class AugmentConfig(Config):
 
 class SpectralAugmentation:
     """Alters batches of normalised log-mel spectrograms.
+
+    Utterances that are normalised by their speaker are altered as if the others' normalisation were theirs: in decibels
+    that are off by what tells the speaker from the average, after the enrolment rather than before it.
 
     Args:
         config: what to do.
