@@ -223,6 +223,7 @@ def read_figures(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, An
             overall = report["overall"]
             figures[name_test(report)] = {
                 "seeds": len(report["seeds"]),
+                "max_epochs": report["parameters"]["training"]["max_epochs"],
                 **{name: overall[name] for name in ("uar", "uar_interval", "accuracy")},
                 "ece": overall["expected_calibration_error"],
                 "command": report["command"],

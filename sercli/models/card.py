@@ -62,11 +62,9 @@ def _training(description: Mapping[str, Any]) -> str:
         f"- Versions: {versions or 'not recorded'}",
     ]
     if training:
-        kept = "the last" if training["best_epoch"] == training["epochs"] else "the highest development UAR"
-        lines.append(
-            f"- {_networks(training.get('members', 1))}{training['epochs']} epochs on {training['device']} in "
-            f"{training['seconds']:.0f} s; weights of epoch {training['best_epoch']}, {kept}"
-        )
+        lines.append(f"- {_epochs(training)} on {training['device']} in {training['seconds']:.0f} s; {_kept(training)}")
+        if training.get("interrupted"):
+            lines.append("- The training was interrupted: the model is what there was by then.")
         lines.append(
             f"- On the development utterances: UAR {training['dev_uar']:.3f}, accuracy {training['dev_accuracy']:.3f}. "
             "They were looked at while training and set the calibration, so these are not test figures."
@@ -74,8 +72,20 @@ def _training(description: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _networks(members: int) -> str:
-    return f"{members} networks that answer together, each trained for " if members > 1 else ""
+def _epochs(training: Mapping[str, Any]) -> str:
+    of_members = training.get("epochs_of_members", [training["epochs"]] * training.get("members", 1))
+    if len(of_members) == 1:
+        return f"{training['epochs']} epochs"
+    *most, last = map(str, of_members)
+    counts = f"each trained for {last}" if len(set(of_members)) == 1 else f"trained for {', '.join(most)} and {last}"
+    return f"{len(of_members)} networks that answer together, {counts} epochs"
+
+
+def _kept(training: Mapping[str, Any]) -> str:
+    if training["best_epoch"] == training["epochs"]:
+        return f"weights of epoch {training['best_epoch']}, the last"
+    of_first = " of the first" if training.get("members", 1) > 1 else ""
+    return f"weights of the epoch of the highest development UAR, {training['best_epoch']}{of_first}"
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
@@ -87,13 +97,14 @@ def _figures(figures: Mapping[str, Any]) -> str:
     rows = [
         "Of the same recipe, with networks trained for the test, whose speakers only `paper` and `random10` know:",
         "",
-        "| protocol | seeds | UAR | 95 % interval over speakers | accuracy | calibration error |",
-        "|---|---|---|---|---|---|",
+        "| protocol | epochs, at most | seeds | UAR | 95 % interval over speakers | accuracy | calibration error |",
+        "|---|---|---|---|---|---|---|",
     ]
     for protocol, score in figures.items():
         low, high = map(_show, score["uar_interval"])
+        epochs = score.get("max_epochs", "–")
         rows.append(
-            f"| {protocol} | {score['seeds']} | {_show(score['uar'])} | {low} to {high} | "
+            f"| {protocol} | {epochs} | {score['seeds']} | {_show(score['uar'])} | {low} to {high} | "
             f"{_show(score['accuracy'])} | {_show(score['ece'])} |"
         )
     return "\n".join(rows)

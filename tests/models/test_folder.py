@@ -1,5 +1,7 @@
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,8 +62,6 @@ def test_a_saved_model_gives_the_same_logits_to_the_last_digit(model: Model, tmp
 
 
 def test_the_temperature_divides_the_logits(model: Model) -> None:
-    from dataclasses import replace
-
     torch.testing.assert_close(score(replace(model, temperature=1.0)) / 1.7, score(model))
 
 
@@ -76,7 +76,28 @@ def test_the_card_leaves_open_what_is_undefined(model: Model, tmp_path: Path) ->
     score = {"seeds": 1, "uar": 0.5, "uar_interval": [None, None], "accuracy": 0.25, "ece": None, "command": "sercli"}
     model.facts["figures"] = {"paper": score}  # type: ignore[index]
     save_model(tmp_path, model)
-    assert "| paper | 1 | 0.500 | – to – | 0.250 | – |" in (tmp_path / "MODEL_CARD.md").read_text()
+    assert "| paper | – | 1 | 0.500 | – to – | 0.250 | – |" in (tmp_path / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"epochs_of_members": [25], "members": 3, "interrupted": True}, "- 25 epochs on cpu in 9 s"),
+        ({"epochs_of_members": [25, 25, 17], "members": 3}, "together, trained for 25, 25 and 17 epochs on cpu"),
+        ({"epochs_of_members": [25, 25], "members": 2}, "together, each trained for 25 epochs on cpu in 9 s"),
+        ({"members": 3}, "3 networks that answer together, each trained for 25 epochs"),
+        ({"best_epoch": 11}, "weights of the epoch of the highest development UAR, 11"),
+        ({}, "weights of epoch 25, the last"),
+    ],
+)
+def test_the_card_tells_how_long_each_network_was_trained(
+    model: Model, tmp_path: Path, told: dict[str, Any], expected: str
+) -> None:
+    training = {"epochs": 25, "best_epoch": 25, "device": "cpu", "seconds": 9.0, "dev_uar": 0.5, "dev_accuracy": 0.5}
+    save_model(tmp_path, replace(model, facts={**model.facts, "training": {**training, **told}}))
+    card = (tmp_path / "MODEL_CARD.md").read_text()
+    assert expected in card
+    assert ("interrupted" in card) == told.get("interrupted", False)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
