@@ -11,15 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from sercli.errors import InputError, ModelError, StoreError, UsageError
 from sercli.evaluation.plan import EvaluationPlan, Unit
 from sercli.evaluation.results import TestRow, name_test, summarise, write_history, write_predictions
 from sercli.evaluation.units import NETWORKS_FOLDER, count_epochs, describe_condition, load_corpus, run_units
 from sercli.features.extraction import extract_store
 from sercli.features.store import FeatureStore
-from sercli.files import read_json_object, write_json
+from sercli.files import acquire_lock, read_json_object, write_json
 from sercli.metrics import ReliabilityBin
 from sercli.models.folder import collect_versions
 from sercli.plots import save_confusion, save_curves, save_reliability
@@ -91,23 +89,26 @@ def evaluate(
                 if progress:
                     progress(len(outcomes), len(members), f"{outcome['name']} dev UAR {outcome['dev_uar']:.3f}")
         facts = {"seconds": round(time.monotonic() - began, 1), "device": "cpu" if plan.recipe.baseline else device}
-        if not (plan.networks or plan.recipe.baseline):
-            _keep_networks(work / NETWORKS_FOLDER, out / NETWORKS_FOLDER, [unit.name for unit in members])
-        report = _write(plan, corpus, [(unit, outcomes[unit.name]) for unit in members], out, facts)
+        trains = not (plan.networks or plan.recipe.baseline)
+        _keep_networks(work / NETWORKS_FOLDER, out / NETWORKS_FOLDER, [unit.name for unit in members if trains])
+        report = _write(plan, corpus, members, outcomes, out, facts)
         shutil.rmtree(work)
     return report
 
 
 def _keep_networks(trained: Path, kept: Path, names: Sequence[str]) -> None:
-    """Puts the networks of these units in the place of those of an earlier evaluation."""
-    kept.mkdir(exist_ok=True)
+    """Puts the networks of these units, of which there may be none, in the place of those of an earlier evaluation."""
+    if names:
+        kept.mkdir(exist_ok=True)
     for name in names:
         if (trained / name).exists():  # else a run that was stopped right here has put it there
             shutil.rmtree(kept / name, ignore_errors=True)
             (trained / name).rename(kept / name)
-    for folder in kept.iterdir():
-        if folder.name not in names:
+    for folder in kept.glob("seed*-fold*"):
+        if folder.name not in names and folder.is_dir():
             shutil.rmtree(folder)
+    if not names and kept.is_dir() and not any(kept.iterdir()):
+        kept.rmdir()
 
 
 @contextlib.contextmanager
@@ -124,8 +125,8 @@ def _watch(
 
     def tell() -> None:
         if progress:
-            running = [unit for unit in units if unit.name not in outcomes]
-            progress(len(outcomes) * most + count_epochs(work, running), len(units) * most)
+            running = [unit for unit in units if unit.name not in outcomes] if trains else []
+            progress(len(outcomes) * most + count_epochs(work, running, most), len(units) * most)
 
     stop = threading.Event()
 
@@ -178,7 +179,7 @@ def _pass_through_channel(plan: EvaluationPlan, progress: Callable[[int, int], N
     path = plan.store.with_name(f"{plan.store.stem}.{plan.channel}{plan.store.suffix}")
     with FeatureStore(plan.store) as store:
         parameters = replace(store.parameters, channel=plan.channel)
-    extract = partial(extract_store, plan.index, path, parameters, jobs=plan.jobs, progress=progress)
+    extract = partial(extract_store, plan.index, path, parameters, jobs=plan.jobs, keep=True, progress=progress)
     try:
         summary = extract()
     except StoreError:  # what is there was made of the plan's own store when that had other parameters
@@ -194,12 +195,8 @@ def _pass_through_channel(plan: EvaluationPlan, progress: Callable[[int, int], N
 def _own(work: Path) -> Iterator[Path]:
     """The folder of what is unfinished, for one evaluation at a time."""
     work.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(work / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        msg = f"{work.parent} is being written by another sercli evaluate: wait for it, or give another --out"
-        raise InputError(msg) from None
+    busy = f"{work.parent} is being written by another sercli evaluate: wait for it, or give another --out"
+    lock = acquire_lock(work / ".lock", InputError(busy))
     try:
         yield work
     finally:
@@ -215,19 +212,25 @@ def _finished(work: Path, unit: Unit, identity: str, condition: list[object]) ->
     except ModelError:
         return None
     same = (outcome.get("identity"), outcome.get("condition")) == (identity, condition)
-    return outcome if same else None
+    return outcome if same and "trained" in outcome else None  # an older sercli wrote other outcomes
 
 
 def _write(
     plan: EvaluationPlan,
     corpus: CorpusFeatures,
-    outcomes: Sequence[tuple[Unit, Mapping[str, Any]]],
+    units: Mapping[Unit, tuple[Unit, ...]],
+    outcomes: Mapping[str, Mapping[str, Any]],
     out: Path,
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
-    rows = list(itertools.chain.from_iterable(_rows(corpus, unit, outcome) for unit, outcome in outcomes))
+    rows = list(itertools.chain.from_iterable(_rows(corpus, unit, outcomes[unit.name]) for unit in units))
     write_predictions(out / "predictions.csv", rows)
-    histories = {(unit.seed, unit.fold.number): outcome["history"] for unit, outcome in outcomes}
+    histories = {(unit.seed, unit.fold.number): outcomes[unit.name]["history"] for unit in units}
+    trained = [
+        (member, told)
+        for unit, members in units.items()
+        for member, told in zip(members, outcomes[unit.name]["trained"], strict=True)
+    ]
     write_history(out / "history.csv", histories)
     protocol = get_protocol(plan.protocol)
     report = {
@@ -241,10 +244,11 @@ def _write(
         "parameters": {**plan.recipe.to_dict(), **corpus.parameters.to_dict()},
         "corpora": {name: sum(u.corpus == name for u in corpus.index.utterances) for name in corpus.index.corpora},
         "excluded": list(corpus.missing),
-        "seeds": sorted({unit.seed for unit, _ in outcomes}),
-        "folds": [_describe(corpus, unit, outcome) for unit, outcome in outcomes],
+        "seeds": sorted({unit.seed for unit in units}),
+        "folds": [_describe(corpus, member, told) for member, told in trained],
         **summarise(rows),
-        "training_seconds": round(sum(outcome["seconds"] for _, outcome in outcomes), 1),
+        "training_seconds": round(sum(told["seconds"] for _, told in trained), 1),
+        "training_commands": sorted({told["command"] for _, told in trained}),
         **facts,
         "versions": collect_versions(),
         "command": plan.command,
@@ -255,7 +259,9 @@ def _write(
     error = f"expected calibration error {report['overall']['expected_calibration_error']:.3f}"
     save_reliability(out / "reliability.png", bins, title=error)
     curves = _group_curves(histories)
-    if curves:
+    if not curves:
+        (out / "curves.png").unlink(missing_ok=True)  # of an earlier evaluation
+    else:
         save_curves(out / "curves.png", list(curves.values()), list(curves))
     write_json(out / "report.json", report)
     return report
@@ -288,7 +294,7 @@ def _rows(corpus: CorpusFeatures, unit: Unit, outcome: Mapping[str, Any]) -> Ite
         )
 
 
-def _describe(corpus: CorpusFeatures, unit: Unit, outcome: Mapping[str, Any]) -> dict[str, Any]:
+def _describe(corpus: CorpusFeatures, unit: Unit, trained: Mapping[str, Any]) -> dict[str, Any]:
     sides = {"train": unit.fold.train, "dev": unit.fold.dev, "test": unit.fold.test}
     return {
         "seed": unit.seed,
@@ -298,9 +304,5 @@ def _describe(corpus: CorpusFeatures, unit: Unit, outcome: Mapping[str, Any]) ->
             for name, members in sides.items()
         },
         **{f"{name}_utterances": len(members) for name, members in sides.items()},
-        **{
-            name: outcome[name]
-            for name in ("best_epoch", "setting", "dev_uar", "temperature", "seconds")
-            if name in outcome
-        },
+        **{name: value for name, value in trained.items() if name != "command"},
     }

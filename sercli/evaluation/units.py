@@ -28,7 +28,7 @@ from sercli.training.session import (
     describe_training,
     identify_training,
     remove_checkpoints,
-    score_members,
+    score_utterances,
     train_fold,
 )
 
@@ -115,10 +115,16 @@ def describe_condition(test_store: Path, networks: Path | None, *, enrolled: boo
     return [str(test_store), enrolled, str(networks or "")]
 
 
-def count_epochs(work: Path, units: Sequence[Unit]) -> int:
-    """Epochs that units have been trained for so far, as their workers note it in the folder of what is unfinished."""
+def count_epochs(work: Path, units: Sequence[Unit], most: int) -> int:
+    """Epochs that units have been trained for so far, as their workers note it in the folder of what is unfinished.
+
+    Args:
+        work: that folder.
+        units: of which nothing more is known yet.
+        most: epochs of a unit; what another recipe has left may say more.
+    """
     paths = [_epochs_path(work, unit) for unit in units]
-    return sum(path.stat().st_size for path in paths if path.exists())
+    return sum(min(path.stat().st_size, most) for path in paths if path.exists())
 
 
 def _epochs_path(work: Path, unit: Unit) -> Path:
@@ -134,6 +140,8 @@ def run_unit(task: Task) -> dict[str, Any]:
         msg = f"{task.test_store} lacks recordings that {task.store} has: evaluate again"
         raise StoreError(msg)
     identities = [identify_training(corpus, member.fold, recipe, member.seed) for member in task.members]
+    outcome_path = task.work / f"{task.unit.name}.json"
+    outcome_path.unlink(missing_ok=True)  # of another training, whose network may not stay
     with single_thread() if device.type == "cpu" else contextlib.nullcontext():
         test = _test_baseline if recipe.baseline else _test_network
         found = test(task, recipe, corpus, tested, device, identities)
@@ -147,7 +155,8 @@ def run_unit(task: Task) -> dict[str, Any]:
         "fold": task.unit.fold.number,
         **found,
     }
-    write_json(task.work / f"{task.unit.name}.json", outcome)
+    write_json(outcome_path, outcome)
+    remove_checkpoints(_checkpoint_path(task))  # not before, so that a finished training is never done again
     return outcome
 
 
@@ -185,12 +194,10 @@ def _test_baseline(
     with threadpool_limits(1):
         trained = train_baseline(corpus, fold, recipe.baseline, copies=recipe.training.copies, seed=seed)
         probabilities = score_baseline(tested, fold.test, trained)
+    told = {"dev_uar": trained.dev_uar, "temperature": trained.temperature, "seconds": trained.seconds}
     return {
-        "setting": trained.setting,
-        "best_epoch": None,
         "dev_uar": trained.dev_uar,
-        "temperature": trained.temperature,
-        "seconds": trained.seconds,
+        "trained": [{"setting": trained.setting, **told, "command": task.command}],
         "history": [],
         "probabilities": probabilities.tolist(),
     }
@@ -210,14 +217,19 @@ def _test_network(
         folders = [task.networks / member.name for member in task.members]
         models = [_take(folder, identity) for folder, identity in zip(folders, identities, strict=True)]
     test = task.unit.fold.test
-    scored = [score_members(tested, test, model.to(device), device, enrolled=task.enrolled)[1] for model in models]
+    scored = [score_utterances(tested, test, model.to(device), device, enrolled=task.enrolled) for model in models]
     probabilities = average_probabilities(scored) if len(scored) > 1 else scored[0]
-    facts = [model.facts["training"] for model in models]
+    trained = [
+        {
+            **{name: model.facts["training"][name] for name in ("best_epoch", "dev_uar", "seconds")},
+            "temperature": model.temperature,
+            "command": model.facts["command"],
+        }
+        for model in models
+    ]
     return {
-        "best_epoch": facts[0]["best_epoch"],
-        "dev_uar": float(np.mean([fact["dev_uar"] for fact in facts])),
-        "seconds": sum(fact["seconds"] for fact in facts),
-        "temperature": float(np.mean([model.temperature for model in models])),
+        "dev_uar": float(np.mean([told["dev_uar"] for told in trained])),
+        "trained": trained,
         "history": models[0].facts["history"] if len(models) == 1 else [],
         "probabilities": probabilities.tolist(),
     }
@@ -241,8 +253,7 @@ def _take(folder: Path, identity: str) -> Model:
 
 
 def _train(task: Task, recipe: Recipe, corpus: CorpusFeatures, device: torch.device, identity: str) -> Model:
-    checkpoint = task.work / f"{task.unit.name}.safetensors"
-    trained = _train_from(checkpoint, task, recipe, corpus, device)
+    trained = _train_from(_checkpoint_path(task), task, recipe, corpus, device)
     if trained.result.interrupted:
         raise KeyboardInterrupt
     facts = {
@@ -254,8 +265,11 @@ def _train(task: Task, recipe: Recipe, corpus: CorpusFeatures, device: torch.dev
     }
     model = trained.to_model(recipe, corpus.parameters, facts)
     save_model(task.networks / task.unit.name, model)
-    remove_checkpoints(checkpoint)
     return model
+
+
+def _checkpoint_path(task: Task) -> Path:
+    return task.work / f"{task.unit.name}.safetensors"
 
 
 def _train_from(checkpoint: Path, task: Task, recipe: Recipe, corpus: CorpusFeatures, device: torch.device) -> Trained:

@@ -73,9 +73,9 @@ def load_checkpoint(path: Path, identity: str) -> Checkpoint:
                 part, _, rest = name.partition("/")
                 parts[part][rest] = file.get_tensor(name)
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as reason:
-        msg = f"{path} cannot be read ({one_line(reason)}): train without --resume"
+        msg = f"{path} cannot be read ({one_line(reason)}): train with --restart"
         raise CheckpointError(msg) from None
     if found != identity:
-        msg = f"{path} belongs to another training: found {found}, expected {identity}; train without --resume"
+        msg = f"{path} belongs to another training: found {found}, expected {identity}; train with --restart"
         raise CheckpointError(msg)
     return Checkpoint(**parts, learning_rate=learning_rate, history=history)

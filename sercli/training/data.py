@@ -60,11 +60,17 @@ class CorpusFeatures:
             for row in self.rows_of[self.index.utterances[member].sha256][: copies + 1]
         ]
 
-    def describe(self, member: int) -> list[str]:
-        """All that an utterance teaches: content, label, and its altered copies."""
+    def describe(self, member: int, *, copies: int, enrolled: bool) -> list[str]:
+        """All that an utterance teaches: content, label, its altered copies, and whose voice it is.
+
+        Args:
+            member: position in the index.
+            copies: altered copies that are trained on, at most.
+            enrolled: whether some utterances are normalised by their speaker, so that it matters who it is.
+        """
         utterance = self.index.utterances[member]
-        alterations = [self._alterations[row] for row in self.rows_of[utterance.sha256]]
-        return [utterance.sha256, utterance.emotion, *alterations]
+        alterations = [self._alterations[row] for _, row in self.with_copies([member], copies)]
+        return [utterance.sha256, utterance.emotion, *alterations, *([utterance.speaker] if enrolled else [])]
 
     def matrix(self, row: int) -> npt.NDArray[np.float32]:
         """The wanted features of a store row, in shape ``(n_frames, n_features)``."""

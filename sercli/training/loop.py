@@ -37,7 +37,7 @@ class EpochRecord:
         dev_loss: mean cross-entropy over development utterances, in nats.
         dev_accuracy: 0 to 1.
         dev_uar: 0 to 1.
-        learning_rate: that the epoch was trained with.
+        learning_rate: of the epoch's last step.
         seconds: that it took.
     """
 
@@ -179,7 +179,7 @@ def _parse_history(checkpoint: Checkpoint) -> list[EpochRecord]:
     try:
         return [EpochRecord(**record) for record in checkpoint.history]
     except TypeError as reason:
-        msg = f"the checkpoint's history cannot be read ({reason}); train without --resume"
+        msg = f"the checkpoint's history cannot be read ({reason}); train with --restart"
         raise CheckpointError(msg) from None
 
 
@@ -194,7 +194,7 @@ def _restore(network: nn.Module, optimiser: Optimiser, checkpoint: Checkpoint) -
         for weights in (checkpoint.best, checkpoint.weights):
             network.load_state_dict(weights)
     except RuntimeError:
-        msg = "the checkpoint is of another network or recipe; train without --resume"
+        msg = "the checkpoint is of another network or recipe; train with --restart"
         raise CheckpointError(msg) from None
 
 

@@ -94,7 +94,7 @@ class Optimiser:
         for name, tensor in state.items():
             parameter, _, key = name.rpartition(".")
             if parameter not in known:
-                msg = f"the checkpoint is of another network: it has {parameter!r}; train without --resume"
+                msg = f"the checkpoint is of another network: it has {parameter!r}; train with --restart"
                 raise CheckpointError(msg)
             entries.setdefault(parameter, {})[key] = tensor
         for optimiser, names in self._parts():

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -15,8 +14,9 @@ import torch
 from torch import nn
 
 from sercli.corpora.registry import CORPORA
+from sercli.errors import CheckpointError
 from sercli.features.parameters import StoreParameters
-from sercli.metrics import Labels, Probabilities
+from sercli.metrics import Probabilities
 from sercli.models.blocks import Ensemble
 from sercli.models.folder import Model, collect_versions
 from sercli.models.networks import build_network
@@ -41,7 +41,6 @@ class Trained:
         result: how the training went; of an ensemble, that of its first member.
         histories: the epochs of each member.
         dev: how the network does on the development utterances.
-        seconds: that it took, this time.
     """
 
     network: nn.Module
@@ -50,7 +49,6 @@ class Trained:
     result: TrainingResult
     histories: tuple[tuple[EpochRecord, ...], ...]
     dev: EpochRecord
-    seconds: float
 
     def tabulate_epochs(self) -> list[dict[str, Any]]:
         """A row for each epoch, JSON-ready; of an ensemble with the column ``member`` before its record, from 1."""
@@ -107,10 +105,9 @@ def train_fold(
         on_epoch: called after each epoch, when its checkpoint is safe, with the member's number from 0.
 
     Raises:
-        CheckpointError: if the checkpoint is damaged or of another training.
+        CheckpointError: if the checkpoint is damaged, of another training, or of more epochs than are wanted.
         ModelError: if the loss is no longer a number.
     """
-    began = time.monotonic()
     normaliser = corpus.fit_normaliser(fold.train)
     dev = corpus.batches(fold.dev, normaliser, device=device)
     single = recipe.join(1)
@@ -151,7 +148,6 @@ def train_fold(
         result=replace(results[0], interrupted=results[-1].interrupted),
         histories=tuple(result.history for result in results),
         dev=score_dev(network, dev),
-        seconds=time.monotonic() - began,
     )
 
 
@@ -200,6 +196,12 @@ def _train_member(
     # Channels last: a third faster on the CPU for 2-D convolutions, and what tensor cores want; no matter to others.
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = load_checkpoint(checkpoint, identity) if resume and checkpoint and checkpoint.exists() else None
+    if state and len(state.history) > config.max_epochs:
+        msg = (
+            f"{checkpoint} has been trained for {len(state.history)} epochs already, more than the "
+            f"{config.max_epochs} asked for; give as many, or train with --restart"
+        )
+        raise CheckpointError(msg)
 
     def keep(record: EpochRecord, state_now: Callable[..., object]) -> None:
         if checkpoint:
@@ -213,10 +215,10 @@ def _train_member(
     return network, fit(network, train, dev, config, seed=seed, resume=state, augment=augment, on_epoch=keep)
 
 
-def score_members(
+def score_utterances(
     corpus: CorpusFeatures, members: Sequence[int], model: Model, device: torch.device, *, enrolled: bool = False
-) -> tuple[Labels, Probabilities]:
-    """Truth and calibrated probabilities, in shapes ``(n,)`` and ``(n, 8)``, of utterances without copies.
+) -> Probabilities:
+    """Calibrated probabilities, in shape ``(n, 8)``, of utterances without copies.
 
     Args:
         corpus: with the features that the model was trained on.
@@ -228,18 +230,23 @@ def score_members(
     batches = corpus.batches(members, model.normaliser, enrolled=enrolled, device=device)
     if enrolled:
         batches = batches.by_speaker()
-    logits = compute_logits(model.network, batches).numpy()
-    truth: Labels = batches.truth.cpu().numpy()
-    return truth, to_probabilities(logits, model.temperature)
+    return to_probabilities(compute_logits(model.network, batches).numpy(), model.temperature)
 
 
 def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
-    """Sixteen hex digits, equal for the same recordings, labels, copies, features, division, recipe and seed."""
+    """Sixteen hex digits, equal for the same recordings, labels, features, division, recipe and seed.
+
+    The same copies, too, where the recipe trains on copies, and the same speakers where it enrols them.
+    """
+    config = recipe.training
     content = {
         "recipe": recipe.to_dict(),
         "seed": seed,
         "features": corpus.parameters.fingerprint,
-        "sides": [[corpus.describe(member) for member in side] for side in (fold.train, fold.dev, fold.test)],
+        "sides": [
+            [corpus.describe(member, copies=config.copies, enrolled=config.enrolled > 0) for member in side]
+            for side in (fold.train, fold.dev, fold.test)
+        ],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -281,6 +288,7 @@ def describe_training(
         "training": {
             "members": recipe.network.members,
             "epochs": len(history),
+            "epochs_of_members": [len(each) for each in trained.histories],
             "best_epoch": best.epoch,
             "dev_uar": trained.dev.dev_uar,
             "dev_accuracy": trained.dev.dev_accuracy,

@@ -1,6 +1,7 @@
 """Training a model for use, into a model folder."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from sercli.corpora.index import Index
 from sercli.errors import InputError, ModelError, UsageError
 from sercli.features.store import FeatureStore
-from sercli.files import read_json_object, write_table
+from sercli.files import acquire_lock, read_json_object, write_table
 from sercli.models.folder import JSON_FILE, save_model
 from sercli.plots import save_curves
 from sercli.splits import make_training_split
@@ -20,6 +21,7 @@ from sercli.training.recipes import Recipe
 from sercli.training.session import Trained, describe_training, remove_checkpoints, train_fold
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
+LOCK_FILE = ".lock"  # while a training writes the folder
 
 
 def train(
@@ -61,6 +63,7 @@ def train(
             training; or if the loss is no longer a number.
         StoreError: if the store lacks the utterances.
         SplitError: if there are too few speakers or utterances.
+        InputError: if another training is writing the folder.
     """
     if recipe.baseline:
         msg = f"recipe {recipe.name} is there to be compared with, by 'sercli evaluate'; train a network instead"
@@ -79,36 +82,49 @@ def train(
         corpus = CorpusFeatures(index, opened, recipe.features)
     fold = make_training_split(corpus.index, seed)
     out.mkdir(parents=True, exist_ok=True)
-    if restart:
-        remove_checkpoints(checkpoint)
-    trained = train_fold(
-        corpus,
-        fold,
-        recipe,
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        resume=resume,
-        on_epoch=on_epoch,
-    )
-    if trained.result.interrupted and holds_finished_model(out):
+    with _own(out):
+        if restart:
+            remove_checkpoints(checkpoint)
+        trained = train_fold(
+            corpus,
+            fold,
+            recipe,
+            seed=seed,
+            device=device,
+            checkpoint=checkpoint,
+            resume=resume,
+            on_epoch=on_epoch,
+        )
+        if trained.result.interrupted and holds_finished_model(out):
+            return trained
+        facts = {
+            **describe_training(corpus, fold, recipe, trained, seed=seed, device=device, command=command),
+            "figures": dict(figures or {}),
+            "not_in_store": list(corpus.missing),
+        }
+        save_model(out, trained.to_model(recipe, corpus.parameters, facts))
+        write_table(out / "history.csv", trained.tabulate_epochs())
+        histories = [[asdict(record) for record in history] for history in trained.histories]
+        titles = [
+            f"member {number}" if len(histories) > 1 else f"recipe {recipe.name}, seed {seed}"
+            for number in range(1, len(histories) + 1)
+        ]
+        save_curves(out / "curves.png", histories, titles)
+        if not trained.result.interrupted:
+            remove_checkpoints(checkpoint)
         return trained
-    facts = {
-        **describe_training(corpus, fold, recipe, trained, seed=seed, device=device, command=command),
-        "figures": dict(figures or {}),
-        "not_in_store": list(corpus.missing),
-    }
-    save_model(out, trained.to_model(recipe, corpus.parameters, facts))
-    write_table(out / "history.csv", trained.tabulate_epochs())
-    histories = [[asdict(record) for record in history] for history in trained.histories]
-    titles = [
-        f"member {number}" if len(histories) > 1 else f"recipe {recipe.name}, seed {seed}"
-        for number in range(1, len(histories) + 1)
-    ]
-    save_curves(out / "curves.png", histories, titles)
-    if not trained.result.interrupted:
-        remove_checkpoints(checkpoint)
-    return trained
+
+
+@contextlib.contextmanager
+def _own(out: Path) -> Iterator[None]:
+    """The model folder, for one training at a time."""
+    path = out / LOCK_FILE
+    lock = acquire_lock(path, InputError(f"{out} is being written by another sercli train: give another --out"))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 def holds_finished_model(folder: Path) -> bool:

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sercli.config import FeatureConfig
 from sercli.corpora.index import Index, read_index
 from sercli.errors import InputError, ModelError, UsageError
-from sercli.evaluation.plan import EvaluationPlan
 from sercli.evaluation.results import (
     COLUMNS,
     TestRow,
@@ -25,52 +24,13 @@ from sercli.evaluation.results import (
     write_predictions,
 )
 from sercli.evaluation.run import WORK_FOLDER, evaluate
-from sercli.features.extraction import extract_store
-from sercli.features.journal import journal_path
-from sercli.features.parameters import StoreParameters
-from sercli.features.store import FeatureStore
-from sercli.features.writer import StoreWriter
+from sercli.evaluation.units import load_corpus
 from sercli.labels import EMOTIONS
-from sercli.models.config import NetworkConfig
 from sercli.models.folder import load_model
-from sercli.training.recipes import RECIPES, Recipe, TrainConfig
-from tests.toy_index import index_toy
-
-SMALL = Recipe(
-    name="paper",
-    features=("mfcc", "logmel", "rms"),
-    network=NetworkConfig(channels=(16, 16), lstm_size=16, attention_size=8, dense_size=16, dropout=0.1),
-    training=TrainConfig(learning_rate=0.003, max_epochs=15, patience=5, plateau_patience=2, copies=2),
-)
-
-
-DEFAULT = replace(
-    RECIPES["default"],
-    network=replace(RECIPES["default"].network, channels=(8, 16), lstm_size=16, dense_size=32, dense_dropout=0.1),
-    training=replace(RECIPES["default"].training, max_epochs=30, batch_size=8, learning_rate=0.005),
-    augmentation=replace(RECIPES["default"].augmentation, mixup=0.0, time_mask=4, channel=0.3),
-)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    index = index_toy(folder, speakers=6, takes=4)
-    extract_store(index, folder / "features.h5", StoreParameters(), copies=2)
-    return folder
-
-
-def make_plan(data: Path, **changes: Any) -> EvaluationPlan:
-    plan = EvaluationPlan(
-        index=read_index(data / "index.csv"),
-        store=data / "features.h5",
-        protocol="loso",
-        recipe=SMALL,
-        seeds=(0,),
-        device="cpu",
-        command="sercli evaluate",
-    )
-    return replace(plan, **changes)
+from sercli.models.normaliser import Moments
+from sercli.splits import make_folds
+from sercli.training.recipes import RECIPES, Recipe
+from tests.evaluation.toy_plan import DEFAULT, SMALL, make_plan
 
 
 def permute_labels(index: Index) -> Index:
@@ -78,13 +38,6 @@ def permute_labels(index: Index) -> Index:
     emotions = np.random.default_rng(5).permutation([u.emotion for u in index.utterances])
     pairs = zip(index.utterances, emotions.tolist(), strict=True)
     return replace(index, utterances=tuple(replace(u, emotion=emotion) for u, emotion in pairs))
-
-
-@pytest.fixture(scope="module")
-def results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("results") / "loso-paper"
-    evaluate(make_plan(data), out)
-    return out
 
 
 def read_report(out: Path) -> dict[str, Any]:
@@ -220,83 +173,6 @@ def test_an_interrupted_evaluation_goes_on_and_ends_the_same(data: Path, results
     assert (out / "predictions.csv").read_bytes() == (results / "predictions.csv").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "other",
-    [replace(SMALL.limit(1), network=replace(SMALL.network, dense_size=8)), SMALL.limit(1)],
-    ids=["another network", "fewer epochs"],
-)
-def test_what_another_recipe_left_unfinished_is_not_used(
-    data: Path, results: Path, tmp_path: Path, other: Recipe
-) -> None:
-    out = tmp_path / "r"
-
-    def interrupt(number: int, *_: object) -> None:
-        if number:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(make_plan(data, recipe=other), out, progress=interrupt)
-    evaluate(make_plan(data, jobs=2), out)
-    assert (out / "predictions.csv").read_bytes() == (results / "predictions.csv").read_bytes()
-    with pytest.raises(InputError, match="was trained on other data, folds or another recipe"):
-        evaluate(make_plan(data, recipe=other, networks=out), tmp_path / "again")
-
-
-def test_networks_are_replaced_with_the_report_and_not_before(data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "r"
-    plan = make_plan(data, recipe=SMALL.limit(1))
-    evaluate(replace(plan, seeds=(0, 1), jobs=2), out)
-    before = {path: path.read_bytes() for path in sorted((out / "networks").rglob("*")) if path.is_file()}
-
-    def interrupt(number: int, *_: object) -> None:
-        if number:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(replace(plan, recipe=SMALL.limit(2)), out, progress=interrupt)
-    assert all(path.read_bytes() == content for path, content in before.items())
-    evaluate(replace(plan, recipe=SMALL.limit(2), jobs=2), out)
-    assert sorted(path.name for path in (out / "networks").iterdir()) == [f"seed0-fold{n}" for n in range(1, 7)]
-
-
-def test_an_evaluation_stopped_after_its_last_network_goes_on(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out, plan = tmp_path / "r", make_plan(data, recipe=SMALL.limit(1), jobs=2)
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("sercli.evaluation.run.write_predictions", stop)
-        with pytest.raises(KeyboardInterrupt):
-            evaluate(plan, out)
-    trained = {path: path.read_bytes() for path in (out / "networks").rglob("*.safetensors")}
-    assert len(trained) == 6
-    evaluate(plan, out)
-    assert all(path.read_bytes() == weights for path, weights in trained.items())
-    assert (out / "report.json").exists()
-    assert not (out / WORK_FOLDER).exists()
-
-
-def test_a_channel_store_of_other_parameters_is_made_anew(data: Path, results: Path, tmp_path: Path) -> None:
-    telephone = data / "features.telephone.h5"
-    index = read_index(data / "index.csv")
-    stale = StoreParameters(features=FeatureConfig(names=("rms",)), channel="telephone")
-    extract_store(index, telephone, stale, restart=True)
-    whole = telephone.read_bytes()
-    with StoreWriter(data / "features.gsm.h5", replace(stale, channel="gsm")) as writer:
-        writer.add("0" * 64, np.zeros((3, 1), np.float16))
-        writer.commit()  # and no more, as a pass that is interrupted
-    assert journal_path(data / "features.gsm.h5").exists()
-    report = evaluate(make_plan(data, networks=results, channel="telephone"), tmp_path / "r")
-    assert report["channel"] == "telephone"
-    with FeatureStore(telephone) as store:
-        assert store.parameters == StoreParameters(channel="telephone")
-    assert telephone.read_bytes() != whole
-    evaluate(make_plan(data, networks=results, channel="gsm"), tmp_path / "gsm")
-
-
 @pytest.fixture(scope="module")
 def default_results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results") / "loso-default"
@@ -328,6 +204,16 @@ def test_the_networks_of_an_evaluation_can_be_tested_again_through_a_telephone(
     enrolled = evaluate(replace(plan, enrolled=True), tmp_path / "enrolled")
     assert enrolled["enrolled"]
     assert enrolled["overall"]["uar"] > 0.4
+    model, fold = load_model(default_results / "networks" / "seed0-fold1"), make_folds(plan.index, "loso", 0)[0]
+    corpus = load_corpus(plan.index, plan.store, ("logmel",))
+    matrices = [corpus.matrix(row) for row in corpus.originals(fold.test)]
+    moments = Moments()
+    moments.add(np.concatenate(matrices))  # of the one speaker that loso tests
+    own = model.normaliser.enrol(moments)
+    logits = model.logits([torch.from_numpy(matrix.T) for matrix in matrices], [own] * len(matrices))
+    found = [row.probabilities for row in read_predictions(tmp_path / "enrolled" / "predictions.csv") if row.fold == 1]
+    np.testing.assert_allclose(np.log(found), logits.log_softmax(dim=1).numpy(), rtol=1e-3, atol=1e-2)
+    assert np.abs(np.log(found) - np.log([row.probabilities for row in one if row.fold == 1])).max() > 0.1
     assert name_test(enrolled) == "loso, enrolled speakers"
     assert name_test(telephone) == "loso, telephone"
     assert not (tmp_path / "telephone" / "networks").exists()
@@ -423,6 +309,9 @@ def test_the_networks_of_all_seeds_answer_together(data: Path, tmp_path: Path) -
     assert name_test(both) == "loso, ensemble of 2"
     assert both["ensemble"] == [0, 1]
     assert both["seeds"] == [0]
+    dev_speakers = [(fold["seed"], fold["fold"], fold["dev_speakers"]) for fold in single["folds"]]
+    assert sorted((fold["seed"], fold["fold"], fold["dev_speakers"]) for fold in both["folds"]) == sorted(dev_speakers)
+    assert both["training_commands"] == ["sercli evaluate"]
     rows, members = (read_predictions(tmp_path / name / "predictions.csv") for name in ("both", "single"))
     assert len(rows) == len(members) / 2 == both["overall"]["utterances"]
     for row in rows[::7]:

@@ -1,3 +1,5 @@
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,10 @@ from sercli.features.store import FeatureStore
 from sercli.labels import EMOTIONS as LABELS
 from sercli.metrics import unweighted_average_recall
 from sercli.splits import make_folds
-from sercli.training.baselines import BASELINES, score_baseline, train_baseline
+from sercli.training.baselines import BASELINES, compute_logits, score_baseline, train_baseline
+from sercli.training.calibration import fit_temperature
 from sercli.training.data import CorpusFeatures
-from sercli.training.functionals import compute_functionals
+from sercli.training.functionals import compute_functionals, stack_functionals
 from sercli.training.recipes import RECIPES
 from sercli.training.train import train
 from tests.toy_index import index_toy
@@ -44,7 +47,6 @@ def test_functionals_are_the_statistics_of_each_feature() -> None:
 
 
 @pytest.mark.parametrize("name", BASELINES)
-@pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:lbfgs failed to converge")
 def test_a_baseline_learns_unseen_speakers(features: CorpusFeatures, name: str) -> None:
     fold = make_folds(features.index, "loso", 0)[0]
     with threadpool_limits(1):
@@ -54,6 +56,30 @@ def test_a_baseline_learns_unseen_speakers(features: CorpusFeatures, name: str) 
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
     truth = np.asarray([LABELS.index(features.index.utterances[member].emotion) for member in fold.test])
     assert unweighted_average_recall(truth, probabilities.argmax(axis=1)) > 0.5
+
+
+@pytest.mark.parametrize("name", ["knn", "logistic"])
+def test_the_setting_and_the_temperature_that_suit_development_speakers_are_kept(
+    features: CorpusFeatures, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Some labels are wrong, so that settings differ in how many they get right.
+    utterances = list(features.index.utterances)
+    for number in np.random.default_rng(0).choice(len(utterances), len(utterances) // 3, replace=False):
+        utterances[number] = replace(utterances[number], emotion="sad")
+    noisy = copy.copy(features)
+    noisy.index = replace(features.index, utterances=tuple(utterances))
+    fold = make_folds(features.index, "loso", 0)[0]
+    trained = train_baseline(noisy, fold, name, copies=1, seed=0)
+    each = {}
+    for setting in BASELINES[name].settings:
+        with monkeypatch.context() as patch:
+            patch.setitem(BASELINES, name, replace(BASELINES[name], settings=(setting,)))
+            each[setting] = train_baseline(noisy, fold, name, copies=1, seed=0).dev_uar
+    assert trained.dev_uar == each[trained.setting] == max(each.values()) > min(each.values())
+    logits = compute_logits(trained.pipeline, stack_functionals(noisy.matrix(row) for row in noisy.originals(fold.dev)))
+    truth = np.asarray([LABELS.index(utterances[member].emotion) for member in fold.dev])
+    assert trained.temperature == pytest.approx(fit_temperature(logits, truth))
+    assert trained.temperature != 1.0
 
 
 def test_one_seed_gives_one_forest(features: CorpusFeatures) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sercli.corpora.index import Index
-from sercli.errors import ModelError, StoreError, UsageError
+from sercli.errors import InputError, ModelError, StoreError, UsageError
 from sercli.features.extraction import extract_store
 from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
@@ -23,10 +23,10 @@ from sercli.training.augmentation import AugmentConfig
 from sercli.training.calibration import fit_temperature, to_probabilities
 from sercli.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sercli.training.data import CorpusFeatures
-from sercli.training.loop import EpochRecord, fit, one_cycle, score_dev
+from sercli.training.loop import EpochRecord, compute_logits, fit, one_cycle, score_dev
 from sercli.training.recipes import RECIPES, Recipe, TrainConfig
-from sercli.training.session import Trained, train_fold
-from sercli.training.train import CHECKPOINT_FILE, train
+from sercli.training.session import Trained, identify_training, train_fold
+from sercli.training.train import CHECKPOINT_FILE, LOCK_FILE, train
 from tests.toy_index import index_toy
 
 CPU = torch.device("cpu")
@@ -148,7 +148,7 @@ def test_a_checkpoint_that_was_tampered_with_is_refused(
         "optimiser": replace(checkpoint, optimiser={"nobody.step": torch.zeros(1)}),
     }
     save_checkpoint(path, changed[damage], identity)
-    with pytest.raises(ModelError, match="without --resume"):
+    with pytest.raises(ModelError, match="with --restart"):
         train_fold(features, fold, SMALL, seed=3, device=CPU, checkpoint=path, resume=True)
 
 
@@ -474,3 +474,87 @@ def test_an_ensemble_that_was_killed_goes_on_with_the_member_it_was_at(
     assert again == [2]
     assert_same_weights(whole, resumed)
     assert resumed.temperature == whole.temperature
+
+
+def test_copies_enrolment_and_augmentation_are_those_of_the_recipe(
+    index: Index, data: Path, features: CorpusFeatures, fold: Fold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def note(network: Any, train: Any, *given: Any, augment: Any, **named: Any) -> Any:
+        seen.append({"copies": len(train) / len(fold.train) - 1, "enrolled": len(train.enrolled), "augment": augment})
+        return fit(network, train, *given, augment=augment, **named)
+
+    monkeypatch.setattr("sercli.training.session.fit", note)
+    enrolled = replace(RECIPES["default"].limit(1), network=replace(SMALL.network, name="crnn"))
+    with FeatureStore(data / "features.h5") as store:
+        spectra = CorpusFeatures(index, store, ("logmel",))
+    train_fold(features, fold, SMALL.limit(1), seed=3, device=CPU)
+    train_fold(spectra, fold, enrolled, seed=3, device=CPU)
+    assert seen[0] == {"copies": 1, "enrolled": 0, "augment": None}
+    assert (seen[1]["copies"], seen[1]["enrolled"]) == (0, len(fold.train))
+    assert seen[1]["augment"].config == RECIPES["default"].augmentation
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_as_many_are_enrolled_as_are_wanted(features: CorpusFeatures, fold: Fold, share: float) -> None:
+    batches = features.batches(fold.train, features.fit_normaliser(fold.train), enrolled=True, device=CPU)
+    own = {frames.numpy().tobytes() for frames in batches.enrolled}
+    chosen = [
+        frames[:, :length].T.contiguous().numpy().tobytes() in own
+        for _ in range(5)
+        for padded, lengths, _ in batches.shuffled(8, torch.Generator().manual_seed(1), enrolled=share)
+        for frames, length in zip(padded, lengths.tolist(), strict=True)
+    ]
+    assert np.mean(chosen) == pytest.approx(share, abs=0.15)
+    assert not {frames.numpy().tobytes() for frames in batches.frames} & own
+
+
+def test_the_temperature_is_that_of_the_development_utterances(features: CorpusFeatures, fold: Fold) -> None:
+    trained = train_fold(features, fold, SMALL, seed=3, device=CPU)
+    dev = features.batches(fold.dev, trained.normaliser, device=CPU)
+    logits = compute_logits(trained.network, dev).numpy()
+    assert trained.temperature == pytest.approx(fit_temperature(logits, dev.truth.numpy()))
+    assert trained.temperature != 1.0
+
+
+def test_an_identity_names_what_training_depends_on_and_nothing_else(
+    index: Index, data: Path, features: CorpusFeatures, fold: Fold, tmp_path: Path
+) -> None:
+    default = RECIPES["default"]
+    swapped = {"ravdess-01": "ravdess-02", "ravdess-02": "ravdess-01"}
+    others = tuple(replace(u, speaker=swapped.get(u.speaker, u.speaker)) for u in index.utterances)
+    extract_store(index, tmp_path / "plain.h5", StoreParameters())
+    with FeatureStore(data / "features.h5") as store:
+        regrouped = CorpusFeatures(replace(index, utterances=others), store, ("logmel",))
+    with FeatureStore(tmp_path / "plain.h5") as store:
+        plain = CorpusFeatures(index, store, ("logmel",))
+    by_default = identify_training(features, fold, default, 0)
+    assert identify_training(plain, fold, default, 0) == by_default, "it trains on no copies"
+    assert identify_training(regrouped, fold, default, 0) != by_default, "it enrols speakers"
+    by_small = identify_training(features, fold, SMALL, 0)
+    assert identify_training(plain, fold, SMALL, 0) != by_small
+    assert identify_training(regrouped, fold, SMALL, 0) == by_small
+
+
+def test_fewer_epochs_than_were_trained_cannot_be_resumed(index: Index, data: Path, tmp_path: Path) -> None:
+    store, out = data / "features.h5", tmp_path / "m"
+    train(index, store, SMALL, out, device=CPU, on_epoch=stop_after(3, KeyboardInterrupt))
+    with pytest.raises(ModelError, match="has been trained for 3 epochs already, more than the 2 asked for"):
+        train(index, store, SMALL.limit(2), out, device=CPU, resume=True)
+    assert len(train(index, store, SMALL.limit(3), out, device=CPU, resume=True).result.history) == 3
+
+
+def test_a_model_folder_is_written_by_one_training_at_a_time(index: Index, data: Path, tmp_path: Path) -> None:
+    store, out = data / "features.h5", tmp_path / "m"
+    refused: list[str] = []
+
+    def start_another(*_: object) -> None:
+        with pytest.raises(InputError, match="written by another sercli train") as found:
+            train(index, store, SMALL, out, device=CPU, restart=True)
+        refused.append(str(found.value))
+        assert (out / CHECKPOINT_FILE).exists()
+
+    train(index, store, SMALL.limit(2), out, device=CPU, on_epoch=start_another)
+    assert len(refused) == 2
+    assert not (out / LOCK_FILE).exists()
