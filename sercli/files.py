@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -32,6 +33,8 @@ def write_by_rename(path: Path, mode: str = "w", *, durable: bool = True) -> Ite
     Raises:
         OSError: from the file system (disk full, no permission); the temporary file is removed.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = os.fsdecode(os.fsencode(f".{path.name}")[:80]) + "."
     descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=path.parent)
@@ -113,12 +116,17 @@ def make_csv_writer(stream: IO[str], delimiter: str = ",") -> Callable[[Iterable
     return write
 
 
-def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Writes rows with the same keys as UTF-8 CSV with a header, by rename; none at all give an empty file."""
+def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> None:
+    """Writes rows with the same keys as UTF-8 CSV with a header, by rename.
+
+    Args:
+        path: of the file.
+        rows: of the table.
+        columns: its header where there are no rows.
+    """
     with write_by_rename(path) as stream:
         write = make_csv_writer(stream)
-        if rows:
-            write(rows[0])
+        write(rows[0] if rows else columns)
         for row in rows:
             write(row.values())
 

@@ -142,7 +142,7 @@ def make_training_split(index: Index, seed: int) -> Fold:
     Speakers of every corpus whose speakers are all known are held out, else a stratified ninth.
 
     Raises:
-        SplitError: if there are too few speakers, or too few utterances of an emotion.
+        SplitError: if there are too few speakers, too few utterances of an emotion, or too few emotions.
     """
     generator = np.random.default_rng([seed, 0])
     train: list[int] = []
@@ -155,6 +155,10 @@ def make_training_split(index: Index, seed: int) -> Fold:
         train += kept
         dev += held
     fold = Fold(number=1, train=tuple(_without_sounds(index, train, dev)), dev=tuple(sorted(dev)), test=())
+    emotions = sorted({index.utterances[number].emotion for number in fold.train})
+    if len(emotions) < 2:
+        msg = f"a model needs utterances of at least 2 emotions to learn from, found {', '.join(emotions) or 'none'}"
+        raise SplitError(msg)
     check_fold(index, fold, speaker_independent=False)
     return fold
 
@@ -292,10 +296,10 @@ def _named_speakers(
         found = {utterance.speaker for utterance in index.utterances}
         if found != wanted:
             odd = sorted(wanted ^ found)
-            msg = (
-                f"this protocol divides the {len(wanted)} speakers of RAVDESS, found {len(found)} speakers: "
-                f"{odd[0]!r} is {'missing' if odd[0] in wanted else 'not one of them'}; "
-                "choose with --corpora ravdess"
+            msg = f"this protocol divides the {len(wanted)} speakers of RAVDESS, found {len(found)} speakers: " + (
+                f"{odd[0]!r} is missing; prepare all of RAVDESS, or take another protocol"
+                if odd[0] in wanted
+                else f"{odd[0]!r} is not one of them; choose with --corpora ravdess"
             )
             raise SplitError(msg)
         return [_by_speaker(index, {f"ravdess-{actor:02d}" for actor in actors}) for actors in test_speakers]

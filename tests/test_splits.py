@@ -126,6 +126,8 @@ def test_an_empty_side_is_refused(side: str) -> None:
 def test_the_published_folds_want_ravdess() -> None:
     with pytest.raises(SplitError, match="24 speakers of RAVDESS, found 6"):
         make_folds(make_index(speakers=6), "emobox", 0)
+    with pytest.raises(SplitError, match="'ravdess-07' is missing; prepare all of RAVDESS"):
+        make_folds(make_index(speakers=6), "emobox", 0)
 
 
 def test_unknown_speakers_and_too_few_of_an_emotion_are_refused() -> None:
@@ -166,6 +168,12 @@ def test_a_training_split_is_random_where_one_speaker_is_unknown() -> None:
     fold = make_training_split(replace(INDEX, utterances=(replace(first, speaker=""), *others)), 0)
     assert len(fold.dev) == pytest.approx(len(INDEX) / 9, abs=2)
     assert len(fold.train) + len(fold.dev) == len(INDEX)
+
+
+def test_nothing_is_learned_from_one_emotion() -> None:
+    sad = replace(INDEX, utterances=tuple(u for u in INDEX.utterances if u.emotion == "sad"))
+    with pytest.raises(SplitError, match="at least 2 emotions to learn from, found sad"):
+        make_training_split(sad, 0)
 
 
 def test_sounds_that_corpora_or_speakers_share_are_left_out_of_training() -> None:

@@ -86,7 +86,7 @@ def read_blocks(path: Path) -> Iterator[tuple[Signal, int]]:
 
 def _check_format(rate: int, channels: int) -> None:
     if not (MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE and 1 <= channels <= MAX_CHANNELS):
-        msg = f"header claims {channels} channels at {rate} Hz: the file is damaged or not audio"
+        msg = f"header claims {rate} Hz, channels: {channels}: the file is damaged or not audio"
         raise AudioError(msg)
 
 

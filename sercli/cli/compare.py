@@ -11,12 +11,12 @@ from sercli.cli import console, options
 def compare(
     results: Annotated[
         list[Path],
-        typer.Argument(metavar="RESULTS...", help="Results folders, as evaluate makes.", show_default=False),
+        typer.Argument(metavar="RESULTS", help="Results folders, as evaluate makes.", show_default=False),
     ],
     *,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Table to write as CSV too.", show_default="none"),
+        typer.Option("--out", metavar="FILE", help="CSV table to write too.", show_default="none"),
     ] = None,
     verbose: options.Verbose = False,  # noqa: ARG001 - the error boundary reads it
     quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
@@ -29,15 +29,22 @@ def compare(
     """
     from rich.table import Table
 
+    from sercli.errors import UsageError
     from sercli.evaluation.compare import compare_results, write_comparison
 
+    if out and out.suffix.lower() != ".csv":
+        msg = f"the table is CSV: expected a name that ends in .csv, found {str(out)!r}"
+        raise UsageError(msg)
     comparison = compare_results(results)
     headings = ("recipe", "protocol", "seeds", "UAR", "95 %", "accuracy", "ECE", "women", "men")
     table = Table(box=None, pad_edge=False)
     for heading in headings:
         # Where it is narrow, the protocol's name is folded, and no figure is cut.
         table.add_column(
-            heading, no_wrap=heading != "protocol", justify="left" if heading in {"recipe", "protocol"} else "right"
+            heading,
+            no_wrap=heading != "protocol",
+            overflow="fold",
+            justify="left" if heading in {"recipe", "protocol"} else "right",
         )
     for row in comparison.rows:
         interval = f"{_show(row['uar_low'])}–{_show(row['uar_high'])}"

@@ -27,7 +27,7 @@ def evaluate(
     ] = 1,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Results folder.", show_default="results/<protocol>-<recipe>"),
+        typer.Option("--out", help="Results folder.", show_default="results/<protocol>-<recipe>-…"),
     ] = None,
     train_on: Annotated[
         str | None,
@@ -86,7 +86,7 @@ def evaluate(
 
     Duplicates stay on one side, altered copies are trained on only, normalisation is fitted on training utterances
     and calibration on development speakers cut from training; the test takes no part in any choice. An interrupted
-    evaluation goes on where it was. The networks are kept in the results folder.
+    evaluation goes on where it was. Networks are kept in the results folder.
 
     Example: `sercli evaluate --protocol emobox --recipe default`
     """
@@ -98,6 +98,9 @@ def evaluate(
     from sercli.splits import get_protocol, name_cross_protocol
     from sercli.training.recipes import get_recipe
 
+    if max_epochs is not None and get_recipe(recipe).baseline:
+        msg = f"recipe {recipe} has no epochs: leave --max-epochs out"
+        raise UsageError(msg)
     if (protocol == "cross") != bool(train_on and test_on) or bool(train_on) != bool(test_on):
         msg = "--protocol cross, --train and --test go together: name the corpora to train and to test on"
         raise UsageError(msg)

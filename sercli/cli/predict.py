@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sercli.prediction.timeline import TimelinePlan
     from sercli.prediction.truth import Scores
 
+MOST_CHANNELS = 3  # that have a column each on the screen
 SHOWN_NEGATIVE = 5  # most negative recordings that are named on the screen
 
 
@@ -31,7 +32,7 @@ def predict(
         typer.Argument(
             metavar="PATH",
             help="Recordings, folders of them at any depth, and patterns as 'calls/**/*.mp3'; - reads a list from "
-            "stdin, one path a line.",
+            "stdin, one path a line, or with a NUL after each.",
             show_default=False,
         ),
     ],
@@ -59,8 +60,14 @@ def predict(
         ),
     ] = None,
     segments_format: Annotated[
-        str, typer.Option("--segments-format", metavar="NAME", help="Format of the files in a folder of timelines.")
-    ] = "csv",
+        str | None,
+        typer.Option(
+            "--segments-format",
+            metavar="NAME",
+            help="Format of the files in a folder of timelines.",
+            show_default="csv",
+        ),
+    ] = None,
     channels: Annotated[
         str,
         typer.Option(
@@ -84,8 +91,8 @@ def predict(
             "--window",
             min=0.1,
             max=60.0,
-            help="Seconds of fixed windows, without --vad.",
-            show_default="6 without --vad",
+            help="Seconds of fixed windows, which take the place of --vad.",
+            show_default="6 with --vad off",
         ),
     ] = None,
     hop: Annotated[
@@ -118,7 +125,8 @@ def predict(
             "--enroll",
             metavar="folder|channel|FILE",
             help="Normalise by speaker: one speaker a folder, one a channel of each recording, or as a CSV table with "
-            "the columns file,speaker says. Wants minutes of each speaker, in all moods; everything is decoded twice.",
+            "the columns file,speaker says; the sides of a call are two. Wants minutes of each speaker, in all moods; "
+            "everything is decoded twice.",
             show_default="none",
         ),
     ] = None,
@@ -159,6 +167,7 @@ def predict(
         # They load while this process does.
         start_ahead(min(jobs, options.default_jobs(), len(recordings)))
 
+    from sercli.errors import UsageError
     from sercli.prediction.batch import Batch, stream_report, write_report
     from sercli.prediction.enrolment import find_speakers
     from sercli.prediction.predictor import Predictor
@@ -171,16 +180,25 @@ def predict(
 
         truth = find_labels(labels, recordings)
     timelines = None
+    if segments_format is not None and not segments:
+        msg = "--segments-format goes with --segments: name a folder for the timelines, ending in /"
+        raise UsageError(msg)
     if segments:
         folder = segments.endswith(("/", os.sep))
-        timelines = plan_timelines(Path(segments), segments_format, recordings, folder=folder)
+        timelines = plan_timelines(Path(segments), segments_format or "csv", recordings, folder=folder)
     _refuse_collisions(out, timelines, [table for table in (labels, enroll) if table], recordings)
+    speakers = find_speakers(enroll, recordings) if enroll is not None else None
+    if speakers and len(speakers.names) < len(recordings):
+        console.warn(
+            f"{len(recordings) - len(speakers.names)} of {len(recordings)} recordings have no speaker in {enroll}: "
+            "they are scored as without --enroll"
+        )
     batch = Batch(
         recordings=recordings,
         predictor=Predictor(
             model, device=device, cutting=_choose_cutting(channels, vad, window, hop), min_confidence=min_confidence
         ),
-        speakers=find_speakers(enroll, recordings) if enroll else None,
+        speakers=speakers,
         jobs=jobs,
         cluster=dask,
         timeout=timeout,
@@ -189,35 +207,44 @@ def predict(
     if verbose:
         predictor = batch.predictor
         console.say(f"model {predictor.folder} on {predictor.device}, {len(recordings)} recordings, {jobs} jobs")
-    tally = Tally(keep=truth)
+    tally, earlier, heard = Tally(keep=truth), 0, 0.0
+
+    def note_earlier(count: int) -> None:
+        nonlocal earlier
+        earlier = count
+        console.say(f"{count} recordings were finished before (--restart starts over)")
+
     with console.show_audio_progress("predict", len(recordings)) as bar:
+
+        def show(done: int, seconds: float) -> None:
+            nonlocal heard
+            heard = seconds
+            bar.update(done, seconds)
+
         if out:
             write_report(
-                batch,
-                out,
-                restart=restart,
-                progress=bar.update,
-                on_resume=lambda count: console.say(f"{count} recordings were finished before (--restart starts over)"),
-                on_rows=tally.add_recording,
+                batch, out, restart=restart, progress=show, on_resume=note_earlier, on_rows=tally.add_recording
             )
         else:
             with _open_stdout() as writer:
-                stream_report(batch, writer, progress=bar.update, on_rows=tally.add_recording)
+                stream_report(batch, writer, progress=show, on_rows=tally.add_recording)
     seconds = time.monotonic() - began
-    _show_tally(tally, seconds)
+    _show_tally(tally, seconds, heard, earlier)
     scores = None
     if truth:
         from sercli.prediction.truth import score
 
         scores = score(tally.kept, truth, rows=tally.rows)
         _show_scores(scores)
+    saved: list[Path] = []
     if out:
-        saved = [out, _save_summary(out, tally, scores, seconds)]
-        if scores:
+        saved += [out, _save_summary(out, tally, scores, seconds)]
+        if scores and scores.scored:
             from sercli.prediction.truth import save_confusions
 
             saved.append(save_confusions(out, scores))
-        saved += [timelines.target] if timelines else []
+    saved += [timelines.target] if timelines else []
+    if saved:
         console.say(f"saved {', '.join(map(str, saved))}")
     console.show_failures(tally.failures)
     if tally.failures:
@@ -292,7 +319,8 @@ def _save_summary(out: Path, tally: "Tally", scores: "Scores | None", seconds: f
     return path
 
 
-def _show_tally(tally: "Tally", seconds: float) -> None:
+def _show_tally(tally: "Tally", seconds: float, heard: float, earlier: int) -> None:
+    """Shows what a run has added up to, and how fast it was with what was not finished earlier."""
     from sercli.files import one_line
 
     total = tally.total()
@@ -308,9 +336,10 @@ def _show_tally(tally: "Tally", seconds: float) -> None:
             console.say(f"{title}: {', '.join(f'{reason} ({count})' for reason, count in counts.most_common())}")
     recordings = f"{tally.recordings} {'recording' if tally.recordings == 1 else 'recordings'}"
     rows = f" in {tally.rows} rows" if tally.rows != tally.recordings else ""
+    before = f", all but {earlier} of the recordings" if earlier else ""
     console.say(
-        f"{recordings}{rows}, {tally.duration / 3600:.2f} hours of audio in {seconds:.1f} s "
-        f"({tally.duration / seconds:.0f} × real time): "
+        f"{recordings}{rows}, {tally.duration / 3600:.2f} hours of audio{before} in {seconds:.1f} s "
+        f"({heard / seconds:.0f} × real time): "
         f"{tally.answered} ok, {tally.silent} without speech, {len(tally.failures)} failed"
     )
 
@@ -320,7 +349,8 @@ def _emotion_table(tally: "Tally") -> "Table":
     from rich.table import Table
 
     total = tally.total()
-    channels = sorted(tally.emotions) if len(tally.emotions) > 1 else []
+    # Of more channels, the report has the rows: the table would be too wide.
+    channels = sorted(tally.emotions) if 1 < len(tally.emotions) <= MOST_CHANNELS else []
     table = Table("emotion", box=None, pad_edge=False)
     headings = ("share of speech", *(f"channel {name}" for name in channels), "rows", "mean confidence")
     for heading in headings:

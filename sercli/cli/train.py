@@ -121,7 +121,7 @@ def _epoch_table(noted: "list[tuple[int, EpochRecord]]", recipe: "Recipe") -> "R
     from sercli.training.loop import find_best
 
     if not noted:
-        return "reading features"
+        return "reading features and training the first epoch"
     config, members, member = recipe.training, recipe.network.members, noted[-1][0]
     records = [record for number, record in noted if number == member]
     mean_seconds = sum(record.seconds for record in records) / len(records)

@@ -35,7 +35,7 @@ def read_rows(
         if header is None:
             header = _check_header(path, line, [cell.strip() for cell in cells], required)
         elif len(cells) != len(header):
-            msg = f"{path}, line {line}: {len(cells)} cells, expected {len(header)} as in the header"
+            msg = f"{path}, line {line}: expected {len(header)} cells as in the header, found {len(cells)}"
             raise CorpusError(msg)
         else:
             pairs = zip(header, cells, strict=True)

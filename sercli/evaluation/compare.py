@@ -58,20 +58,31 @@ def compare_results(folders: Sequence[Path]) -> Comparison:
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
-    """Writes the table as CSV, by rename."""
+    """Writes the table as CSV, by rename.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
     write_table(path, comparison.rows)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], tuple[object, ...]]:
+    if not folder.is_dir():
+        msg = f"{folder} is no folder: expected results, as 'sercli evaluate' makes"
+        raise InputError(msg)
     report = read_json_object(folder / "report.json")
     predictions = read_predictions(folder / "predictions.csv")
     overall = summarise(predictions)["overall"]
     try:
+        told = report["overall"]["utterances"]
+        if len(predictions) != told:
+            msg = f"{folder} holds {len(predictions)} predictions, its report tells of {told}: evaluate again"
+            raise InputError(msg)
         low, high = overall["uar_interval"]
         row = {
             "recipe": report["recipe"],
             "protocol": name_test(report),
-            "seeds": len(report["seeds"]),
+            "seeds": len(report.get("ensemble") or report["seeds"]),
             "utterances": len({prediction.file for prediction in predictions}),
             "uar": overall["uar"],
             "uar_low": low,

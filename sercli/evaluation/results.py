@@ -5,7 +5,7 @@ import gzip
 import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from sercli.metrics import (
     uar_of_confusions,
     unweighted_average_recall,
 )
+from sercli.training.loop import EpochRecord
 
 COLUMNS: tuple[str, ...] = (
     "file",
@@ -187,11 +188,9 @@ def _defined(value: float) -> float | None:
 
 
 def write_history(path: Path, histories: Mapping[tuple[int, int], Sequence[Mapping[str, Any]]]) -> None:
-    """Writes ``history.csv``: one row an epoch of each network, with seed and fold before its record."""
-    write_table(
-        path,
-        [{"seed": seed, "fold": fold, **record} for (seed, fold), records in histories.items() for record in records],
-    )
+    """Writes ``history.csv``: a row for each epoch of each network, with seed and fold before its record."""
+    rows = [{"seed": seed, "fold": fold, **record} for (seed, fold), records in histories.items() for record in records]
+    write_table(path, rows, columns=("seed", "fold", *(field.name for field in fields(EpochRecord))))
 
 
 def name_test(report: Mapping[str, Any]) -> str:
@@ -222,7 +221,7 @@ def read_figures(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, An
                 raise InputError(msg)
             overall = report["overall"]
             figures[name_test(report)] = {
-                "seeds": len(report["seeds"]),
+                "seeds": len(report.get("ensemble") or report["seeds"]),
                 "max_epochs": report["parameters"]["training"]["max_epochs"],
                 **{name: overall[name] for name in ("uar", "uar_interval", "accuracy")},
                 "ece": overall["expected_calibration_error"],

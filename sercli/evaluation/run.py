@@ -5,12 +5,13 @@ import itertools
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sercli.audio.channel import get_channel
 from sercli.errors import InputError, ModelError, StoreError, UsageError
 from sercli.evaluation.plan import EvaluationPlan, Unit
 from sercli.evaluation.results import TestRow, name_test, summarise, write_history, write_predictions
@@ -58,15 +59,18 @@ def evaluate(
         InputError: if the plan's networks are missing, or of another training.
     """
     began = time.monotonic()
+    _check_usage(plan, out)
     device = str(pick_device(plan.device))
     plan = replace(plan, index=get_protocol(plan.protocol).select(plan.index))
     corpus = load_corpus(plan.index, plan.store, plan.recipe.features)
     plan = replace(plan, index=corpus.index)  # what is not in the store takes no part
-    _check(plan, corpus)
+    _check_speakers(plan, corpus)
     units = [
         Unit(fold=fold, seed=seed) for seed in plan.seeds for fold in make_folds(corpus.index, plan.protocol, seed)
     ]
     members = _group_members(plan, units)
+    if plan.networks:
+        _check_networks(plan.networks, {member for group in members.values() for member in group})
     test_store = _pass_through_channel(plan, count_progress) if plan.channel else plan.store
     with _own(out / WORK_FOLDER) as work:
         identities = {
@@ -148,9 +152,6 @@ def _group_members(plan: EvaluationPlan, units: Sequence[Unit]) -> dict[Unit, tu
     """The units to test, each with those whose networks test it."""
     if not plan.ensemble:
         return {unit: (unit,) for unit in units}
-    if plan.networks is None or len(plan.seeds) < 2:
-        msg = "an ensemble is made of the networks of two and more seeds: give --networks and --seeds"
-        raise UsageError(msg)
     groups = {
         unit: tuple(each for each in units if each.fold.number == unit.fold.number)
         for unit in units
@@ -164,10 +165,35 @@ def _group_members(plan: EvaluationPlan, units: Sequence[Unit]) -> dict[Unit, tu
     return groups
 
 
-def _check(plan: EvaluationPlan, corpus: CorpusFeatures) -> None:
+def _check_usage(plan: EvaluationPlan, out: Path) -> None:
+    """Refuses what does not go together, whatever the data."""
     if plan.recipe.baseline and (plan.enrolled or plan.networks or plan.recipe.network.members > 1):
         msg = f"recipe {plan.recipe.name} has no network: leave --enroll, --networks and --members out"
         raise UsageError(msg)
+    if plan.ensemble and (plan.networks is None or len(plan.seeds) < 2):
+        msg = "an ensemble is made of the networks of two and more seeds: give --networks and --seeds"
+        raise UsageError(msg)
+    if plan.channel:
+        get_channel(plan.channel)
+    if out.exists() and not out.is_dir():
+        msg = f"{out} is a file, expected a folder for the results: give another --out"
+        raise UsageError(msg)
+
+
+def _check_networks(results: Path, units: Collection[Unit]) -> None:
+    """Refuses a results folder that lacks the network of a unit."""
+    kept = results / NETWORKS_FOLDER
+    if not kept.is_dir():
+        msg = f"no networks in {results}: expected the folder {NETWORKS_FOLDER}, as 'sercli evaluate' keeps of networks"
+        raise InputError(msg)
+    lacking = sorted((unit.seed, unit.fold.number) for unit in units if not (kept / unit.name).is_dir())
+    if lacking:
+        seed, fold = lacking[0]
+        msg = f"{kept} holds no network of seed {seed}, fold {fold}: it was evaluated with other seeds or folds"
+        raise InputError(msg)
+
+
+def _check_speakers(plan: EvaluationPlan, corpus: CorpusFeatures) -> None:
     nameless = next((each.file for each in corpus.index.utterances if not each.speaker), None)
     if plan.enrolled and nameless is not None:
         msg = f"enrolment needs the speaker of every utterance: the index has none for {nameless!r}"

@@ -36,7 +36,7 @@ def _data(corpora: Mapping[str, Any]) -> str:
         "|---|---|---|---|---|",
     ]
     for name, facts in corpora.items():
-        dev = ", ".join(facts.get("dev_speakers", [])) or "none"
+        dev = ", ".join(facts.get("dev_speakers", [])) or "none: some utterances of all"
         rows.append(f"| {name} | {facts['utterances']} | {facts['speakers']} | {dev} | `{facts['sha256'][:16]}` |")
     return "\n".join(rows)
 
@@ -75,7 +75,7 @@ def _training(description: Mapping[str, Any]) -> str:
 def _epochs(training: Mapping[str, Any]) -> str:
     of_members = training.get("epochs_of_members", [training["epochs"]] * training.get("members", 1))
     if len(of_members) == 1:
-        return f"{training['epochs']} epochs"
+        return f"{training['epochs']} {'epoch' if training['epochs'] == 1 else 'epochs'}"
     *most, last = map(str, of_members)
     counts = f"each trained for {last}" if len(set(of_members)) == 1 else f"trained for {', '.join(most)} and {last}"
     return f"{len(of_members)} networks that answer together, {counts} epochs"

@@ -58,7 +58,7 @@ class Batch:
             "model": model_digest(self.predictor.folder),
             "cutting": self.predictor.config.cutting.to_dict(),
             "min_confidence": self.predictor.min_confidence,
-            "speakers": [heard, self.speakers.by_channel if self.speakers else False],
+            "speakers": heard,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sercli.audio.cutters import MIX
 from sercli.errors import InputError
 from sercli.prediction.discovery import Recording
 from sercli.prediction.tables import match_recordings, read_column
 
 FOLDER, CHANNEL = "folder", "channel"
-"""Given in place of a table: one speaker a folder, or another one in every channel of every recording."""
+"""Given in place of a table: one speaker a folder, on each channel; or another one in every channel of every recording.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,17 +19,17 @@ class Speakers:
     """Who speaks.
 
     Attributes:
-        names: the speaker of each recording that has one, by the recording's name.
-        by_channel: whether each channel of a recording is another speaker.
+        names: the speaker of each recording that has one, by the recording's name; where the channels of a recording
+            are scored apart, as the sides of a call, each is a speaker of its own: the one that all recordings of
+            this name have on that channel.
     """
 
     names: Mapping[str, str]
-    by_channel: bool = False
 
     def find(self, recording: str, channel: str) -> str | None:
         """The speaker in a channel of a recording, or None."""
         name = self.names.get(recording)
-        return f"{name}\0{channel}" if name is not None and self.by_channel else name
+        return name if name is None or channel == MIX else f"{name}\0{channel}"
 
 
 def find_speakers(source: str, recordings: Sequence[Recording]) -> Speakers:
@@ -45,7 +47,7 @@ def find_speakers(source: str, recordings: Sequence[Recording]) -> Speakers:
     if source == FOLDER:
         return Speakers(names={recording.name: str(recording.path.parent) for recording in recordings})
     if source == CHANNEL:
-        return Speakers(names={recording.name: recording.name for recording in recordings}, by_channel=True)
+        return Speakers(names={recording.name: recording.name for recording in recordings})
     if not Path(source).is_file():
         msg = f"--enroll should be {FOLDER}, {CHANNEL} or a CSV table, found {source!r}, which is no file"
         raise InputError(msg)

@@ -115,7 +115,7 @@ def score(predictions: Iterable[Prediction], labels: Mapping[str, str], *, rows:
 def save_confusions(report: Path, scores: Scores) -> Path:
     """Draws ``report.confusion.png`` beside ``report.csv``; returns its path."""
     picture = name_confusions(report)
-    title = f"{scores.scored} recordings"
+    title = f"{scores.scored} {'row' if scores.scored == 1 else 'rows'}"
     if scores.scored:
         title += f": accuracy {scores.accuracy:.1%}, UAR {scores.uar:.1%}"
     save_confusion(picture, scores.confusion, EMOTIONS, title)

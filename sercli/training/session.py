@@ -305,14 +305,14 @@ def describe_training(
 def _describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, Any]:
     described = {}
     used = [corpus.index.utterances[number] for number in (*fold.train, *fold.dev)]
-    dev = {corpus.index.utterances[number].speaker for number in fold.dev}
+    dev, train = ({corpus.index.utterances[number].speaker for number in side} for side in (fold.dev, fold.train))
     for name in sorted({utterance.corpus for utterance in used}):
         members = [utterance for utterance in used if utterance.corpus == name]
         known = CORPORA.get(name)
         described[name] = {
             "utterances": len(members),
             "speakers": len({u.speaker for u in members}),
-            "dev_speakers": sorted(dev & {u.speaker for u in members}),
+            "dev_speakers": sorted((dev - train) & {u.speaker for u in members}),
             "sha256": hashlib.sha256("".join(sorted(u.sha256 for u in members)).encode()).hexdigest(),
             "licence": known.licence if known else "",
             "citation": known.citation if known else "",

@@ -58,7 +58,7 @@ def train(
 
     Raises:
         UsageError: if the recipe is a baseline, which has no model folder; if the training shall be both resumed
-            and started over; or if the store lacks the features.
+            and started over; if the folder is a file; or if the store lacks the features.
         ModelError: if there is nothing to resume, what could be resumed would be lost, or it belongs to another
             training; or if the loss is no longer a number.
         StoreError: if the store lacks the utterances.
@@ -70,6 +70,9 @@ def train(
         raise UsageError(msg)
     if resume and restart:
         msg = "--resume goes on and --restart starts over: give one of them"
+        raise UsageError(msg)
+    if out.exists() and not out.is_dir():
+        msg = f"{out} is a file, expected a folder for the model: give another --out"
         raise UsageError(msg)
     checkpoint = out / CHECKPOINT_FILE
     if resume and not checkpoint.exists():
@@ -125,6 +128,8 @@ def _own(out: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         lock.release()
+        with contextlib.suppress(OSError):  # it is not empty
+            out.rmdir()
 
 
 def holds_finished_model(folder: Path) -> bool:

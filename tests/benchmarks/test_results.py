@@ -1,12 +1,14 @@
 """The results that are kept here: every figure follows from the predictions beside it, and README quotes them."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sercli.evaluation.results import read_predictions, summarise
+from sercli.evaluation.results import name_test, read_figures, read_predictions, summarise
+from sercli.models.folder import DEFAULT_MODEL, load_model
 
 RESULTS = Path(__file__).parent / "results"
 FOLDERS = sorted(path.parent for path in RESULTS.glob("*/report.json"))
@@ -34,8 +36,46 @@ def test_the_figures_follow_from_the_predictions(folder: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_readme_quotes_recipe_and_figure(folder: Path) -> None:
+def write_cells(report: dict[str, Any]) -> str:
+    """UAR without its deviation, interval, accuracy and calibration error, as README's tables have them."""
+    overall = report["overall"]
+    low, high = overall["uar_interval"]
+    cells = [f"{overall['uar']:.3f}", f"{low:.3f} to {high:.3f}"]
+    if not report["protocol"].startswith(("cross", "pooled")):
+        cells += [f"{overall[name]:.3f}" for name in ("accuracy", "expected_calibration_error")]
+    return f"| {' | '.join(cells)} |"
+
+
+def test_every_row_of_readme_is_that_of_a_report_and_every_report_has_one() -> None:
+    rows = [line for line in README.splitlines() if line.startswith("|") and re.search(r"0\.\d{3} to 0\.\d{3}", line)]
+    plain = [re.sub(r" ± [0-9.]+", "", row) for row in rows]
+    reports = {folder.name: read_report(folder) for folder in FOLDERS}
+    for name, report in reports.items():
+        found = [row for row in plain if write_cells(report) in row]
+        assert found, f"{name}: {write_cells(report)}"
+        assert any(
+            f"`{report['recipe']}`" in row or report["protocol"].startswith(("cross", "pooled")) for row in found
+        )
+        if report["overall"]["uar_by_seed_deviation"] is not None and report["recipe"] in {"default", "paper"}:
+            assert any(f"± {report['overall']['uar_by_seed_deviation']:.3f} |" in row for row in rows), name
+    known = [write_cells(report) for report in reports.values()]
+    assert [row for row in plain if not any(cells in row for cells in known)] == []
+
+
+@pytest.mark.parametrize(
+    "folder", [folder for folder in FOLDERS if re.fullmatch("emobox-[a-z]+(-lstm)?", folder.name)], ids=lambda f: f.name
+)
+def test_readme_quotes_each_method(folder: Path) -> None:
     report = read_report(folder)
-    assert f"`{report['recipe']}`" in README
-    assert f"{report['overall']['uar']:.3f}" in README
+    genders = (report["overall"]["per_gender"][gender]["uar"] for gender in ("female", "male"))
+    cells = write_cells(report) + "".join(f" {uar:.3f} |" for uar in genders)
+    assert f"| `{report['recipe']}` | {len(report['seeds'])} {cells}" in README
+
+
+def test_the_card_quotes_the_reports() -> None:
+    quoted = load_model(DEFAULT_MODEL).facts["figures"]
+    named = {name_test(read_report(folder)): folder for folder in FOLDERS if read_report(folder)["recipe"] == "default"}
+    assert set(quoted) <= set(named)
+    for name, figures in quoted.items():
+        kept = read_figures([named[name]], "default")[name]
+        assert {**kept, "command": ""} == {**figures, "command": ""}, name

@@ -223,4 +223,25 @@ def test_baselines_are_evaluated_and_compared(copy: Path) -> None:
     assert len((copy / "table.csv").read_text().splitlines()) == 3
     status, out, err = run_sercli("compare", "results/none", cwd=copy)
     assert (status, out) == (1, "")
-    assert "results/none/report.json is missing" in err
+    assert "results/none is no folder: expected results" in err
+    assert (copy / "results" / "loso-knn" / "history.csv").read_text().startswith("seed,fold,epoch,train_loss,")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("compare", "results", "--out", "table.json"), "expected a name that ends in .csv, found 'table.json'"),
+        (("evaluate", "--recipe", "knn", "--max-epochs", "3"), "recipe knn has no epochs"),
+        (("evaluate", "--channel", "radio"), "unknown channel 'radio'"),
+        (("evaluate", "--recipe", "paper", "--ensemble"), "give --networks and --seeds"),
+        (("evaluate", "--recipe", "svm", "--enroll"), "recipe svm has no network"),
+        (("evaluate", "--out", "data/index.csv"), "data/index.csv is a file, expected a folder"),
+        (("train", "--out", "data/index.csv"), "data/index.csv is a file, expected a folder"),
+    ],
+)
+def test_what_does_not_go_together_is_wrong_usage_whatever_the_data(
+    copy: Path, command: tuple[str, ...], message: str
+) -> None:
+    status, out, err = run_sercli(*command, cwd=copy)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err

@@ -423,6 +423,7 @@ def test_timelines_beside_the_report_and_in_its_rows(run: Run, calls: Path) -> N
         (["--segments", "r.srt"], "r.srt cannot tell 3 recordings apart: give a folder"),
         (["--segments", "r.doc"], "unknown kind of timeline '.doc': expected one of .csv"),
         (["--segments", "t/", "--segments-format", "doc"], "unknown kind of timeline '.doc'"),
+        (["--segments-format", "srt"], "--segments-format goes with --segments"),
         (["--segments", "calls/c.flac/t/"], "calls/c.flac is not a folder"),
         (["--channels", "left"], "--channels should be one of auto, mix, split, found 'left'"),
         (["--vad", "maybe"], "--vad should be one of on, off, found 'maybe'"),
@@ -441,6 +442,14 @@ def test_fixed_windows_of_any_size(run: Run, calls: Path) -> None:
     assert run("calls/c.flac", "-o", "r.json", "--segments", "r.tsv", "--window", "1", "--hop", "0.5").status == 0
     lines = [line.split("\t")[:2] for line in Path("r.tsv").read_text().splitlines()[1:]]
     assert lines == [["0", "1000"], ["500", "1500"], ["1000", "2000"], ["1500", "2500"]]
+
+
+def test_recordings_that_a_table_of_speakers_lacks_are_counted(run: Run, calls: Path) -> None:
+    Path("who.csv").write_text("file,speaker\ncalls/c.flac,ann\n")
+    status, _, err = run("calls", "--enroll", "who.csv", "--segments", "t.csv")
+    assert status == 0
+    assert "2 of 3 recordings have no speaker in who.csv: they are scored as without --enroll" in err
+    assert err.endswith("saved t.csv\n")
 
 
 def test_doubt_is_said_rather_than_a_guess(run: Run, calls: Path) -> None:

@@ -103,5 +103,15 @@ def test_the_table_can_be_saved(tmp_path: Path) -> None:
 def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"report\.json is missing"):
         compare_results([tmp_path])
+    with pytest.raises(InputError, match="is no folder: expected results"):
+        compare_results([tmp_path / "notes.md"])
     with pytest.raises(InputError, match="nothing to compare"):
         compare_results([])
+
+
+def test_predictions_that_were_cut_short_are_refused(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "a", "svm", 0.4, files=FILES)
+    lines = (folder / "predictions.csv").read_text().splitlines(keepends=True)
+    (folder / "predictions.csv").write_text("".join(lines[:50]))
+    with pytest.raises(InputError, match="holds 49 predictions, its report tells of 96"):
+        compare_results([folder])

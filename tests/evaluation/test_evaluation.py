@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sercli.corpora.index import Index, read_index
-from sercli.errors import InputError, ModelError, UsageError
+from sercli.errors import InputError, UsageError
 from sercli.evaluation.results import (
     COLUMNS,
     TestRow,
@@ -223,7 +223,7 @@ def test_networks_of_another_training_are_not_used(data: Path, default_results: 
     other = replace(DEFAULT, training=replace(DEFAULT.training, weight_decay=0.5))
     with pytest.raises(InputError, match="trained on other data, folds or another recipe"):
         evaluate(make_plan(data, recipe=other, networks=default_results), tmp_path / "r")
-    with pytest.raises(ModelError, match="no model folder"):
+    with pytest.raises(InputError, match="no networks in"):
         evaluate(make_plan(data, recipe=DEFAULT, networks=tmp_path), tmp_path / "r")
     with pytest.raises(UsageError, match="has no network"):
         evaluate(make_plan(data, recipe=RECIPES["svm"], enrolled=True), tmp_path / "r")

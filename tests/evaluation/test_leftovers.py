@@ -221,3 +221,13 @@ def test_a_channel_store_keeps_what_other_evaluations_made(data: Path, results: 
         assert {row.sha256 for row in store.rows} == {u.sha256 for u in index.utterances}
         kept = [row.sha256 for row in store.rows]
         assert len(kept) == len(set(kept))
+
+
+def test_networks_are_looked_for_before_anything_is_done(data: Path, tmp_path: Path) -> None:
+    plan = make_plan(data, recipe=SMALL.limit(1), protocol="paper")
+    with pytest.raises(InputError, match=r"no networks in .*nowhere"):
+        evaluate(replace(plan, networks=tmp_path / "nowhere"), tmp_path / "again")
+    evaluate(plan, tmp_path / "r")
+    with pytest.raises(InputError, match=r"no network of seed 1, fold 1: it was evaluated with other seeds or folds"):
+        evaluate(replace(plan, networks=tmp_path / "r", seeds=(0, 1)), tmp_path / "again")
+    assert not (tmp_path / "again").exists()

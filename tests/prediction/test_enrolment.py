@@ -23,7 +23,8 @@ def calls(tmp_path: Path) -> list[Recording]:
 def test_speakers_by_folder_by_channel_and_by_table(calls: list[Recording], tmp_path: Path) -> None:
     names = [recording.name for recording in calls]
     folders = find_speakers(FOLDER, calls)
-    assert folders.find(names[0], "mix") == folders.find(names[1], "2") != folders.find(names[2], "mix")
+    assert folders.find(names[0], "mix") == folders.find(names[1], "mix") != folders.find(names[2], "mix")
+    assert folders.find(names[0], "2") == folders.find(names[1], "2") != folders.find(names[1], "1"), "sides of calls"
     channels = find_speakers(CHANNEL, calls)
     assert len({channels.find(name, channel) for name in names for channel in "12"}) == 6
     table = tmp_path / "who.csv"
