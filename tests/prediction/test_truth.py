@@ -75,7 +75,7 @@ def test_two_labels_for_one_file_are_refused(here: Path) -> None:
     [
         (b"", "holds no row"),
         (b"file,label\na.wav,sad\n", "no column 'emotion'"),
-        (b"file,emotion\na.wav\n", "line 2: 1 cells"),
+        (b"file,emotion\na.wav\n", "line 2: expected 2 cells"),
         (b"\xff\xfe\x00", "not UTF-8"),
     ],
 )
