@@ -27,7 +27,7 @@ def evaluate(
     ] = 1,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Results folder.", show_default="results/<protocol>-<recipe>-…"),
+        typer.Option("--out", help="Results folder.", show_default="named by protocol and recipe, in results"),
     ] = None,
     train_on: Annotated[
         str | None,

@@ -46,8 +46,8 @@ def prepare(
         typer.Option(
             "--labels",
             metavar="FILE",
-            help="For csv: table with the columns file,emotion and, if known, speaker,gender,intensity,"
-            "statement,repetition; others are kept.",
+            help="For csv: table with the columns file, emotion and, if known, speaker, gender, intensity, "
+            "statement, repetition; others are kept.",
             show_default="none",
         ),
     ] = None,
