@@ -146,6 +146,7 @@ class Predictor:
         Raises:
             InputError: if the cluster cannot be used.
             ModelError: if the model gives values that are not finite.
+            KeyboardInterrupt: at Ctrl-C, when the recordings that were worked through by then are given out.
         """
         wanted = [_to_recording(recording) for recording in recordings]
         count = _Count(progress, len(finished))
@@ -177,11 +178,15 @@ class Predictor:
             min_confidence=self.min_confidence,
         )
         with contextlib.closing(find(remaining)) as findings:
-            for task, found in count.watch(findings):
-                if isinstance(found, Piece | Analysis):
-                    scorer.add(task, wanted[task].name, found)
-                if scorer.is_due:
-                    yield from _to_results(scorer)
+            try:
+                for task, found in count.watch(findings):
+                    if isinstance(found, Piece | Analysis):
+                        scorer.add(task, wanted[task].name, found)
+                    if scorer.is_due:
+                        yield from _to_results(scorer)
+            except KeyboardInterrupt:
+                yield from _to_results(scorer)  # what has been counted as worked through shall not be lost
+                raise
             yield from _to_results(scorer)
 
     def _predict_here(self, path: Path | str, config: AnalysisConfig) -> tuple[Prediction, ...]:

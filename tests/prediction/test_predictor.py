@@ -18,7 +18,7 @@ from sercli.labels import EMOTIONS
 from sercli.models.folder import load_model, save_model
 from sercli.parallel import single_thread
 from sercli.prediction import scoring as module
-from sercli.prediction.predictor import Predictor
+from sercli.prediction.predictor import Predictor, Result
 from sercli.prediction.rows import Prediction
 from tests.sounds import make_tone, write_sound, write_tone
 
@@ -194,6 +194,25 @@ def test_a_file_without_the_right_to_read_it_says_so(predictor: Predictor, witho
     files = [write_tone(without_rights / name) for name in ("closed.wav", "open.wav")]
     files[0].chmod(0)
     assert [predictor.predict(file).error for file in files] == ["cannot be read (Permission denied)", ""]
+
+
+def test_ctrl_c_gives_out_what_was_worked_through(predictor: Predictor, recordings: list[Path]) -> None:
+    counted: list[int] = []
+
+    def interrupt(done: int, _: float) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+        counted.append(done)
+
+    given: list[Result] = []
+    with pytest.raises(KeyboardInterrupt):
+        given.extend(predictor.predict_as_done(recordings, progress=interrupt))
+    assert max(counted) == 3
+    # A list that is not extended to its end keeps what it was given.
+    assert [result.position for result in given] == [0, 1, 2]
+    expected = list(predictor.predict_many(recordings[:3]))
+    for result, row in zip(given, expected, strict=True):
+        assert_close(result.predictions[0], row)
 
 
 def test_nothing_to_do_gives_no_rows(predictor: Predictor) -> None:
