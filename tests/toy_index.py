@@ -6,6 +6,8 @@ from pathlib import Path
 from sercli.corpora.index import Index, read_index
 from sercli.corpora.prepare import Request, prepare_corpus
 from sercli.corpora.registry import get_corpus
+from sercli.features.extraction import extract_store
+from sercli.features.parameters import StoreParameters
 from tests.toy import make_ravdess
 
 
@@ -31,3 +33,10 @@ def index_toy(
     )
     prepare_corpus(request)
     return read_index(folder / "index.csv")
+
+
+def featurize_toy(folder: Path, *, takes: int, copies: int) -> Path:
+    """Makes and indexes recordings of six speakers, and a store of all their features beside; returns the folder."""
+    index = index_toy(folder, speakers=6, takes=takes)
+    extract_store(index, folder / "features.h5", StoreParameters(), copies=copies)
+    return folder

@@ -27,7 +27,7 @@ from sercli.training.loop import EpochRecord, compute_logits, fit, one_cycle, sc
 from sercli.training.recipes import RECIPES, Recipe, TrainConfig
 from sercli.training.session import Trained, identify_training, train_fold
 from sercli.training.train import CHECKPOINT_FILE, LOCK_FILE, train
-from tests.toy_index import index_toy
+from tests.toy_index import featurize_toy
 
 CPU = torch.device("cpu")
 SMALL = Recipe(
@@ -40,10 +40,7 @@ SMALL = Recipe(
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    index = index_toy(folder, speakers=6, takes=3)
-    extract_store(index, folder / "features.h5", StoreParameters(), copies=1)
-    return folder
+    return featurize_toy(tmp_path_factory.mktemp("data"), takes=3, copies=1)
 
 
 @pytest.fixture(scope="module")
