@@ -101,10 +101,12 @@ def collect_versions() -> dict[str, str]:
 def save_model(folder: Path, model: Model) -> None:
     """Writes a model folder; the files appear by rename, one right after the other.
 
+    What half precision holds to the last bit, as `round_weights` makes it, takes half the room.
+
     Raises:
         OSError: if it cannot be written.
     """
-    weights = {name: tensor.contiguous().cpu() for name, tensor in model.network.state_dict().items()}
+    weights = {name: _pack(tensor.contiguous().cpu()) for name, tensor in model.network.state_dict().items()}
     content = safetensors.torch.save(weights)
     description = {
         "schema_version": SCHEMA_VERSION,
@@ -126,6 +128,24 @@ def save_model(folder: Path, model: Model) -> None:
         weights_stream.write(content)
         json_stream.write(json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
         card_stream.write(render_card(description))
+
+
+@torch.no_grad()
+def round_weights(network: nn.Module) -> None:
+    """Rounds a network's matrices and kernels to half precision, which a model folder of half the size can hold.
+
+    Vectors stay as they are, since the variances of batch normalisation may be beyond its range.
+    """
+    for weights in network.parameters():
+        if weights.ndim > 1:
+            weights.copy_(weights.half())
+
+
+def _pack(weights: Tensor) -> Tensor:
+    if weights.dtype != torch.float32:
+        return weights
+    half = weights.half()
+    return half if torch.equal(half.float(), weights) else weights
 
 
 def load_model(folder: Path) -> Model:
@@ -204,12 +224,16 @@ def _build_network(config: NetworkConfig, n_features: int, weights: dict[str, Te
     with torch.device("meta"):
         network = build_network(config, n_features)
     try:
-        # Copies, since convolutions round otherwise where a file's tensors do not lie on a vector's boundary.
-        network.load_state_dict({name: tensor.clone() for name, tensor in weights.items()}, assign=True)
+        network.load_state_dict({name: _unpack(tensor) for name, tensor in weights.items()}, assign=True)
     except RuntimeError as reason:
         msg = f"{WEIGHTS_FILE} does not fit the network that {JSON_FILE} describes ({one_line(reason)[:200]})"
         raise ModelError(msg) from None
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _unpack(weights: Tensor) -> Tensor:
+    # Always a copy, since convolutions round otherwise where a file's tensors do not lie on a vector's boundary.
+    return weights.float() if weights.dtype == torch.float16 else weights.clone()
 
 
 def model_digest(folder: Path) -> str:

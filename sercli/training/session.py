@@ -18,7 +18,7 @@ from sercli.errors import CheckpointError
 from sercli.features.parameters import StoreParameters
 from sercli.metrics import Probabilities
 from sercli.models.blocks import Ensemble
-from sercli.models.folder import Model, collect_versions
+from sercli.models.folder import Model, collect_versions, round_weights
 from sercli.models.networks import build_network
 from sercli.models.normaliser import Normaliser
 from sercli.splits import Fold
@@ -87,6 +87,7 @@ def train_fold(
     device: torch.device,
     checkpoint: Path | None = None,
     resume: bool = False,
+    half: bool = False,
     on_epoch: Callable[[int, EpochRecord], None] = lambda *_: None,
 ) -> Trained:
     """Trains a network on a fold's training side, watched on its development side.
@@ -102,6 +103,7 @@ def train_fold(
         device: to work on.
         checkpoint: file to keep the state in after each epoch.
         resume: go on from that file if it is there.
+        half: round the weights to half precision in the end, for a small model folder.
         on_epoch: called after each epoch, when its checkpoint is safe, with the member's number from 0.
 
     Raises:
@@ -140,6 +142,8 @@ def train_fold(
         if result.interrupted:
             break
     network = members[0] if recipe.network.members == 1 else Ensemble(_complete(members, recipe))
+    if half:
+        round_weights(network)
     temperature = fit_temperature(compute_logits(network, dev).numpy(), dev.truth.cpu().numpy())
     return Trained(
         network=network,

@@ -96,6 +96,7 @@ def train(
             device=device,
             checkpoint=checkpoint,
             resume=resume,
+            half=True,
             on_epoch=on_epoch,
         )
         if trained.result.interrupted and holds_finished_model(out):

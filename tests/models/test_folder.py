@@ -10,7 +10,7 @@ import torch
 from sercli.config import AudioConfig, FeatureConfig
 from sercli.errors import ModelError
 from sercli.models.config import NetworkConfig
-from sercli.models.folder import DEFAULT_MODEL, Model, load_model, model_digest, save_model
+from sercli.models.folder import DEFAULT_MODEL, Model, load_model, model_digest, round_weights, save_model
 from sercli.models.networks import build_network
 from sercli.models.normaliser import Normaliser
 
@@ -59,6 +59,32 @@ def test_a_saved_model_gives_the_same_logits_to_the_last_digit(model: Model, tmp
         "model.json",
         "model.safetensors",
     ]
+
+
+def test_rounded_weights_take_half_the_room_and_lose_nothing(tmp_path: Path) -> None:
+    config = NetworkConfig(channels=(32, 32), lstm_size=32, attention_size=32, dense_size=32)
+    network = build_network(config, 2).eval()
+    for name, vector in network.named_buffers():
+        if name.endswith("running_var"):
+            vector[0] = 1e5  # beyond half precision
+    model = Model(
+        network=network,
+        network_config=config,
+        audio=AudioConfig(),
+        features=FEATURES,
+        normaliser=Normaliser(mean=np.zeros(2, np.float32), deviation=np.ones(2, np.float32)),
+    )
+    save_model(tmp_path / "single", model)
+    before = score(model)
+    round_weights(network)
+    assert not torch.equal(score(model), before)
+    torch.testing.assert_close(score(model), before, rtol=0, atol=0.01)
+    save_model(tmp_path / "half", model)
+    loaded = load_model(tmp_path / "half")
+    assert {tensor.dtype for tensor in loaded.network.parameters()} == {torch.float32}
+    torch.testing.assert_close(score(loaded), score(model), rtol=0, atol=0)
+    single, half = ((tmp_path / name / "model.safetensors").stat().st_size for name in ("single", "half"))
+    assert half < 0.6 * single
 
 
 def test_the_temperature_divides_the_logits(model: Model) -> None:

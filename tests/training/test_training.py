@@ -304,6 +304,22 @@ def test_train_writes_a_model_that_loads_and_curves(index: Index, data: Path, tm
         torch.testing.assert_close(tensor, trained.network.state_dict()[name], rtol=0, atol=0)
 
 
+def test_train_rounds_the_weights_before_it_calibrates_them(
+    index: Index, data: Path, features: CorpusFeatures, tmp_path: Path
+) -> None:
+    trained = train(index, data / "features.h5", SMALL, tmp_path, seed=1, device=CPU)
+    fold = make_training_split(features.index, 1)
+    exact = train_fold(features, fold, SMALL, seed=1, device=CPU)
+    rounded = 0
+    for weights, unrounded in zip(trained.network.parameters(), exact.network.parameters(), strict=True):
+        assert torch.equal(weights, unrounded.half().float() if weights.ndim > 1 else unrounded)
+        rounded += not torch.equal(weights, unrounded)
+    assert rounded
+    dev = features.batches(fold.dev, trained.normaliser, device=CPU)
+    logits = compute_logits(trained.network, dev).numpy()
+    assert load_model(tmp_path).temperature == trained.temperature == fit_temperature(logits, dev.truth.numpy())
+
+
 def test_ctrl_c_leaves_the_best_model_so_far_and_resume_ends_like_an_unbroken_run(
     index: Index, data: Path, tmp_path: Path
 ) -> None:
