@@ -10,15 +10,14 @@ from hypothesis import strategies as st
 from sercli.corpora.index import Index, Utterance, read_index
 from sercli.errors import SplitError, UsageError
 from sercli.labels import EMOTIONS
-from sercli.splits import (
+from sercli.splits.development import make_training_split
+from sercli.splits.fold import Fold, check_fold
+from sercli.splits.protocols import (
     EMOBOX_TEST_SPEAKERS,
     LUNA_TEST_SPEAKERS,
     PROTOCOLS,
-    Fold,
-    check_fold,
     get_protocol,
     make_folds,
-    make_training_split,
     name_cross_protocol,
 )
 

@@ -95,7 +95,7 @@ def evaluate(
     from sercli.evaluation.plan import EvaluationPlan
     from sercli.evaluation.results import name_test
     from sercli.evaluation.run import evaluate as run
-    from sercli.splits import get_protocol, name_cross_protocol
+    from sercli.splits.protocols import get_protocol, name_cross_protocol
     from sercli.training.recipes import get_recipe
 
     if max_epochs is not None and get_recipe(recipe).baseline:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sercli.corpora.index import Index
-from sercli.splits import Fold
+from sercli.splits.fold import Fold
 from sercli.training.recipes import Recipe
 
 
@@ -15,7 +15,7 @@ class EvaluationPlan:
     Attributes:
         index: the utterances, of the wanted corpora only.
         store: their features.
-        protocol: a name that `sercli.splits.get_protocol` knows.
+        protocol: a name that `sercli.splits.protocols.get_protocol` knows.
         recipe: how to train.
         seeds: one run of all folds each.
         channel: that test recordings are passed through, a name of `sercli.audio.channel.CHANNELS`, or empty.

@@ -22,7 +22,7 @@ from sercli.files import acquire_lock, read_json_object, write_json
 from sercli.metrics import ReliabilityBin
 from sercli.models.folder import collect_versions
 from sercli.plots import save_confusion, save_curves, save_reliability
-from sercli.splits import get_protocol, make_folds
+from sercli.splits.protocols import get_protocol, make_folds
 from sercli.training.data import CorpusFeatures
 from sercli.training.device import pick_device
 from sercli.training.session import identify_training

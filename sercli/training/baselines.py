@@ -20,7 +20,7 @@ from sklearn.svm import SVC
 
 from sercli.labels import EMOTIONS, emotion_index
 from sercli.metrics import Labels, Probabilities, unweighted_average_recall
-from sercli.splits import Fold
+from sercli.splits.fold import Fold
 from sercli.training.calibration import fit_temperature, to_probabilities
 from sercli.training.data import CorpusFeatures
 from sercli.training.functionals import stack_functionals

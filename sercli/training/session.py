@@ -21,7 +21,7 @@ from sercli.models.blocks import Ensemble
 from sercli.models.folder import Model, collect_versions, round_weights
 from sercli.models.networks import build_network
 from sercli.models.normaliser import Normaliser
-from sercli.splits import Fold
+from sercli.splits.fold import Fold
 from sercli.training.augmentation import AugmentConfig, SpectralAugmentation
 from sercli.training.calibration import fit_temperature, to_probabilities
 from sercli.training.checkpoint import load_checkpoint, save_checkpoint

@@ -14,7 +14,7 @@ from sercli.features.store import FeatureStore
 from sercli.files import acquire_lock, read_json_object, write_table
 from sercli.models.folder import JSON_FILE, save_model
 from sercli.plots import save_curves
-from sercli.splits import make_training_split
+from sercli.splits.development import make_training_split
 from sercli.training.data import CorpusFeatures
 from sercli.training.loop import EpochRecord
 from sercli.training.recipes import Recipe

@@ -28,7 +28,7 @@ from sercli.evaluation.units import load_corpus
 from sercli.labels import EMOTIONS
 from sercli.models.folder import load_model
 from sercli.models.normaliser import Moments
-from sercli.splits import make_folds
+from sercli.splits.protocols import make_folds
 from sercli.training.recipes import RECIPES, Recipe
 from tests.evaluation.toy_plan import DEFAULT, SMALL, make_plan
 

@@ -20,7 +20,7 @@ from sercli.features.journal import journal_path
 from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
 from sercli.features.writer import StoreWriter
-from sercli.splits import make_folds
+from sercli.splits.protocols import make_folds
 from sercli.training.recipes import RECIPES, Recipe
 from sercli.training.session import train_fold
 from tests.evaluation.toy_plan import SMALL, make_plan

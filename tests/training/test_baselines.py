@@ -14,7 +14,7 @@ from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
 from sercli.labels import EMOTIONS as LABELS
 from sercli.metrics import unweighted_average_recall
-from sercli.splits import make_folds
+from sercli.splits.protocols import make_folds
 from sercli.training.baselines import BASELINES, compute_logits, score_baseline, train_baseline
 from sercli.training.calibration import fit_temperature
 from sercli.training.data import CorpusFeatures

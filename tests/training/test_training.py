@@ -18,7 +18,8 @@ from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
 from sercli.models.config import NetworkConfig
 from sercli.models.folder import load_model
-from sercli.splits import Fold, make_training_split
+from sercli.splits.development import make_training_split
+from sercli.splits.fold import Fold
 from sercli.training.augmentation import AugmentConfig
 from sercli.training.calibration import fit_temperature, to_probabilities
 from sercli.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

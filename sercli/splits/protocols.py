@@ -1,12 +1,7 @@
-"""Who trains, who is looked at while training, and who tests: folds that cannot leak.
-
-Every fold is checked by `check_fold` before it is handed out: no utterance, no sound and, in
-speaker-independent protocols, no speaker stands on two sides. Altered copies are not in the index at all; they
-follow their original when training reads the store.
-"""
+"""The named ways to divide a corpus, those of papers among them."""
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +10,9 @@ from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
 from sercli.corpora.index import Index
 from sercli.errors import SplitError, UsageError
+from sercli.splits.development import cut_development
+from sercli.splits.fold import Fold, check_fold
+from sercli.splits.sounds import divide_evenly, group_by_sound, leave_sounds_out
 
 EMOBOX_TEST_SPEAKERS: tuple[tuple[int, ...], ...] = (
     (1, 11, 20, 21),
@@ -35,28 +33,9 @@ LUNA_TEST_SPEAKERS: tuple[tuple[int, ...], ...] = (
 )
 """RAVDESS actors that test each fold of Luna-Jiménez et al. 2022 (Applied Sciences 12:327)."""
 
-DEV_SHARE = 1 / 9  # of what is not test, where whole speakers are not held out: a tenth of all beside a test of a tenth
-MAX_DEV_SPEAKERS = 2  # of a corpus; one of each gender where it tells
 POOLED_FOLDS = 6  # as many as EmoBox has
 
 _CROSS_NAME = re.compile(r"cross-(?P<train>.+)-to-(?P<test>.+)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fold:
-    """One division of an index; each side holds positions in ``index.utterances``, ascending.
-
-    Attributes:
-        number: from 1.
-        train: utterances the network learns from.
-        dev: utterances that stop the training and set the calibration; cut from training.
-        test: utterances that are scored; empty when a model is trained for use.
-    """
-
-    number: int
-    train: tuple[int, ...]
-    dev: tuple[int, ...]
-    test: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +75,7 @@ def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
     folds = []
     for number, (rest, test) in enumerate(rules.make(index, seed), start=1):
         generator = np.random.default_rng([seed, number])
-        train, dev = _cut_dev(index, rest, generator, by_speaker=rules.speaker_independent)
+        train, dev = cut_development(index, rest, generator, by_speaker=rules.speaker_independent)
         fold = Fold(number=number, train=tuple(train), dev=tuple(dev), test=tuple(sorted(test)))
         check_fold(index, fold, speaker_independent=rules.speaker_independent)
         folds.append(fold)
@@ -136,60 +115,6 @@ def name_cross_protocol(train: Sequence[str], test: Sequence[str]) -> str:
     return f"cross-{'+'.join(train)}-to-{'+'.join(test)}"
 
 
-def make_training_split(index: Index, seed: int) -> Fold:
-    """Divides an index for a model that will be used: training, and development speakers to stop it by.
-
-    Speakers of every corpus whose speakers are all known are held out, else a stratified ninth.
-
-    Raises:
-        SplitError: if there are too few speakers, too few utterances of an emotion, or too few emotions.
-    """
-    generator = np.random.default_rng([seed, 0])
-    train: list[int] = []
-    dev: list[int] = []
-    for corpus in index.corpora:
-        members = [number for number, u in enumerate(index.utterances) if u.corpus == corpus]
-        speakers = {index.utterances[number].speaker for number in members}
-        known = "" not in speakers and len(speakers) > MAX_DEV_SPEAKERS
-        kept, held = _cut_dev(index, members, generator, by_speaker=known)
-        train += kept
-        dev += held
-    fold = Fold(number=1, train=tuple(_without_sounds(index, train, dev)), dev=tuple(sorted(dev)), test=())
-    emotions = sorted({index.utterances[number].emotion for number in fold.train})
-    if len(emotions) < 2:
-        msg = f"a model needs utterances of at least 2 emotions to learn from, found {', '.join(emotions) or 'none'}"
-        raise SplitError(msg)
-    check_fold(index, fold, speaker_independent=False)
-    return fold
-
-
-def check_fold(index: Index, fold: Fold, *, speaker_independent: bool) -> None:
-    """Makes sure that a fold does not leak.
-
-    Raises:
-        SplitError: if a side that must not be is empty, or if an utterance, a sound or (where asked for) a
-            speaker stands on two sides; the message names it.
-    """
-    for name in ("train", "dev"):
-        if not getattr(fold, name):
-            msg = f"fold {fold.number} has no {name} utterances: the corpus is too small for this protocol"
-            raise SplitError(msg)
-    kinds: list[tuple[str, Callable[[int], str]]] = [
-        ("utterance", lambda number: index.utterances[number].file),
-        ("sound", lambda number: index.utterances[number].sound),
-    ]
-    if speaker_independent:
-        kinds.append(("speaker", lambda number: index.utterances[number].speaker))
-    for kind, name_of in kinds:
-        side_of: dict[str, str] = {}
-        for side in ("train", "dev", "test"):
-            for number in getattr(fold, side):
-                name = name_of(number)
-                if side_of.setdefault(name, side) != side:
-                    msg = f"fold {fold.number} leaks: {kind} {name!r} is in {side_of[name]} and in {side}"
-                    raise SplitError(msg)
-
-
 def _check_complete(index: Index, folds: Sequence[Fold]) -> None:
     tested = Counter(number for fold in folds for number in fold.test)
     if sorted(tested) != list(range(len(index))) or set(tested.values()) != {1}:
@@ -197,82 +122,11 @@ def _check_complete(index: Index, folds: Sequence[Fold]) -> None:
         raise SplitError(msg)
 
 
-def _cut_dev(
-    index: Index, rest: Sequence[int], generator: np.random.Generator, *, by_speaker: bool
-) -> tuple[list[int], list[int]]:
-    if by_speaker:
-        held = set(_draw_speakers(index, rest, generator))
-        dev = [number for number in rest if index.utterances[number].speaker in held]
-    else:
-        groups = _sounds(index, rest)
-        parts = StratifiedShuffleSplit(1, test_size=DEV_SHARE, random_state=int(generator.integers(2**31)))
-        _, dev_groups = _divide(index, groups, parts)[0]
-        dev = [number for group in dev_groups for number in groups[group]]
-    return _without_sounds(index, rest, dev), sorted(dev)
-
-
-def _without_sounds(index: Index, members: Sequence[int], others: Sequence[int]) -> list[int]:
-    """The members whose sound none of the others has: a duplicate is left out rather than leaked."""
-    sounds = {index.utterances[number].sound for number in others}
-    return sorted(number for number in members if index.utterances[number].sound not in sounds)
-
-
-def _draw_speakers(index: Index, rest: Sequence[int], generator: np.random.Generator) -> list[str]:
-    """Of each corpus one speaker of each gender, or `MAX_DEV_SPEAKERS` of any where it does not tell."""
-    by_corpus: dict[str, list[int]] = defaultdict(list)
-    for number in rest:
-        by_corpus[index.utterances[number].corpus].append(number)
-    return [s for _, members in sorted(by_corpus.items()) for s in _draw_from_corpus(index, members, generator)]
-
-
-def _draw_from_corpus(index: Index, rest: Sequence[int], generator: np.random.Generator) -> list[str]:
-    by_gender: dict[str, set[str]] = defaultdict(set)
-    for number in rest:
-        by_gender[index.utterances[number].gender].add(index.utterances[number].speaker)
-    speakers = sorted(set().union(*by_gender.values()))
-    if "" in speakers or len(speakers) <= MAX_DEV_SPEAKERS:
-        msg = (
-            f"a speaker-independent split needs known speakers, more than {MAX_DEV_SPEAKERS} of them beside "
-            f"those that test; found {len(set(speakers) - {''})}, and {'some' if '' in speakers else 'no'} recordings "
-            "without one"
-        )
-        raise SplitError(msg)
-    genders = sorted(gender for gender in by_gender if gender)
-    if len(genders) == MAX_DEV_SPEAKERS:
-        return [str(generator.choice(sorted(by_gender[gender]))) for gender in genders]
-    return [str(name) for name in generator.choice(speakers, MAX_DEV_SPEAKERS, replace=False)]
-
-
-def _sounds(index: Index, members: Sequence[int]) -> list[list[int]]:
-    """Positions grouped by sound, so that duplicates move together."""
-    groups: dict[str, list[int]] = defaultdict(list)
-    for number in members:
-        groups[index.utterances[number].sound].append(number)
-    return list(groups.values())
-
-
-def _divide(
-    index: Index, groups: list[list[int]], splitter: StratifiedKFold | StratifiedShuffleSplit
-) -> list[tuple[list[int], list[int]]]:
-    """Splits groups evenly over the emotions."""
-    emotions = [index.utterances[group[0]].emotion for group in groups]
-    least, count = min(Counter(emotions).items(), key=lambda item: item[1]) if emotions else ("any", 0)
-    needed = splitter.get_n_splits() if isinstance(splitter, StratifiedKFold) else 2
-    try:
-        if count < needed:
-            msg = f"{count} utterances of {least} can be told apart, at least {needed} are needed"
-            raise ValueError(msg)
-        return [(rest.tolist(), test.tolist()) for rest, test in splitter.split(np.zeros((len(groups), 1)), emotions)]
-    except ValueError as reason:
-        msg = f"a stratified split cannot be made: {reason}"
-        raise SplitError(msg) from None
-
-
 def _stratified(folds: int | None) -> Callable[[Index, int], list[tuple[list[int], list[int]]]]:
     """Random folds, or one random tenth for None."""
 
     def make(index: Index, seed: int) -> list[tuple[list[int], list[int]]]:
-        groups = _sounds(index, range(len(index)))
+        groups = group_by_sound(index, range(len(index)))
         splitter = (
             StratifiedShuffleSplit(1, test_size=0.1, random_state=seed)
             if folds is None
@@ -280,7 +134,7 @@ def _stratified(folds: int | None) -> Callable[[Index, int], list[tuple[list[int
         )
         return [
             ([n for g in rest for n in groups[g]], [n for g in test for n in groups[g]])
-            for rest, test in _divide(index, groups, splitter)
+            for rest, test in divide_evenly(index, groups, splitter)
         ]
 
     return make
@@ -336,7 +190,7 @@ def _cross_corpus(name: str, train: list[str], test: list[str]) -> Protocol:
     def make(index: Index, seed: int) -> list[tuple[list[int], list[int]]]:  # noqa: ARG001 - no draw
         tested = [number for number, u in enumerate(index.utterances) if u.corpus in test]
         rest = [number for number, u in enumerate(index.utterances) if u.corpus in train]
-        return [(_without_sounds(index, rest, tested), tested)]
+        return [(leave_sounds_out(index, rest, tested), tested)]
 
     return Protocol(
         name=name,
@@ -351,7 +205,7 @@ def _cross_corpus(name: str, train: list[str], test: list[str]) -> Protocol:
 def _by_speaker(index: Index, speakers: set[str]) -> tuple[list[int], list[int]]:
     test = [number for number, u in enumerate(index.utterances) if u.speaker in speakers]
     rest = [number for number, u in enumerate(index.utterances) if u.speaker not in speakers]
-    return _without_sounds(index, rest, test), test
+    return leave_sounds_out(index, rest, test), test
 
 
 PROTOCOLS: dict[str, Protocol] = {
