@@ -277,7 +277,9 @@ def _open_stdout() -> "Iterator[Writer]":
     from sercli.prediction.report import CsvWriter
 
     try:
-        yield CsvWriter(sys.stdout)
+        writer = CsvWriter(sys.stdout)
+        yield writer
+        writer.finish()
         sys.stdout.flush()
     except OSError:
         # What is left in the buffer would fail once more, with a traceback, when Python ends.

@@ -36,14 +36,21 @@ class CsvWriter:
 
     def __init__(self, stream: IO[str], delimiter: str = ",") -> None:
         self._write = make_csv_writer(stream, delimiter)
-        self._write(COLUMNS)
+        self._begun = False  # a run that fails before its first row leaves no header on stdout
 
     def write(self, prediction: Prediction) -> None:
         """Writes one row."""
+        self._begin()
         self._write([to_cell(value) for value in prediction.to_row().values()])
 
     def finish(self) -> None:
-        """Nothing stands after the last row."""
+        """Nothing stands after the last row; without any there is the header alone."""
+        self._begin()
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._write(COLUMNS)
+            self._begun = True
 
 
 class JsonLinesWriter:

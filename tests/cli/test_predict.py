@@ -107,6 +107,16 @@ def start(
     )
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
+def test_a_cluster_that_is_not_there_leaves_nothing_on_stdout(
+    run: Run, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sercli.parallel.CONNECT_TIMEOUT", 1)
+    status, out, err = run("calls", "--dask", "tcp://127.0.0.1:9")
+    assert (status, out) == (1, "")
+    assert "no Dask scheduler answers" in err
+
+
 def test_report_in_order_with_a_summary(run: Run, calls: Path) -> None:
     status, out, err = run("calls", "--out", "new/report.csv")
     assert (status, out) == (0, "")
