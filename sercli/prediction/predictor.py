@@ -251,13 +251,14 @@ def _analyse_on_cluster(
     recordings: Sequence[Recording], config: AnalysisConfig, cluster: str
 ) -> Generator[tuple[int, Finding], None, None]:
     work = partial(_analyse_elsewhere, config=config)
-    for task, findings in enumerate(map_in_order(work, recordings, cluster=cluster)):
+    placed = [replace(recording, path=recording.path.absolute()) for recording in recordings]  # theirs is elsewhere
+    for task, findings in enumerate(map_in_order(work, placed, cluster=cluster)):
         for found in findings:
             yield task, found
 
 
 def _analyse_elsewhere(recording: Recording, *, config: AnalysisConfig) -> list[Finding]:
-    return list(analyse(replace(recording, path=recording.path.absolute()), config))
+    return list(analyse(recording, config))
 
 
 def _to_recording(given: Path | str | Recording) -> Recording:

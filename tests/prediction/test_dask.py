@@ -13,6 +13,17 @@ from tests.toy_model import make_model
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
+def test_paths_are_those_of_the_caller_and_not_of_the_workers(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the workers stay where they were started
+    write_tone(Path("calls/a.wav"), seed=1)
+    predictor = Predictor(make_model(tmp_path / "m"), cutting=Cutting(vad=False))
+    (row,) = predictor.predict_many(["calls/a.wav"], cluster=cluster.address)
+    assert (row.file, row.status, row.error) == ("calls/a.wav", "ok", "")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
 def test_a_cluster_that_loses_a_worker_gives_the_same_rows(cluster: Cluster, tmp_path: Path) -> None:
     recordings = [write_tone(tmp_path / f"{n:03}.wav", frequency=150 + 5 * n, seed=n) for n in range(150)]
     (tmp_path / "broken.wav").write_text("no sound")
