@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from sercli.models.folder import model_digest
@@ -13,7 +13,7 @@ from sercli.prediction.enrolment import Speakers
 from sercli.prediction.journal import Journal, hash_recording, open_journal
 from sercli.prediction.predictor import Predictor, ShowProgress
 from sercli.prediction.report import Writer, open_report
-from sercli.prediction.rows import Prediction
+from sercli.prediction.rows import Prediction, SegmentPrediction
 from sercli.prediction.timeline import TimelinePlan, write_timelines
 from sercli.prediction.workers import DEFAULT_TIMEOUT
 from sercli.version import __version__
@@ -59,6 +59,7 @@ class Batch:
             "cutting": self.predictor.config.cutting.to_dict(),
             "min_confidence": self.predictor.min_confidence,
             "speakers": heard,
+            "segment": [field.name for field in fields(SegmentPrediction)],  # as the journal keeps it
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -38,6 +38,7 @@ class SegmentPrediction:
     Attributes:
         start: in seconds from the recording's beginning.
         end: likewise.
+        speech: seconds of it that are speech; of overlapping windows, what the one before has not counted.
         emotion: the most probable of `sercli.labels.EMOTIONS`, or `UNCERTAIN`.
         confidence: calibrated probability of the most probable one, 0 to 1.
         probabilities: calibrated, of the eight emotions in the order of `sercli.labels.EMOTIONS`, summing to 1.
@@ -45,6 +46,7 @@ class SegmentPrediction:
 
     start: float
     end: float
+    speech: float
     emotion: str
     confidence: float
     probabilities: tuple[float, ...]

@@ -142,6 +142,7 @@ class Scorer:
                 SegmentPrediction(
                     start=segment.start,
                     end=segment.end,
+                    speech=segment.speech,
                     emotion=label,
                     confidence=certainty,
                     probabilities=tuple(each.tolist()),

@@ -95,7 +95,7 @@ class Tally:
         shares[prediction.emotion].rows += 1
         shares[prediction.emotion].confidence += prediction.confidence or 0.0
         for segment in prediction.segments:
-            shares[segment.emotion].speech += segment.end - segment.start
+            shares[segment.emotion].speech += segment.speech
         negative = sum(prediction.probabilities[EMOTIONS.index(name)] for name in NEGATIVE)
         bisect.insort(self._negative, (-negative, prediction.file, prediction.channel))
         del self._negative[MOST_NEGATIVE:]

@@ -54,7 +54,9 @@ def make_recordings(folder: Path, *names: str) -> list[Recording]:
 
 
 def make_rows(name: str, status: Status = "ok") -> tuple[Prediction, ...]:
-    segment = SegmentPrediction(start=0.1, end=1 / 3, emotion="sad", confidence=0.3, probabilities=(0.125,) * 8)
+    segment = SegmentPrediction(
+        start=0.1, end=1 / 3, speech=0.2, emotion="sad", confidence=0.3, probabilities=(0.125,) * 8
+    )
     return (
         Prediction(file=name, status=status, channel="1", duration=2 / 3, segments=(segment,)),
         Prediction(file=name, status="no-speech", channel="2"),

@@ -26,7 +26,12 @@ def make_row(
     for name, length in segments:
         made.append(
             SegmentPrediction(
-                start=start, end=start + length, emotion=name, confidence=confidence, probabilities=probabilities
+                start=start,
+                end=start + length + 0.5,
+                speech=length,
+                emotion=name,
+                confidence=confidence,
+                probabilities=probabilities,
             )
         )
         start += length + 1

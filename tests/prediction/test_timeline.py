@@ -49,7 +49,12 @@ names = st.builds(
 
 def make_segment(start: float, end: float, emotion: str = "sad") -> SegmentPrediction:
     return SegmentPrediction(
-        start=float(start), end=float(end), emotion=emotion, confidence=0.3, probabilities=PROBABILITIES
+        start=float(start),
+        end=float(end),
+        speech=float(end - start),
+        emotion=emotion,
+        confidence=0.3,
+        probabilities=PROBABILITIES,
     )
 
 
