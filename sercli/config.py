@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, get_args, get_origin
 
 from sercli.errors import UsageError
 
@@ -68,6 +68,11 @@ class Config:
         if unknown:
             msg = f"{cls.__name__} has no parameter {unknown[0]!r}: expected some of {', '.join(sorted(known))}"
             raise UsageError(msg)
+        for field in dataclasses.fields(cls):
+            if field.name in values and not _fits(values[field.name], field.type):
+                kind = getattr(field.type, "__name__", field.type)
+                msg = f"{cls.__name__}.{field.name} should be of type {kind}, found {repr(values[field.name])[:80]}"
+                raise UsageError(msg)
         try:
             return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
         except TypeError as reason:
@@ -83,6 +88,13 @@ class Config:
         if not condition:
             msg = f"{type(self).__name__}.{name} should be {expected}, found {getattr(self, name)!r}"
             raise UsageError(msg)
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Whether what JSON gave is of a field's type: truth values are no numbers, whole numbers are."""
+    if get_origin(kind) is tuple:
+        return isinstance(value, list | tuple) and all(_fits(each, get_args(kind)[0]) for each in value)
+    return isinstance(value, int | float if kind is float else kind) and isinstance(value, bool) == (kind is bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,9 +169,9 @@ class FeatureConfig(Config):
         )
         self._require(condition=1 <= self.n_mfcc <= self.n_mels, name="n_mfcc", expected="1 to n_mels")
         self._require(
-            condition=self.delta_width >= 3 and self.delta_width % 2 == 1,
+            condition=3 <= self.delta_width < 100 and self.delta_width % 2 == 1,
             name="delta_width",
-            expected="an odd number of at least 3 frames",
+            expected="an odd number of 3 to 99 frames",
         )
 
     @property

@@ -158,7 +158,7 @@ def predict(
     began = time.monotonic()
     from sercli.prediction.discovery import find_recordings
     from sercli.prediction.processes import start_ahead
-    from sercli.prediction.report import check_report_path
+    from sercli.prediction.report import check_report_path, name_confusions
 
     if out:
         check_report_path(out)
@@ -168,6 +168,7 @@ def predict(
         start_ahead(min(jobs, options.default_jobs(), len(recordings)))
 
     from sercli.errors import UsageError
+    from sercli.models.folder import DEFAULT_MODEL, list_files
     from sercli.prediction.batch import Batch, stream_report, write_report
     from sercli.prediction.enrolment import find_speakers
     from sercli.prediction.predictor import Predictor
@@ -186,7 +187,11 @@ def predict(
     if segments:
         folder = segments.endswith(("/", os.sep))
         timelines = plan_timelines(Path(segments), segments_format or "csv", recordings, folder=folder)
-    _refuse_collisions(out, timelines, [table for table in (labels, enroll) if table], recordings)
+        if segments_format is not None and not timelines.sidecars:
+            msg = f"--segments-format is for a folder of timelines: the format of {segments} is told by its suffix"
+            raise UsageError(msg)
+    tables = [Path(table) for table in (labels, enroll) if table]
+    _refuse_collisions(out, timelines, [*tables, *list_files(model or DEFAULT_MODEL)], recordings)
     speakers = find_speakers(enroll, recordings) if enroll is not None else None
     if speakers and len(speakers.names) < len(recordings):
         console.warn(
@@ -243,6 +248,8 @@ def predict(
             from sercli.prediction.truth import save_confusions
 
             saved.append(save_confusions(out, scores))
+        else:
+            name_confusions(out).unlink(missing_ok=True)  # of an earlier run
     saved += [timelines.target] if timelines else []
     if saved:
         console.say(f"saved {', '.join(map(str, saved))}")
@@ -282,13 +289,16 @@ def _open_stdout() -> "Iterator[Writer]":
         writer.finish()
         sys.stdout.flush()
     except OSError:
-        # What is left in the buffer would fail once more, with a traceback, when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        try:
+            sys.stdout.flush()  # it may have been a timeline that could not be written
+        except OSError:
+            # What is left in the buffer would fail once more, with a traceback, when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise
 
 
 def _refuse_collisions(
-    out: Path | None, timelines: "TimelinePlan | None", tables: list[str], recordings: "Sequence[Recording]"
+    out: Path | None, timelines: "TimelinePlan | None", inputs: list[Path], recordings: "Sequence[Recording]"
 ) -> None:
     """Refuses, before any work, what would be written over another output or an input."""
     from sercli.errors import UsageError
@@ -297,7 +307,7 @@ def _refuse_collisions(
     written: list[Path] = [out, name_summary(out), name_confusions(out)] if out else []
     if timelines:
         written += list(timelines.sidecars.values()) or [timelines.target]
-    taken = {os.path.realpath(table) for table in tables}
+    taken = {os.path.realpath(path) for path in inputs}
     taken |= {os.path.realpath(recording.path) for recording in recordings}
     for path in written:
         place = os.path.realpath(path)

@@ -98,6 +98,11 @@ def collect_versions() -> dict[str, str]:
     }
 
 
+def list_files(folder: Path) -> list[Path]:
+    """The files of a model folder."""
+    return [folder / name for name in (WEIGHTS_FILE, JSON_FILE, CARD_FILE)]
+
+
 def save_model(folder: Path, model: Model) -> None:
     """Writes a model folder; the files appear by rename, one right after the other.
 
@@ -168,13 +173,17 @@ def load_model(folder: Path) -> Model:
         raise ModelError(msg)
     try:
         return _build(folder, description)
-    except (KeyError, TypeError, ValueError, UsageError) as reason:
+    except (KeyError, TypeError, ValueError, OverflowError, UsageError) as reason:
         msg = f"{folder / JSON_FILE} lacks something or holds what it should not ({one_line(reason)})"
         raise ModelError(msg) from None
 
 
 def _build(folder: Path, description: dict[str, Any]) -> Model:
+    audio = AudioConfig.from_dict(description["audio"])
     features = FeatureConfig.from_dict(description["features"])
+    if audio.sample_rate != features.sample_rate:
+        msg = f"audio and features should have one sample rate, found {audio.sample_rate} and {features.sample_rate} Hz"
+        raise ValueError(msg)
     network_config = NetworkConfig.from_dict(description["network"])
     weights = _read_weights(folder / WEIGHTS_FILE, str(description["weights_sha256"]))
     network = _build_network(network_config, features.n_features, weights)
@@ -195,7 +204,7 @@ def _build(folder: Path, description: dict[str, Any]) -> Model:
     return Model(
         network=network.eval(),
         network_config=network_config,
-        audio=AudioConfig.from_dict(description["audio"]),
+        audio=audio,
         features=features,
         normaliser=Normaliser.from_dict(description["normalisation"], features.n_features),
         temperature=temperature,
@@ -223,8 +232,13 @@ def _build_network(config: NetworkConfig, n_features: int, weights: dict[str, Te
     """Builds a network around weights; what a damaged description claims takes no memory."""
     with torch.device("meta"):
         network = build_network(config, n_features)
+    kinds = {name: tensor.dtype for name, tensor in network.state_dict().items()}
+    unpacked = {name: _unpack(tensor) for name, tensor in weights.items()}
+    if odd := [name for name, tensor in unpacked.items() if tensor.dtype != kinds.get(name, tensor.dtype)]:
+        msg = f"{WEIGHTS_FILE} holds {odd[0]} as {unpacked[odd[0]].dtype}, expected {kinds[odd[0]]} or half precision"
+        raise ModelError(msg)
     try:
-        network.load_state_dict({name: _unpack(tensor) for name, tensor in weights.items()}, assign=True)
+        network.load_state_dict(unpacked, assign=True)
     except RuntimeError as reason:
         msg = f"{WEIGHTS_FILE} does not fit the network that {JSON_FILE} describes ({one_line(reason)[:200]})"
         raise ModelError(msg) from None

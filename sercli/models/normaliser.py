@@ -101,7 +101,7 @@ class Normaliser:
         try:
             mean = np.asarray(values["mean"], dtype=np.float32)
             deviation = np.asarray(values["deviation"], dtype=np.float32)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             msg = "normalisation should hold the numbers mean and deviation"
             raise ModelError(msg) from None
         right = mean.shape == deviation.shape == (n_features,)

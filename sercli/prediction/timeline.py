@@ -206,13 +206,17 @@ def plan_timelines(target: Path, kind: str, recordings: Sequence[Recording], *, 
         folder: whether the target is meant as a folder, also if it is not there yet.
 
     Raises:
-        UsageError: if the format is unknown, or cannot hold more than one recording.
+        UsageError: if the format is unknown, or cannot hold more than one recording, or if something is in the way.
     """
     if folder or target.is_dir():
         suffix = f".{kind.lstrip('.')}"
         _check_format(suffix)
         _refuse_file(target)
-        return TimelinePlan(target=target, suffix=suffix, sidecars=_name_sidecars(target, suffix, recordings))
+        sidecars = _name_sidecars(target, suffix, recordings)
+        if odd := next((path for path in sidecars.values() if path.is_dir()), None):
+            msg = f"cannot write the timeline {odd}: it is a folder; give another folder to --segments"
+            raise UsageError(msg)
+        return TimelinePlan(target=target, suffix=suffix, sidecars=sidecars)
     suffix = target.suffix.lower()
     _check_format(suffix)
     if suffix in OF_ONE and len(recordings) > 1:

@@ -352,6 +352,21 @@ def test_a_full_disk_leaves_the_old_report(calls: Path, model: Path, tmp_path: P
     assert list_names(tmp_path) == [".r.csv.journal", "calls", "r.csv"]
 
 
+def test_a_full_disk_under_timelines_does_not_take_the_rows_from_stdout(
+    calls: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    process = start(
+        calls, "-q", "--window", "0.1", "--hop", "0.05", "--segments", f"{tmp_path / 't'}/", model=model, limit=6_000
+    )
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (1, "error: File too large\n")
+    rows = read_csv(out)
+    written = [path.relative_to(tmp_path / "t").as_posix() for path in sorted((tmp_path / "t").rglob("*.csv"))]
+    assert [f"{Path(row['file']).relative_to(calls).as_posix()}.csv" for row in rows] == written
+    assert written == ["a/x.wav.csv", "b/x.wav.csv"]
+
+
 def test_a_full_disk_under_stdout_is_one_line(calls: Path, model: Path) -> None:
     with Path("/dev/full").open("w") as full:
         process = subprocess.run(
@@ -434,6 +449,8 @@ def test_timelines_beside_the_report_and_in_its_rows(run: Run, calls: Path) -> N
         (["--segments", "r.doc"], "unknown kind of timeline '.doc': expected one of .csv"),
         (["--segments", "t/", "--segments-format", "doc"], "unknown kind of timeline '.doc'"),
         (["--segments-format", "srt"], "--segments-format goes with --segments"),
+        (["--segments", "all.csv", "--segments-format", "srt"], "the format of all.csv is told by its suffix"),
+        (["--segments", "t/", "--segments-format", "rttm"], "cannot write the timeline t/c.flac.rttm: it is a folder"),
         (["--segments", "calls/c.flac/t/"], "calls/c.flac is not a folder"),
         (["--channels", "left"], "--channels should be one of auto, mix, split, found 'left'"),
         (["--vad", "maybe"], "--vad should be one of on, off, found 'maybe'"),
@@ -442,6 +459,7 @@ def test_timelines_beside_the_report_and_in_its_rows(run: Run, calls: Path) -> N
     ],
 )
 def test_options_that_do_not_fit_are_wrong_usage(run: Run, calls: Path, arguments: list[str], message: str) -> None:
+    Path("t/c.flac.rttm").mkdir(parents=True)
     status, out, err = run("calls", "-o", "r.csv", *arguments)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert message in err
@@ -452,6 +470,29 @@ def test_fixed_windows_of_any_size(run: Run, calls: Path) -> None:
     assert run("calls/c.flac", "-o", "r.json", "--segments", "r.tsv", "--window", "1", "--hop", "0.5").status == 0
     lines = [line.split("\t")[:2] for line in Path("r.tsv").read_text().splitlines()[1:]]
     assert lines == [["0", "1000"], ["500", "1500"], ["1000", "2000"], ["1500", "2500"]]
+    (row,) = json.loads(Path("r.json").read_text())
+    (told,) = json.loads(Path("r.summary.json").read_text())["channels"].values()
+    # What windows share is heard once.
+    assert sum(share["speech_seconds"] for share in told.values()) == pytest.approx(row["speech"])
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors", "MODEL_CARD.md"])
+@pytest.mark.parametrize("option", ["--segments", "--out"])
+def test_the_model_is_not_written_over(calls: Path, model: Path, run: Run, name: str, option: str) -> None:
+    before = (model / name).read_bytes()
+    link = calls.parent / "link.json"
+    link.symlink_to(model / name)
+    status, _, err = run("calls", option, link)
+    assert (status, "link.json is read or written already" in err) == (2, True)
+    assert (model / name).read_bytes() == before
+
+
+def test_the_picture_of_an_earlier_run_does_not_stay_beside_a_new_report(run: Run, calls: Path) -> None:
+    Path("truth.csv").write_text("file,emotion\ncalls/c.flac,sad\n")
+    assert run("calls", "-o", "r.csv", "--labels", "truth.csv").status == 0
+    assert Path("r.confusion.png").exists()
+    assert run("calls", "-o", "r.csv").status == 0
+    assert not Path("r.confusion.png").exists()
 
 
 def test_recordings_that_a_table_of_speakers_lacks_are_counted(run: Run, calls: Path) -> None:

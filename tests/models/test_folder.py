@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -5,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from sercli.config import AudioConfig, FeatureConfig
@@ -87,6 +89,19 @@ def test_rounded_weights_take_half_the_room_and_lose_nothing(tmp_path: Path) -> 
     assert half < 0.6 * single
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16, torch.int32])
+def test_weights_of_another_kind_are_refused(model: Model, tmp_path: Path, kind: torch.dtype) -> None:
+    save_model(tmp_path, model)
+    weights = safetensors.torch.load_file(tmp_path / "model.safetensors")
+    content = safetensors.torch.save({name: tensor.to(kind) for name, tensor in weights.items()})
+    (tmp_path / "model.safetensors").write_bytes(content)
+    description = json.loads((tmp_path / "model.json").read_text())
+    description["weights_sha256"] = hashlib.sha256(content).hexdigest()
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    with pytest.raises(ModelError, match=rf"as {kind}, expected torch\.\w+ or half precision"):
+        load_model(tmp_path)
+
+
 def test_the_temperature_divides_the_logits(model: Model) -> None:
     torch.testing.assert_close(score(replace(model, temperature=1.0)) / 1.7, score(model))
 
@@ -159,6 +174,14 @@ def test_weights_of_another_model_are_refused(model: Model, tmp_path: Path) -> N
         (("schema_version",), 99, "schema version 99"),
         (("labels",), ["happy"], "should list the labels"),
         (("network", "channels"), [10**9], "channels"),
+        (("network", "channels"), [8.0], "channels should be of type"),
+        (("network", "pool"), 2.5, "pool should be of type int, found 2.5"),
+        (("network", "members"), True, "members should be of type int"),
+        (("features", "hop_length"), 256.5, "hop_length should be of type int"),
+        (("features", "delta_width"), 10**9 + 1, "3 to 99 frames"),
+        (("features", "sample_rate"), 22_050, "one sample rate, found 16000 and 22050 Hz"),
+        (("normalisation", "mean"), [10**400, 0.0], "the numbers mean and deviation"),
+        (("calibration", "temperature"), 10**400, "too large"),
         (("network", "name"), "os.system", "unknown network"),
         (("network", "unheard_of"), 1, "unheard_of"),
         (("network", "lstm_size"), 16, "does not fit"),
