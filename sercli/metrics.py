@@ -18,6 +18,7 @@ from sercli.labels import EMOTIONS
 Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
 
+BOOTSTRAP_NUMBERS = 1 << 18  # speakers times draws whose confusions are held at once
 CALIBRATION_BINS = 15  # as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
 
 
@@ -211,9 +212,14 @@ def bootstrap_by_speaker(
     matrices = np.zeros((len(unique), len(EMOTIONS), len(EMOTIONS)))
     np.add.at(matrices, (group_of, truth, prediction), 1)
     generator = np.random.default_rng(seed)
-    counts = generator.multinomial(len(unique), np.full(len(unique), 1 / len(unique)), size=draws)
+    scores = []
+    block = max(1, BOOTSTRAP_NUMBERS // len(unique))
+    for begun in range(0, draws, block):
+        size = min(block, draws - begun)
+        counts = generator.multinomial(len(unique), np.full(len(unique), 1 / len(unique)), size=size)
+        scores.append(score(np.einsum("ds,stp->dtp", counts, matrices)))
     tail = (1 - level) / 2
-    low, high = np.nanquantile(score(np.einsum("ds,stp->dtp", counts, matrices)), [tail, 1 - tail])
+    low, high = np.nanquantile(np.concatenate(scores), [tail, 1 - tail])
     return float(low), float(high)
 
 

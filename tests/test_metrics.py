@@ -113,6 +113,15 @@ def test_the_bootstrap_draws_speakers_not_utterances() -> None:
     assert (low, high) == bootstrap_by_speaker(accuracy_of_confusions, truth, prediction, speakers)
 
 
+def test_the_interval_does_not_depend_on_how_many_draws_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    truth, prediction = rng.integers(0, 8, (2, 90))
+    speakers = [f"s{n % 7}" for n in range(90)]
+    found = bootstrap_by_speaker(uar_of_confusions, truth, prediction, speakers)
+    monkeypatch.setattr("sercli.metrics.BOOTSTRAP_NUMBERS", 7 * 333)
+    assert bootstrap_by_speaker(uar_of_confusions, truth, prediction, speakers) == found
+
+
 def test_one_speaker_has_no_interval() -> None:
     truth = np.zeros(5, np.int64)
     assert np.isnan(bootstrap_by_speaker(uar_of_confusions, truth, truth, ["a"] * 5)).all()

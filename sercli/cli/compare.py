@@ -28,6 +28,7 @@ def compare(
     Example: `sercli compare results/emobox-* --out compare.csv`
     """
     from rich.table import Table
+    from rich.text import Text
 
     from sercli.errors import UsageError
     from sercli.evaluation.compare import compare_results, write_comparison
@@ -51,7 +52,8 @@ def compare(
         scores = [row[name] for name in ("accuracy", "expected_calibration_error")]
         genders = [row["uar_female"], row["uar_male"]]
         cells = [_show(row["uar"]), interval, *map(_show, [*scores, *genders])]
-        table.add_row(row["recipe"], row["protocol"], str(row["seeds"]), *cells)
+        names = (Text(str(row[name])) for name in ("recipe", "protocol"))  # whatever is in brackets
+        table.add_row(*names, str(row["seeds"]), *cells)
     console.stdout.print(table)
     if not comparison.alike:
         console.warn("not all tested the same utterances by the same protocol: their figures should not be compared")

@@ -7,7 +7,7 @@ from typing import Any
 
 from sercli.errors import InputError
 from sercli.evaluation.results import name_test, read_predictions, summarise
-from sercli.files import read_json_object, write_table
+from sercli.files import one_line, read_json_object, write_table
 
 COLUMNS: tuple[str, ...] = (
     "recipe",
@@ -93,8 +93,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], tuple[object, ...]]:
             "training_seconds": report["training_seconds"],
             "folder": str(folder),
         }
-    except (KeyError, TypeError) as reason:
-        msg = f"{folder / 'report.json'} lacks {reason}: run 'sercli evaluate' again"
+    except (KeyError, TypeError, AttributeError) as reason:
+        msg = f"{folder / 'report.json'} is no whole report ({one_line(reason)}): run 'sercli evaluate' again"
         raise InputError(msg) from None
     condition = (report["protocol"], report.get("channel") or "", bool(report.get("enrolled")))
     return row, (*condition, frozenset(prediction.file for prediction in predictions))

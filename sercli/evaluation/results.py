@@ -101,12 +101,16 @@ def read_predictions(path: Path) -> list[TestRow]:
         ) as stream:
             for record in csv.DictReader(stream, strict=True):
                 emotion_index(record["truth"])
+                probabilities = tuple(float(record[f"p_{emotion}"]) for emotion in EMOTIONS)
+                if not all(0 <= probability <= 1 for probability in probabilities):
+                    msg = "a probability is not 0 to 1"
+                    raise ValueError(msg)
                 rows.append(
                     TestRow(
                         **{name: record[name] for name in ("file", "corpus", "speaker", "gender", "truth")},
                         seed=int(record["seed"]),
                         fold=int(record["fold"]),
-                        probabilities=tuple(float(record[f"p_{emotion}"]) for emotion in EMOTIONS),
+                        probabilities=probabilities,
                     )
                 )
     except FileNotFoundError:
@@ -163,7 +167,8 @@ def _main_scores(rows: Sequence[TestRow]) -> dict[str, Any]:
 def _scores(rows: Sequence[TestRow]) -> dict[str, Any]:
     truth, prediction = _arrays(rows)
     probabilities = np.asarray([row.probabilities for row in rows])
-    speakers = [row.speaker for row in rows]
+    # An utterance of nobody known is one speaker, however many seeds have tested it.
+    speakers = [row.speaker or f"#{row.corpus}/{row.file}" for row in rows]
     intervals = {
         name: [_defined(end) for end in bootstrap_by_speaker(score, truth, prediction, speakers)]
         for name, score in (("uar", uar_of_confusions), ("accuracy", accuracy_of_confusions))
@@ -227,7 +232,7 @@ def read_figures(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, An
                 "ece": overall["expected_calibration_error"],
                 "command": report["command"],
             }
-        except KeyError as reason:
-            msg = f"{folder / 'report.json'} lacks {reason}: run 'sercli evaluate' again"
+        except (KeyError, TypeError, AttributeError) as reason:
+            msg = f"{folder / 'report.json'} is no whole report ({one_line(reason)}): run 'sercli evaluate' again"
             raise InputError(msg) from None
     return figures

@@ -1,11 +1,13 @@
 import csv
 import gzip
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sercli.cli.app import main
 from sercli.errors import InputError
 from sercli.evaluation.compare import COLUMNS, compare_results, write_comparison
 from sercli.evaluation.results import TestRow, summarise, write_predictions
@@ -115,3 +117,52 @@ def test_predictions_that_were_cut_short_are_refused(tmp_path: Path) -> None:
     (folder / "predictions.csv").write_text("".join(lines[:50]))
     with pytest.raises(InputError, match="holds 49 predictions, its report tells of 96"):
         compare_results([folder])
+
+
+@pytest.mark.parametrize("probability", ["nan", "-1.0", "1e400", "lots"])
+def test_what_is_no_probability_is_refused(tmp_path: Path, probability: str) -> None:
+    folder = write_results(tmp_path / "a", "svm", 0.4, files=FILES)
+    text = (folder / "predictions.csv").read_text()
+    (folder / "predictions.csv").write_text(text.replace("0.65", probability, 1))
+    with pytest.raises(InputError, match=r"row 1: not a prediction"):
+        compare_results([folder])
+
+
+@pytest.mark.parametrize(("name", "value"), [("network", []), ("overall", [1]), ("seeds", 3)])
+def test_a_report_of_another_shape_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    folder = write_results(tmp_path / "a", "svm", 0.4, files=FILES)
+    report = json.loads((folder / "report.json").read_text())
+    (report["parameters"] if name == "network" else report)[name] = value
+    write_json(folder / "report.json", report)
+    with pytest.raises(InputError, match=r"report\.json is no whole report"):
+        compare_results([folder])
+
+
+def test_names_in_brackets_are_shown_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_results(tmp_path / "a", "my[v2]net[/x]", 0.4, files=FILES)
+    monkeypatch.setattr("sys.argv", ["sercli", "compare", str(folder)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert (stopped.value.code, "my[v2]net[/x]" in capsys.readouterr().out) == (0, True)
+
+
+def test_an_utterance_of_nobody_known_is_drawn_once_with_all_its_seeds() -> None:
+    rows = [
+        TestRow(
+            file=f"{n}.wav",
+            corpus="toy",
+            speaker="",
+            gender="",
+            seed=seed,
+            fold=1,
+            truth=EMOTIONS[n % 8],
+            probabilities=tuple(np.eye(8)[(n + n // 8 % 2) % 8].tolist()),
+        )
+        for seed in range(4)
+        for n in range(64)
+    ]
+    one, four = (summarise([row for row in rows if row.seed < seeds])["overall"] for seeds in (1, 4))
+    assert one["uar_interval"] == four["uar_interval"]
+    assert one["uar_interval"][0] < 0.45 < 0.55 < one["uar_interval"][1]
