@@ -5,7 +5,7 @@ import fnmatch
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -153,8 +153,7 @@ def _match_deep(pattern: Path) -> Iterator[str]:
     """As glob does, but entering no folder twice, so that loops of links end."""
     first = next(number for number, part in enumerate(pattern.parts) if glob.has_magic(part))
     base = Path(*pattern.parts[:first])
-    parts = ["(?:[^/]+/)*" if part == "**" else f"{_translate(part)}/" for part in pattern.parts[first:]]
-    wanted = re.compile("".join(parts))
+    wanted = pattern.parts[first:]
     entered: set[tuple[int, int]] = set()
     for folder, folders, files in os.walk(base, followlinks=True):
         status = os.stat(folder)  # noqa: PTH116 - plain text, thousands of it
@@ -165,13 +164,26 @@ def _match_deep(pattern: Path) -> Iterator[str]:
         folders[:] = sorted(name for name in folders if name[0] != ".")
         for name in (*folders, *files):
             path = Path(folder, name)
-            if name[0] != "." and wanted.fullmatch(f"{path.relative_to(base).as_posix()}/"):
+            if name[0] != "." and _fits(path.relative_to(base).parts, wanted):
                 yield str(path)
 
 
-def _translate(part: str) -> str:
-    """A regular expression for one name of a pattern."""
-    return re.sub(r"^\(\?s:(.*)\)\\[Zz]$", r"\1", fnmatch.translate(part)).replace(".*", "[^/]*")
+def _fits(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether the names of a path fit those of a pattern, one by one; ``**`` stands for any number of them."""
+    reached = {0}  # how many of the pattern's names the path's so far may have used up
+    for name in names:
+        reached = _pass_stars(reached, pattern)
+        stay = {at for at in reached if pattern[at : at + 1] == ("**",)}
+        step = {at + 1 for at in reached - stay if at < len(pattern) and fnmatch.fnmatchcase(name, pattern[at])}
+        reached = stay | step
+    return len(pattern) in _pass_stars(reached, pattern)
+
+
+def _pass_stars(reached: set[int], pattern: Sequence[str]) -> set[int]:
+    for at, part in enumerate(pattern):
+        if at in reached and part == "**":
+            reached = reached | {at + 1}
+    return reached
 
 
 def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Recording]:

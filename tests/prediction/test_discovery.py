@@ -136,5 +136,16 @@ def test_patterns_stand_for_files_at_any_depth_and_loops_of_links_end(here: Path
     assert names("calls/*.wav") == ["calls/y.wav"]
     assert names("calls/**/x.*") == ["calls/a/b/x.mp3", "calls/a/x.wav"]
     assert names("**/b/x.*") == ["calls/a/b/x.mp3"]
+    assert names("calls/**/a/*.wav", "calls/**/[xy].wav") == ["calls/a/x.wav", "calls/y.wav"]
     with pytest.raises(InputError, match="no such file or folder"):
         names("calls/**/*.flac")
+
+
+@pytest.mark.parametrize("pattern", ["calls/**/2024?05.wav", "calls/**/[!q]024[!z]05.wav", "**/[.2]02405.wav"])
+def test_no_sign_of_a_pattern_stands_for_a_slash(here: Path, pattern: str) -> None:
+    touch(here, "calls/2024/05.wav", "calls/2024-05.wav", "calls/a/2024_05.wav", "calls/.02405.wav")
+    if pattern.startswith("calls"):
+        assert names(pattern) == ["calls/2024-05.wav", "calls/a/2024_05.wav"]
+    else:
+        with pytest.raises(InputError, match="no such file or folder"):
+            names(pattern)
