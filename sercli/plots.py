@@ -47,7 +47,7 @@ def save_confusion(path: Path, matrix: npt.ArrayLike, labels: Sequence[str] = EM
     numbers = [f"{name} ({total})" for name, total in zip(labels, support[:, 0], strict=True)]
     axes.set_xticks(range(len(labels)), labels, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(labels)), numbers)
-    axes.set(xlabel="prediction", ylabel="truth (recordings)")
+    axes.set(xlabel="prediction", ylabel="truth (count)")
     axes.set_title(title, fontsize=12, pad=12)
     axes.tick_params(length=0)
     axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)

@@ -261,6 +261,8 @@ def test_corpora_on_either_side_differ_and_share_emotions() -> None:
         name_cross_protocol(["ravdess"], ["ravdess", "nemo"])
     with pytest.raises(UsageError, match="different ones on either side"):
         name_cross_protocol([], ["nemo"])
+    with pytest.raises(UsageError, match="different ones on either side"):
+        get_protocol("cross-nemo+ravdess-to-nemo")
     apart = replace(
         BOTH,
         utterances=tuple(u for u in BOTH.utterances if (u.corpus == "nemo") == (u.emotion == "sad")),

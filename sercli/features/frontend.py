@@ -72,11 +72,6 @@ class FrontEnd(nn.Module):
     def _keep(self, name: str, tensor: Tensor) -> None:
         self.register_buffer(f"_{name}", tensor, persistent=False)
 
-    @property
-    def hop_s(self) -> float:
-        """Time between frames, in seconds."""
-        return self.config.hop_length / self.config.sample_rate
-
     def count_frames(self, n_samples: int) -> int:
         """Frames of a signal of so many samples, as librosa counts them with centred frames."""
         return 1 + n_samples // self.config.hop_length

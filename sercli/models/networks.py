@@ -36,8 +36,3 @@ def build_network(config: NetworkConfig, n_features: int) -> nn.Module:
         single = replace(config, members=1)
         return Ensemble([build_network(single, n_features) for _ in range(config.members)])
     return make(config, n_features)
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Trained numbers in a network."""
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -93,7 +93,8 @@ def get_protocol(name: str) -> Protocol:
     if name in PROTOCOLS:
         return PROTOCOLS[name]
     if cross := _CROSS_NAME.fullmatch(name):
-        return _cross_corpus(name, cross["train"].split("+"), cross["test"].split("+"))
+        train, test = cross["train"].split("+"), cross["test"].split("+")
+        return _cross_corpus(name_cross_protocol(train, test), train, test)
     msg = f"unknown protocol {name!r}: expected cross or one of {', '.join(PROTOCOLS)}"
     raise UsageError(msg)
 
