@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PROJECT = Path(__file__).resolve().parent.parent
+NOBODY = 65_534  # a user that owns nothing
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +35,19 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """A Dask cluster of two workers."""
     with start_cluster(tmp_path) as started:
         yield started
+
+
+@pytest.fixture
+def without_rights() -> Iterator[Path]:
+    """A folder in which the test does as a user without root's rights, so that closed things are closed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(NOBODY)
+        try:
+            yield folder
+        finally:
+            if root:
+                os.seteuid(0)

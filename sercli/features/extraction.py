@@ -15,7 +15,7 @@ from sercli.audio.channel import apply_channel
 from sercli.audio.decode import read_signal
 from sercli.audio.preprocess import normalise_level, preprocess
 from sercli.corpora.index import Index, Utterance
-from sercli.errors import AudioError, CorpusError, SercliError
+from sercli.errors import AudioError, CorpusError, InputError, SercliError
 from sercli.features.frontend import get_front_end
 from sercli.features.parameters import StoreParameters
 from sercli.features.rows import StoredRow
@@ -112,7 +112,7 @@ def extract_store(
     Raises:
         CorpusError: if an utterance has no hash.
         StoreError: if a store there was made with other parameters.
-        InputError: if the cluster cannot be used.
+        InputError: if the cluster cannot be used, or nothing can take the place of the store that is there.
         OSError: if the store cannot be written.
     """
     unnamed = [utterance.file for utterance in index.utterances if not utterance.sha256]
@@ -129,6 +129,7 @@ def extract_store(
         for number, (plan, outcome) in enumerate(done, start=1):
             if isinstance(outcome, Failure):
                 failures.append(outcome)
+                rows += [row for row in plan.rows if row.key in writer]  # what an earlier run could read
             else:
                 for row, frames in outcome:
                     writer.add(row.key, frames)
@@ -137,6 +138,12 @@ def extract_store(
             commit.tick()
             if progress:
                 progress(number, len(index))
+        if failures and not rows and path.exists():
+            msg = (
+                f"none of the {len(index)} utterances can be used, the first: {failures[0].file}: "
+                f"{failures[0].reason}; {path} stays as it was"
+            )
+            raise InputError(msg)
         written = {row.key for row in rows}
         others = [row for row in writer.old_rows if row.key not in written] if keep else []
         writer.finish([*rows, *others])
@@ -208,11 +215,13 @@ def extract_utterance(task: Task, parameters: StoreParameters) -> Outcome:
             return _compute(task, parameters)
     except (SercliError, OSError) as reason:
         return Failure(file=task.row.file, reason=one_line(reason))
+    except MemoryError:
+        return Failure(file=task.row.file, reason="is too long for the memory there is: cut it into utterances")
 
 
 def _compute(task: Task, parameters: StoreParameters) -> list[tuple[StoredRow, npt.NDArray[Any]]]:
     if task.path.is_file() and hash_file(task.path) != task.row.sha256:
-        msg = "has changed since it was indexed: run 'sercli prepare' again"
+        msg = "has changed since it was indexed: run 'sercli prepare --force' again"
         raise AudioError(msg)
     transmitted = apply_channel(*read_signal(task.path), parameters.channel)
     signal = preprocess(*transmitted, parameters.audio)

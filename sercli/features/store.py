@@ -106,6 +106,8 @@ class _HDF5Source:
         except FileNotFoundError:
             msg = f"no feature store at {path}: make it with 'sercli featurize'"
             raise StoreError(msg) from None
+        except (PermissionError, BlockingIOError):
+            raise
         except OSError as reason:
             msg = f"{path} is not a whole HDF5 file ({one_line(reason)}): remove it and run 'sercli featurize'"
             raise StoreError(msg) from None

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from sercli.audio.decode import read_signal
 from sercli.audio.preprocess import preprocess
 from sercli.corpora.index import Index, read_index
+from sercli.errors import InputError
 from sercli.features.extraction import extract_store
 from sercli.features.frontend import FrontEnd
 from sercli.features.journal import journal_path
@@ -97,6 +99,35 @@ def test_a_store_of_nothing_but_failures_is_empty(tmp_path: Path) -> None:
     assert len(extract_store(index, tmp_path / "f.h5", PARAMETERS).failures) == len(index)
     with FeatureStore(tmp_path / "f.h5") as store:
         assert len(store) == 0
+
+
+def test_recordings_that_are_out_of_reach_keep_what_the_store_has_of_them(tmp_path: Path) -> None:
+    index = index_toy(tmp_path, speakers=1, takes=1)
+    store = tmp_path / "f.h5"
+    extract_store(index, store, PARAMETERS)
+    names, matrices = read_all(store)
+    index.path_of(index.utterances[0]).unlink()
+    assert len(extract_store(index, store, PARAMETERS, copies=1).failures) == 1
+    kept, found = read_all(store)
+    assert kept[0] == names[0]
+    assert len(kept) == 2 * len(names) - 1
+    np.testing.assert_array_equal(found[0], matrices[0])
+
+
+@pytest.mark.parametrize("change", [{"restart": True}, {"copies": 1}])
+def test_a_store_is_not_replaced_by_nothing(tmp_path: Path, change: dict[str, Any]) -> None:
+    index = index_toy(tmp_path, speakers=1, takes=1)
+    store = tmp_path / "f.h5"
+    extract_store(index, store, PARAMETERS)
+    names, _ = read_all(store)
+    for utterance in index.utterances:
+        index.path_of(utterance).unlink()
+    if "restart" in change:
+        with pytest.raises(InputError, match=r"none of the 4 utterances can be used, .*: no such file; .*f\.h5 stays"):
+            extract_store(index, store, PARAMETERS, **change)
+    else:
+        assert len(extract_store(index, store, PARAMETERS, **change).failures) == len(index)
+    assert read_all(store)[0] == names
 
 
 def test_killed_at_any_moment_nothing_committed_is_lost(tmp_path: Path) -> None:

@@ -144,6 +144,13 @@ def test_a_missing_store_names_the_command_that_makes_it(tmp_path: Path) -> None
         FeatureStore(tmp_path / "features.h5")
 
 
+def test_a_store_that_may_not_be_read_is_not_called_damaged(without_rights: Path) -> None:
+    path = without_rights / "features.h5"
+    path.touch(mode=0o000)
+    with pytest.raises(PermissionError):
+        FeatureStore(path)
+
+
 def test_what_a_killed_first_run_committed_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     with StoreWriter(path, PARAMETERS) as writer:
