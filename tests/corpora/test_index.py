@@ -200,3 +200,20 @@ def test_older_duplicates_stay_unless_their_first_is_gone(tmp_path: Path) -> Non
         utterance("c", sha256="3", duplicate_of="gone"),
     ]
     assert duplicates(mark_duplicates(index_of(tmp_path, *rows), {})) == {"a": "", "b": "a", "c": ""}
+
+
+def test_copies_of_what_is_gone_stay_copies_of_each_other(tmp_path: Path) -> None:
+    rows = [utterance(name, sha256=name, duplicate_of="gone") for name in "ab"]
+    assert duplicates(mark_duplicates(index_of(tmp_path, *rows), {})) == {"a": "", "b": "a"}
+
+
+def test_what_bytes_decoding_and_earlier_runs_tell_is_joined(tmp_path: Path) -> None:
+    rows = [
+        utterance("f", "csv", sha256="2"),
+        utterance("c0", "nemo", sha256="1"),
+        utterance("c1", "nemo", sha256="2"),
+    ]
+    expected = {"f": "", "c0": "f", "c1": "f"}
+    assert duplicates(mark_duplicates(index_of(tmp_path, *rows), {"c0": "same", "c1": "same"})) == expected
+    rows[2] = replace(rows[2], duplicate_of="c0")
+    assert duplicates(mark_duplicates(index_of(tmp_path, *rows), {"f": "other"})) == expected
