@@ -15,6 +15,7 @@ from sercli.files import one_line, write_json
 
 MAX_BYTES = 16 << 30  # that an archive may unpack to; RAVDESS takes 0.6 GB
 MAX_MEMBERS = 200_000
+MAX_DEPTH = 64  # folders within each other; making and removing them is recursive
 BLOCK = 1 << 20  # bytes
 
 # What zipfile and the decompressors under it raise on damage; RuntimeError is for methods they do not know.
@@ -28,6 +29,7 @@ def unpack_zip(
     marker: tuple[str, Mapping[str, object]] | None = None,
     max_bytes: int = MAX_BYTES,
     max_members: int = MAX_MEMBERS,
+    keep_previous: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Unpacks a zip archive into a folder that appears when all of it is there.
@@ -41,6 +43,8 @@ def unpack_zip(
         marker: name and content of a JSON file to be written into the folder; the number of files is added.
         max_bytes: that the members may unpack to together, counted as they are inflated.
         max_members: that the archive may have.
+        keep_previous: leave the folder that is replaced beside it, in ``NAME.old``, for `restore_previous` or
+            `remove_previous`.
         progress: is told bytes.
 
     Returns:
@@ -62,7 +66,26 @@ def unpack_zip(
     except BaseException:
         _remove(part)
         raise
+    if not keep_previous:
+        remove_previous(folder)
     return count
+
+
+def restore_previous(folder: Path) -> None:
+    """Puts the folder that `unpack_zip` has replaced back into its place, if there was one."""
+    old = _name_previous(folder)
+    if old.exists():
+        _remove(folder)
+        old.rename(folder)
+
+
+def remove_previous(folder: Path) -> None:
+    """Removes the folder that `unpack_zip` has replaced, if there was one."""
+    _remove(_name_previous(folder))
+
+
+def _name_previous(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.old")
 
 
 def _unpack_into(
@@ -117,6 +140,8 @@ def _refuse(archive: Path, info: zipfile.ZipInfo) -> None:
         fault = "is no plain file"
     elif not path.parts:
         fault = "has no name"
+    elif len(path.parts) > MAX_DEPTH:
+        fault = f"lies more than {MAX_DEPTH} folders deep"
     else:
         return
     msg = f"{archive}: member {name!r} {fault}; nothing of the archive was kept"
@@ -175,12 +200,10 @@ def _damaged(archive: Path, info: zipfile.ZipInfo, reason: BaseException) -> Arc
 
 def _replace(part: Path, folder: Path) -> None:
     # A folder cannot be renamed onto one that holds files; in between, the old one has another name.
-    old = folder.with_name(f"{folder.name}.old")
-    _remove(old)
+    remove_previous(folder)
     if folder.exists():
-        folder.rename(old)
+        folder.rename(_name_previous(folder))
     part.rename(folder)
-    _remove(old)
 
 
 def _remove(folder: Path) -> None:

@@ -10,6 +10,7 @@ from sercli.corpora.base import Fields
 from sercli.corpora.index import Utterance
 from sercli.errors import AudioError
 from sercli.files import hash_file, one_line
+from sercli.parallel import share_out
 
 
 def inspect_recordings(paths: Sequence[Path], jobs: int) -> Iterator[tuple[AudioFacts, str] | str]:
@@ -19,7 +20,7 @@ def inspect_recordings(paths: Sequence[Path], jobs: int) -> Iterator[tuple[Audio
         for each path in order: its facts and the SHA-256 of its bytes, or the reason why it cannot be used.
     """
     parallel = joblib.Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
-    yield from parallel(joblib.delayed(_inspect)(path) for path in paths)
+    yield from share_out(parallel, _inspect, paths)
 
 
 def _inspect(path: Path) -> tuple[AudioFacts, str] | str:

@@ -1,14 +1,17 @@
 """From a download, an archive or a folder to rows of the index."""
 
+import contextlib
+import hashlib
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sercli.corpora.archive import unpack_zip
+import filelock
+
+from sercli.corpora.archive import remove_previous, restore_previous, unpack_zip
 from sercli.corpora.base import Corpus, Fields, Labelling, Problem, Source
 from sercli.corpora.download import RetryPolicy, fetch
 from sercli.corpora.duplicates import mark_duplicates
@@ -90,7 +93,14 @@ def prepare_corpus(request: Request, progress: StageProgress = lambda *_: None) 
     _check_request(request)
     # Before the work that takes long, so that a damaged index does not waste it.
     old = _read_old_index(request.index)
-    source = _find_source(request, progress)
+    with contextlib.ExitStack() as undo:
+        outcome = _index_source(request, old, _find_source(request, progress, undo), progress)
+        undo.pop_all()
+    remove_previous(_recordings(request))
+    return outcome
+
+
+def _index_source(request: Request, old: Index, source: Source, progress: StageProgress) -> Outcome:
     labelling = _set_unnameable_aside(request.corpus.label(source), source.folder)
     if not labelling.labelled:
         raise CorpusError(_describe_nothing(request.corpus, source, labelling))
@@ -123,38 +133,43 @@ def _read_old_index(path: Path) -> Index:
     return read_index(path) if path.exists() else Index(folder=path.parent, utterances=())
 
 
-def _find_source(request: Request, progress: StageProgress) -> Source:
-    """Where the recordings are, after a download and unpacking where these are needed."""
+def _recordings(request: Request) -> Path:
+    """The folder that an archive is unpacked into."""
+    return request.data_dir / request.corpus.name / RECORDINGS
+
+
+def _find_source(request: Request, progress: StageProgress, undo: contextlib.ExitStack) -> Source:
+    """Where the recordings are, after a download and unpacking where these are needed, which `undo` takes back."""
     folder = request.source
     if folder is None and request.labels is not None:
         folder = request.labels.parent
     elif folder is None:
-        folder = _fetch_recordings(request, progress)
+        folder = _fetch_recordings(request, progress, undo)
     elif folder.is_file():
-        folder = _unpack(request, folder, hash_file(folder, "md5"), progress)
+        folder = _unpack(request, folder, hash_file(folder, "md5"), progress, undo)
     elif not folder.is_dir():
         msg = f"no such file or folder: {folder}; --from wants a zip archive or a folder of recordings"
         raise InputError(msg)
     return Source(folder=folder, labels=request.labels, label_map=request.label_map)
 
 
-def _fetch_recordings(request: Request, progress: StageProgress) -> Path:
-    home, pinned = request.data_dir / request.corpus.name, request.corpus.archive
+def _fetch_recordings(request: Request, progress: StageProgress, undo: contextlib.ExitStack) -> Path:
+    folder, pinned = _recordings(request), request.corpus.archive
     assert pinned is not None  # noqa: S101 - _check_request has seen to it
-    if not request.force and _is_unpacked(home / RECORDINGS, pinned.md5):
-        return home / RECORDINGS
+    if not request.force and _is_unpacked(folder, pinned.md5):
+        return folder
     archive = fetch(
         pinned,
-        home,
+        folder.parent,
         url=request.url,
         policy=request.policy,
         progress=lambda done, total: progress("download", done, total),
     )
-    return _unpack(request, archive, pinned.md5, progress)
+    return _unpack(request, archive, pinned.md5, progress, undo)
 
 
-def _unpack(request: Request, archive: Path, md5: str, progress: StageProgress) -> Path:
-    folder = request.data_dir / request.corpus.name / RECORDINGS
+def _unpack(request: Request, archive: Path, md5: str, progress: StageProgress, undo: contextlib.ExitStack) -> Path:
+    folder = _recordings(request)
     if not request.force and _is_unpacked(folder, md5):
         return folder
     if folder.exists() and not (folder / UNPACKED_MARKER).is_file():
@@ -164,8 +179,10 @@ def _unpack(request: Request, archive: Path, md5: str, progress: StageProgress) 
         archive,
         folder,
         marker=(UNPACKED_MARKER, {"archive": archive.name, "md5": md5}),
+        keep_previous=True,
         progress=lambda done, total: progress("unpack", done, total),
     )
+    undo.callback(restore_previous, folder)
     return folder
 
 
@@ -210,25 +227,33 @@ def _describe_nothing(corpus: Corpus, source: Source, labelling: Labelling) -> s
 
 
 def _is_in_place(request: Request, old: Index, labelling: Labelling) -> bool:
-    """Whether the index has just these rows, made after the recordings were last changed."""
+    """Whether the index has just these rows, made of the very files that are there."""
     marker = _read_marker(_prepared_marker(request))
-    since = marker.get("started_ns")
-    if not isinstance(since, int) or marker.get("index") != str(request.index.absolute()):
+    if marker != _mark(request, labelling):
         return False
     rows = {row.file: row for row in old.utterances if row.corpus == request.corpus.name}
     wanted = {relative_name(path, old.folder): fields for path, fields in labelling.labelled}
-    # The change time, unlike that of modification, is not set back by copying an old file here.
-    return (
-        rows.keys() == wanted.keys()
-        and all(_has_fields(rows[name], fields) for name, fields in wanted.items())
-        and all(path.stat().st_ctime_ns <= since for path, _ in labelling.labelled if path.exists())
-    )
+    return rows.keys() == wanted.keys() and all(_has_fields(rows[name], fields) for name, fields in wanted.items())
+
+
+def _mark(request: Request, labelling: Labelling) -> dict[str, Any]:
+    """Names the index, and the state of all files without reading them."""
+    digest = hashlib.sha256()
+    for path, _ in labelling.labelled:
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            # The change time, unlike that of modification, is not set back by copying an old file here; another
+            # file that is moved here keeps both.
+            state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            digest.update(f"{path}\0{state}\0".encode())
+    return {"index": str(request.index.absolute()), "files": digest.hexdigest()}
 
 
 def _has_fields(row: Utterance, fields: Fields) -> bool:
     names = ("emotion", "speaker", "gender", "intensity", "statement", "repetition")
     same = all(getattr(row, name) == getattr(fields, name) for name in names)
-    return same and all(row.extra.get(name, "") == value for name, value in fields.extra.items())
+    told, wanted = ({name: value for name, value in each.extra.items() if value} for each in (row, fields))
+    return same and told == wanted
 
 
 def _prepared_marker(request: Request) -> Path:
@@ -238,7 +263,7 @@ def _prepared_marker(request: Request) -> Path:
 def _make_index(
     request: Request, folder: Path, labelling: Labelling, progress: StageProgress
 ) -> tuple[Index, tuple[Problem, ...]]:
-    started = time.time_ns()
+    marker = _mark(request, labelling)  # before they are read, so that what changes meanwhile is seen
     rows, failures, digests = [], [], {}
     paths = [path for path, _ in labelling.labelled]
     found = inspect_recordings(paths, request.jobs)
@@ -254,9 +279,14 @@ def _make_index(
         msg = f"none of the {len(paths)} recordings under {folder} can be decoded; the first: {failures[0]}"
         raise CorpusError(msg)
     # Read again, since another corpus may have been prepared meanwhile.
-    index = mark_duplicates(merge_index(_read_old_index(request.index), request.corpus.name, rows), digests)
-    write_index(request.index, index)
-    marker = {"index": str(request.index.absolute()), "started_ns": started}
+    request.index.parent.mkdir(parents=True, exist_ok=True)
+    lock = request.index.with_name(f".{request.index.name}.lock")
+    with filelock.FileLock(lock):
+        try:
+            index = mark_duplicates(merge_index(_read_old_index(request.index), request.corpus.name, rows), digests)
+            write_index(request.index, index)
+        finally:
+            lock.unlink(missing_ok=True)
     write_json(_prepared_marker(request), marker)
     return index, tuple(failures)
 

@@ -23,6 +23,13 @@ def make_zip(path: Path, files: Mapping[str, bytes], compression: int = zipfile.
     return path
 
 
+def test_folders_without_end_are_refused(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a.zip", {f"{'a/' * 1_500}x.wav": b"x"})
+    with pytest.raises(ArchiveError, match="more than 64 folders deep"):
+        unpack_zip(archive, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
 def make_zip_of(path: Path, info: zipfile.ZipInfo, content: bytes = b"x") -> Path:
     with zipfile.ZipFile(path, "w") as stream:
         stream.writestr("good.wav", b"good")

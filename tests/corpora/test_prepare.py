@@ -227,10 +227,20 @@ def test_second_run_sees_what_changed(tmp_path: Path, toy: Path) -> None:
 
 def test_second_run_sees_changed_labels(tmp_path: Path, toy: Path) -> None:
     labels = tmp_path / "my.csv"
-    for text in ("a,1", "a,2", "b,2"):
+    for text in ("a,1", "a,2", "b,2", "b,"):
         labels.write_text(f"file,emotion,speaker,room\ntoy/{NAME},sad,{text}\n")
         assert not prepare(tmp_path, table.CORPUS, labels=labels).unchanged
     assert prepare(tmp_path, table.CORPUS, labels=labels).unchanged
+
+
+def test_second_run_sees_another_folder_of_the_same_name(tmp_path: Path, toy: Path) -> None:
+    other = make_ravdess(tmp_path / "other", speakers=2, takes=1, seconds=0.2)
+    old = prepare(tmp_path, source=toy)
+    toy.rename(tmp_path / "old")
+    other.rename(toy)
+    new = prepare(tmp_path, source=toy)
+    assert not new.unchanged
+    assert [row.duration for row in new.utterances] == [2 * row.duration for row in old.utterances]
 
 
 def test_second_run_with_another_index_is_not_in_place(tmp_path: Path, toy: Path) -> None:
@@ -268,6 +278,18 @@ def test_another_zip_replaces_the_first(tmp_path: Path, toy: Path) -> None:
     prepare(tmp_path, source=make_zip(tmp_path / "less.zip", toy))
     assert len(read(tmp_path)) == 7
     assert len(list((tmp_path / "data").rglob("*.wav"))) == 7
+
+
+def test_what_a_zip_replaces_comes_back_if_it_cannot_be_indexed(tmp_path: Path, toy: Path) -> None:
+    prepare(tmp_path, source=make_zip(tmp_path / "toy.zip", toy))
+    before = read(tmp_path)
+    write_tone(tmp_path / "others/other.wav")
+    with pytest.raises(CorpusError, match="nothing under"):
+        prepare(tmp_path, source=make_zip(tmp_path / "other.zip", tmp_path / "others"))
+    assert read(tmp_path) == before
+    assert sorted(path.name for path in (tmp_path / "data/ravdess").iterdir()) == ["prepared.json", "recordings"]
+    assert all((tmp_path / "data" / row.file).is_file() for row in before.utterances)
+    assert prepare(tmp_path, source=tmp_path / "toy.zip").unchanged
 
 
 def test_folder_of_another_owner_is_not_replaced(tmp_path: Path, toy: Path) -> None:
