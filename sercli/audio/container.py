@@ -10,6 +10,7 @@ from sercli.audio.signal import BLOCK, Signal
 from sercli.errors import AudioError
 from sercli.files import one_line
 
+ESTIMATED = ("aac", "amr")  # formats without a declared length: FFmpeg guesses it from the first frames
 CUT_TOLERANCE = 1.0  # seconds that may be missing of the declared length, which containers round
 
 
@@ -74,6 +75,8 @@ def _decode(container: "av.container.InputContainer") -> Iterator[tuple[Signal, 
     # Matroska tells the length of the whole only; a film may be longer than its sound.
     if not declared and container.duration and len(container.streams) == 1:
         declared = container.duration / av.time_base
+    if container.format.name in ESTIMATED:
+        declared = 0.0
     if frames and frames / rate < declared - max(CUT_TOLERANCE, 0.02 * declared):
         msg = f"cut short: {frames / rate:.2f} s could be decoded of {declared:.2f} s declared"
         raise AudioError(msg)

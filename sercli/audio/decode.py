@@ -22,7 +22,7 @@ MAX_SAMPLE_RATE = 768_000  # Hz; the highest rate that audio interfaces offer
 MAX_CHANNELS = 64
 
 # What libsndfile's log says of a file that ends before its header says it should.
-_CUT_WAV = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
+_CUT = re.compile(r"^ *(?:data|SSND|riff|Riff size|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _OGG_PAGE = 27 + 255 + 255 * 255  # bytes of the largest page: header, segment table, segments (RFC 3533)
 # Sizes that programs write into a header when they stream and cannot know the length.
 _UNKNOWN_SIZE = 0x7FFF_0000
@@ -177,7 +177,7 @@ def _why_unopened(path: Path, reason: object) -> str:
 
 
 def _refuse_cut(stream: soundfile.SoundFile, path: Path) -> None:
-    if cut := _CUT_WAV.search(stream.extra_info):
+    if cut := _CUT.search(stream.extra_info):
         declared, present = int(cut[1]), int(cut[2])
         if present < declared < _UNKNOWN_SIZE:
             msg = f"cut short: header declares {declared} bytes of samples, the file holds {present}"

@@ -1,12 +1,15 @@
+import os
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import soundfile
 
 from sercli.audio.decode import read_signal
 from sercli.errors import AudioError
 from sercli.prediction.discovery import find_recordings
+from tests.encoded import ENCODERS
 from tests.sounds import make_tone
 
 SECONDS = 1.5
@@ -96,6 +99,26 @@ def refuse(path: Path) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
+
+
+@pytest.mark.parametrize(("kind", "codec", "rate"), [("adts", "aac", 16_000), ("amr", "libopencore_amrnb", 8_000)])
+def test_formats_without_a_declared_length_may_begin_quietly(tmp_path: Path, kind: str, codec: str, rate: int) -> None:
+    # FFmpeg takes the length from the bit rate of the first frames.
+    sound = np.concatenate([np.zeros(5 * rate), np.random.default_rng(0).normal(0, 0.2, 10 * rate)])
+    ENCODERS["aac" if kind == "adts" else "amr"](tmp_path / "x", sound[:, None], rate)
+    signal, found = read_signal(tmp_path / "x")
+    assert found == rate
+    assert len(signal) / rate == pytest.approx(15, abs=0.2)
+
+
+@pytest.mark.parametrize("kind", ["wav", "aiff", "au", "w64", "rf64"])
+def test_what_ends_before_its_header_says_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"x.{kind}"
+    with path.open("wb") as stream:
+        soundfile.write(stream, make_tone(seconds=3), 16_000, format=kind)
+    assert len(read_signal(path)[0]) == 48_000
+    os.truncate(path, path.stat().st_size // 2)
+    assert refuse(path).startswith("cut short: header declares 96")
 
 
 @pytest.mark.parametrize("name", ["recording", "recording.m4a", "recording.wav"])
