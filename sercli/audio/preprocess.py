@@ -10,10 +10,12 @@ import soxr
 
 from sercli.audio.signal import Signal
 from sercli.config import AudioConfig
+from sercli.errors import AudioError
 
 TRIM_FRAME = 2_048  # samples per frame that silence is judged on, as in librosa.effects.trim
 TRIM_HOP = 512  # samples between such frames, as in librosa.effects.trim
 SILENCE = 1e-4  # peak amplitude (-80 dB full scale) below which a recording holds nothing at all
+DENOISE_FRAME = 1_024  # samples of a frame of noisereduce
 AMIN = 1e-5  # least amplitude that is turned into dB, as in librosa.amplitude_to_db
 
 
@@ -70,7 +72,12 @@ def normalise_level(signal: Signal, level_db: float) -> Signal:
 
 
 def denoise(signal: Signal, sample_rate: int) -> Signal:
-    """Reduces stationary noise by spectral gating (Sainburg, Thielk & Gentner 2020; library noisereduce)."""
+    """Reduces stationary noise by spectral gating (Sainburg, Thielk & Gentner 2020; library noisereduce).
+
+    What is shorter than one of its frames stays as it is.
+    """
+    if len(signal) < DENOISE_FRAME:
+        return signal
     # noisereduce is slow to import and rarely wanted.
     from noisereduce import reduce_noise
 
@@ -93,6 +100,9 @@ def preprocess(signal: Signal, sample_rate: int, config: AudioConfig) -> Signal:
 
     Returns:
         mono signal in shape ``(n_samples,)`` at ``config.sample_rate``; empty if the recording is silent.
+
+    Raises:
+        AudioError: if the samples are too large to compute with.
     """
     return preprocess_measured(signal, sample_rate, config)[0]
 
@@ -102,8 +112,15 @@ def preprocess_measured(signal: Signal, sample_rate: int, config: AudioConfig) -
 
     Returns:
         the signal that `preprocess` gives, and the seconds of it, pauses left out, that `find_sound` finds.
+
+    Raises:
+        AudioError: if the samples are too large to compute with.
     """
-    mono = resample(to_mono(signal), sample_rate, config.sample_rate)
+    with np.errstate(over="ignore"):
+        mono = resample(to_mono(signal), sample_rate, config.sample_rate)
+    if not np.isfinite(mono).all():
+        msg = "holds samples too large to compute with: its level is far beyond full scale"
+        raise AudioError(msg)
     if is_silent(mono):
         return mono[:0], 0.0
     if config.denoise:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sercli.audio.preprocess import denoise, normalise_level, preprocess, resample, to_mono, trim
 from sercli.config import AudioConfig
+from sercli.errors import AudioError
 
 Array = npt.NDArray[np.float32]
 
@@ -76,6 +77,21 @@ def test_noise_reduction_lowers_the_noise_and_keeps_the_sound() -> None:
     pause = (time % 1.0) > 0.3
     before, after = (np.std(x[speaking]) / np.std(x[pause]) for x in (noisy, cleaned))
     assert after > 2 * before
+
+
+@pytest.mark.parametrize("n_samples", [1, 600, 1_023, 1_024])
+def test_noise_reduction_of_hardly_anything(n_samples: int) -> None:
+    signal = np.random.default_rng(0).standard_normal(n_samples).astype(np.float32)
+    cleaned = denoise(signal, 16_000)
+    assert cleaned.shape == signal.shape
+    assert np.isfinite(cleaned).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_samples_far_beyond_full_scale_are_refused(channels: int) -> None:
+    signal = np.full((4_800, channels), 3.3e38, np.float32) * np.sign(np.sin(np.arange(4_800)))[:, None]
+    with pytest.raises(AudioError, match="too large to compute with"):
+        preprocess(signal.astype(np.float32), 48_000, AudioConfig())
 
 
 def test_level_of_zeros_stays() -> None:
