@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import joblib
-import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from sercli.errors import InputError, UsageError
 from sercli.files import one_line
@@ -30,6 +30,8 @@ def single_thread() -> Iterator[None]:
     Work that is shared out by the recording or by the fold is too small to be shared out further, and its
     results then do not depend on how many cores there are.
     """
+    import torch  # slow to import, and preparing a corpus does without
+
     global _threads, _inside
     with _lock:
         if not _inside:
@@ -55,8 +57,8 @@ def map_in_order(
 ) -> Iterator[R]:
     """Applies a function to every task, and yields the results in the order of the tasks.
 
-    Tasks are taken no further ahead than they are given out, so that neither they nor their results gather in
-    memory. A worker of a cluster that dies has its tasks done again by the others.
+    Tasks are taken as workers become free, and results wait until those before them are there. A worker of a cluster
+    that dies has its tasks done again by the others.
 
     Args:
         function: picklable, and the same wherever it runs.
@@ -67,7 +69,7 @@ def map_in_order(
 
     Raises:
         UsageError: if the library for Dask is not installed.
-        InputError: if the scheduler cannot be reached, has no worker, or loses too many of them.
+        InputError: if a worker process dies; if the scheduler cannot be reached, has no worker, or loses too many.
     """
     workers = count_workers(jobs)
     if cluster is None and workers == 1:
@@ -84,11 +86,18 @@ def map_in_order(
 
 
 def share_out(pool: joblib.Parallel, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-    """Applies a function to every task by a pool that returns a generator, and may be stopped early without a word."""
+    """Applies a function to every task by a pool that returns a generator, and may be stopped early without a word.
+
+    Raises:
+        InputError: if a worker process dies.
+    """
     results = pool(joblib.delayed(function)(task) for task in tasks)
     try:
         for result in results:  # noqa: UP028 - "yield from" would close the results itself
             yield result
+    except TerminatedWorkerError:
+        msg = "a worker process was ended from outside, perhaps for want of memory: try again with fewer --jobs"
+        raise InputError(msg) from None
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that work was thrown away: whoever stops early knows

@@ -1,7 +1,12 @@
+import os
+import signal
 import time
 from collections.abc import Generator, Iterator
 from typing import cast
 
+import pytest
+
+from sercli.errors import InputError
 from sercli.parallel import map_in_order
 
 
@@ -29,3 +34,14 @@ def test_results_come_in_the_order_of_the_tasks() -> None:
     expected = [number / 2 for number in range(20)]
     assert list(map_in_order(halve, range(20), jobs=2)) == expected
     assert list(map_in_order(halve, range(20))) == expected
+
+
+def end(number: float) -> float:
+    if number:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_worker_that_is_killed_is_said_in_a_line() -> None:
+    with pytest.raises(InputError, match=r"a worker process was ended from outside.* fewer --jobs"):
+        list(map_in_order(end, range(4), jobs=2))

@@ -129,10 +129,6 @@ class Bar:
         """Sets how much is done, and the total where it is known only now."""
         self._progress.update(self._task, completed=done, total=total)
 
-    def advance(self, steps: int = 1) -> None:
-        """Counts steps."""
-        self._progress.advance(self._task, steps)
-
 
 def show_failures(failures: list[tuple[str, str]], most: int = 20) -> None:
     """Names what failed and why, a line each, errors even when quiet; `most` lines, then a count."""

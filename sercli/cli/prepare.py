@@ -134,14 +134,16 @@ def _open_bars() -> Iterator[_Bars]:
 
 def _show_table(corpus: "Corpus", outcome: "Outcome") -> None:
     from rich.table import Table
+    from rich.text import Text
 
+    from sercli.files import one_line
     from sercli.labels import EMOTIONS
 
     counts = Counter((row.emotion, row.gender) for row in outcome.utterances)
     genders = sorted({gender for _, gender in counts})
     table = Table("emotion", title=corpus.title)
     for heading in (*(gender or "unknown" for gender in genders), "all"):
-        table.add_column(heading, justify="right")
+        table.add_column(Text(one_line(heading)), justify="right")  # whatever a table of labels calls it
     rows = [
         (name, [counts[name, gender] for gender in genders])
         for name in EMOTIONS
@@ -188,7 +190,9 @@ def _show_findings(corpus: "Corpus", outcome: "Outcome", limit: int | None) -> N
 
 
 def _summarise(what: str, items: list[str], limit: int | None) -> str:
-    shown = items[:limit]
+    from sercli.files import one_line
+
+    shown = [one_line(item) for item in items[:limit]]
     more = f"; and {len(items) - len(shown)} more (--verbose shows all)" if len(shown) < len(items) else ""
     return f"{what} ({len(items)}): {'; '.join(shown)}{more}"
 

@@ -108,7 +108,12 @@ def _fetch_part(part: Path, pinned: PinnedFile, url: str, policy: RetryPolicy, p
         part.unlink()
     _check_room(part, pinned)
     attempt = 0
-    with httpx.Client(timeout=policy.timeout, follow_redirects=True) as client:
+    try:
+        made = httpx.Client(timeout=policy.timeout, follow_redirects=True)
+    except (ImportError, ValueError) as reason:
+        msg = f"the proxy of this machine cannot be used ({one_line(reason)}): set HTTPS_PROXY to an http:// address"
+        raise DownloadError(msg) from None
+    with made as client:
         while _size_of(part) < pinned.size:
             attempt += 1
             try:

@@ -1,5 +1,6 @@
 """``sercli prepare`` as users see it: exit status, stderr, and what is left when it is stopped."""
 
+import contextlib
 import os
 import re
 import resource
@@ -205,8 +206,8 @@ def wait_until_open(process: "subprocess.Popen[str]", path: Path) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
-        for link in links.iterdir():
-            if link.is_symlink() and os.path.realpath(link) == str(path):
+        with contextlib.suppress(FileNotFoundError):  # closed while we look
+            if any(str(link.readlink()) == str(path) for link in links.iterdir()):
                 return
         time.sleep(0.01)
     pytest.fail(f"{path} was never opened")
@@ -285,3 +286,11 @@ def test_help_is_quick_since_nothing_heavy_is_loaded() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
+
+
+def test_genders_and_names_are_shown_as_they_are(run: Run, toy: Path) -> None:
+    Path("my.csv").write_text(f"file,emotion,speaker,gender\ntoy/{NAME},sad,ann,[/x]\n\x1b]0;gone.wav,sad,ann,[/x]\n")
+    taken = run("csv", "--labels", "my.csv")
+    assert taken.status == 1
+    assert "[/x]" in taken.err
+    assert "\x1b]" not in taken.err

@@ -234,6 +234,13 @@ def test_address_that_is_none(tmp_path: Path, url: str) -> None:
         fetch(pin(url), tmp_path, policy=HASTY)
 
 
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "foo://127.0.0.1:1"])
+def test_proxy_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(DownloadError, match="the proxy of this machine cannot be used"):
+        fetch(pin("https://127.0.0.1/file.zip"), tmp_path, policy=HASTY)
+
+
 def test_no_room_is_said_before_fetching(tmp_path: Path) -> None:
     with open_shop(CONTENT) as shop:
         huge = replace(pin(shop.url), size=shutil.disk_usage(tmp_path).total * 2)
