@@ -53,17 +53,20 @@ def write_by_rename(path: Path, mode: str = "w", *, durable: bool = True) -> Ite
         raise
 
 
-def acquire_lock(path: Path, refusal: Exception) -> filelock.FileLock:
+def acquire_lock(path: Path, refusal: Exception | None = None) -> filelock.FileLock:
     """A lock on a file, held by this process until it is released.
 
     Args:
         path: of the file; its folder must be there.
-        refusal: what is raised when another process holds the lock.
+        refusal: what is raised when another process holds the lock; None waits for it.
 
     Raises:
         OSError: if the file cannot be made.
     """
     lock = filelock.FileLock(path)
+    if refusal is None:
+        lock.acquire()
+        return lock
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:

@@ -1,12 +1,13 @@
 """Unpacking zip archives that nobody vouches for: inside one folder, bounded, whole or not at all."""
 
+import contextlib
 import lzma
 import os
 import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -43,8 +44,7 @@ def unpack_zip(
         marker: name and content of a JSON file to be written into the folder; the number of files is added.
         max_bytes: that the members may unpack to together, counted as they are inflated.
         max_members: that the archive may have.
-        keep_previous: leave the folder that is replaced beside it, in ``NAME.old``, for `restore_previous` or
-            `remove_previous`.
+        keep_previous: leave the folder that is replaced beside it, in ``NAME.old``, for `previous_at_hand`.
         progress: is told bytes.
 
     Returns:
@@ -67,21 +67,22 @@ def unpack_zip(
         _remove(part)
         raise
     if not keep_previous:
-        remove_previous(folder)
+        _remove(_name_previous(folder))
     return count
 
 
-def restore_previous(folder: Path) -> None:
-    """Puts the folder that `unpack_zip` has replaced back into its place, if there was one."""
+@contextlib.contextmanager
+def previous_at_hand(folder: Path) -> Iterator[None]:
+    """Keeps the folder that `unpack_zip` has replaced until the end; after an exception it is in its place again."""
     old = _name_previous(folder)
-    if old.exists():
-        _remove(folder)
-        old.rename(folder)
-
-
-def remove_previous(folder: Path) -> None:
-    """Removes the folder that `unpack_zip` has replaced, if there was one."""
-    _remove(_name_previous(folder))
+    try:
+        yield
+    except BaseException:
+        if old.exists():
+            _remove(folder)
+            old.rename(folder)
+        raise
+    _remove(old)
 
 
 def _name_previous(folder: Path) -> Path:
@@ -200,9 +201,10 @@ def _damaged(archive: Path, info: zipfile.ZipInfo, reason: BaseException) -> Arc
 
 def _replace(part: Path, folder: Path) -> None:
     # A folder cannot be renamed onto one that holds files; in between, the old one has another name.
-    remove_previous(folder)
+    old = _name_previous(folder)
+    _remove(old)
     if folder.exists():
-        folder.rename(_name_previous(folder))
+        folder.rename(old)
     part.rename(folder)
 
 

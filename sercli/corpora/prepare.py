@@ -9,16 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import filelock
-
-from sercli.corpora.archive import remove_previous, restore_previous, unpack_zip
+from sercli.corpora.archive import previous_at_hand, unpack_zip
 from sercli.corpora.base import Corpus, Fields, Labelling, Problem, Source
 from sercli.corpora.download import RetryPolicy, fetch
 from sercli.corpora.duplicates import mark_duplicates
 from sercli.corpora.index import Index, Utterance, merge_index, read_index, relative_name, write_index
 from sercli.corpora.inspection import inspect_recordings, make_row
 from sercli.errors import CorpusError, InputError, UsageError
-from sercli.files import hash_file, read_json_object, write_json
+from sercli.files import acquire_lock, hash_file, read_json_object, write_json
 
 RECORDINGS = "recordings"  # folder under data/<corpus>/ that an archive is unpacked into
 UNPACKED_MARKER = ".sercli.json"  # in that folder: which archive it is, so that it is unpacked once
@@ -93,11 +91,8 @@ def prepare_corpus(request: Request, progress: StageProgress = lambda *_: None) 
     _check_request(request)
     # Before the work that takes long, so that a damaged index does not waste it.
     old = _read_old_index(request.index)
-    with contextlib.ExitStack() as undo:
-        outcome = _index_source(request, old, _find_source(request, progress, undo), progress)
-        undo.pop_all()
-    remove_previous(_recordings(request))
-    return outcome
+    with contextlib.ExitStack() as stack:
+        return _index_source(request, old, _find_source(request, progress, stack), progress)
 
 
 def _index_source(request: Request, old: Index, source: Source, progress: StageProgress) -> Outcome:
@@ -138,22 +133,22 @@ def _recordings(request: Request) -> Path:
     return request.data_dir / request.corpus.name / RECORDINGS
 
 
-def _find_source(request: Request, progress: StageProgress, undo: contextlib.ExitStack) -> Source:
-    """Where the recordings are, after a download and unpacking where these are needed, which `undo` takes back."""
+def _find_source(request: Request, progress: StageProgress, stack: contextlib.ExitStack) -> Source:
+    """Where the recordings are, after a download and unpacking where these are needed, whose end is that of `stack`."""
     folder = request.source
     if folder is None and request.labels is not None:
         folder = request.labels.parent
     elif folder is None:
-        folder = _fetch_recordings(request, progress, undo)
+        folder = _fetch_recordings(request, progress, stack)
     elif folder.is_file():
-        folder = _unpack(request, folder, hash_file(folder, "md5"), progress, undo)
+        folder = _unpack(request, folder, hash_file(folder, "md5"), progress, stack)
     elif not folder.is_dir():
         msg = f"no such file or folder: {folder}; --from wants a zip archive or a folder of recordings"
         raise InputError(msg)
     return Source(folder=folder, labels=request.labels, label_map=request.label_map)
 
 
-def _fetch_recordings(request: Request, progress: StageProgress, undo: contextlib.ExitStack) -> Path:
+def _fetch_recordings(request: Request, progress: StageProgress, stack: contextlib.ExitStack) -> Path:
     folder, pinned = _recordings(request), request.corpus.archive
     assert pinned is not None  # noqa: S101 - _check_request has seen to it
     if not request.force and _is_unpacked(folder, pinned.md5):
@@ -165,10 +160,10 @@ def _fetch_recordings(request: Request, progress: StageProgress, undo: contextli
         policy=request.policy,
         progress=lambda done, total: progress("download", done, total),
     )
-    return _unpack(request, archive, pinned.md5, progress, undo)
+    return _unpack(request, archive, pinned.md5, progress, stack)
 
 
-def _unpack(request: Request, archive: Path, md5: str, progress: StageProgress, undo: contextlib.ExitStack) -> Path:
+def _unpack(request: Request, archive: Path, md5: str, progress: StageProgress, stack: contextlib.ExitStack) -> Path:
     folder = _recordings(request)
     if not request.force and _is_unpacked(folder, md5):
         return folder
@@ -182,7 +177,7 @@ def _unpack(request: Request, archive: Path, md5: str, progress: StageProgress, 
         keep_previous=True,
         progress=lambda done, total: progress("unpack", done, total),
     )
-    undo.callback(restore_previous, folder)
+    stack.enter_context(previous_at_hand(folder))
     return folder
 
 
@@ -280,13 +275,14 @@ def _make_index(
         raise CorpusError(msg)
     # Read again, since another corpus may have been prepared meanwhile.
     request.index.parent.mkdir(parents=True, exist_ok=True)
-    lock = request.index.with_name(f".{request.index.name}.lock")
-    with filelock.FileLock(lock):
-        try:
-            index = mark_duplicates(merge_index(_read_old_index(request.index), request.corpus.name, rows), digests)
-            write_index(request.index, index)
-        finally:
-            lock.unlink(missing_ok=True)
+    lock_file = request.index.with_name(f".{request.index.name}.lock")
+    lock = acquire_lock(lock_file)
+    try:
+        index = mark_duplicates(merge_index(_read_old_index(request.index), request.corpus.name, rows), digests)
+        write_index(request.index, index)
+    finally:
+        lock_file.unlink(missing_ok=True)
+        lock.release()
     write_json(_prepared_marker(request), marker)
     return index, tuple(failures)
 

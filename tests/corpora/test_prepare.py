@@ -292,6 +292,14 @@ def test_what_a_zip_replaces_comes_back_if_it_cannot_be_indexed(tmp_path: Path, 
     assert prepare(tmp_path, source=tmp_path / "toy.zip").unchanged
 
 
+def test_nothing_is_removed_where_nothing_is_unpacked(tmp_path: Path, toy: Path) -> None:
+    mine = write_tone(tmp_path / "data/ravdess/recordings.old/mine.wav")
+    prepare(tmp_path, source=toy)
+    with pytest.raises(CorpusError, match="nothing under"):
+        prepare(tmp_path, source=mine.parent)
+    assert mine.is_file()
+
+
 def test_folder_of_another_owner_is_not_replaced(tmp_path: Path, toy: Path) -> None:
     mine = write_tone(tmp_path / "data/ravdess/recordings/mine.wav")
     with pytest.raises(InputError, match="was not made by sercli"):
