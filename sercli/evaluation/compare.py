@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sercli.errors import InputError
-from sercli.evaluation.results import name_test, read_predictions, summarise
-from sercli.files import one_line, read_json_object, write_table
+from sercli.evaluation.results import name_test, read_predictions, refuse_odd_report, summarise
+from sercli.files import read_json_object, write_table
 
 COLUMNS: tuple[str, ...] = (
     "recipe",
@@ -73,7 +73,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], tuple[object, ...]]:
     report = read_json_object(folder / "report.json")
     predictions = read_predictions(folder / "predictions.csv")
     overall = summarise(predictions)["overall"]
-    try:
+    with refuse_odd_report(folder):
         told = report["overall"]["utterances"]
         if len(predictions) != told:
             msg = f"{folder} holds {len(predictions)} predictions, its report tells of {told}: evaluate again"
@@ -93,8 +93,5 @@ def _read(folder: Path) -> tuple[dict[str, Any], tuple[object, ...]]:
             "training_seconds": report["training_seconds"],
             "folder": str(folder),
         }
-    except (KeyError, TypeError, AttributeError) as reason:
-        msg = f"{folder / 'report.json'} is no whole report ({one_line(reason)}): run 'sercli evaluate' again"
-        raise InputError(msg) from None
     condition = (report["protocol"], report.get("channel") or "", bool(report.get("enrolled")))
     return row, (*condition, frozenset(prediction.file for prediction in predictions))

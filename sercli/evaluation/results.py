@@ -1,10 +1,11 @@
 """Predictions of a protocol as rows, and every figure that follows from them."""
 
+import contextlib
 import csv
 import gzip
 import math
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,20 @@ def name_test(report: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, (report["protocol"], report.get("channel"), enrolled, together, ensemble)))
 
 
+@contextlib.contextmanager
+def refuse_odd_report(folder: Path) -> Iterator[None]:
+    """Says what is wrong with the report of a results folder, in which something is looked up.
+
+    Raises:
+        InputError: if it lacks something, or is of another shape.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as reason:
+        msg = f"{folder / 'report.json'} is no whole report ({one_line(reason)}): run 'sercli evaluate' again"
+        raise InputError(msg) from None
+
+
 def read_figures(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any]]:
     """The main figures of results folders, by protocol, for a model card.
 
@@ -220,7 +235,7 @@ def read_figures(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, An
     figures = {}
     for folder in folders:
         report = read_json_object(folder / "report.json")
-        try:
+        with refuse_odd_report(folder):
             if report["recipe"] != recipe:
                 msg = f"{folder} is of recipe {report['recipe']!r}, expected {recipe!r}"
                 raise InputError(msg)
@@ -232,7 +247,4 @@ def read_figures(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, An
                 "ece": overall["expected_calibration_error"],
                 "command": report["command"],
             }
-        except (KeyError, TypeError, AttributeError) as reason:
-            msg = f"{folder / 'report.json'} is no whole report ({one_line(reason)}): run 'sercli evaluate' again"
-            raise InputError(msg) from None
     return figures
