@@ -73,11 +73,7 @@ class Config:
                 kind = getattr(field.type, "__name__", field.type)
                 msg = f"{cls.__name__}.{field.name} should be of type {kind}, found {repr(values[field.name])[:80]}"
                 raise UsageError(msg)
-        try:
-            return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
-        except TypeError as reason:
-            msg = f"{cls.__name__} cannot be built from the values given: {reason}"
-            raise UsageError(msg) from None
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
     def fingerprint(self) -> str:
         """Twelve hex digits that are equal for equal parameters on every machine."""

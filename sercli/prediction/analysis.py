@@ -236,11 +236,7 @@ class _ChannelStream:
         signal = preprocess(self._buffer[start:stop], self._rate, self._config.audio)
         if not len(signal):
             return None
-        features = self._front_end.extract(signal)
-        if not np.isfinite(features).all():
-            msg = "holds samples too large to compute with: its level is far beyond full scale"
-            raise AudioError(msg)
-        return Piece(channel=self._name, segment=segment, features=features)
+        return Piece(channel=self._name, segment=segment, features=self._front_end.extract(signal))
 
     def summarise(self) -> Channel:
         warnings = self._cutter.meter.judge(self._speech) if self._speech else ()
