@@ -9,7 +9,7 @@ from sercli.config import AudioConfig, FeatureConfig
 from sercli.models.config import NetworkConfig
 from sercli.models.folder import Model, save_model
 from sercli.models.networks import build_network
-from sercli.models.normaliser import Normaliser
+from sercli.models.normalizer import Normalizer
 
 
 def make_model(folder: Path, seed: int = 0) -> Path:
@@ -26,7 +26,7 @@ def make_model(folder: Path, seed: int = 0) -> Path:
         audio=AudioConfig(),
         features=features,
         # Features are some tens in size, so that the untrained network's answers differ from sound to sound.
-        normaliser=Normaliser(mean=0 * ones, deviation=10 * ones),
+        normalizer=Normalizer(mean=0 * ones, deviation=10 * ones),
         temperature=0.2,
         facts={"seed": seed},
     )

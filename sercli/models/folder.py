@@ -21,7 +21,7 @@ from sercli.labels import EMOTIONS
 from sercli.models.card import render_card
 from sercli.models.config import NetworkConfig
 from sercli.models.networks import build_network
-from sercli.models.normaliser import Normaliser
+from sercli.models.normalizer import Normalizer
 from sercli.version import __version__
 
 SCHEMA_VERSION = 1
@@ -41,7 +41,7 @@ class Model:
         network_config: what it was built from.
         audio: preprocessing of its recordings.
         features: of its front end; `FeatureConfig.names` are those the network sees.
-        normaliser: of the features.
+        normalizer: of the features.
         temperature: that logits are divided by so that probabilities are calibrated (Guo et al. 2017).
         facts: how it came about, JSON-ready: ``recipe``, ``training_data``, ``figures``, ``seed``,
             ``versions``, ``command``.
@@ -51,7 +51,7 @@ class Model:
     network_config: NetworkConfig
     audio: AudioConfig
     features: FeatureConfig
-    normaliser: Normaliser
+    normalizer: Normalizer
     temperature: float = 1.0
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -60,19 +60,19 @@ class Model:
         return replace(self, network=self.network.to(device))
 
     @torch.inference_mode()
-    def logits(self, frames: Sequence[Tensor], normalisers: Sequence[Normaliser] | None = None) -> Tensor:
+    def logits(self, frames: Sequence[Tensor], normalizers: Sequence[Normalizer] | None = None) -> Tensor:
         """Calibrated logits of a batch.
 
         Args:
             frames: features of each utterance as the front end gives them, in shape
                 ``(n_features, n_frames)``, on the network's device.
-            normalisers: of each utterance's speaker, as `Normaliser.enrol` makes them; the model's own if None.
+            normalizers: of each utterance's speaker, as `Normalizer.enrol` makes them; the model's own if None.
 
         Returns:
             logits over the temperature, in shape ``(batch, 8)``; their softmax are the probabilities.
         """
         device = next(self.network.parameters()).device
-        chosen = normalisers or [self.normaliser] * len(frames)
+        chosen = normalizers or [self.normalizer] * len(frames)
         # One transfer for each speaker, not for each utterance.
         vectors = {
             key: tuple(torch.from_numpy(vector).to(device) for vector in (by.mean, by.deviation))
@@ -120,7 +120,7 @@ def save_model(folder: Path, model: Model) -> None:
         "audio": model.audio.to_dict(),
         "features": model.features.to_dict(),
         "network": model.network_config.to_dict(),
-        "normalisation": model.normaliser.to_dict(),
+        "normalization": model.normalizer.to_dict(),
         "calibration": {"method": "temperature", "temperature": model.temperature},
         **model.facts,
     }
@@ -198,7 +198,7 @@ def _build(folder: Path, description: dict[str, Any]) -> Model:
         "audio",
         "features",
         "network",
-        "normalisation",
+        "normalization",
         "calibration",
     }
     return Model(
@@ -206,7 +206,7 @@ def _build(folder: Path, description: dict[str, Any]) -> Model:
         network_config=network_config,
         audio=audio,
         features=features,
-        normaliser=Normaliser.from_dict(description["normalisation"], features.n_features),
+        normalizer=Normalizer.from_dict(description["normalization"], features.n_features),
         temperature=temperature,
         facts={name: value for name, value in description.items() if name not in known},
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from sercli.audio.cutters import MIX, Cutting
 from sercli.errors import UsageError
 from sercli.models.folder import DEFAULT_MODEL, load_model
-from sercli.models.normaliser import Moments, Normaliser
+from sercli.models.normalizer import Moments, Normalizer
 from sercli.parallel import count_workers, map_in_order, single_thread
 from sercli.prediction.analysis import Analysis, AnalysisConfig, Finding, Piece, Progress, analyse
 from sercli.prediction.discovery import Recording
@@ -167,14 +167,14 @@ class Predictor:
         if not remaining:
             return
 
-        enrolled: dict[str, Normaliser] = {}
+        enrolled: dict[str, Normalizer] = {}
         if speakers:
             with contextlib.closing(find(range(len(wanted)))) as findings:
                 enrolled = self._enrol(findings, wanted, speakers)
         scorer = Scorer(
             self._model,
             self.device,
-            lambda name, channel: self._find_normaliser(enrolled, speakers, name, channel),
+            lambda name, channel: self._find_normalizer(enrolled, speakers, name, channel),
             min_confidence=self.min_confidence,
         )
         with contextlib.closing(find(remaining)) as findings:
@@ -191,7 +191,7 @@ class Predictor:
 
     def _predict_here(self, path: Path | str, config: AnalysisConfig) -> tuple[Prediction, ...]:
         recording = _to_recording(path)
-        scorer = Scorer(self._model, self.device, lambda *_: self._model.normaliser, min_confidence=self.min_confidence)
+        scorer = Scorer(self._model, self.device, lambda *_: self._model.normalizer, min_confidence=self.min_confidence)
         rows: tuple[Prediction, ...] = ()
         with single_thread():
             for found in analyse(recording, config):
@@ -204,21 +204,21 @@ class Predictor:
 
     def _enrol(
         self, findings: Iterable[tuple[int, Finding]], recordings: Sequence[Recording], speakers: Speakers
-    ) -> dict[str, Normaliser]:
-        """A normaliser for each speaker of whom anything was heard."""
+    ) -> dict[str, Normalizer]:
+        """A normalizer for each speaker of whom anything was heard."""
         moments: dict[str, Moments] = defaultdict(Moments)
         for task, found in findings:
             if isinstance(found, Piece):
                 speaker = speakers.find(recordings[task].name, found.channel)
                 if speaker is not None:
                     moments[speaker].add(found.features.T)
-        return {name: self._model.normaliser.enrol(heard) for name, heard in moments.items()}
+        return {name: self._model.normalizer.enrol(heard) for name, heard in moments.items()}
 
-    def _find_normaliser(
-        self, enrolled: dict[str, Normaliser], speakers: Speakers | None, name: str, channel: str
-    ) -> Normaliser:
+    def _find_normalizer(
+        self, enrolled: dict[str, Normalizer], speakers: Speakers | None, name: str, channel: str
+    ) -> Normalizer:
         speaker = speakers.find(name, channel) if speakers else None
-        return enrolled.get(speaker, self._model.normaliser) if speaker is not None else self._model.normaliser
+        return enrolled.get(speaker, self._model.normalizer) if speaker is not None else self._model.normalizer
 
 
 def _to_results(scorer: Scorer) -> Iterator[Result]:

@@ -12,7 +12,7 @@ from sercli.audio.segments import Segment
 from sercli.errors import ModelError
 from sercli.labels import EMOTIONS
 from sercli.models.folder import Model
-from sercli.models.normaliser import Normaliser
+from sercli.models.normalizer import Normalizer
 from sercli.parallel import single_thread
 from sercli.prediction.analysis import Analysis, Piece
 from sercli.prediction.rows import UNCERTAIN, Prediction, SegmentPrediction
@@ -22,8 +22,8 @@ Logits = npt.NDArray[np.float64]
 BATCH_FRAMES = 1 << 12  # frames, padding included, that the network sees at once; some sixty-five seconds
 LONGEST_WAIT = 1.0  # seconds that pieces may wait for more, so that rows of slow recordings come, too
 
-FindNormaliser = Callable[[str, str], Normaliser]
-"""The normaliser of a recording's channel, by the recording's name and the channel's."""
+FindNormalizer = Callable[[str, str], Normalizer]
+"""The normalizer of a recording's channel, by the recording's name and the channel's."""
 
 
 @dataclass(slots=True)
@@ -42,15 +42,15 @@ class Scorer:
     Args:
         model: on its device.
         device: of the model.
-        find_normaliser: of each channel.
+        find_normalizer: of each channel.
         min_confidence: under which an emotion is `UNCERTAIN`.
     """
 
     def __init__(
-        self, model: Model, device: torch.device, find_normaliser: FindNormaliser, *, min_confidence: float = 0.0
+        self, model: Model, device: torch.device, find_normalizer: FindNormalizer, *, min_confidence: float = 0.0
     ) -> None:
         self._model, self._device = model, device
-        self._find_normaliser = find_normaliser
+        self._find_normalizer = find_normalizer
         self._min_confidence = min_confidence
         self._open: dict[int, _Open] = {}
         self._pieces: list[tuple[int, Piece]] = []
@@ -103,8 +103,8 @@ class Scorer:
         logits = np.empty((len(pieces), len(EMOTIONS)))
         for batch in _batch([piece.features.shape[1] for piece in pieces]):
             frames = [torch.from_numpy(pieces[number].features).to(self._device) for number in batch]
-            normalisers = [self._find_normaliser(names[number], pieces[number].channel) for number in batch]
-            logits[batch] = self._model.logits(frames, normalisers).cpu().numpy()
+            normalizers = [self._find_normalizer(names[number], pieces[number].channel) for number in batch]
+            logits[batch] = self._model.logits(frames, normalizers).cpu().numpy()
         if not np.isfinite(logits).all():
             msg = "the model gives values that are not finite: train it anew"
             raise ModelError(msg)

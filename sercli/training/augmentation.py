@@ -19,7 +19,7 @@ from sercli.errors import UsageError
 from sercli.features.frontend import AMIN, TOP_DB
 from sercli.labels import EMOTIONS
 from sercli.models.blocks import frame_mask
-from sercli.models.normaliser import Normaliser
+from sercli.models.normalizer import Normalizer
 
 SHORTEST = 8  # frames that are left of an utterance, however fast it is played
 EQUALISER_POINTS = 5  # bends of the curve that stands for microphone and room
@@ -74,20 +74,20 @@ class SpectralAugmentation:
     Args:
         config: what to do.
         features: what the front end computes; only log-mel.
-        normaliser: of the features.
+        normalizer: of the features.
         device: of the batches.
 
     Raises:
         UsageError: if the features are not log-mel alone.
     """
 
-    def __init__(self, config: AugmentConfig, features: FeatureConfig, normaliser: Normaliser, device: torch.device):
+    def __init__(self, config: AugmentConfig, features: FeatureConfig, normalizer: Normalizer, device: torch.device):
         if features.names != ("logmel",):
             msg = f"augmentation works on logmel alone, found the features {', '.join(features.names)}"
             raise UsageError(msg)
         self.config = config
-        self._mean = torch.from_numpy(normaliser.mean).to(device)[:, None]
-        self._deviation = torch.from_numpy(normaliser.deviation).to(device)[:, None]
+        self._mean = torch.from_numpy(normalizer.mean).to(device)[:, None]
+        self._deviation = torch.from_numpy(normalizer.std).to(device)[:, None]
         edges = librosa.mel_frequencies(features.n_mels + 2, fmin=features.fmin, fmax=features.fmax)
         self._hertz = torch.tensor(edges[1:-1], dtype=torch.float32, device=device)
         self._widths = torch.tensor(edges[2:] - edges[:-2], dtype=torch.float32, device=device)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from sercli.corpora.index import Index, Utterance
 from sercli.errors import StoreError
 from sercli.features.store import FeatureStore
 from sercli.labels import emotion_index
-from sercli.models.normaliser import Moments, Normaliser
+from sercli.models.normalizer import Normalizer
 
 BUCKET_BATCHES = 16  # batches whose utterances are sorted by length together, so that padding stays small
 
@@ -60,63 +60,45 @@ class CorpusFeatures:
             for row in self.rows_of[self.index.utterances[member].sha256][: copies + 1]
         ]
 
-    def describe(self, member: int, *, copies: int, enrolled: bool) -> list[str]:
-        """All that an utterance teaches: content, label, its altered copies, and whose voice it is.
+    def describe(self, member: int, *, copies: int) -> list[str]:
+        """Everything a training learns from an utterance: its content, its label and its augmented copies.
 
         Args:
             member: position in the index.
             copies: altered copies that are trained on, at most.
-            enrolled: whether some utterances are normalised by their speaker, so that it matters who it is.
         """
         utterance = self.index.utterances[member]
         alterations = [self._alterations[row] for _, row in self.with_copies([member], copies)]
-        return [utterance.sha256, utterance.emotion, *alterations, *([utterance.speaker] if enrolled else [])]
+        return [utterance.sha256, utterance.emotion, *alterations]
 
     def matrix(self, row: int) -> npt.NDArray[np.float32]:
         """The wanted features of a store row, in shape ``(n_frames, n_features)``."""
         return self._frames[self._starts[row] : self._stops[row]].astype(np.float32)
 
-    def fit_normaliser(self, members: Sequence[int]) -> Normaliser:
+    def fit_normalizer(self, members: Sequence[int]) -> Normalizer:
         """Mean and deviation of each feature over the frames of these utterances, without their copies."""
-        return Normaliser.fit(self.matrix(row) for row in self.originals(members))
-
-    def enrol_speakers(self, members: Sequence[int], normaliser: Normaliser) -> dict[str, Normaliser]:
-        """A normaliser for each speaker of these utterances, from all that these are; of unknown ones the given one."""
-        moments: dict[str, Moments] = defaultdict(Moments)
-        for member, row in zip(members, self.originals(members), strict=True):
-            moments[self.index.utterances[member].speaker].add(self.matrix(row))
-        return {name: normaliser.enrol(found) if name else normaliser for name, found in moments.items()}
+        return Normalizer.fit(self.matrix(row) for row in self.originals(members))
 
     def batches(
         self,
         members: Sequence[int],
-        normaliser: Normaliser,
+        normalizer: Normalizer,
         *,
         copies: int = 0,
-        enrolled: bool = False,
         device: torch.device,
     ) -> "Batches":
         """These utterances, with copies if wanted, normalised and ready for a network.
 
         Args:
             members: positions in the index.
-            normaliser: of the features.
+            normalizer: of the features.
             copies: altered copies of each that are taken too.
-            enrolled: whether each is also normalised by its speaker.
             device: to put them on.
         """
         pairs = self.with_copies(members, copies)
         utterances = [self.index.utterances[member] for member, _ in pairs]
-        speakers = self.enrol_speakers(members, normaliser) if enrolled else {}
-
-        def load(row: int, by: Normaliser) -> Tensor:
-            return torch.from_numpy(by.apply(self.matrix(row))).to(device)
-
         return Batches(
-            frames=[load(row, normaliser) for _, row in pairs],
-            enrolled=[load(row, speakers[u.speaker]) for (_, row), u in zip(pairs, utterances, strict=True)]
-            if enrolled
-            else [],
+            frames=[torch.from_numpy(normalizer.apply(self.matrix(row))).to(device) for _, row in pairs],
             truth=torch.tensor([emotion_index(u.emotion) for u in utterances], device=device),
             utterances=tuple(utterances),
         )
@@ -147,13 +129,11 @@ class Batches:
 
     Attributes:
         frames: one tensor each, in shape ``(n_frames, n_features)``.
-        enrolled: the same, normalised by speaker; empty where that is not wanted.
         truth: positions of the emotions, in shape ``(n,)``.
         utterances: what each is, or is a copy of.
     """
 
     frames: list[Tensor]
-    enrolled: list[Tensor]
     truth: Tensor
     utterances: tuple[Utterance, ...]
 
@@ -165,19 +145,12 @@ class Batches:
         """Batches that `shuffled` makes, but for one of a single utterance."""
         return -(-len(self) // batch_size)
 
-    def by_speaker(self) -> "Batches":
-        """The same utterances normalised by speaker only."""
-        return replace(self, frames=self.enrolled)
-
-    def shuffled(
-        self, batch_size: int, generator: torch.Generator, *, enrolled: float = 0.0
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Every utterance once, in random batches of similar length; but for one that would be a batch of its own.
 
         Args:
             batch_size: utterances in each.
             generator: of the order.
-            enrolled: share of the utterances that are normalised by speaker.
 
         Yields:
             features ``(batch, n_features, n_frames)``, lengths ``(batch,)`` and truth ``(batch,)``.
@@ -191,8 +164,7 @@ class Batches:
         # Batch normalisation cannot learn from a batch of one.
         batches = [batch for batch in batches if len(batch) > 1] or batches
         for number in torch.randperm(len(batches), generator=generator).tolist():
-            chosen = torch.rand(len(batches[number]), generator=generator) < enrolled if enrolled else None
-            yield (*self._pad(batches[number], chosen), self.truth[batches[number]])
+            yield (*self._pad(batches[number]), self.truth[batches[number]])
 
     def in_order(self, batch_size: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
         """Every utterance once, by length.
@@ -208,8 +180,7 @@ class Batches:
     def _length(self, number: int) -> int:
         return len(self.frames[number])
 
-    def _pad(self, batch: list[int], enrolled: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        chosen = [False] * len(batch) if enrolled is None else enrolled.tolist()
-        frames = [(self.enrolled if c else self.frames)[number] for number, c in zip(batch, chosen, strict=True)]
+    def _pad(self, batch: list[int]) -> tuple[Tensor, Tensor]:
+        frames = [self.frames[number] for number in batch]
         lengths = torch.tensor([len(matrix) for matrix in frames], device=frames[0].device)
         return torch.nn.utils.rnn.pad_sequence(frames, batch_first=True).transpose(1, 2), lengths

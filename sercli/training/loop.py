@@ -212,7 +212,7 @@ class _Epoch:
         torch.manual_seed(_mix(self.seed, self.number))
         generator = torch.Generator().manual_seed(_mix(self.seed, self.number))
         network.train()
-        batches = train.shuffled(self.config.batch_size, generator, enrolled=self.config.enrolled)
+        batches = train.shuffled(self.config.batch_size, generator)
         steps = train.count_batches(self.config.batch_size)
         loss_sum, correct, seen = 0.0, 0, 0
         for step, (features, n_frames, truth) in enumerate(batches):

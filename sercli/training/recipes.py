@@ -31,8 +31,6 @@ class TrainConfig(Config):
         plateau_patience: such epochs after which the learning rate is reduced.
         plateau_factor: what it is reduced by.
         copies: altered copies of each training utterance that are used, as far as the store has them.
-        enrolled: share of the training utterances that are normalised by their speaker, drawn anew in every epoch, so
-            that the network knows voices with and without enrolment.
     """
 
     batch_size: int = 32
@@ -47,7 +45,6 @@ class TrainConfig(Config):
     plateau_patience: int = 5
     plateau_factor: float = 0.5
     copies: int = 2
-    enrolled: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "max_epochs", "patience", "plateau_patience"):
@@ -59,7 +56,6 @@ class TrainConfig(Config):
         self._require(condition=self.muon >= 0, name="muon", expected="0 or more")
         self._require(condition=self.max_gradient >= 0, name="max_gradient", expected="0 or more")
         self._require(condition=0 <= self.label_smoothing < 1, name="label_smoothing", expected="0 to under 1")
-        self._require(condition=0 <= self.enrolled <= 1, name="enrolled", expected="0 to 1")
         self._require(condition=self.copies >= 0, name="copies", expected="0 or more")
 
 
@@ -147,7 +143,6 @@ RECIPES: dict[str, Recipe] = {
                 label_smoothing=0.1,
                 max_epochs=40,
                 copies=0,
-                enrolled=0.1,
             ),
             augmentation=AugmentConfig(speed=0.15, warp=0.1, channel=0.5, frequency_mask=16, time_mask=16, mixup=0.3),
         ),

@@ -20,7 +20,7 @@ from sercli.metrics import Probabilities
 from sercli.models.blocks import Ensemble
 from sercli.models.folder import Model, collect_versions, round_weights
 from sercli.models.networks import build_network
-from sercli.models.normaliser import Normaliser
+from sercli.models.normalizer import Normalizer
 from sercli.splits.fold import Fold
 from sercli.training.augmentation import AugmentConfig, SpectralAugmentation
 from sercli.training.calibration import fit_temperature, to_probabilities
@@ -36,7 +36,7 @@ class Trained:
 
     Attributes:
         network: with the weights of its best epoch; an ensemble of such networks where the recipe wants one.
-        normaliser: fitted on the training utterances.
+        normalizer: fitted on the training utterances.
         temperature: fitted on the development utterances.
         result: how the training went; of an ensemble, that of its first member.
         histories: the epochs of each member.
@@ -44,7 +44,7 @@ class Trained:
     """
 
     network: nn.Module
-    normaliser: Normaliser
+    normalizer: Normalizer
     temperature: float
     result: TrainingResult
     histories: tuple[tuple[EpochRecord, ...], ...]
@@ -72,7 +72,7 @@ class Trained:
             network_config=recipe.network,
             audio=parameters.audio,
             features=parameters.features.select(recipe.features),
-            normaliser=self.normaliser,
+            normalizer=self.normalizer,
             temperature=self.temperature,
             facts=facts,
         )
@@ -110,8 +110,8 @@ def train_fold(
         CheckpointError: if the checkpoint is damaged, of another training, or of more epochs than are wanted.
         ModelError: if the loss is no longer a number.
     """
-    normaliser = corpus.fit_normaliser(fold.train)
-    dev = corpus.batches(fold.dev, normaliser, device=device)
+    normalizer = corpus.fit_normalizer(fold.train)
+    dev = corpus.batches(fold.dev, normalizer, device=device)
     single = recipe.join(1)
     identity = identify_checkpoint(corpus, fold, recipe, seed)
     members: list[nn.Module] = []
@@ -123,7 +123,7 @@ def train_fold(
                 corpus,
                 fold,
                 single,
-                normaliser,
+                normalizer,
                 dev,
                 seed=seed_member(seed, number),
                 device=device,
@@ -147,7 +147,7 @@ def train_fold(
     temperature = fit_temperature(compute_logits(network, dev).numpy(), dev.truth.cpu().numpy())
     return Trained(
         network=network,
-        normaliser=normaliser,
+        normalizer=normalizer,
         temperature=temperature,
         result=replace(results[0], interrupted=results[-1].interrupted),
         histories=tuple(result.history for result in results),
@@ -182,7 +182,7 @@ def _train_member(
     corpus: CorpusFeatures,
     fold: Fold,
     recipe: Recipe,
-    normaliser: Normaliser,
+    normalizer: Normalizer,
     dev: Batches,
     *,
     seed: int,
@@ -193,10 +193,10 @@ def _train_member(
     on_epoch: Callable[[EpochRecord], None],
 ) -> tuple[nn.Module, TrainingResult]:
     config = recipe.training
-    train = corpus.batches(fold.train, normaliser, copies=config.copies, enrolled=config.enrolled > 0, device=device)
+    train = corpus.batches(fold.train, normalizer, copies=config.copies, device=device)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = build_network(recipe.network, len(normaliser.mean))
+        network = build_network(recipe.network, len(normalizer.mean))
     # Channels last: a third faster on the CPU for 2-D convolutions, and what tensor cores want; no matter to others.
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = load_checkpoint(checkpoint, identity) if resume and checkpoint and checkpoint.exists() else None
@@ -215,12 +215,12 @@ def _train_member(
     augment = None
     if recipe.augmentation != AugmentConfig():
         features = corpus.parameters.features.select(recipe.features)
-        augment = SpectralAugmentation(recipe.augmentation, features, normaliser, device)
+        augment = SpectralAugmentation(recipe.augmentation, features, normalizer, device)
     return network, fit(network, train, dev, config, seed=seed, resume=state, augment=augment, on_epoch=keep)
 
 
 def score_utterances(
-    corpus: CorpusFeatures, members: Sequence[int], model: Model, device: torch.device, *, enrolled: bool = False
+    corpus: CorpusFeatures, members: Sequence[int], model: Model, device: torch.device
 ) -> Probabilities:
     """Calibrated probabilities, in shape ``(n, 8)``, of utterances without copies.
 
@@ -229,18 +229,15 @@ def score_utterances(
         members: positions in its index.
         model: its network on the device.
         device: to work on.
-        enrolled: whether utterances are normalised by speaker, from all that each says among these.
     """
-    batches = corpus.batches(members, model.normaliser, enrolled=enrolled, device=device)
-    if enrolled:
-        batches = batches.by_speaker()
+    batches = corpus.batches(members, model.normalizer, device=device)
     return to_probabilities(compute_logits(model.network, batches).numpy(), model.temperature)
 
 
 def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
     """Sixteen hex digits, equal for the same recordings, labels, features, division, recipe and seed.
 
-    The same copies, too, where the recipe trains on copies, and the same speakers where it enrols them.
+    The same augmented copies, too, where the recipe trains on copies.
     """
     config = recipe.training
     content = {
@@ -248,7 +245,7 @@ def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: 
         "seed": seed,
         "features": corpus.parameters.fingerprint,
         "sides": [
-            [corpus.describe(member, copies=config.copies, enrolled=config.enrolled > 0) for member in side]
+            [corpus.describe(member, copies=config.copies) for member in side]
             for side in (fold.train, fold.dev, fold.test)
         ],
     }

@@ -27,7 +27,7 @@ from sercli.evaluation.run import WORK_FOLDER, evaluate
 from sercli.evaluation.units import load_corpus
 from sercli.labels import EMOTIONS
 from sercli.models.folder import load_model
-from sercli.models.normaliser import Moments
+from sercli.models.normalizer import Moments
 from sercli.splits.protocols import make_folds
 from sercli.training.recipes import RECIPES, Recipe
 from tests.evaluation.toy_plan import DEFAULT, SMALL, make_plan
@@ -209,7 +209,7 @@ def test_the_networks_of_an_evaluation_can_be_tested_again_through_a_telephone(
     matrices = [corpus.matrix(row) for row in corpus.originals(fold.test)]
     moments = Moments()
     moments.add(np.concatenate(matrices))  # of the one speaker that loso tests
-    own = model.normaliser.enrol(moments)
+    own = model.normalizer.enrol(moments)
     logits = model.logits([torch.from_numpy(matrix.T) for matrix in matrices], [own] * len(matrices))
     found = [row.probabilities for row in read_predictions(tmp_path / "enrolled" / "predictions.csv") if row.fold == 1]
     np.testing.assert_allclose(np.log(found), logits.log_softmax(dim=1).numpy(), rtol=1e-3, atol=1e-2)

@@ -14,7 +14,7 @@ from sercli.errors import ModelError
 from sercli.models.config import NetworkConfig
 from sercli.models.folder import DEFAULT_MODEL, Model, load_model, model_digest, round_weights, save_model
 from sercli.models.networks import build_network
-from sercli.models.normaliser import Normaliser
+from sercli.models.normalizer import Normalizer
 
 FEATURES = FeatureConfig(names=("rms", "zcr"))
 NETWORK = NetworkConfig(channels=(8,), lstm_size=8, attention_size=8, dense_size=8)
@@ -38,7 +38,7 @@ def model() -> Model:
         network_config=NETWORK,
         audio=AudioConfig(trim_db=35.0),
         features=FEATURES,
-        normaliser=Normaliser(mean=np.asarray([0.1, 1 / 3], np.float32), deviation=np.asarray([0.7, 2], np.float32)),
+        normalizer=Normalizer(mean=np.asarray([0.1, 1 / 3], np.float32), deviation=np.asarray([0.7, 2], np.float32)),
         temperature=1.7,
         facts={"seed": 5, "recipe": {"name": "paper"}, "training_data": DATA, "command": "sercli train"},
     )
@@ -74,7 +74,7 @@ def test_rounded_weights_take_half_the_room_and_lose_nothing(tmp_path: Path) -> 
         network_config=config,
         audio=AudioConfig(),
         features=FEATURES,
-        normaliser=Normaliser(mean=np.zeros(2, np.float32), deviation=np.ones(2, np.float32)),
+        normalizer=Normalizer(mean=np.zeros(2, np.float32), deviation=np.ones(2, np.float32)),
     )
     save_model(tmp_path / "single", model)
     before = score(model)
@@ -180,7 +180,7 @@ def test_weights_of_another_model_are_refused(model: Model, tmp_path: Path) -> N
         (("features", "hop_length"), 256.5, "hop_length should be of type int"),
         (("features", "delta_width"), 10**9 + 1, "3 to 99 frames"),
         (("features", "sample_rate"), 22_050, "one sample rate, found 16000 and 22050 Hz"),
-        (("normalisation", "mean"), [10**400, 0.0], "the numbers mean and deviation"),
+        (("normalization", "mean"), [10**400, 0.0], "the numbers mean and deviation"),
         (("calibration", "temperature"), 10**400, "too large"),
         (("network", "name"), "os.system", "unknown network"),
         (("network", "unheard_of"), 1, "unheard_of"),
@@ -188,8 +188,8 @@ def test_weights_of_another_model_are_refused(model: Model, tmp_path: Path) -> N
         (("network", "channels"), [4096] * 16, "does not fit"),
         (("features", "n_fft"), 10**9, "n_fft"),
         (("features", "names"), ["rms", "rms"], "names"),
-        (("normalisation", "deviation"), [0.0, 1.0], "deviations over zero"),
-        (("normalisation", "mean"), [1.0], "2 finite means"),
+        (("normalization", "deviation"), [0.0, 1.0], "deviations over zero"),
+        (("normalization", "mean"), [1.0], "2 finite means"),
         (("calibration", "temperature"), -1.0, "0.01 to 100"),
         (("calibration", "temperature"), "hot", "could not convert"),
         (("audio",), None, "AudioConfig should be an object"),
@@ -230,15 +230,15 @@ def test_the_shipped_model_loads_and_is_small() -> None:
     assert (DEFAULT_MODEL / "MODEL_CARD.md").exists()
 
 
-def test_the_normaliser_measures_all_frames_alike() -> None:
+def test_the_normalizer_measures_all_frames_alike() -> None:
     rng = np.random.default_rng(0)
     matrices = [rng.normal(3, 2, (n, 4)).astype(np.float32) for n in (5, 100, 1)]
     frames = np.concatenate(matrices)
     frames[:, 3] = 7.0
     for matrix in matrices:
         matrix[:, 3] = 7.0
-    normaliser = Normaliser.fit(iter(matrices))
-    np.testing.assert_allclose(normaliser.mean, frames.mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(normaliser.deviation[:3], frames.std(axis=0)[:3], rtol=1e-5)
-    assert normaliser.deviation[3] == 1.0
-    assert Normaliser.from_dict(normaliser.to_dict(), 4).to_dict() == normaliser.to_dict()
+    normalizer = Normalizer.fit(iter(matrices))
+    np.testing.assert_allclose(normalizer.mean, frames.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(normalizer.std[:3], frames.std(axis=0)[:3], rtol=1e-5)
+    assert normalizer.std[3] == 1.0
+    assert Normalizer.from_dict(normalizer.to_dict(), 4).to_dict() == normalizer.to_dict()

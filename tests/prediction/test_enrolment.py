@@ -6,7 +6,7 @@ from scipy.signal import lfilter
 
 from sercli.errors import CorpusError, InputError
 from sercli.models.folder import load_model
-from sercli.models.normaliser import ENROLMENT_FRAMES, Moments, Normaliser
+from sercli.models.normalizer import ENROLMENT_FRAMES, Moments, Normalizer
 from sercli.prediction.discovery import Recording, find_recordings
 from sercli.prediction.enrolment import CHANNEL, FOLDER, Speakers, find_speakers
 from sercli.prediction.predictor import Predictor
@@ -86,25 +86,25 @@ def test_recordings_and_seconds_are_told_as_progress(predictor: Predictor, calls
 
 
 def test_a_speaker_of_whom_little_is_known_stays_near_the_average(model_folder: Path) -> None:
-    normaliser = load_model(model_folder).normaliser
-    size = len(normaliser.mean)
-    frames = np.full((1, size), 1.0, np.float32) * (normaliser.mean + 3 * normaliser.deviation)
+    normalizer = load_model(model_folder).normalizer
+    size = len(normalizer.mean)
+    frames = np.full((1, size), 1.0, np.float32) * (normalizer.mean + 3 * normalizer.std)
     little, much = Moments(), Moments()
     little.add(frames)
     for _ in range(20):
         much.add(np.repeat(frames, ENROLMENT_FRAMES, axis=0))
-    moved = [(normaliser.enrol(moments).mean - normaliser.mean) / normaliser.deviation for moments in (little, much)]
+    moved = [(normalizer.enrol(moments).mean - normalizer.mean) / normalizer.std for moments in (little, much)]
     assert (np.abs(moved[0]) < 0.02).all()
     assert (moved[1] > 2.5).all()
-    assert normaliser.enrol(Moments(total=np.zeros(size), squares=np.zeros(size))).mean == pytest.approx(
-        normaliser.mean, abs=1e-4
+    assert normalizer.enrol(Moments(total=np.zeros(size), squares=np.zeros(size))).mean == pytest.approx(
+        normalizer.mean, abs=1e-4
     )
 
 
 def test_a_speaker_who_is_the_average_speaker_is_normalised_as_ever() -> None:
-    normaliser = Normaliser(mean=np.array([2.0], np.float32), deviation=np.array([3.0], np.float32))
+    normalizer = Normalizer(mean=np.array([2.0], np.float32), deviation=np.array([3.0], np.float32))
     moments = Moments()
     moments.add(np.array([[-1.0], [5.0]] * 800, np.float32))
-    enrolled = normaliser.enrol(moments)
+    enrolled = normalizer.enrol(moments)
     assert enrolled.mean == pytest.approx([2.0])
     assert enrolled.deviation == pytest.approx([3.0])

@@ -9,13 +9,13 @@ from sercli.audio.preprocess import resample
 from sercli.config import FeatureConfig
 from sercli.errors import UsageError
 from sercli.features.frontend import get_front_end
-from sercli.models.normaliser import Normaliser
+from sercli.models.normalizer import Normalizer
 from sercli.training.augmentation import AugmentConfig, SpectralAugmentation, smooth
 from sercli.training.recipes import RECIPES
 
 LOGMEL = FeatureConfig(names=("logmel",))
 BANDS = LOGMEL.n_mels
-NORMALISER = Normaliser(
+NORMALISER = Normalizer(
     mean=np.linspace(-20, -50, BANDS).astype(np.float32),
     deviation=np.linspace(8, 12, BANDS).astype(np.float32),
 )

@@ -181,7 +181,7 @@ def test_training_stops_when_the_development_uar_no_longer_rises_and_keeps_the_b
     assert len(history) == best.epoch + 3 < 60
     assert best.dev_uar == max(record.dev_uar for record in history)
     assert min(record.learning_rate for record in history) < 0.05
-    kept = score_dev(trained.network, features.batches(fold.dev, trained.normaliser, device=CPU))
+    kept = score_dev(trained.network, features.batches(fold.dev, trained.normalizer, device=CPU))
     assert kept.dev_loss == pytest.approx(best.dev_loss, rel=1e-5)
     assert kept.dev_uar == best.dev_uar
 
@@ -255,14 +255,14 @@ def test_normalisation_is_fitted_on_training_utterances_alone(features: CorpusFe
         features, fold, replace(SMALL, training=replace(SMALL.training, max_epochs=1)), seed=0, device=CPU
     )
     frames = np.concatenate([features.matrix(row) for row in features.originals(fold.train)])
-    np.testing.assert_allclose(trained.normaliser.mean, frames.mean(axis=0), rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(trained.normaliser.deviation, frames.std(axis=0), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(trained.normalizer.mean, frames.mean(axis=0), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(trained.normalizer.std, frames.std(axis=0), rtol=1e-3, atol=1e-3)
 
 
 def test_copies_are_trained_on_and_never_scored(features: CorpusFeatures, fold: Fold) -> None:
-    normaliser = features.fit_normaliser(fold.train)
-    train_side = features.batches(fold.train, normaliser, copies=1, device=CPU)
-    dev_side = features.batches(fold.dev, normaliser, device=CPU)
+    normalizer = features.fit_normalizer(fold.train)
+    train_side = features.batches(fold.train, normalizer, copies=1, device=CPU)
+    dev_side = features.batches(fold.dev, normalizer, device=CPU)
     assert len(train_side) == 2 * len(fold.train)
     assert len(dev_side) == len(fold.dev)
     assert {u.file for u in train_side.utterances} == {features.index.utterances[n].file for n in fold.train}
@@ -271,7 +271,7 @@ def test_copies_are_trained_on_and_never_scored(features: CorpusFeatures, fold: 
 
 
 def test_every_utterance_is_in_exactly_one_batch(features: CorpusFeatures, fold: Fold) -> None:
-    batches = features.batches(fold.train, features.fit_normaliser(fold.train), copies=1, device=CPU)
+    batches = features.batches(fold.train, features.fit_normalizer(fold.train), copies=1, device=CPU)
     seen, truth = 0, []
     for frames, lengths, labels in batches.shuffled(7, torch.Generator().manual_seed(0)):
         seen += len(labels)
@@ -316,7 +316,7 @@ def test_train_rounds_the_weights_before_it_calibrates_them(
         assert torch.equal(weights, unrounded.half().float() if weights.ndim > 1 else unrounded)
         rounded += not torch.equal(weights, unrounded)
     assert rounded
-    dev = features.batches(fold.dev, trained.normaliser, device=CPU)
+    dev = features.batches(fold.dev, trained.normalizer, device=CPU)
     logits = compute_logits(trained.network, dev).numpy()
     assert load_model(tmp_path).temperature == trained.temperature == fit_temperature(logits, dev.truth.numpy())
 
@@ -430,12 +430,12 @@ def test_the_temperature_found_is_the_one_that_was_put_in() -> None:
 
 
 def test_a_loss_that_is_no_number_stops_the_training(features: CorpusFeatures, fold: Fold) -> None:
-    normaliser = features.fit_normaliser(fold.train)
-    batches = features.batches(fold.train, normaliser, device=CPU)
+    normalizer = features.fit_normalizer(fold.train)
+    batches = features.batches(fold.train, normalizer, device=CPU)
     batches.frames[0].fill_(torch.nan)
     from sercli.models.networks import build_network
 
-    network = build_network(SMALL.network, len(normaliser.mean))
+    network = build_network(SMALL.network, len(normalizer.mean))
     with pytest.raises(ModelError, match="no longer a number in epoch 1"):
         fit(network, batches, batches, SMALL.training, seed=0)
 
@@ -452,7 +452,7 @@ def test_members_of_an_ensemble_are_trained_apart_and_answer_together(
     assert len(trained.histories) == 3
     assert len({history[-1].train_loss for history in trained.histories}) == 3
     network = trained.network.eval()
-    batches = features.batches(fold.dev[:5], trained.normaliser, device=CPU)
+    batches = features.batches(fold.dev[:5], trained.normalizer, device=CPU)
     ((_, batch, lengths),) = batches.in_order(8)
     each = [member(batch, lengths) for member in network.members.children()]  # type: ignore[union-attr]
     torch.testing.assert_close(network(batch, lengths), sum(each) / 3)
@@ -512,7 +512,7 @@ def test_copies_enrolment_and_augmentation_are_those_of_the_recipe(
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_as_many_are_enrolled_as_are_wanted(features: CorpusFeatures, fold: Fold, share: float) -> None:
-    batches = features.batches(fold.train, features.fit_normaliser(fold.train), enrolled=True, device=CPU)
+    batches = features.batches(fold.train, features.fit_normalizer(fold.train), enrolled=True, device=CPU)
     own = {frames.numpy().tobytes() for frames in batches.enrolled}
     chosen = [
         frames[:, :length].T.contiguous().numpy().tobytes() in own
@@ -526,7 +526,7 @@ def test_as_many_are_enrolled_as_are_wanted(features: CorpusFeatures, fold: Fold
 
 def test_the_temperature_is_that_of_the_development_utterances(features: CorpusFeatures, fold: Fold) -> None:
     trained = train_fold(features, fold, SMALL, seed=3, device=CPU)
-    dev = features.batches(fold.dev, trained.normaliser, device=CPU)
+    dev = features.batches(fold.dev, trained.normalizer, device=CPU)
     logits = compute_logits(trained.network, dev).numpy()
     assert trained.temperature == pytest.approx(fit_temperature(logits, dev.truth.numpy()))
     assert trained.temperature != 1.0
