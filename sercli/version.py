@@ -1,3 +1,14 @@
-"""The version of sercli; apart, so that every layer may name it."""
+"""Version of the package and of the libraries that results depend on."""
+
+import importlib.metadata
+import platform
 
 __version__ = "0.1.0"
+
+LIBRARIES = ("torch", "onnxruntime", "librosa", "numpy", "scipy", "soundfile", "soxr", "scikit-learn", "h5py")
+
+
+def collect_versions() -> dict[str, str]:
+    """Versions of sercli, Python and the libraries that results depend on."""
+    libraries = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return {"sercli": __version__, "python": platform.python_version(), **libraries}

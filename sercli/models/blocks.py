@@ -28,6 +28,26 @@ def frame_mask(n_frames: Tensor, total: int) -> Tensor:
     return torch.arange(total, device=n_frames.device) < n_frames[:, None]
 
 
+class Network(nn.Module):
+    """Base of all networks: logits and, for explanation, the attention that led to them."""
+
+    def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and attention of a batch.
+
+        Args:
+            features: normalized, shape ``(batch, n_features, n_frames)``, zero beyond each length.
+            n_frames: frames of each segment, shape ``(batch,)``.
+
+        Returns:
+            Logits, shape ``(batch, n_labels)``, and the weight of each time step, shape ``(batch, n_steps)``.
+        """
+        raise NotImplementedError
+
+    def forward(self, features: Tensor, n_frames: Tensor) -> Tensor:
+        """Logits of a batch, shape ``(batch, n_labels)``; arguments as for `attend`."""
+        return self.attend(features, n_frames)[0]
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions over time with batch normalisation, GELU and dropout, and a skip connection, then pooling.
 
@@ -110,18 +130,21 @@ class AttentionPooling(nn.Module):
         self.hidden = nn.Linear(inputs, size)
         self.score = nn.Linear(size, 1, bias=False)
 
-    def forward(self, frames: Tensor, n_frames: Tensor) -> Tensor:
-        """Maps ``(batch, n_frames, inputs)`` to the weighted mean over time, ``(batch, inputs)``."""
-        pooled: Tensor = (self._weigh(frames, n_frames) * frames).sum(dim=1)
-        return pooled
+    def forward(self, frames: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps ``(batch, n_frames, inputs)`` to the weighted mean over time, ``(batch, inputs)``, and the weights."""
+        weights = self._weigh(frames, n_frames)
+        return (weights * frames).sum(dim=1), weights[:, :, 0]
 
-    def statistics(self, frames: Tensor, n_frames: Tensor) -> Tensor:
-        """Maps to weighted mean and deviation, ``(batch, 2 * inputs)`` (Okabe, Koshinaka & Shinoda 2018)."""
+    def statistics(self, frames: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted mean and standard deviation, ``(batch, 2 * inputs)``, and the weights.
+
+        Attentive statistics pooling (Okabe, Koshinaka & Shinoda 2018).
+        """
         weights = self._weigh(frames, n_frames)
         mean = (weights * frames).sum(dim=1)
         variance = (weights * (frames - mean[:, None]).square()).sum(dim=1)
         # Far from zero, where the derivative of the root has no bound.
-        return torch.cat([mean, variance.clamp(min=LEAST_VARIANCE).sqrt()], dim=1)
+        return torch.cat([mean, variance.clamp(min=LEAST_VARIANCE).sqrt()], dim=1), weights[:, :, 0]
 
     def _weigh(self, frames: Tensor, n_frames: Tensor) -> Tensor:
         scores = self.score(torch.tanh(self.hidden(frames))).squeeze(2)

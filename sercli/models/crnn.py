@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sercli.labels import EMOTIONS
-from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, frame_mask
+from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, Network, frame_mask
 from sercli.models.config import NetworkConfig
 
 STRIDES = ((4, 4), (2, 1))  # bands and frames that the stem takes together, and that each block does
@@ -53,7 +53,7 @@ class SpectralBlock(nn.Module):
         return masked
 
 
-class ConvolutionalRecurrentNetwork(nn.Module):
+class ConvolutionalRecurrentNetwork(Network):
     """Logits of the eight emotions from a log-mel spectrogram.
 
     Args:
@@ -90,16 +90,8 @@ class ConvolutionalRecurrentNetwork(nn.Module):
         self.attention = AttentionPooling(size, config.attention_size)
         self.head = nn.Sequential(nn.Dropout(config.dense_dropout), nn.Linear(2 * size, len(EMOTIONS)))
 
-    def forward(self, features: Tensor, n_frames: Tensor) -> Tensor:
-        """Logits of a batch.
-
-        Args:
-            features: normalised, in shape ``(batch, n_features, n_frames)``, zero beyond each length.
-            n_frames: frames of each utterance, in shape ``(batch,)``.
-
-        Returns:
-            logits in shape ``(batch, 8)``, in the order of `sercli.labels.EMOTIONS`.
-        """
+    def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and attention of a batch; a step of the attention is four frames."""
         # Whole groups of frames, so that an utterance's last group is the same alone and in a batch.
         padding = -features.shape[2] % math.prod(self.strides)
         spectra = nn.functional.pad(features, (0, padding))[:, None]
@@ -114,5 +106,5 @@ class ConvolutionalRecurrentNetwork(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             frames = frames.float()
             frames = self.norm(frames + self.join(self.recurrence(frames, n_frames)))
-            logits: Tensor = self.head(self.attention.statistics(frames, n_frames))
-        return logits
+            pooled, weights = self.attention.statistics(frames, n_frames)
+            return self.head(pooled), weights

@@ -9,11 +9,11 @@ import itertools
 
 from torch import Tensor, nn
 
-from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, ResidualBlock, build_head
+from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, Network, ResidualBlock, build_head
 from sercli.models.config import NetworkConfig
 
 
-class PaperNetwork(nn.Module):
+class PaperNetwork(Network):
     """Convolution with skip connections, BiLSTM, attention, dense layers; logits of the eight emotions.
 
     Args:
@@ -32,18 +32,10 @@ class PaperNetwork(nn.Module):
         self.attention = AttentionPooling(2 * config.lstm_size, config.attention_size)
         self.head = build_head(2 * config.lstm_size, config)
 
-    def forward(self, features: Tensor, n_frames: Tensor) -> Tensor:
-        """Logits of a batch.
-
-        Args:
-            features: normalised, in shape ``(batch, n_features, n_frames)``, zero beyond each length.
-            n_frames: frames of each utterance, in shape ``(batch,)``.
-
-        Returns:
-            logits in shape ``(batch, 8)``, in the order of `sercli.labels.EMOTIONS`.
-        """
+    def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and attention of a batch; a step of the attention is ``pool ** len(channels)`` frames."""
         for block in self.blocks:
             features, n_frames = block(features, n_frames)
         states = self.recurrence(features.transpose(1, 2), n_frames)
-        logits: Tensor = self.head(self.attention(states, n_frames))
-        return logits
+        pooled, weights = self.attention(states, n_frames)
+        return self.head(pooled), weights

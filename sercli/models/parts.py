@@ -4,11 +4,11 @@ import itertools
 
 from torch import Tensor, nn
 
-from sercli.models.blocks import BidirectionalLSTM, ResidualBlock, build_head, frame_mask
+from sercli.models.blocks import BidirectionalLSTM, Network, ResidualBlock, build_head, frame_mask
 from sercli.models.config import NetworkConfig
 
 
-class PlainNetwork(nn.Module):
+class PlainNetwork(Network):
     """Convolutional blocks, a BiLSTM, or one after the other; then the mean over time and dense layers.
 
     Args:
@@ -29,13 +29,12 @@ class PlainNetwork(nn.Module):
         size = 2 * config.lstm_size if recurrence else widths[-1]
         self.head = build_head(size, config)
 
-    def forward(self, features: Tensor, n_frames: Tensor) -> Tensor:
-        """Logits of a batch, in shape ``(batch, 8)``, of features ``(batch, n_features, n_frames)``."""
+    def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of a batch, and equal weights for all steps, since there is no attention."""
         for block in self.blocks:
             features, n_frames = block(features, n_frames)
         states = features.transpose(1, 2)
         if self.recurrence is not None:
             states = self.recurrence(states, n_frames)
-        mask = frame_mask(n_frames, states.shape[1])[:, :, None]
-        logits: Tensor = self.head((states * mask).sum(dim=1) / n_frames[:, None])
-        return logits
+        weights = frame_mask(n_frames, states.shape[1]) / n_frames[:, None]
+        return self.head((states * weights[:, :, None]).sum(dim=1)), weights

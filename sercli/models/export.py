@@ -1,0 +1,146 @@
+"""From a trained torch network to the ONNX graph that prediction runs.
+
+The graph takes ``features``, float32 of shape ``(segments, n_features, frames)``, normalized and zero beyond each
+segment's frames, and ``n_frames``, int64 of shape ``(segments,)``. It returns ``logits``, float32 of shape
+``(segments, n_labels)``, the mean over the members of an ensemble, and ``attention``, float32 of shape
+``(segments, members, steps)``, which sums to 1 over the steps of each segment.
+"""
+
+import io
+import warnings
+
+import numpy as np
+import onnx
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from sercli.errors import ModelError
+from sercli.models.blocks import Ensemble, Network, frame_mask
+from sercli.telemetry import turn_off_telemetry
+
+OPSET = 17
+MAX_ERROR = 1e-4  # of a logit, between torch and ONNX Runtime
+CHECKED = ((1, 9), (1, 117), (3, 235))  # segments and frames that the graph is compared on
+COMPRESSED_SIZE = 256  # elements from which on weights are stored in half precision
+
+
+class _Exported(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.members: list[Network] = list(network.members) if isinstance(network, Ensemble) else [network]  # type: ignore[list-item,arg-type]
+        self.network = network
+
+    def forward(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
+        answers = [member.attend(features, n_frames) for member in self.members]
+        logits = torch.stack([logits for logits, _ in answers]).mean(dim=0)
+        return logits, torch.stack([attention for _, attention in answers], dim=1)
+
+
+@torch.no_grad()
+def export_network(network: nn.Module, n_features: int) -> bytes:
+    """Writes a network, or an ensemble, as one ONNX graph and checks that both give the same logits.
+
+    Args:
+        network: maps features and lengths to logits; left in evaluation mode, on its device.
+        n_features: rows of its input.
+
+    Raises:
+        ModelError: if ONNX Runtime and torch differ by more than `MAX_ERROR`.
+    """
+    device = next(network.parameters()).device
+    network.eval().cpu()
+    exported = _Exported(network).eval()
+    stream = io.BytesIO()
+    example = _make_batch(2, 64, n_features)
+    with warnings.catch_warnings():
+        # The exporter based on torch.export takes two minutes for an ensemble; this one takes a second.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            exported,
+            example,
+            stream,
+            dynamo=False,
+            opset_version=OPSET,
+            # Batch normalization stays as it is, so that rounded weights stay exact; ONNX Runtime merges it on load.
+            training=torch.onnx.TrainingMode.PRESERVE,
+            input_names=["features", "n_frames"],
+            output_names=["logits", "attention"],
+            dynamic_axes={
+                "features": {0: "segments", 2: "frames"},
+                "n_frames": {0: "segments"},
+                "logits": {0: "segments"},
+                "attention": {0: "segments", 2: "steps"},
+            },
+        )
+    graph = _compress(stream.getvalue())
+    _check(graph, network, n_features)
+    network.to(device)
+    return graph
+
+
+def _make_batch(segments: int, frames: int, n_features: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(segments * 1000 + frames)
+    n_frames = torch.linspace(frames, max(2, frames // 2), segments).long()
+    features = torch.randn(segments, n_features, frames, generator=generator)
+    return features * frame_mask(n_frames, frames)[:, None], n_frames
+
+
+def _compress(graph: bytes) -> bytes:
+    """Stores weights in half precision where that loses nothing."""
+    model = onnx.load_from_string(graph)
+    initializers = list(model.graph.initializer)
+    del model.graph.initializer[:]
+    casts = []
+    for initializer in initializers:
+        values = onnx.numpy_helper.to_array(initializer)
+        half = values.astype(np.float16) if values.dtype == np.float32 and values.size >= COMPRESSED_SIZE else values
+        if half.dtype == np.float16 and np.array_equal(half.astype(np.float32), values):
+            name = f"{initializer.name}_half"
+            model.graph.initializer.append(onnx.numpy_helper.from_array(half, name))
+            casts.append(onnx.helper.make_node("Cast", [name], [initializer.name], to=onnx.TensorProto.FLOAT))
+        else:
+            model.graph.initializer.append(initializer)
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _check(graph: bytes, network: nn.Module, n_features: int) -> None:
+    turn_off_telemetry()
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    for segments, frames in CHECKED:
+        features, n_frames = _make_batch(segments, frames, n_features)
+        expected = network(features, n_frames).numpy()
+        (found,) = session.run(["logits"], {"features": features.numpy(), "n_frames": n_frames.numpy()})
+        error = float(np.abs(found - expected).max())
+        if not error <= MAX_ERROR:
+            msg = f"the exported network differs from the trained one by {error:.1e}, expected at most {MAX_ERROR:.0e}"
+            raise ModelError(msg)
+
+
+@torch.no_grad()
+def round_weights(network: nn.Module) -> None:
+    """Rounds matrices and kernels to half precision, which halves the model folder."""
+    for parameter in network.parameters():
+        if parameter.dim() > 1:
+            parameter.copy_(parameter.half().float())
+
+
+def pack_weights(network: nn.Module) -> bytes:
+    """The weights of a network as the content of a safetensors file, in half precision where that loses nothing."""
+    return safetensors.torch.save({name: _pack(each.contiguous().cpu()) for name, each in network.state_dict().items()})
+
+
+def _pack(weights: Tensor) -> Tensor:
+    if weights.dtype != torch.float32:
+        return weights
+    half = weights.half()
+    return half if torch.equal(half.float(), weights) else weights

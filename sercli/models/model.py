@@ -1,0 +1,312 @@
+"""A trained model: from the features of a recording's segments to calibrated probabilities, by ONNX Runtime.
+
+This is the only place where a network is applied. Training calibrates with it, evaluation and prediction score with
+it. Nothing here imports torch.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sercli.audio.segmentation import SegmentationConfig
+from sercli.config import AudioConfig, FeatureConfig
+from sercli.errors import ModelError, UsageError
+from sercli.files import one_line, read_json_object, write_by_rename
+from sercli.labels import EMOTIONS
+from sercli.models.card import render_card
+from sercli.models.normalizer import Normalizer
+from sercli.telemetry import turn_off_telemetry
+
+SCHEMA_VERSION = 2
+ONNX_FILE = "model.onnx"
+WEIGHTS_FILE = "model.safetensors"
+JSON_FILE = "model.json"
+CARD_FILE = "MODEL_CARD.md"
+DEFAULT_MODEL = Path(__file__).parents[1] / "default_model"
+"""Folder of the model that comes with the package."""
+
+BATCH_FRAMES = 1 << 12  # frames that the network sees at once, padding included; about 65 seconds
+MIN_WEIGHT = 1e-3  # seconds; a segment without measured speech still counts a little
+
+Features = npt.NDArray[np.floating[Any]]
+"""Features of one segment, shape ``(n_features, n_frames)``."""
+
+Logits = npt.NDArray[np.float64]
+Probabilities = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A network in ONNX with everything that happens before and after it.
+
+    Attributes:
+        graph: the ONNX model; see `sercli.models.export` for its inputs and outputs.
+        labels: emotion of each output, in order.
+        audio: preprocessing of recordings.
+        segmentation: how recordings are cut into segments.
+        features: computed from each segment.
+        normalizer: of the features.
+        network: parameters that the network was built from, JSON-ready.
+        temperature: divisor of the logits that calibrates the probabilities (Guo et al. 2017).
+        facts: how the model was made, JSON-ready: ``recipe``, ``training_data``, ``figures``, ``seed``, ``versions``,
+            ``command``.
+    """
+
+    graph: bytes
+    labels: tuple[str, ...]
+    audio: AudioConfig
+    segmentation: SegmentationConfig
+    features: FeatureConfig
+    normalizer: Normalizer
+    network: Mapping[str, Any]
+    temperature: float = 1.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def _session(self) -> Any:
+        turn_off_telemetry()
+        import onnxruntime  # takes a tenth of a second; not needed to read a description
+
+        options = onnxruntime.SessionOptions()
+        # One thread: recordings are processed side by side, and no thread pool has to survive a fork.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = False  # keeps memory at what is in use
+        options.log_severity_level = 3
+        try:
+            return onnxruntime.InferenceSession(self.graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            msg = f"{ONNX_FILE} cannot be loaded ({one_line(error)[:200]}): train the model again"
+            raise ModelError(msg) from None
+
+    def logits(self, matrices: Sequence[Features]) -> Logits:
+        """Runs the network on segments.
+
+        Args:
+            matrices: features of each segment, not normalized.
+
+        Returns:
+            Logits, shape ``(n_segments, n_labels)``; of an ensemble the mean over its members.
+
+        Raises:
+            ModelError: if a logit is not finite.
+        """
+        logits = np.empty((len(matrices), len(self.labels)))
+        for batch in _make_batches([matrix.shape[1] for matrix in matrices]):
+            (logits[batch],) = self._run([matrices[number] for number in batch], ["logits"])
+        if not np.isfinite(logits).all():
+            msg = "the network returned values that are not finite: train the model again"
+            raise ModelError(msg)
+        return logits
+
+    def attention(self, matrix: Features) -> npt.NDArray[np.float32]:
+        """Attention of each member over the time of one segment, shape ``(n_members, n_steps)``, rows sum to 1.
+
+        A step spans one or more frames: ``n_frames / n_steps``, rounded up to a power of two.
+        """
+        (attention,) = self._run([matrix], ["attention"])
+        weights: npt.NDArray[np.float32] = attention[0]
+        return weights
+
+    def _run(self, matrices: Sequence[Features], outputs: Sequence[str]) -> Any:
+        n_frames = np.array([matrix.shape[1] for matrix in matrices], np.int64)
+        batch = np.zeros((len(matrices), self.features.n_features, int(n_frames.max())), np.float32)
+        for row, matrix in zip(batch, matrices, strict=True):
+            row[:, : matrix.shape[1]] = self.normalizer.apply(matrix.T).T
+        return self._session.run(list(outputs), {"features": batch, "n_frames": n_frames})
+
+    def pool(self, logits: Logits, speech: Sequence[float]) -> Logits:
+        """Combines the segments of one recording: the mean of their logits, weighted by their seconds of speech.
+
+        Args:
+            logits: shape ``(n_segments, n_labels)``, at least one segment.
+            speech: seconds of speech in each segment.
+
+        Returns:
+            Logits of the recording, shape ``(n_labels,)``.
+        """
+        pooled: Logits = np.average(logits, axis=0, weights=np.maximum(speech, MIN_WEIGHT))
+        return pooled
+
+    def probabilities(self, logits: Logits) -> Probabilities:
+        """Calibrated probabilities of logits, along the last axis."""
+        scaled = logits / self.temperature
+        powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+        probabilities: Probabilities = powers / powers.sum(axis=-1, keepdims=True)
+        return probabilities
+
+    def predict_proba(self, matrices: Sequence[Features], speech: Sequence[float]) -> Probabilities:
+        """Calibrated probabilities of one recording, shape ``(n_labels,)``.
+
+        Args:
+            matrices: features of its segments, not normalized; at least one segment.
+            speech: seconds of speech in each segment.
+        """
+        return self.probabilities(self.pool(self.logits(matrices), speech))
+
+
+def _make_batches(n_frames: Sequence[int]) -> Iterator[list[int]]:
+    """Positions of segments of similar length, so that little is padding, in batches of bounded size."""
+    batch: list[int] = []
+    for number in sorted(range(len(n_frames)), key=lambda number: n_frames[number]):
+        if batch and (len(batch) + 1) * n_frames[number] > BATCH_FRAMES:
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
+
+
+def list_files(folder: Path) -> list[Path]:
+    """The files of a model folder."""
+    return [folder / name for name in (ONNX_FILE, WEIGHTS_FILE, JSON_FILE, CARD_FILE)]
+
+
+def save_model(folder: Path, model: Model, weights: bytes) -> None:
+    """Writes a model folder; its files appear by rename, one right after the other.
+
+    Args:
+        folder: created if it is missing.
+        model: what to write.
+        weights: content of the safetensors file that training can go on from.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    description = {
+        "schema_version": SCHEMA_VERSION,
+        "labels": list(model.labels),
+        "onnx_sha256": hashlib.sha256(model.graph).hexdigest(),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "audio": model.audio.to_dict(),
+        "segmentation": model.segmentation.to_dict(),
+        "features": model.features.to_dict(),
+        "network": dict(model.network),
+        "normalization": model.normalizer.to_dict(),
+        "calibration": {"method": "temperature", "temperature": model.temperature},
+        **model.facts,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        write_by_rename(folder / WEIGHTS_FILE, "wb") as weights_stream,
+        write_by_rename(folder / ONNX_FILE, "wb") as onnx_stream,
+        write_by_rename(folder / JSON_FILE) as json_stream,
+        write_by_rename(folder / CARD_FILE) as card_stream,
+    ):
+        # All are written before the first one takes its name, so that a full disk leaves the old model whole.
+        weights_stream.write(weights)
+        onnx_stream.write(model.graph)
+        json_stream.write(json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        card_stream.write(render_card(description))
+
+
+def load_model(folder: Path) -> Model:
+    """Reads a model folder; nothing in it is ever executed.
+
+    Raises:
+        ModelError: if a file is missing or damaged, does not match the description, or has another schema version.
+    """
+    if not folder.is_dir():
+        msg = f"no model folder at {folder}: expected {ONNX_FILE} and {JSON_FILE} in it, as 'sercli train' writes them"
+        raise ModelError(msg)
+    path = folder / JSON_FILE
+    description = read_json_object(path, ModelError)
+    version = description.get("schema_version")
+    if version != SCHEMA_VERSION:
+        command = str(description.get("command") or "sercli train")
+        msg = f"{path} has schema version {version!r}, expected {SCHEMA_VERSION}: make it again with '{command}'"
+        raise ModelError(msg)
+    if description.get("labels") != list(EMOTIONS):
+        msg = f"{path} should list the labels {', '.join(EMOTIONS)}, in this order"
+        raise ModelError(msg)
+    try:
+        return _build(folder, description)
+    except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
+        msg = f"{path} lacks something or holds an invalid value ({one_line(error)})"
+        raise ModelError(msg) from None
+
+
+_STRUCTURE = frozenset(
+    {
+        "schema_version",
+        "labels",
+        "onnx_sha256",
+        "weights_sha256",
+        "audio",
+        "segmentation",
+        "features",
+        "network",
+        "normalization",
+        "calibration",
+    }
+)
+
+
+def _build(folder: Path, description: dict[str, Any]) -> Model:
+    audio = AudioConfig.from_dict(description["audio"])
+    features = FeatureConfig.from_dict(description["features"])
+    if audio.sample_rate != features.sample_rate:
+        msg = f"audio and features need one sample rate, found {audio.sample_rate} and {features.sample_rate} Hz"
+        raise ValueError(msg)
+    temperature = float(description["calibration"]["temperature"])
+    if not 0.01 <= temperature <= 100:
+        msg = f"the calibration temperature should be 0.01 to 100, found {temperature}"
+        raise ValueError(msg)
+    model = Model(
+        graph=_read_graph(folder / ONNX_FILE, str(description["onnx_sha256"])),
+        labels=tuple(description["labels"]),
+        audio=audio,
+        segmentation=SegmentationConfig.from_dict(description["segmentation"]),
+        features=features,
+        normalizer=Normalizer.from_dict(description["normalization"], features.n_features),
+        network=dict(description["network"]),
+        temperature=temperature,
+        facts={name: value for name, value in description.items() if name not in _STRUCTURE},
+    )
+    _check_graph(model)
+    return model
+
+
+def _read_graph(path: Path, sha256: str) -> bytes:
+    try:
+        graph = path.read_bytes()
+    except FileNotFoundError:
+        msg = f"{path} is missing: the model folder is incomplete"
+        raise ModelError(msg) from None
+    found = hashlib.sha256(graph).hexdigest()
+    if found != sha256:
+        msg = f"{path} is not the file that {JSON_FILE} names: expected sha256 {sha256[:12]}…, found {found[:12]}…"
+        raise ModelError(msg)
+    return graph
+
+
+def _check_graph(model: Model) -> None:
+    """Refuses a graph whose inputs and outputs do not match the description."""
+    session = model._session  # noqa: SLF001 - this module's own
+    inputs = {each.name: each.shape for each in session.get_inputs()}
+    outputs = {each.name: each.shape for each in session.get_outputs()}
+    if set(inputs) != {"features", "n_frames"} or inputs["features"][1] != model.features.n_features:
+        msg = f"{ONNX_FILE} should have inputs features (segments, {model.features.n_features}, frames) and n_frames"
+        raise ModelError(msg)
+    if not {"logits", "attention"} <= set(outputs) or outputs["logits"][-1] != len(model.labels):
+        msg = f"{ONNX_FILE} should have outputs logits (segments, {len(model.labels)}) and attention"
+        raise ModelError(msg)
+
+
+def model_digest(folder: Path) -> str:
+    """Twelve hex digits that identify the content of a model folder.
+
+    Raises:
+        ModelError: if ``model.json`` is missing.
+    """
+    path = folder / JSON_FILE
+    if not path.is_file():
+        msg = f"{path} is missing"
+        raise ModelError(msg)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
