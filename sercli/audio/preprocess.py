@@ -1,8 +1,6 @@
-"""From a decoded recording to the signal that features are computed from.
+"""Preprocessing of one segment: DC removed, denoised if wanted, silence trimmed, level normalized, in this order."""
 
-Mono, resampled, denoised if wanted, silence trimmed, level normalised, in this order; training and prediction
-both come through here.
-"""
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +12,7 @@ from sercli.errors import AudioError
 
 TRIM_FRAME = 2_048  # samples per frame that silence is judged on, as in librosa.effects.trim
 TRIM_HOP = 512  # samples between such frames, as in librosa.effects.trim
-SILENCE = 1e-4  # peak amplitude (-80 dB full scale) below which a recording holds nothing at all
+SILENCE = 1e-4  # peak amplitude (-80 dB full scale) below which a recording holds no sound
 DENOISE_FRAME = 1_024  # samples of a frame of noisereduce
 AMIN = 1e-5  # least amplitude that is turned into dB, as in librosa.amplitude_to_db
 
@@ -55,17 +53,13 @@ def find_sound(signal: Signal, trim_db: float) -> npt.NDArray[np.bool_]:
     return loud
 
 
-def trim(signal: Signal, trim_db: float) -> Signal:
-    """Cuts silence off both ends: the definition of librosa.effects.trim with its default frames."""
-    return _cut_ends(signal, find_sound(signal, trim_db))
+def find_ends(signal: Signal, trim_db: float) -> tuple[int, int]:
+    """First sample of sound and the one after the last: the definition of librosa.effects.trim with its frames."""
+    frames = np.flatnonzero(find_sound(signal, trim_db))
+    return int(frames[0]) * TRIM_HOP, min(len(signal), (int(frames[-1]) + 1) * TRIM_HOP)
 
 
-def _cut_ends(signal: Signal, sound: npt.NDArray[np.bool_]) -> Signal:
-    frames = np.flatnonzero(sound)
-    return signal[frames[0] * TRIM_HOP : (frames[-1] + 1) * TRIM_HOP]
-
-
-def normalise_level(signal: Signal, level_db: float) -> Signal:
+def normalize_level(signal: Signal, level_db: float) -> Signal:
     """Scales to an RMS of `level_db` dB relative to full scale; silence stays as it is."""
     rms = float(np.sqrt(np.mean(np.square(signal, dtype=np.float64))))
     return signal if rms == 0 else (signal * np.float32(10 ** (level_db / 20) / rms)).astype(np.float32)
@@ -90,41 +84,58 @@ def is_silent(signal: Signal) -> bool:
     return not len(signal) or float(np.abs(signal).max()) < SILENCE
 
 
-def preprocess(signal: Signal, sample_rate: int, config: AudioConfig) -> Signal:
-    """The whole way from decoded samples to the signal for the front end.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A segment ready for feature extraction.
+
+    Attributes:
+        signal: shape ``(n_samples,)``; empty if the segment is silent.
+        start: first sample of it in the segment that was given.
+        stop: the sample after its last one.
+    """
+
+    signal: Signal
+    start: int
+    stop: int
+
+
+def prepare(signal: Signal, config: AudioConfig) -> Prepared:
+    """Preprocesses one segment; training and prediction both come through here.
 
     Args:
-        signal: decoded samples in shape ``(n_samples,)`` or ``(n_samples, channels)``, at least one.
-        sample_rate: of `signal`, in Hz.
-        config: what to do.
-
-    Returns:
-        mono signal in shape ``(n_samples,)`` at ``config.sample_rate``; empty if the recording is silent.
+        signal: mono, shape ``(n_samples,)``, at ``config.sample_rate``.
+        config: parameters.
 
     Raises:
         AudioError: if the samples are too large to compute with.
     """
-    return preprocess_measured(signal, sample_rate, config)[0]
+    if not np.isfinite(signal).all():
+        msg = "holds samples too large to compute with: its level is far beyond full scale"
+        raise AudioError(msg)
+    if not len(signal):
+        return Prepared(signal, 0, 0)
+    centered = signal - signal.mean(dtype=np.float64).astype(np.float32)
+    if is_silent(centered):
+        return Prepared(signal[:0], 0, 0)
+    if config.denoise:
+        centered = denoise(centered, config.sample_rate)
+    start, stop = find_ends(centered, config.trim_db)
+    return Prepared(normalize_level(centered[start:stop], config.level_db), start, stop)
 
 
-def preprocess_measured(signal: Signal, sample_rate: int, config: AudioConfig) -> tuple[Signal, float]:
-    """As `preprocess`, and how much of the recording is sound.
+def preprocess(signal: Signal, sample_rate: int, config: AudioConfig) -> Signal:
+    """The whole way from decoded samples of one segment to the signal for feature extraction.
+
+    Args:
+        signal: shape ``(n_samples,)`` or ``(n_samples, channels)``, at least one sample.
+        sample_rate: of `signal`, in Hz.
+        config: parameters.
 
     Returns:
-        the signal that `preprocess` gives, and the seconds of it, pauses left out, that `find_sound` finds.
+        Mono signal, shape ``(n_samples,)``, at ``config.sample_rate``; empty if the recording is silent.
 
     Raises:
         AudioError: if the samples are too large to compute with.
     """
     with np.errstate(over="ignore"):
-        mono = resample(to_mono(signal), sample_rate, config.sample_rate)
-    if not np.isfinite(mono).all():
-        msg = "holds samples too large to compute with: its level is far beyond full scale"
-        raise AudioError(msg)
-    if is_silent(mono):
-        return mono[:0], 0.0
-    if config.denoise:
-        mono = denoise(mono, config.sample_rate)
-    sound = find_sound(mono, config.trim_db)
-    seconds = float(sound.mean()) * len(mono) / config.sample_rate
-    return normalise_level(_cut_ends(mono, sound), config.level_db), seconds
+        return prepare(resample(to_mono(signal), sample_rate, config.sample_rate), config).signal

@@ -1,83 +1,107 @@
-"""What in a recording is unlike what models are trained on, by rules that can be stated in a line each."""
-
-from dataclasses import dataclass, field
+"""What in a recording is unlike what models are trained on, by rules that can be stated in one line each."""
 
 import numpy as np
+import numpy.typing as npt
 
 from sercli.audio.signal import Signal
-from sercli.audio.voice import FRAME, Probabilities
+from sercli.audio.vad import FRAME
 
-LEAST_SPEECH = 0.5  # seconds; hardly an utterance of training is shorter
+MIN_SPEECH = 0.5  # seconds; hardly an utterance of training is shorter
 FULL_SCALE = 0.99  # amplitude from which on a sample counts as clipped
-MOST_CLIPPED = 0.001  # share of the samples
-LEAST_SNR = 8.0  # dB; training goes down to about as much
-LEAST_PAUSE = 10  # frames without speech by which noise can be measured, a third of a second
+MAX_CLIPPED = 0.001  # share of the samples
+MIN_LEVELS = 64  # quantization steps up to the peak, below which speech is mostly quantization noise
+MIN_SNR = 8.0  # dB; training goes down to about as much
+MIN_PAUSE = 10  # frames without speech from which noise can be measured, a third of a second
 MARGIN = 4  # frames next to speech that belong to neither: onsets and reverberation
-SPEECH, NO_SPEECH = 0.5, 0.1  # probabilities over, and under, which a frame is surely one or the other
-NEARLY_AS_LOUD = 10.0  # dB under the speech, from which on other sound competes with it
+SPEECH, NO_SPEECH = 0.5, 0.1  # probabilities above and below which a frame is surely one or the other
+NEARLY_AS_LOUD = 10.0  # dB below the speech from which on other sound competes with it
+STEADY = 6.0  # dB between quiet and loud frames of a hum, a hiss or a tone; speech has 20 and more
+QUIET = -60.0  # dB full scale, mean level of the loudest frames of what is as good as silence
+UNHEARD = 0.2  # probability that no frame reaches where voice activity detection is sure
+
+Vector = npt.NDArray[np.float32]
 
 
-@dataclass(slots=True, kw_only=True)
 class QualityMeter:
-    """Watches one channel of a recording as it streams by.
+    """Measures one channel of a recording as it streams by."""
 
-    Attributes:
-        samples: seen so far, before resampling.
-        clipped: of them, those at full scale.
-    """
-
-    samples: int = 0
-    clipped: int = 0
-    _power: list[Signal] = field(default_factory=list)
-    _voice: list[Probabilities] = field(default_factory=list)
-    _rest: Signal = field(default_factory=lambda: np.zeros(0, np.float32))
+    def __init__(self) -> None:
+        self._samples = self._clipped = 0
+        self._peak, self._step = 0.0, np.inf
+        self._power: list[Vector] = []
+        self._probabilities: list[Vector] = []
 
     def count(self, signal: Signal) -> None:
-        """Looks for clipping in a signal as it was decoded, in shape ``(n_samples,)``."""
-        self.samples += len(signal)
-        self.clipped += int(np.count_nonzero(np.abs(signal) >= FULL_SCALE))
+        """Looks for clipping and coarse quantization in a signal as it was decoded, shape ``(n_samples,)``."""
+        size = np.abs(signal)
+        self._samples += len(signal)
+        self._clipped += int(np.count_nonzero(size >= FULL_SCALE))
+        self._peak = max(self._peak, float(size.max(initial=0)))
+        if self._peak < MIN_LEVELS / 128:  # of 8 bits; what is louder has levels enough
+            self._step = min(self._step, float(size[size > 0].min(initial=np.inf)))
 
-    def listen(self, signal: Signal, voice: Probabilities) -> None:
-        """Notes how loud each frame is, and how probably speech.
+    def listen(self, power: Vector, probabilities: Vector) -> None:
+        """Takes the mean square and the speech probability of the next frames, both of shape ``(n_frames,)``."""
+        self._power.append(power)
+        self._probabilities.append(probabilities)
 
-        Args:
-            signal: what came next, in shape ``(n_samples,)``, as the detector was fed it.
-            voice: what the detector then gave.
+    @property
+    def is_silent(self) -> bool:
+        """Whether voice activity and level agree that nobody speaks.
+
+        The first must rule out speech in every frame, and the second find next to nothing, or a steady sound.
         """
-        waiting = np.concatenate([self._rest, signal])
-        count = len(waiting) // FRAME
-        self._rest = waiting[count * FRAME :]
-        frames = waiting[: count * FRAME].reshape(count, FRAME)
-        self._power.append(np.mean(np.square(frames), axis=1))
-        self._voice.append(voice)
+        power, probabilities = np.concatenate(self._power or [_NOTHING]), np.concatenate(self._probabilities or [_NOTHING])
+        audible = power[power > 0]
+        if not len(audible):
+            return True
+        if probabilities.max(initial=0) >= UNHEARD:
+            return False
+        low, high = 10 * np.log10(np.percentile(audible, (10, 95)))
+        return bool(high < QUIET or high - low < STEADY)
 
-    def judge(self, speech: float) -> tuple[str, ...]:
+    def judge(self, speech: float, *, heard: bool) -> tuple[str, ...]:
         """What is unlike training, in a few words each.
 
         Args:
             speech: seconds of speech that were scored.
+            heard: whether voice activity detection found speech.
         """
-        found = []
-        if speech < LEAST_SPEECH:
-            found.append(f"only {speech:.2f} s of speech")
-        if self.samples and self.clipped > MOST_CLIPPED * self.samples:
-            found.append(f"clipped ({self.clipped / self.samples:.1%} of the samples at full scale or over)")
-        return (*found, *self._judge_background())
+        warnings = []
+        if not heard:
+            warnings.append("voice activity detection found no speech, scored because of its level")
+        elif speech < MIN_SPEECH:
+            warnings.append(f"only {speech:.2f} s of speech")
+        if self._samples and self._clipped > MAX_CLIPPED * self._samples:
+            warnings.append(f"clipped ({self._clipped / self._samples:.1%} of the samples at full scale or over)")
+        if self._peak < self._step * MIN_LEVELS:
+            level = 20 * np.log10(max(self._peak, 1e-9))
+            warnings.append(f"very quiet (peak {level:.0f} dB full scale, {self._peak / self._step:.0f} quantization steps)")
+        return (*warnings, *self._judge_background())
 
     def _judge_background(self) -> tuple[str, ...]:
-        power = np.concatenate([np.zeros(0, np.float32), *self._power])
-        voice = np.concatenate([np.zeros(0, np.float32), *self._voice])[: len(power)]
-        power = power[: len(voice)]
+        power, voice = np.concatenate(self._power or [_NOTHING]), np.concatenate(self._probabilities or [_NOTHING])
         if not len(voice):
             return ()
         near = np.convolve(voice >= SPEECH, np.ones(2 * MARGIN + 1))[MARGIN:][: len(voice)] > 0
         background = power[(voice < NO_SPEECH) & ~near]
         speaking = power[voice >= SPEECH]
-        if len(background) < LEAST_PAUSE or not len(speaking) or not background.mean() > 0:
+        if len(background) < MIN_PAUSE or not len(speaking) or not background.mean() > 0:
             return ()
         level = float(speaking.mean())
         loud = int(np.count_nonzero(background > level * 10 ** (-NEARLY_AS_LOUD / 10)))
         if loud > len(speaking):
             return ("more noise or music than speech",)
         ratio = 10 * float(np.log10(level / background.mean()))
-        return (f"noisy (speech {ratio:.0f} dB over what is between it)",) if ratio < LEAST_SNR else ()
+        return (f"noisy (speech {ratio:.0f} dB over what is between it)",) if ratio < MIN_SNR else ()
+
+
+_NOTHING = np.zeros(0, np.float32)
+
+
+def frame_power(signals: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Mean square of each frame of `FRAME` samples along the last axis; a partial one is left out."""
+    count = signals.shape[-1] // FRAME
+    frames = signals[..., : count * FRAME].reshape(*signals.shape[:-1], count, FRAME)
+    power: npt.NDArray[np.float32] = np.mean(np.square(frames), axis=-1)
+    return power

@@ -1,10 +1,41 @@
-"""Segments of a recording that the network scores (interface only for the moment)."""
+"""From a recording to the segments that are scored, in bounded memory; the one path of training and prediction.
 
-from dataclasses import dataclass
+A recording up to `SegmentationConfig.max_whole` is one segment, as in training. A longer one is cut at its pauses, which
+voice activity detection finds, into segments as long as the network was trained on.
+"""
 
-from sercli.config import Config
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from sercli.audio.decode import read_blocks
+from sercli.audio.preprocess import SILENCE, find_sound, is_silent, prepare, to_mono
+from sercli.audio.quality import QualityMeter, frame_power
+from sercli.audio.signal import Signal
+from sercli.audio.speech import ShoutDetector, Span, SpeechSplitter, WindowSplitter, count_speech
+from sercli.audio.stereo import SAME, correlate_sides
+from sercli.audio.vad import FRAME, SAMPLE_RATE, VoiceDetector
+from sercli.config import AudioConfig, Config
 
 SPEECH, WINDOWS = METHODS = ("speech", "windows")
+AUTO, MIX, SPLIT = CHANNEL_MODES = ("auto", "mix", "split")
+
+MARGIN = 0.1  # seconds of signal around a segment, for soft onsets; trimming takes silence off again
+HOP = 32 * FRAME  # samples at the rate of the voice detector that are processed at a time, about a second
+VAD_LEVEL = 0.1  # RMS amplitude of the loudest half second, to which the voice detector's input is scaled
+MAX_GAIN = 1e3
+LEVEL_DECAY = 0.98  # of the level per hop, so that a bang does not deafen the detector for the rest of a call
+DC_MEMORY = 0.05  # weight of a hop in the mean that is taken for the DC offset
+VAD_FLOOR = 3e-4  # amplitude of the detector's input below which nothing can be heard beside the speech
+HEARTBEAT = 60.0  # seconds of audio between two signs of life
+
+Array = npt.NDArray[np.float32]
+Blocks = Iterable[tuple[Signal, int]]
+"""Decoded samples of shape ``(n_samples, channels)`` with their sample rate in Hz, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,3 +59,392 @@ class SegmentationConfig(Config):
         self._require(condition=0 <= self.max_whole <= 60, name="max_whole", expected="0 to 60 s")
         self._require(condition=0.1 <= self.max_segment <= 60, name="max_segment", expected="0.1 to 60 s")
         self._require(condition=0.01 <= self.hop <= self.max_segment, name="hop", expected="0.01 s to max_segment")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A stretch of one channel, preprocessed.
+
+    Attributes:
+        channel: ``mix``, or the number of the channel, from 1, as text.
+        start: seconds from the beginning of the recording.
+        end: likewise.
+        speech: seconds of speech in it, which weight it.
+        signal: shape ``(n_samples,)`` at ``AudioConfig.sample_rate``.
+    """
+
+    channel: str
+    start: float
+    end: float
+    speech: float
+    signal: Signal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """A sign of life from a long recording.
+
+    Attributes:
+        seconds: of audio that are done.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelSummary:
+    """What is known of a channel at the end.
+
+    Attributes:
+        name: as in `Segment.channel`.
+        speech: seconds of speech in its segments.
+        warnings: in what it is unlike training, in a few words each.
+    """
+
+    name: str
+    speech: float
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What is known of a recording at the end.
+
+    Attributes:
+        duration: in seconds.
+        channels: in order.
+    """
+
+    duration: float
+    channels: tuple[ChannelSummary, ...]
+
+
+def read_segments(
+    path: Path, audio: AudioConfig, segmentation: SegmentationConfig, *, channels: str = MIX
+) -> Iterator[Segment | Heartbeat | Summary]:
+    """The segments of a sound file.
+
+    Args:
+        path: of the file.
+        audio: preprocessing.
+        segmentation: how to cut.
+        channels: ``mix`` takes the mean of all channels, ``split`` each for itself; ``auto`` splits stereo whose sides
+            differ, such as a call, and mixes the rest.
+
+    Yields:
+        Segments in order of time in each channel, signs of life between them, and a `Summary` at the end.
+
+    Raises:
+        AudioError: if the file cannot be decoded.
+    """
+    return segment_blocks(lambda: read_blocks(path), audio, segmentation, channels=channels)
+
+
+def segment_blocks(
+    read: Callable[[], Blocks], audio: AudioConfig, segmentation: SegmentationConfig, *, channels: str = MIX
+) -> Iterator[Segment | Heartbeat | Summary]:
+    """As `read_segments`, of blocks that `read` gives; it may be called more than once."""
+    summary: Summary | None = None
+    unheard: tuple[str, ...] = ()
+    for found in _run(read, audio, segmentation, channels, None):
+        if isinstance(found, _Ending):
+            summary, unheard = found.summary, found.unheard
+        else:
+            yield found
+    if summary is None:
+        return
+    if unheard:
+        # Voice activity found nothing, but there is sound that comes and goes: all of it is scored.
+        windows = replace(segmentation, method=WINDOWS, hop=segmentation.max_segment)
+        speech = dict.fromkeys(unheard, 0.0)
+        for found in _run(read, audio, windows, channels, unheard):
+            if isinstance(found, Segment):
+                speech[found.channel] += found.speech
+            if not isinstance(found, _Ending):
+                yield found
+        merged = [replace(each, speech=speech.get(each.name, each.speech)) for each in summary.channels]
+        summary = replace(summary, channels=tuple(merged))
+    yield summary
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    summary: Summary
+    unheard: tuple[str, ...]  # channels in which level speaks against voice activity, and nothing was scored
+
+
+def _run(
+    read: Callable[[], Blocks],
+    audio: AudioConfig,
+    segmentation: SegmentationConfig,
+    channels: str,
+    only: Sequence[str] | None,
+) -> Iterator[Segment | Heartbeat | _Ending]:
+    segmenter: _Segmenter | None = None
+    route = _Route(MIX)
+    frames, reported, rate = 0, 0.0, 1
+    waiting: Signal | None = None  # a block is processed when it is known whether it is the last
+    for block, rate in read():
+        if segmenter is None or waiting is None:
+            route = _find_route(read, channels, block.shape[1])
+            segmenter = _Segmenter(route.names(block.shape[1]), rate, audio, segmentation, only)
+        else:
+            yield from segmenter.feed(route.apply(waiting), last=False)
+        waiting = block
+        frames += len(block)
+        if frames / rate >= reported + HEARTBEAT:
+            reported = frames / rate
+            yield Heartbeat(seconds=reported)
+    if segmenter is None or waiting is None:
+        return
+    yield from segmenter.feed(route.apply(waiting), last=True)
+    yield segmenter.end(frames / rate)
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """How the channels of a file become those that are scored."""
+
+    mode: str
+    inverted: bool = False  # both sides are one signal of opposite sign, whose mean would be silence
+
+    def names(self, channels: int) -> tuple[str, ...]:
+        return tuple(str(number + 1) for number in range(channels)) if self.mode == SPLIT else (MIX,)
+
+    def apply(self, block: Signal) -> Array:
+        if self.mode == SPLIT:
+            return np.ascontiguousarray(block.T)
+        return np.ascontiguousarray(block[:, 0] if self.inverted else to_mono(block))[None]
+
+
+def _find_route(read: Callable[[], Blocks], mode: str, channels: int) -> _Route:
+    if channels == 1:
+        return _Route(MIX)
+    if mode != AUTO or channels != 2:
+        return _Route(MIX if mode == AUTO else mode)
+    correlation = correlate_sides(read())
+    if correlation is None or abs(correlation) < SAME:
+        return _Route(SPLIT)
+    return _Route(MIX, inverted=correlation < 0)
+
+
+class StreamResampler:
+    """soxr at its quality HQ, for signals that come in parts.
+
+    Args:
+        source_rate: in Hz.
+        target_rate: in Hz.
+        channels: signals that are resampled side by side.
+    """
+
+    def __init__(self, source_rate: int, target_rate: int, channels: int = 1) -> None:
+        self._stream = (
+            soxr.ResampleStream(source_rate, target_rate, channels, dtype="float32", quality="HQ")
+            if source_rate != target_rate
+            else None
+        )
+        self._count = 0
+
+    def __call__(self, signals: Array, *, last: bool) -> Array:
+        """Resamples the next part, shape ``(channels, n_samples)``; with `last`, what was held back follows."""
+        if self._stream is None:
+            return signals
+        interleaved = np.ascontiguousarray(signals.T)
+        if interleaved.shape[1] == 1:
+            resampled = self._stream.resample_chunk(interleaved[:, 0], last=last)[None]
+        else:
+            resampled = self._stream.resample_chunk(interleaved, last=last).T
+        self._count += resampled.shape[1]
+        # Of a recording of a few samples one is left, so that it is short rather than empty.
+        return signals[:, :1] if last and not self._count else resampled
+
+
+class _Segmenter:
+    """All channels of a recording, from decoded samples to segments."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        source_rate: int,
+        audio: AudioConfig,
+        config: SegmentationConfig,
+        only: Sequence[str] | None,
+    ) -> None:
+        self._audio, self._config, self._rate = audio, config, audio.sample_rate
+        self._resample = StreamResampler(source_rate, audio.sample_rate, len(names))
+        self._channels = [_Channel(name, audio, config, skipped=only is not None and name not in only) for name in names]
+        self._held = np.zeros((len(names), 0), np.float32)
+        self._stream: _Stream | None = None
+
+    def feed(self, signals: Array, *, last: bool) -> Iterator[Segment]:
+        for channel, signal in zip(self._channels, signals, strict=True):
+            channel.meter.count(signal)
+        self._held = np.concatenate([self._held, self._resample(signals, last=last)], axis=1)
+        if self._config.method == WINDOWS:
+            for channel, signal in zip(self._channels, self._held, strict=True):
+                yield from channel.cut_windows(signal, last=last)
+            self._held = self._held[:, :0]
+            return
+        if self._stream is None:
+            if self._held.shape[1] <= self._config.max_whole * self._rate:
+                if last:
+                    yield from self._take_whole()
+                return
+            self._stream = _Stream(self._held, self._rate)
+        hop = max(1, round(HOP * self._rate / SAMPLE_RATE))
+        while self._held.shape[1] >= hop or last:
+            part, self._held = self._held[:, :hop], self._held[:, hop:]
+            ending = last and not self._held.shape[1]
+            yield from self._take(part, last=ending)
+            if ending:
+                return
+
+    def _take_whole(self) -> Iterator[Segment]:
+        """Scores each channel as one segment, unless nobody can be heard in it."""
+        signals = self._held - self._held.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+        probabilities, power = _Stream(signals, self._rate).detect(signals, last=True)
+        for number, channel in enumerate(self._channels):
+            yield from channel.take_whole(self._held[number], probabilities[number], power[number])
+
+    def _take(self, part: Array, *, last: bool) -> Iterator[Segment]:
+        assert self._stream is not None  # noqa: S101 - set before
+        centered = self._stream.center(part)
+        probabilities, power = self._stream.detect(centered, last=last)
+        for number, channel in enumerate(self._channels):
+            yield from channel.cut_speech(centered[number], probabilities[number], power[number], last=last)
+
+    def end(self, duration: float) -> _Ending:
+        unheard = tuple(channel.name for channel in self._channels if channel.is_unheard)
+        channels = tuple(channel.summarize() for channel in self._channels)
+        return _Ending(Summary(duration=duration, channels=channels), unheard)
+
+
+class _Stream:
+    """What the voice detector hears of all channels: centered, at its sample rate, and loud enough.
+
+    Args:
+        opening: the first seconds, from which offset and level are measured, shape ``(channels, n_samples)``.
+        rate: in Hz.
+    """
+
+    def __init__(self, opening: Array, rate: int) -> None:
+        self._resample = StreamResampler(rate, SAMPLE_RATE, len(opening))
+        self._detector = VoiceDetector(len(opening))
+        self._offset = opening.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+        self._window = rate // 2
+        self._level = np.zeros((len(opening), 1), np.float32)
+        self._follow_level(opening - self._offset)
+        self._rest = np.zeros((len(opening), 0), np.float32)
+
+    def center(self, part: Array) -> Array:
+        """The next part without its DC offset."""
+        mean = part.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32) if part.shape[1] else 0
+        self._offset = (1 - DC_MEMORY) * self._offset + DC_MEMORY * mean
+        return part - self._offset
+
+    def _follow_level(self, signals: Array) -> None:
+        for start in range(0, signals.shape[1], self._window):
+            power = np.square(signals[:, start : start + self._window]).mean(axis=1, keepdims=True)
+            self._level = np.maximum(self._level, np.sqrt(power))
+
+    def detect(self, signals: Array, *, last: bool) -> tuple[Array, Array]:
+        """Speech probabilities and mean squares of the next frames, both of shape ``(channels, n_frames)``."""
+        self._level *= LEVEL_DECAY
+        self._follow_level(signals)
+        gain = np.minimum(VAD_LEVEL / np.maximum(self._level, 1e-9), MAX_GAIN).astype(np.float32)
+        resampled = self._resample(signals, last=last)
+        floor = np.maximum(SILENCE * gain, VAD_FLOOR)
+        probabilities = self._detector.feed(resampled * gain, floor=floor, last=last)
+        heard = np.concatenate([self._rest, resampled], axis=1)
+        if last:
+            heard = np.pad(heard, ((0, 0), (0, -heard.shape[1] % FRAME)))
+        power = frame_power(heard)
+        self._rest = heard[:, power.shape[1] * FRAME :]
+        return probabilities, power
+
+
+class _Channel:
+    """One channel: its buffer, and what is known of it."""
+
+    def __init__(self, name: str, audio: AudioConfig, config: SegmentationConfig, *, skipped: bool) -> None:
+        self.name, self.meter = name, QualityMeter()
+        self._audio, self._rate, self._skipped = audio, audio.sample_rate, skipped
+        self._shouts = ShoutDetector()
+        self._speech_splitter = SpeechSplitter(config.max_segment)
+        window, hop = (max(1, round(seconds * self._rate)) for seconds in (config.max_segment, config.hop))
+        self._window_splitter = WindowSplitter(window, hop)
+        self._speech_method = config.method == SPEECH
+        self._buffer = np.zeros(0, np.float32)
+        self._origin = 0  # sample that the buffer begins with
+        self._total = 0  # samples so far
+        self._speech = 0.0
+        self._count = 0  # segments
+        self._heard = True  # whether voice activity was found where something was scored
+
+    def take_whole(self, signal: Signal, probabilities: Array, power: Array) -> Iterator[Segment]:
+        self.meter.listen(power, probabilities)
+        prepared = prepare(signal, self._audio)
+        speech = count_speech(self._shouts.feed(probabilities, power))
+        if not len(prepared.signal) or (not speech and self.meter.is_silent):
+            return
+        self._heard = speech > 0
+        if not self._heard:
+            speech = float(find_sound(prepared.signal, self._audio.trim_db).mean()) * len(prepared.signal) / self._rate
+        yield self._make(prepared.start, prepared.stop, speech, prepared.signal)
+
+    def cut_speech(self, signal: Signal, probabilities: Array, power: Array, *, last: bool) -> Iterator[Segment]:
+        self.meter.listen(power, probabilities)
+        self._extend(signal)
+        raised = self._shouts.feed(probabilities, power)
+        for span in self._speech_splitter.feed(raised, last=last):
+            yield from self._cut_span(span)
+        self._forget(round((self._speech_splitter.needed_from - MARGIN) * self._rate))
+
+    def _cut_span(self, span: Span) -> Iterator[Segment]:
+        end = min(span.end, self._total / self._rate)  # the last frame may reach beyond the recording
+        start = max(0, round((span.start - MARGIN) * self._rate) - self._origin)
+        stop = round((end + MARGIN) * self._rate) - self._origin
+        prepared = prepare(self._buffer[start:stop], self._audio)
+        if len(prepared.signal) and end > span.start:
+            first, last = round(span.start * self._rate), round(end * self._rate)
+            yield self._make(first, last, min(span.speech, end - span.start), prepared.signal)
+
+    def cut_windows(self, signal: Signal, *, last: bool) -> Iterator[Segment]:
+        if self._skipped:
+            return
+        self._extend(signal)
+        for start, stop, fresh in self._window_splitter.feed(len(signal), last=last):
+            window = self._buffer[start - self._origin : stop - self._origin]
+            prepared = prepare(window, self._audio)
+            if len(prepared.signal):
+                rest = window[fresh - start :]
+                share = 0.0 if is_silent(rest) else float(find_sound(rest, self._audio.trim_db).mean())
+                yield self._make(start, stop, share * len(rest) / self._rate, prepared.signal)
+        self._forget(self._window_splitter.needed_from)
+
+    def _make(self, start: int, stop: int, speech: float, signal: Signal) -> Segment:
+        self._speech += speech
+        self._count += 1
+        times = {"start": start / self._rate, "end": stop / self._rate}
+        return Segment(channel=self.name, speech=speech, signal=signal, **times)
+
+    def _extend(self, signal: Signal) -> None:
+        self._buffer = np.concatenate([self._buffer, signal])
+        self._total += len(signal)
+
+    def _forget(self, before: int) -> None:
+        if before > self._origin:
+            self._buffer, self._origin = self._buffer[before - self._origin :], before
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether nothing of a long recording was scored although there is sound that comes and goes."""
+        if not self._speech_method or self._count or not self._total or self.meter.is_silent:
+            return False
+        self._heard = False
+        return True
+
+    def summarize(self) -> ChannelSummary:
+        scored = self._count or not self._heard
+        warnings = self.meter.judge(self._speech, heard=self._heard) if scored else ()
+        return ChannelSummary(name=self.name, speech=self._speech, warnings=warnings)

@@ -1,0 +1,134 @@
+"""Voice activity detection: the probability of speech in every 32 ms of a signal, as it streams by.
+
+The network is Silero VAD 6 (github.com/snakers4/silero-vad, MIT); its weights lie beside this module. It is written
+out in numpy: the layers without memory see all frames of a call at once, the channels of a recording share one pass,
+and silent frames are skipped.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file
+
+SAMPLE_RATE = 16_000  # Hz
+FRAME = 512  # samples, 32 ms
+FRAME_SECONDS = FRAME / SAMPLE_RATE
+CONTEXT = 64  # samples before a frame that the network sees too
+PADDING = 64  # samples after it, mirrored
+STFT_SIZE, STFT_HOP = 256, 128  # samples
+STATE = 128  # units of the LSTM
+
+Array = npt.NDArray[np.float32]
+
+
+class VoiceDetector:
+    """Speech probabilities of a signal that comes in parts; the same however it is divided.
+
+    Args:
+        channels: signals that are processed side by side.
+    """
+
+    def __init__(self, channels: int = 1) -> None:
+        self._weights = _load_weights()
+        self._hidden = np.zeros((channels, STATE), np.float32)
+        self._cell = np.zeros((channels, STATE), np.float32)
+        self._rest = np.zeros((channels, CONTEXT), np.float32)  # the context, then samples of an unfinished frame
+
+    def feed(self, signals: Array, *, floor: float | Array = 0.0, last: bool = False) -> Array:
+        """Probabilities for the frames that are complete now; with `last`, for a partial one too.
+
+        Args:
+            signals: the next samples, shape ``(channels, n_samples)``, at `SAMPLE_RATE`.
+            floor: amplitude that a frame must exceed somewhere, for all channels or shape ``(channels, 1)``; other frames
+                get the probability 0 and change nothing.
+            last: whether nothing will follow.
+
+        Returns:
+            Numbers from 0 to 1, shape ``(channels, n_frames)``.
+        """
+        waiting = np.concatenate([self._rest, signals], axis=1)
+        count, partial = divmod(waiting.shape[1] - CONTEXT, FRAME)
+        if last and partial:
+            waiting = np.pad(waiting, ((0, 0), (0, FRAME - partial)))
+            count += 1
+        self._rest = waiting[:, count * FRAME :].copy()
+        if not count:
+            return np.zeros((len(signals), 0), np.float32)
+        frames = np.lib.stride_tricks.sliding_window_view(waiting, CONTEXT + FRAME, axis=1)[:, ::FRAME][:, :count]
+        return self._run(frames, np.abs(frames[:, :, CONTEXT:]).max(axis=2) > floor)
+
+    def _run(self, frames: Array, active: npt.NDArray[np.bool_]) -> Array:
+        """Probabilities of frames of shape ``(channels, n_frames, CONTEXT + FRAME)``, where they are active."""
+        inputs = np.zeros((*active.shape, 4 * STATE), np.float32)
+        inputs[active] = self._weights.encode(frames[active])
+        states = np.zeros((*active.shape, STATE), np.float32)
+        for step in np.flatnonzero(active.any(axis=0)).tolist():
+            hidden, cell = self._weights.remember(inputs[:, step], self._hidden, self._cell)
+            chosen = active[:, step]
+            if chosen.all():
+                self._hidden, self._cell = hidden, cell
+            else:
+                self._hidden[chosen], self._cell[chosen] = hidden[chosen], cell[chosen]
+            states[:, step] = self._hidden
+        probabilities: Array = np.where(active, self._weights.decode(states), np.float32(0))
+        return probabilities
+
+
+class _Weights:
+    """The layers of the network as matrices."""
+
+    def __init__(self, tensors: dict[str, Array]) -> None:
+        self._stft = np.ascontiguousarray(tensors["stft.weight"].T)
+        # Kernels as matrices: the three steps that a convolution sees lie side by side.
+        kernels = [tensors[f"encoder.{number}.weight"] for number in range(4)]
+        self._kernels = [np.ascontiguousarray(each.transpose(2, 1, 0).reshape(-1, len(each))) for each in kernels]
+        self._biases = [tensors[f"encoder.{number}.bias"] for number in range(4)]
+        # Gates in the order input, forget, output, candidate. A sigmoid is a tanh of half its argument, so that one
+        # tanh does for all four.
+        order = np.concatenate([np.arange(2 * STATE), np.arange(3 * STATE, 4 * STATE), np.arange(2 * STATE, 3 * STATE)])
+        scale = np.repeat(np.float32([0.5, 1.0]), [3 * STATE, STATE])[:, None]
+        self._input = np.ascontiguousarray((tensors["lstm.weight_ih"][order] * scale).T)
+        self._recurrent = np.ascontiguousarray((tensors["lstm.weight_hh"][order] * scale).T)
+        self._bias = tensors["lstm.bias"][order] * scale[:, 0]
+        self._output = np.ascontiguousarray(tensors["output.weight"])
+        self._output_bias = tensors["output.bias"]
+
+    def encode(self, frames: Array) -> Array:
+        """Maps frames ``(n, CONTEXT + FRAME)`` to what they add to the gates, ``(n, 4 * STATE)``."""
+        padded = np.concatenate([frames, frames[:, -2 : -2 - PADDING : -1]], axis=1)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, STFT_SIZE, axis=1)[:, ::STFT_HOP]
+        parts = windows.reshape(-1, STFT_SIZE) @ self._stft
+        bins = parts.shape[1] // 2
+        steps = np.sqrt(np.square(parts[:, :bins]) + np.square(parts[:, bins:])).reshape(len(frames), -1, bins)
+        for kernel, bias, stride in zip(self._kernels, self._biases, (1, 2, 2, 1), strict=True):
+            steps = _convolve(steps, kernel, bias, stride)
+        encoded: Array = steps[:, 0] @ self._input + self._bias
+        return encoded
+
+    def remember(self, inputs: Array, hidden: Array, cell: Array) -> tuple[Array, Array]:
+        """One step of the LSTM; all arguments of shape ``(channels, ...)``."""
+        gates = np.tanh(inputs + hidden @ self._recurrent)
+        opened = gates[:, : 3 * STATE] * np.float32(0.5) + np.float32(0.5)
+        cell = opened[:, STATE : 2 * STATE] * cell + opened[:, :STATE] * gates[:, 3 * STATE :]
+        return opened[:, 2 * STATE :] * np.tanh(cell), cell
+
+    def decode(self, states: Array) -> Array:
+        """Maps states ``(..., STATE)`` to probabilities ``(...)``."""
+        logits = np.maximum(states, 0) @ self._output + self._output_bias
+        probabilities: Array = 1 / (1 + np.exp(-logits))
+        return probabilities
+
+
+def _convolve(steps: Array, kernel: Array, bias: Array, stride: int) -> Array:
+    """Convolution over time of width 3 with zero padding, and ReLU; ``(n, n_steps, inputs)`` to ``(n, ., outputs)``."""
+    padded = np.pad(steps, ((0, 0), (1, 1), (0, 0)))
+    count = (steps.shape[1] - 1) // stride + 1
+    columns = np.stack([padded[:, start : start + 3] for start in range(0, count * stride, stride)], axis=1)
+    return np.maximum(columns.reshape(len(steps), count, -1) @ kernel + bias, 0)
+
+
+@lru_cache(maxsize=1)
+def _load_weights() -> _Weights:
+    return _Weights(load_file(Path(__file__).with_name("silero_vad_16k.safetensors")))
