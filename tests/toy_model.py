@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
-from sercli.config import AudioConfig, FeatureConfig
-from sercli.models.config import NetworkConfig
 from sercli.models.folder import Model, save_model
+
+from sercli.config import AudioConfig
+from sercli.features.frontend import FeatureConfig
+from sercli.models.config import NetworkConfig
 from sercli.models.networks import build_network
 from sercli.models.normalizer import Normalizer
 

@@ -1,290 +1,364 @@
-"""The one front end: a batch of signals in, feature matrices out, everything from one spectrum.
+"""The front end: features of one signal, all from one power spectrum, in numpy alone.
 
-Definitions are those of librosa 0.10 and later (McFee et al. 2015, "librosa: Audio and Music Signal Analysis
-in Python"); the filter banks come from `librosa.filters`. Two parameters are fixed where librosa would guess
-them from each signal: chroma takes the tuning as 0 (A4 = 440 Hz), and tonnetz is computed from this chroma
-rather than from a constant-Q one, so that both need no spectrum of their own.
+To add a feature, write a function from an `Analysis` to a matrix and add an entry to `FEATURES`; a feature store
+gets it with ``sercli featurize`` and keeps everything else.
+
+Definitions are those of librosa 0.10 and later. Two choices are fixed where librosa estimates from each signal:
+chroma assumes a tuning of 0 (A4 = 440 Hz), and tonnetz is computed from this chroma instead of a constant-Q one.
 """
 
-import itertools
-from collections.abc import Sequence
-from functools import lru_cache
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from scipy.fft import dct, rfft
-from torch import Tensor, nn
+import numpy.typing as npt
 
 from sercli.audio.signal import Signal
-from sercli.config import FeatureConfig
+from sercli.config import Config
 from sercli.errors import UsageError
+from sercli.features.filters import (
+    CONTRAST_OCTAVES,
+    find_contrast_bands,
+    group_mel_filters,
+    make_chroma_filters,
+    make_cosines,
+    make_derivatives,
+    make_tonal_centroids,
+)
 
-AMIN = 1e-10  # least power that is turned into dB, as in librosa.power_to_db
-TOP_DB = 80.0  # dB under a signal's maximum at which its spectra are cut, as in librosa.power_to_db
-CONTRAST_FMIN = 200.0  # Hz, upper edge of the lowest contrast band, as in librosa.feature.spectral_contrast
-CONTRAST_BANDS = 6  # octaves above it
-CONTRAST_QUANTILE = 0.02  # share of the bins of a band that make its peak and its valley
-CEPSTRAL = frozenset({"logmel", "mfcc", "delta", "delta2"})
-DERIVED = frozenset({"delta", "delta2"})
-TONAL = frozenset({"chroma", "tonnetz"})
+Matrix = npt.NDArray[np.float32]
+"""One feature in shape ``(n_frames, rows)``."""
+
+HalfMatrix = npt.NDArray[np.float16]
+
+AMIN = 1e-10  # smallest power converted to dB, as in librosa.power_to_db
+TOP_DB = 80.0  # dB below a signal's maximum where its spectra are clipped, as in librosa.power_to_db
 ZERO_CROSSING_FLOOR = 1e-10  # amplitudes up to this count as zero, as in librosa.zero_crossings
+BLOCK = 16  # frames transformed at a time, so that they stay in the CPU's cache
+FRAMING = ("sample_rate", "n_fft", "hop_length")  # parameters that every feature depends on
 
 
-class FrontEnd(nn.Module):
-    """Turns mono signals into the features that a configuration names.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureConfig(Config):
+    """Parameters of the front end; names and meanings are librosa's.
+
+    Attributes:
+        sample_rate: Sample rate of the signal (Hz).
+        n_fft: Length of the Hann window and of the transform (samples).
+        hop_length: Distance between frames (samples).
+        n_mels: Bands of the log-mel spectrogram, which the MFCC are computed from.
+        fmin: Lowest frequency of the mel bands (Hz).
+        fmax: Highest frequency of the mel bands (Hz).
+        n_mfcc: Number of cepstral coefficients.
+        n_chroma: Number of pitch classes.
+        delta_width: Length of the derivative filters (frames); odd.
+        names: Features to compute, a subset of `FEATURES` in its order; all by default.
+    """
+
+    sample_rate: int = 16_000
+    n_fft: int = 1_024
+    hop_length: int = 256
+    n_mels: int = 128
+    fmin: float = 40.0
+    fmax: float = 8_000.0
+    n_mfcc: int = 40
+    n_chroma: int = 12
+    delta_width: int = 9
+    names: tuple[str, ...] = dataclasses.field(default_factory=lambda: tuple(FEATURES))
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.names if name not in FEATURES]
+        if unknown:
+            msg = f"unknown feature {unknown[0]!r}: expected some of {', '.join(FEATURES)}"
+            raise UsageError(msg)
+        self._require(
+            condition=bool(self.names) and order_features(self.names) == self.names,
+            name="names",
+            expected=f"some of {', '.join(FEATURES)}, each once and in this order",
+        )
+        self._require(condition=64 <= self.n_fft <= 65_536, name="n_fft", expected="64 to 65536 samples")
+        self._require(condition=1 <= self.n_mels <= 512, name="n_mels", expected="1 to 512")
+        self._require(condition=1 <= self.n_chroma <= 48, name="n_chroma", expected="1 to 48")
+        self._require(condition=0 < self.hop_length <= self.n_fft, name="hop_length", expected="1 to n_fft samples")
+        self._require(
+            condition=0 <= self.fmin < self.fmax <= self.sample_rate / 2,
+            name="fmax",
+            expected="over fmin and at most half the sample rate",
+        )
+        self._require(condition=1 <= self.n_mfcc <= self.n_mels, name="n_mfcc", expected="1 to n_mels")
+        self._require(
+            condition=3 <= self.delta_width < 100 and self.delta_width % 2 == 1,
+            name="delta_width",
+            expected="an odd number of 3 to 99 frames",
+        )
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Rows of each feature, in order."""
+        return {name: FEATURES[name].rows(self) for name in self.names}
+
+    @property
+    def n_features(self) -> int:
+        """Rows of the feature matrix."""
+        return sum(self.sizes.values())
+
+    def select(self, names: tuple[str, ...]) -> "FeatureConfig":
+        """Returns the same parameters with these features only.
+
+        Raises:
+            UsageError: If a name is not among this configuration's features.
+        """
+        self.rows(names)
+        return dataclasses.replace(self, names=names)
+
+    def rows(self, names: tuple[str, ...]) -> list[int]:
+        """Returns the row numbers of the named features in this configuration's matrix.
+
+        Raises:
+            UsageError: If a name is not among this configuration's features.
+        """
+        start, spans = 0, {}
+        for name, size in self.sizes.items():
+            spans[name] = range(start, start + size)
+            start += size
+        missing = [name for name in names if name not in spans]
+        if missing:
+            msg = f"feature {missing[0]!r} is missing: expected some of {', '.join(self.names)}"
+            raise UsageError(msg)
+        return [row for name in names for row in spans[name]]
+
+    def fingerprint_of(self, name: str) -> str:
+        """Twelve hex digits that identify a feature's numbers: its parameters and its version.
+
+        Other features do not count, so that one more of them changes nothing.
+        """
+        feature = FEATURES[name]
+        parameters = {key: getattr(self, key) for key in (*FRAMING, *feature.parameters)}
+        text = json.dumps({"name": name, "version": feature.version, **parameters}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def order_features(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns known names once each and in the order of `FEATURES`."""
+    return tuple(name for name in FEATURES if name in names)
+
+
+def extract_features(signal: Signal, config: FeatureConfig) -> HalfMatrix:
+    """Computes the feature matrix of a signal in half precision, as feature stores hold it.
 
     Args:
-        config: what to compute; `FeatureConfig.sizes` tells the rows of the result.
-    """
-
-    _window: Tensor
-    _mel: Tensor
-    _cosines: Tensor
-    _derivatives: Tensor
-    _chroma: Tensor
-    _tones: Tensor
-
-    def __init__(self, config: FeatureConfig) -> None:
-        super().__init__()
-        self.config = config
-        rate, n_fft = config.sample_rate, config.n_fft
-        self._keep("window", torch.hann_window(n_fft, periodic=True, dtype=torch.float64))
-        # Only what is wanted: some of it takes long to load, and much memory.
-        names = set(config.names)
-        if names & CEPSTRAL:
-            # Here, since processes that only score features do without it.
-            import librosa.filters
-
-            mel = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=config.n_mels, fmin=config.fmin, fmax=config.fmax)
-            self._keep("mel", torch.from_numpy(mel))
-            self._keep("cosines", _dct_matrix(config.n_mfcc, config.n_mels))
-        if names & DERIVED:
-            self._keep("derivatives", _edge_filters(config.delta_width))
-        if names & TONAL:
-            import librosa.filters
-
-            chroma = librosa.filters.chroma(sr=rate, n_fft=n_fft, tuning=0.0, n_chroma=config.n_chroma)
-            self._keep("chroma", torch.from_numpy(chroma.astype(np.float32)))
-            self._keep("tones", _tonal_centroids(config.n_chroma))
-        self._bands = _contrast_bands(rate, n_fft) if "contrast" in names else []
-
-    def _keep(self, name: str, tensor: Tensor) -> None:
-        self.register_buffer(f"_{name}", tensor, persistent=False)
-
-    def count_frames(self, n_samples: int) -> int:
-        """Frames of a signal of so many samples, as librosa counts them with centred frames."""
-        return 1 + n_samples // self.config.hop_length
-
-    def extract(self, signal: Signal) -> Signal:
-        """Features of one signal in shape ``(n_samples,)``, as a matrix ``(n_features, n_frames)``.
-
-        Raises:
-            UsageError: if the signal has no samples.
-        """
-        features, _ = self([torch.from_numpy(np.ascontiguousarray(signal, dtype=np.float32))])
-        matrix: Signal = features[0].cpu().numpy()
-        return matrix
-
-    @torch.inference_mode()
-    def forward(self, signals: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Features of a batch of signals of any lengths; each gets what it would get alone.
-
-        Args:
-            signals: tensors in shape ``(n_samples,)`` at the configured sample rate.
-
-        Returns:
-            features in shape ``(batch, n_features, n_frames)``, zero beyond each signal's frames, and the
-            number of frames of each signal, in shape ``(batch,)``.
-
-        Raises:
-            UsageError: if a signal has no samples.
-        """
-        lengths = [len(signal) for signal in signals]
-        if not lengths or min(lengths) == 0:
-            msg = "features of a signal without samples: expected at least one sample"
-            raise UsageError(msg)
-        device = self._window.device
-        batch = nn.utils.rnn.pad_sequence([signal.to(device) for signal in signals], batch_first=True)
-        frames = torch.tensor([self.count_frames(length) for length in lengths], device=device)
-        mask = torch.arange(self.count_frames(max(lengths)), device=device) < frames[:, None]
-        features = torch.cat(list(self._compute(batch, mask, frames, lengths)), dim=1)
-        return features.masked_fill(~mask[:, None], 0.0), frames
-
-    def _compute(self, batch: Tensor, mask: Tensor, frames: Tensor, lengths: list[int]) -> list[Tensor]:
-        names, config = set(self.config.names), self.config
-        found: dict[str, Tensor] = {}
-        if names - {"rms", "zcr"}:
-            power = self.power(batch)
-            bins_first = power.transpose(1, 2)
-            found |= self._cepstra(bins_first, mask, frames, names) | self._tones_of(bins_first, names)
-            if "contrast" in names:
-                found["contrast"] = self._contrast(power, mask)
-        if "rms" in names:
-            found["rms"] = self._rms(batch)
-        if "zcr" in names:
-            found["zcr"] = self._zero_crossings(batch, lengths)
-        return [found[name] for name in config.names]
-
-    def power(self, batch: Tensor) -> Tensor:
-        """Power spectrum in shape ``(batch, n_frames, 1 + n_fft / 2)`` of frames centred over zero padding.
-
-        The transform is in double precision, as librosa's is: quiet bins next to loud ones lie under the
-        rounding noise of a single-precision one. On the CPU scipy's is several times faster than torch's.
-        """
-        half = self.config.n_fft // 2
-        frames = F.pad(batch, (half, half)).unfold(1, self.config.n_fft, self.config.hop_length) * self._window
-        spectrum = _transform_on_cpu(frames) if frames.device.type == "cpu" else torch.fft.rfft(frames)
-        return (spectrum.real.square() + spectrum.imag.square()).float()
-
-    def _cepstra(self, power: Tensor, mask: Tensor, frames: Tensor, names: set[str]) -> dict[str, Tensor]:
-        if not names & CEPSTRAL:
-            return {}
-        logmel = _to_db(self._mel @ power, mask)
-        if not (names - {"logmel"}) & CEPSTRAL:
-            return {"logmel": logmel}
-        mfcc = (self._cosines @ logmel.double()).float()
-        found = {"logmel": logmel, "mfcc": mfcc}
-        if names & DERIVED:
-            found["delta"], found["delta2"] = self._derive(mfcc, frames)
-        return found
-
-    def _tones_of(self, power: Tensor, names: set[str]) -> dict[str, Tensor]:
-        if not names & TONAL:
-            return {}
-        energy = self._chroma @ power
-        chroma = _divide(energy, energy.amax(dim=1, keepdim=True))
-        return {"chroma": chroma, "tonnetz": self._tones @ _divide(chroma, chroma.sum(dim=1, keepdim=True))}
-
-    def _derive(self, features: Tensor, frames: Tensor) -> Tensor:
-        """Savitzky-Golay derivatives of orders 1 and 2, as librosa.feature.delta with its mode "interp".
-
-        A signal shorter than the filter, which librosa refuses, is lengthened by its last frame.
-
-        Returns:
-            tensor in shape ``(2, batch, rows, n_frames)``.
-        """
-        width, half, filters = self.config.delta_width, self.config.delta_width // 2, self._derivatives
-        batch, rows, total = features.shape
-        steps = torch.arange(max(total, width), device=features.device)
-        held = features.gather(2, steps.minimum(frames[:, None] - 1)[:, None].expand(batch, rows, -1))
-        derived = held.new_empty(batch, rows, 2, held.shape[2])
-        derived[..., half : held.shape[2] - half] = (held.unfold(2, width, 1) @ filters[:, half].T).transpose(2, 3)
-        # Both ends: the derivative of the polynomial fitted to the first, or last, `width` frames.
-        head = held[:, :, :width] @ filters[:, :half].flatten(0, 1).T
-        derived[..., :half] = head.view(batch, rows, 2, half)
-        last = frames.clamp(min=width)[:, None] - width + torch.arange(width, device=features.device)
-        end = held.gather(2, last[:, None].expand(batch, rows, -1))
-        tail = (end @ filters[:, half + 1 :].flatten(0, 1).T).view(batch, rows, 2, half)
-        derived.scatter_(3, last[:, None, None, half + 1 :].expand_as(tail), tail)
-        return derived[..., :total].permute(2, 0, 1, 3)
-
-    def _contrast(self, power: Tensor, mask: Tensor) -> Tensor:
-        magnitude = power.sqrt()
-        peaks, valleys = [], []
-        for start, stop, count in self._bands:
-            band = _sort_bins(magnitude[:, :, start:stop])
-            peaks.append(band[:, :, -count:].mean(dim=2))
-            valleys.append(band[:, :, :count].mean(dim=2))
-        return _to_db(torch.stack(peaks, dim=1), mask) - _to_db(torch.stack(valleys, dim=1), mask)
-
-    def _rms(self, batch: Tensor) -> Tensor:
-        half, hop = self.config.n_fft // 2, self.config.hop_length
-        energy = F.pad(batch.double().square(), (half, half)).unfold(1, self.config.n_fft, hop).mean(dim=2)
-        return energy.sqrt().float()[:, None]
-
-    def _zero_crossings(self, batch: Tensor, lengths: list[int]) -> Tensor:
-        half, hop, n_fft = self.config.n_fft // 2, self.config.hop_length, self.config.n_fft
-        negative = batch < -ZERO_CROSSING_FLOOR
-        crossings = F.pad((negative[:, 1:] != negative[:, :-1]).to(torch.int32), (1, 0))
-        for row, length in enumerate(lengths):
-            crossings[row, length:] = 0
-        summed = F.pad(crossings.cumsum(1), (half + 1, 0))
-        summed = torch.cat([summed, summed[:, -1:].expand(-1, half)], dim=1)
-        # A frame's first sample never counts, since it has no neighbour before it in the frame.
-        count = summed[:, n_fft:] - summed[:, 1 : 1 - n_fft]
-        return (count[:, ::hop].float() / n_fft)[:, None]
-
-
-def _sort_bins(band: Tensor) -> Tensor:
-    """Ascending along the last axis; on the CPU by numpy, whose vectorised sort is ten times torch's."""
-    if band.device.type == "cpu":
-        return torch.from_numpy(np.sort(band.numpy(), axis=2))
-    return band.sort(dim=2).values
-
-
-def _transform_on_cpu(frames: Tensor) -> Tensor:
-    return torch.from_numpy(rfft(frames.numpy()))
-
-
-@lru_cache(maxsize=4)
-def get_front_end(config: FeatureConfig) -> FrontEnd:
-    """The front end of a configuration, on the CPU; made once in each process."""
-    return FrontEnd(config)
-
-
-def _to_db(power: Tensor, mask: Tensor) -> Tensor:
-    """librosa.power_to_db with ref 1: cut at `TOP_DB` under the maximum of each signal's own frames."""
-    decibels = 10.0 * power.clamp(min=AMIN).log10()
-    top = decibels.masked_fill(~mask[:, None], -torch.inf).amax(dim=(1, 2), keepdim=True)
-    return decibels.maximum(top - TOP_DB)
-
-
-def _divide(chroma: Tensor, size: Tensor) -> Tensor:
-    """librosa.util.normalize: frames whose norm is next to nothing stay as they are."""
-    return chroma / size.masked_fill(size < torch.finfo(chroma.dtype).tiny, 1.0)
-
-
-def _dct_matrix(n_mfcc: int, n_mels: int) -> Tensor:
-    """Orthonormal DCT-II, first `n_mfcc` rows, in shape ``(n_mfcc, n_mels)``; double, as sums of dB are large."""
-    return torch.from_numpy(dct(np.eye(n_mels), axis=0, type=2, norm="ortho")[:n_mfcc])
-
-
-def _edge_filters(width: int) -> Tensor:
-    """Derivatives at each of `width` frames of the polynomial fitted to them, orders 1 and 2.
+        signal: Mono signal in shape ``(n_samples,)`` at ``config.sample_rate``.
+        config: Features and parameters.
 
     Returns:
-        tensor in shape ``(2, width, width)``: order, position, weight of each frame.
+        Matrix in shape ``(n_features, n_frames)``, rows in the order of ``config.sizes``.
+
+    Raises:
+        UsageError: If the signal has no samples, or its sample rate is too low for a feature.
     """
-    from scipy.signal import savgol_coeffs  # slow to import
-
-    filters = [
-        [savgol_coeffs(width, order, deriv=order, pos=position, use="dot") for position in range(width)]
-        for order in (1, 2)
-    ]
-    return torch.tensor(np.asarray(filters), dtype=torch.float32)
+    features = compute_features(signal, config).values()
+    return np.concatenate(list(features), axis=1, dtype=np.float16, casting="same_kind").T
 
 
-def _tonal_centroids(n_chroma: int) -> Tensor:
-    """Circles of fifths, minor and major thirds (Harte, Sandler & Gasser 2006), in shape ``(6, n_chroma)``."""
-    pitches = np.linspace(0, 12, num=n_chroma, endpoint=False)
-    scale = np.asarray([7.0 / 6, 7.0 / 6, 3.0 / 2, 3.0 / 2, 2.0 / 3, 2.0 / 3])
-    angles = np.multiply.outer(scale, pitches)
-    angles[::2] -= 0.5  # sine becomes cosine of the same angle
-    radii = np.array([1.0, 1.0, 1.0, 1.0, 0.5, 0.5])
-    return torch.from_numpy((radii[:, None] * np.cos(np.pi * angles)).astype(np.float32))
+def compute_features(signal: Signal, config: FeatureConfig) -> dict[str, Matrix]:
+    """Computes each feature of a signal in single precision, in shape ``(n_frames, rows)``.
 
+    Args:
+        signal: Mono signal in shape ``(n_samples,)`` at ``config.sample_rate``.
+        config: Features and parameters.
 
-def _contrast_bands(sample_rate: int, n_fft: int) -> list[tuple[int, int, int]]:
-    """First bin, bin after the last, and bins per peak and valley, of each octave band.
-
-    The bounds follow librosa.feature.spectral_contrast: each band but the lowest takes one bin below its
-    edge, each but the highest leaves out its last bin, the highest goes up to half the sample rate.
+    Raises:
+        UsageError: If the signal has no samples, or its sample rate is too low for a feature.
     """
-    edges = np.concatenate([[0.0], CONTRAST_FMIN * 2.0 ** np.arange(CONTRAST_BANDS + 1)])
-    if edges[-2] >= sample_rate / 2:
-        msg = f"spectral contrast needs a sample rate over {2 * edges[-2]:.0f} Hz, found {sample_rate} Hz"
+    if not len(signal):
+        msg = "features of a signal without samples: expected at least one sample"
         raise UsageError(msg)
-    frequencies = np.linspace(0, sample_rate / 2, 1 + n_fft // 2)
-    bands = []
-    for number, (low, high) in enumerate(itertools.pairwise(edges)):
-        inside = np.flatnonzero((frequencies >= low) & (frequencies <= high))
-        start, stop = int(inside[0]), int(inside[-1]) + 1
-        if number > 0:
-            start -= 1
-        if number == CONTRAST_BANDS:
-            stop = len(frequencies)
-        # librosa counts the quantile before it drops the last bin.
-        count = int(max(np.rint(CONTRAST_QUANTILE * (stop - start)), 1))
-        bands.append((start, stop - (number < CONTRAST_BANDS), count))
-    return bands
+    analysis = Analysis(signal, config)
+    return {name: analysis.get(name) for name in config.names}
+
+
+class Analysis:
+    """One signal, and what its features share, computed when first needed.
+
+    Args:
+        signal: Mono signal in shape ``(n_samples,)``, at least one sample.
+        config: Parameters.
+
+    Attributes:
+        n_frames: Number of frames, which are centered as in librosa: ``1 + n_samples // hop_length``.
+    """
+
+    def __init__(self, signal: Signal, config: FeatureConfig) -> None:
+        self.signal, self.config = signal, config
+        self.n_frames = 1 + len(signal) // config.hop_length
+        self._features: dict[str, Matrix] = {}
+
+    def get(self, name: str) -> Matrix:
+        """Returns a feature in shape ``(n_frames, rows)``; it is computed once."""
+        if name not in self._features:
+            self._features[name] = FEATURES[name].compute(self)
+        return self._features[name]
+
+    @cached_property
+    def frames(self) -> Matrix:
+        """Frames centered over zero padding, a view in shape ``(n_frames, n_fft)``."""
+        n_fft, hop = self.config.n_fft, self.config.hop_length
+        padded = np.zeros(len(self.signal) + 2 * (n_fft // 2) + n_fft % 2, np.float32)
+        padded[n_fft // 2 : n_fft // 2 + len(self.signal)] = self.signal
+        return np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop][: self.n_frames]
+
+    @cached_property
+    def power(self) -> Matrix:
+        """Power spectrum in shape ``(n_frames, 1 + n_fft // 2)``.
+
+        The transform is in double precision, as librosa's is: in single precision, quiet bins next to loud ones
+        would drown in rounding noise. numpy's is faster here than scipy's.
+        """
+        n_fft = self.config.n_fft
+        window = 0.5 - 0.5 * np.cos(2 * np.pi / n_fft * np.arange(n_fft))  # Hann, periodic
+        power = np.empty((self.n_frames, 1 + n_fft // 2), np.float32)
+        block = min(BLOCK, self.n_frames)
+        windowed, spectrum = np.empty((block, n_fft)), np.empty((block, power.shape[1]), np.complex128)
+        for start in range(0, self.n_frames, block):
+            part = power[start : start + block]
+            size = len(part)
+            np.multiply(self.frames[start : start + block], window, out=windowed[:size])
+            np.fft.rfft(windowed[:size], out=spectrum[:size])
+            squares = spectrum[:size].view(np.float64)
+            np.square(squares, out=squares)
+            np.add(squares[:, 0::2], squares[:, 1::2], out=part, casting="same_kind")
+        return power
+
+
+def compute_logmel(analysis: Analysis) -> Matrix:
+    """Log-mel spectrogram (dB), as `librosa.power_to_db` of `librosa.feature.melspectrogram`."""
+    config = analysis.config
+    mel = np.empty((analysis.n_frames, config.n_mels), np.float32)
+    groups = group_mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
+    for bands, bins, weights in groups:
+        np.matmul(analysis.power[:, bins], weights, out=mel[:, bands])
+    return _to_db(mel)
+
+
+def compute_mfcc(analysis: Analysis) -> Matrix:
+    """Cepstral coefficients, as `librosa.feature.mfcc`."""
+    cosines = make_cosines(analysis.config.n_mels, analysis.config.n_mfcc)
+    return (analysis.get("logmel").astype(np.float64) @ cosines).astype(np.float32)
+
+
+def compute_delta(analysis: Analysis) -> Matrix:
+    """First derivative of the MFCC, as `librosa.feature.delta`."""
+    return _derive(analysis, 1)
+
+
+def compute_delta2(analysis: Analysis) -> Matrix:
+    """Second derivative of the MFCC, as `librosa.feature.delta` of order 2."""
+    return _derive(analysis, 2)
+
+
+def _derive(analysis: Analysis, order: int) -> Matrix:
+    """Derivative of the MFCC; the ends repeat the first and last full window's, as scipy's mode "interp" does.
+
+    A signal shorter than the filter, which librosa refuses, is extended by its last frame.
+    """
+    mfcc, width = analysis.get("mfcc"), analysis.config.delta_width
+    if len(mfcc) < width:
+        mfcc = np.pad(mfcc, ((0, width - len(mfcc)), (0, 0)), mode="edge")
+    weights = make_derivatives(width)[:, order - 1]
+    windows = np.lib.stride_tricks.sliding_window_view(mfcc, width, axis=0)
+    derived: Matrix = np.pad(windows @ weights, ((width // 2, width // 2), (0, 0)), mode="edge")
+    return derived[: analysis.n_frames]
+
+
+def compute_chroma(analysis: Analysis) -> Matrix:
+    """Energy of pitch classes relative to the strongest, 0 to 1, as `librosa.feature.chroma_stft` with tuning 0."""
+    config = analysis.config
+    energy = analysis.power @ make_chroma_filters(config.sample_rate, config.n_fft, config.n_chroma)
+    return _divide(energy, energy.max(axis=1, keepdims=True))
+
+
+def compute_tonnetz(analysis: Analysis) -> Matrix:
+    """Tonal centroids, as `librosa.feature.tonnetz` of `compute_chroma`."""
+    chroma = analysis.get("chroma")
+    return _divide(chroma, chroma.sum(axis=1, keepdims=True)) @ make_tonal_centroids(analysis.config.n_chroma)
+
+
+def compute_contrast(analysis: Analysis) -> Matrix:
+    """Spectral contrast in octave bands (dB), as `librosa.feature.spectral_contrast` (Jiang et al. 2002)."""
+    bands = find_contrast_bands(analysis.config.sample_rate, analysis.config.n_fft)
+    peaks, valleys = (np.empty((analysis.n_frames, len(bands)), np.float32) for _ in range(2))
+    for number, (start, stop, count) in enumerate(bands):
+        ordered = np.sort(analysis.power[:, start:stop], axis=1)
+        peaks[:, number] = np.sqrt(ordered[:, -count:]).mean(axis=1)
+        valleys[:, number] = np.sqrt(ordered[:, :count]).mean(axis=1)
+    return _to_db(peaks) - _to_db(valleys)
+
+
+def compute_rms(analysis: Analysis) -> Matrix:
+    """Root mean square of each frame, as `librosa.feature.rms`."""
+    energy = np.einsum("ij,ij->i", analysis.frames, analysis.frames, dtype=np.float64) / analysis.config.n_fft
+    return np.sqrt(energy).astype(np.float32)[:, None]
+
+
+def compute_zcr(analysis: Analysis) -> Matrix:
+    """Zero crossings per sample of each frame, as `librosa.feature.zero_crossing_rate`."""
+    config, signal = analysis.config, analysis.signal
+    half = config.n_fft // 2
+    negative = signal < -ZERO_CROSSING_FLOOR
+    counts = np.zeros(len(signal), np.int32)  # crossings up to each sample
+    np.cumsum(negative[1:] != negative[:-1], out=counts[1:])
+    # A frame's first sample has no neighbor in the frame, and never counts.
+    first = np.arange(analysis.n_frames) * config.hop_length - half
+    last = first + config.n_fft - 1
+    before, after = (np.where(at < 0, 0, counts[np.clip(at, 0, len(signal) - 1)]) for at in (first, last))
+    crossings = after - before
+    return (crossings / config.n_fft).astype(np.float32)[:, None]
+
+
+def _to_db(power: Matrix) -> Matrix:
+    """`librosa.power_to_db` with a reference of 1: clipped `TOP_DB` below the signal's maximum."""
+    decibels = 10 * np.log10(np.maximum(power, np.float32(AMIN)))
+    return np.maximum(decibels, decibels.max() - np.float32(TOP_DB))
+
+
+def _divide(chroma: Matrix, norm: Matrix) -> Matrix:
+    """`librosa.util.normalize`: frames whose norm is next to nothing stay as they are."""
+    return chroma / np.where(norm < np.finfo(np.float32).tiny, np.float32(1), norm)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """One feature of the front end.
+
+    Attributes:
+        rows: Number of rows for given parameters.
+        compute: Function from a signal's analysis to the matrix in shape ``(n_frames, rows)``.
+        parameters: Fields of `FeatureConfig` that decide its numbers, besides `FRAMING`.
+        version: To be raised with every change of its numbers.
+    """
+
+    rows: Callable[[FeatureConfig], int]
+    compute: Callable[[Analysis], Matrix]
+    parameters: tuple[str, ...] = ()
+    version: int = 1
+
+
+_MEL = ("n_mels", "fmin", "fmax")
+_MFCC = (*_MEL, "n_mfcc")
+
+FEATURES: dict[str, Feature] = {
+    "mfcc": Feature(rows=lambda config: config.n_mfcc, compute=compute_mfcc, parameters=_MFCC),
+    "delta": Feature(rows=lambda config: config.n_mfcc, compute=compute_delta, parameters=(*_MFCC, "delta_width")),
+    "delta2": Feature(rows=lambda config: config.n_mfcc, compute=compute_delta2, parameters=(*_MFCC, "delta_width")),
+    "chroma": Feature(rows=lambda config: config.n_chroma, compute=compute_chroma, parameters=("n_chroma",)),
+    "logmel": Feature(rows=lambda config: config.n_mels, compute=compute_logmel, parameters=_MEL),
+    "contrast": Feature(rows=lambda _: 1 + CONTRAST_OCTAVES, compute=compute_contrast),
+    "tonnetz": Feature(rows=lambda _: 6, compute=compute_tonnetz, parameters=("n_chroma",)),
+    "rms": Feature(rows=lambda _: 1, compute=compute_rms),
+    "zcr": Feature(rows=lambda _: 1, compute=compute_zcr),
+}
+"""Every feature by name, in the order of the feature matrix."""

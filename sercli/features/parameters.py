@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sercli.audio.channel import get_channel
-from sercli.config import AudioConfig, FeatureConfig
+from sercli.config import AudioConfig
 from sercli.errors import UsageError
+from sercli.features.frontend import FeatureConfig
 
 DTYPES = ("float16", "float32")
 

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sercli.audio.segmentation import SegmentationConfig
-from sercli.config import AudioConfig, FeatureConfig
+from sercli.config import AudioConfig
 from sercli.errors import ModelError, UsageError
+from sercli.features.frontend import FeatureConfig
 from sercli.files import one_line, read_json_object, write_by_rename
 from sercli.labels import EMOTIONS
 from sercli.models.card import render_card
@@ -288,7 +289,7 @@ def _read_graph(path: Path, sha256: str) -> bytes:
 
 def _check_graph(model: Model) -> None:
     """Refuses a graph whose inputs and outputs do not match the description."""
-    session = model._session  # noqa: SLF001 - this module's own
+    session = model._session
     inputs = {each.name: each.shape for each in session.get_inputs()}
     outputs = {each.name: each.shape for each in session.get_outputs()}
     if set(inputs) != {"features", "n_frames"} or inputs["features"][1] != model.features.n_features:

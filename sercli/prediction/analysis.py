@@ -17,9 +17,9 @@ from sercli.audio.preprocess import preprocess, to_mono
 from sercli.audio.segments import Segment
 from sercli.audio.signal import Signal
 from sercli.audio.stereo import SAME, correlate_sides
-from sercli.config import AudioConfig, FeatureConfig
+from sercli.config import AudioConfig
 from sercli.errors import AudioError, SercliError
-from sercli.features.frontend import get_front_end
+from sercli.features.frontend import FeatureConfig, get_front_end
 from sercli.files import HASH_BLOCK, one_line
 from sercli.prediction.discovery import Recording
 

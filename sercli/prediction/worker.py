@@ -13,8 +13,8 @@ from typing import Any
 
 from sercli.audio.cutters import Cutting
 from sercli.audio.voice import VoiceDetector
-from sercli.config import AudioConfig, FeatureConfig
-from sercli.features.frontend import get_front_end
+from sercli.config import AudioConfig
+from sercli.features.frontend import FeatureConfig, get_front_end
 from sercli.prediction.analysis import AnalysisConfig, analyse
 from sercli.prediction.discovery import Recording
 from sercli.prediction.wire import write_finding

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sercli.audio.channel import TELEPHONE_RATE
-from sercli.config import Config, FeatureConfig
+from sercli.config import Config
 from sercli.errors import UsageError
-from sercli.features.frontend import AMIN, TOP_DB
+from sercli.features.frontend import AMIN, TOP_DB, FeatureConfig
 from sercli.labels import EMOTIONS
 from sercli.models.blocks import frame_mask
 from sercli.models.normalizer import Normalizer

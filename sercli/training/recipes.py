@@ -65,7 +65,7 @@ class Recipe:
 
     Attributes:
         name: as in ``--recipe``.
-        features: that the network sees, names of `sercli.config.FEATURE_NAMES`.
+        features: that the network sees, names of `sercli.features.frontend.FEATURES`.
         network: which, and how large; of no account for a baseline.
         training: how; of a baseline only the copies count.
         augmentation: of the batches while a network is trained; log-mel alone can be altered so.

@@ -6,7 +6,8 @@ import pytest
 from sercli.audio.decode import read_blocks, read_signal
 from sercli.audio.signal import Signal
 from sercli.audio.stereo import SAME, SILENT, correlate_sides
-from sercli.config import AudioConfig, FeatureConfig
+from sercli.config import AudioConfig
+from sercli.features.frontend import FeatureConfig
 from sercli.prediction.analysis import Analysis, AnalysisConfig, Piece, analyse
 from sercli.prediction.discovery import Recording
 from tests.sounds import write_sound

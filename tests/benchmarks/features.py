@@ -18,8 +18,8 @@ import torch
 
 from sercli.audio.decode import read_signal
 from sercli.audio.preprocess import normalise_level, preprocess, resample, to_mono, trim
-from sercli.config import AudioConfig, FeatureConfig
-from sercli.features.frontend import FrontEnd
+from sercli.config import AudioConfig
+from sercli.features.frontend import FeatureConfig, FrontEnd
 from sercli.features.journal import Journal
 from sercli.features.parameters import StoreParameters
 from sercli.files import hash_file

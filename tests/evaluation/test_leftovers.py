@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from sercli.config import FeatureConfig
 from sercli.corpora.index import read_index
 from sercli.errors import InputError
 from sercli.evaluation.run import WORK_FOLDER, evaluate
 from sercli.evaluation.units import load_corpus
 from sercli.features.extraction import extract_store
+from sercli.features.frontend import FeatureConfig
 from sercli.features.journal import journal_path
 from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sercli.config import AudioConfig, FeatureConfig
+from sercli.config import AudioConfig
 from sercli.errors import StoreError
+from sercli.features.frontend import FeatureConfig
 from sercli.features.journal import journal_path
 from sercli.features.parameters import StoreParameters
 from sercli.features.rows import StoredRow

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sercli.config import FeatureConfig
 from sercli.errors import UsageError
+from sercli.features.frontend import FeatureConfig
 from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, ResidualBlock
 from sercli.models.config import NetworkConfig
 from sercli.models.networks import NETWORKS, build_network

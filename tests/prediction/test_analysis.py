@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sercli.audio.cutters import Cutting, WindowCutter
-from sercli.config import AudioConfig, FeatureConfig
+from sercli.config import AudioConfig
 from sercli.corpora.index import Index, Utterance
 from sercli.features.extraction import extract_store
+from sercli.features.frontend import FeatureConfig
 from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
 from sercli.files import hash_file

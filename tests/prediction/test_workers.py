@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from sercli.audio.cutters import Cutting
-from sercli.config import AudioConfig, FeatureConfig
+from sercli.config import AudioConfig
+from sercli.features.frontend import FeatureConfig
 from sercli.prediction.analysis import Analysis, AnalysisConfig, Finding
 from sercli.prediction.discovery import Recording
 from sercli.prediction.processes import end_idle_workers

@@ -6,9 +6,8 @@ import torch
 
 from sercli.audio.channel import apply_channel
 from sercli.audio.preprocess import resample
-from sercli.config import FeatureConfig
 from sercli.errors import UsageError
-from sercli.features.frontend import get_front_end
+from sercli.features.frontend import FeatureConfig, get_front_end
 from sercli.models.normalizer import Normalizer
 from sercli.training.augmentation import AugmentConfig, SpectralAugmentation, smooth
 from sercli.training.recipes import RECIPES
