@@ -80,7 +80,7 @@ def map_in_order(
             pool = joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=batch)
             yield from share_out(pool, function, tasks)
         return
-    with _connect(cluster), joblib.parallel_config(backend="dask", wait_for_workers_timeout=CONNECT_TIMEOUT):
+    with connect_to_cluster(cluster), joblib.parallel_config(backend="dask", wait_for_workers_timeout=CONNECT_TIMEOUT):
         pool = joblib.Parallel(n_jobs=-1, return_as="generator", batch_size=batch, pre_dispatch="4*n_jobs")
         yield from share_out(pool, function, tasks)
 
@@ -105,7 +105,13 @@ def share_out(pool: joblib.Parallel, function: Callable[[T], R], tasks: Iterable
 
 
 @contextlib.contextmanager
-def _connect(address: str) -> Iterator[Any]:
+def connect_to_cluster(address: str) -> Iterator[Any]:
+    """A client of a Dask cluster that has workers.
+
+    Raises:
+        UsageError: if the library for Dask is not installed.
+        InputError: if the scheduler cannot be reached, has no worker, or loses too many.
+    """
     try:
         from distributed import Client, KilledWorker
     except ImportError:

@@ -51,7 +51,10 @@ class QualityMeter:
 
         The first must rule out speech in every frame, and the second find next to nothing, or a steady sound.
         """
-        power, probabilities = np.concatenate(self._power or [_NOTHING]), np.concatenate(self._probabilities or [_NOTHING])
+        power, probabilities = (
+            np.concatenate(self._power or [_NOTHING]),
+            np.concatenate(self._probabilities or [_NOTHING]),
+        )
         audible = power[power > 0]
         if not len(audible):
             return True
@@ -76,7 +79,9 @@ class QualityMeter:
             warnings.append(f"clipped ({self._clipped / self._samples:.1%} of the samples at full scale or over)")
         if self._peak < self._step * MIN_LEVELS:
             level = 20 * np.log10(max(self._peak, 1e-9))
-            warnings.append(f"very quiet (peak {level:.0f} dB full scale, {self._peak / self._step:.0f} quantization steps)")
+            warnings.append(
+                f"very quiet (peak {level:.0f} dB full scale, {self._peak / self._step:.0f} quantization steps)"
+            )
         return (*warnings, *self._judge_background())
 
     def _judge_background(self) -> tuple[str, ...]:

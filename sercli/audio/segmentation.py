@@ -272,7 +272,9 @@ class _Segmenter:
     ) -> None:
         self._audio, self._config, self._rate = audio, config, audio.sample_rate
         self._resample = StreamResampler(source_rate, audio.sample_rate, len(names))
-        self._channels = [_Channel(name, audio, config, skipped=only is not None and name not in only) for name in names]
+        self._channels = [
+            _Channel(name, audio, config, skipped=only is not None and name not in only) for name in names
+        ]
         self._held = np.zeros((len(names), 0), np.float32)
         self._stream: _Stream | None = None
 

@@ -75,7 +75,7 @@ def show_progress(description: str, total: int | None) -> Iterator["Bar"]:
 
 
 @contextlib.contextmanager
-def show_audio_progress(description: str, total: int) -> Iterator["AudioBar"]:
+def show_audio_progress(description: str) -> Iterator["AudioBar"]:
     """A progress bar of recordings, with hours of audio, how many times real time, and time left; in a terminal."""
     columns = [
         TextColumn("{task.description}"),
@@ -86,22 +86,22 @@ def show_audio_progress(description: str, total: int) -> Iterator["AudioBar"]:
         TimeRemainingColumn(),
     ]
     with Progress(*columns, console=stderr, disable=not stderr.is_terminal or stderr.quiet) as progress:
-        yield AudioBar(progress, description, total)
+        yield AudioBar(progress, description)
 
 
 class AudioBar:
     """One running bar over recordings."""
 
-    def __init__(self, progress: Progress, description: str, total: int) -> None:
+    def __init__(self, progress: Progress, description: str) -> None:
         self._progress = progress
         self._began = time.monotonic()
-        self._task = progress.add_task(description, total=total, audio="")
+        self._task = progress.add_task(description, total=None, audio="")
 
-    def update(self, recordings: int, seconds: float) -> None:
-        """Sets how many recordings are worked through, and how many seconds of audio."""
+    def update(self, recordings: int, total: int, seconds: float) -> None:
+        """Sets how many recordings are done, how many there are, and how many seconds of audio are done."""
         speed = seconds / max(time.monotonic() - self._began, 1e-3)
         audio = f"{seconds / 3600:.2f} h, {speed:.0f} × real time"
-        self._progress.update(self._task, completed=recordings, audio=audio)
+        self._progress.update(self._task, completed=recordings, total=total, audio=audio)
 
 
 @contextlib.contextmanager

@@ -3,23 +3,20 @@
 import contextlib
 import os
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sercli.cli import console, options
+from sercli.models.folder import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sercli.audio.cutters import Cutting
-    from sercli.prediction.discovery import Recording
-    from sercli.prediction.report import Writer
+    from sercli.prediction.batch import BatchResult
     from sercli.prediction.summary import Tally
-    from sercli.prediction.timeline import TimelinePlan
     from sercli.prediction.truth import Scores
 
 MOST_CHANNELS = 3  # that have a column each on the screen
@@ -80,9 +77,7 @@ def predict(
     vad: Annotated[
         str,
         typer.Option(
-            "--vad",
-            metavar="on|off",
-            help="Look for speech, and cut it at its pauses into segments of at most 6 s; off takes fixed windows.",
+            "--vad", metavar="on|off", help="Cut long recordings at pauses; off scores fixed windows, as --window does."
         ),
     ] = "on",
     window: Annotated[
@@ -91,8 +86,8 @@ def predict(
             "--window",
             min=0.1,
             max=60.0,
-            help="Seconds of fixed windows, which take the place of --vad.",
-            show_default="6 with --vad off",
+            help="Score fixed windows of so many seconds instead of segments cut at pauses.",
+            show_default="none",
         ),
     ] = None,
     hop: Annotated[
@@ -119,17 +114,6 @@ def predict(
             show_default="none",
         ),
     ] = None,
-    enroll: Annotated[
-        str | None,
-        typer.Option(
-            "--enroll",
-            metavar="folder|channel|FILE",
-            help="Normalise by speaker: one speaker a folder, one a channel of each recording, or as a CSV table with "
-            "the columns file,speaker says; the sides of a call are two. Wants minutes of each speaker, in all moods; "
-            "everything is decoded twice.",
-            show_default="none",
-        ),
-    ] = None,
     model: options.ModelDir = None,
     jobs: options.Jobs = options.default_jobs(),
     timeout: Annotated[
@@ -142,7 +126,6 @@ def predict(
         bool, typer.Option("--restart", help="Start over where an interrupted run could go on.")
     ] = False,
     dask: options.Dask = None,
-    device: options.Device = "auto",
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
 ) -> None:
@@ -155,186 +138,64 @@ def predict(
     Examples: `sercli predict ./calls --out report.csv --segments timelines/` ·
     `find . -name '*.mp3' -print0 | sercli predict - > report.csv`
     """
-    began = time.monotonic()
-    from sercli.prediction.discovery import find_recordings
-    from sercli.prediction.processes import start_ahead
-    from sercli.prediction.report import check_report_path, name_confusions
+    from sercli.prediction.batch import predict_folder
 
-    if out:
-        check_report_path(out)
-    recordings = find_recordings(paths, sys.stdin.buffer if sys.stdin else None)
-    if not dask:
-        # They load while this process does.
-        start_ahead(min(jobs, options.default_jobs(), len(recordings)))
-
-    from sercli.errors import UsageError
-    from sercli.models.folder import DEFAULT_MODEL, list_files
-    from sercli.prediction.batch import Batch, stream_report, write_report
-    from sercli.prediction.enrolment import find_speakers
-    from sercli.prediction.predictor import Predictor
-    from sercli.prediction.summary import Tally
-    from sercli.prediction.timeline import plan_timelines
-
-    truth: dict[str, str] = {}
-    if labels:
-        from sercli.prediction.truth import find_labels  # with what draws pictures
-
-        truth = find_labels(labels, recordings)
-    timelines = None
-    if segments_format is not None and not segments:
-        msg = "--segments-format goes with --segments: name a folder for the timelines, ending in /"
-        raise UsageError(msg)
-    if segments:
-        folder = segments.endswith(("/", os.sep))
-        timelines = plan_timelines(Path(segments), segments_format or "csv", recordings, folder=folder)
-        if segments_format is not None and not timelines.sidecars:
-            msg = f"--segments-format is for a folder of timelines: the format of {segments} is told by its suffix"
-            raise UsageError(msg)
-    tables = [Path(table) for table in (labels, enroll) if table]
-    _refuse_collisions(out, timelines, [*tables, *list_files(model or DEFAULT_MODEL)], recordings)
-    speakers = find_speakers(enroll, recordings) if enroll is not None else None
-    if speakers and len(speakers.names) < len(recordings):
-        console.warn(
-            f"{len(recordings) - len(speakers.names)} of {len(recordings)} recordings have no speaker in {enroll}: "
-            "they are scored as without --enroll"
+    with console.show_audio_progress("predict") as bar, _guard_stdout():
+        result = predict_folder(
+            paths,
+            out,
+            model=model,
+            segments=segments,
+            segments_format=segments_format,
+            channels=channels,
+            vad=vad,
+            window=window,
+            hop=hop,
+            min_confidence=min_confidence,
+            labels=labels,
+            jobs=jobs,
+            cluster=dask,
+            timeout=timeout,
+            restart=restart,
+            progress=bar.update,
+            on_resume=lambda count: console.say(f"{count} recordings were finished before (--restart starts over)"),
+            stdin=sys.stdin.buffer if sys.stdin else None,
+            stdout=None if out else sys.stdout,
         )
-    batch = Batch(
-        recordings=recordings,
-        predictor=Predictor(
-            model, device=device, cutting=_choose_cutting(channels, vad, window, hop), min_confidence=min_confidence
-        ),
-        speakers=speakers,
-        jobs=jobs,
-        cluster=dask,
-        timeout=timeout,
-        timelines=timelines,
-    )
     if verbose:
-        predictor = batch.predictor
-        console.say(f"model {predictor.folder} on {predictor.device}, {len(recordings)} recordings, {jobs} jobs")
-    tally, earlier, heard = Tally(keep=truth), 0, 0.0
-
-    def note_earlier(count: int) -> None:
-        nonlocal earlier
-        earlier = count
-        console.say(f"{count} recordings were finished before (--restart starts over)")
-
-    with console.show_audio_progress("predict", len(recordings)) as bar:
-
-        def show(done: int, seconds: float) -> None:
-            nonlocal heard
-            heard = seconds
-            bar.update(done, seconds)
-
-        if out:
-            write_report(
-                batch, out, restart=restart, progress=show, on_resume=note_earlier, on_rows=tally.add_recording
-            )
-        else:
-            with _open_stdout() as writer:
-                stream_report(batch, writer, progress=show, on_rows=tally.add_recording)
-    seconds = time.monotonic() - began
-    _show_tally(tally, seconds, heard, earlier)
-    scores = None
-    if truth:
-        from sercli.prediction.truth import score
-
-        scores = score(tally.kept, truth, rows=tally.rows)
-        _show_scores(scores)
-    saved: list[Path] = []
-    if out:
-        saved += [out, _save_summary(out, tally, scores, seconds)]
-        if scores and scores.scored:
-            from sercli.prediction.truth import save_confusions
-
-            saved.append(save_confusions(out, scores))
-        else:
-            name_confusions(out).unlink(missing_ok=True)  # of an earlier run
-    saved += [timelines.target] if timelines else []
-    if saved:
-        console.say(f"saved {', '.join(map(str, saved))}")
-    console.show_failures(tally.failures)
-    if tally.failures:
+        console.say(f"model {model or DEFAULT_MODEL}, {result.tally.recordings} recordings, {jobs} jobs")
+    _show_result(result)
+    if result.tally.failures:
         raise typer.Exit(1)
 
 
-def _choose_cutting(channels: str, vad: str, window: float | None, hop: float | None) -> "Cutting":
-    from sercli.audio.cutters import CHANNEL_MODES, Cutting
-    from sercli.errors import UsageError
-
-    for option, given, known in (("--vad", vad, ("on", "off")), ("--channels", channels, CHANNEL_MODES)):
-        if given not in known:
-            msg = f"{option} should be one of {', '.join(known)}, found {given!r}"
-            raise UsageError(msg)
-    fixed = vad == "off" or window is not None
-    if not fixed:
-        if hop is not None:
-            msg = "--hop goes with fixed windows: give --window or --vad off too"
-            raise UsageError(msg)
-        return Cutting(channels=channels)
-    size = Cutting().window if window is None else window
-    if hop is not None and hop > size:
-        msg = f"--hop {hop:g} would leave gaps between windows of {size:g} s: give at most the window"
-        raise UsageError(msg)
-    return Cutting(channels=channels, vad=False, window=size, hop=size if hop is None else hop)
-
-
 @contextlib.contextmanager
-def _open_stdout() -> "Iterator[Writer]":
-    from sercli.prediction.report import CsvWriter
-
+def _guard_stdout() -> Iterator[None]:
     try:
-        writer = CsvWriter(sys.stdout)
-        yield writer
-        writer.finish()
-        sys.stdout.flush()
+        yield
     except OSError:
         try:
-            sys.stdout.flush()  # it may have been a timeline that could not be written
+            sys.stdout.flush()  # it may have been something else that could not be written
         except OSError:
             # What is left in the buffer would fail once more, with a traceback, when Python ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise
 
 
-def _refuse_collisions(
-    out: Path | None, timelines: "TimelinePlan | None", inputs: list[Path], recordings: "Sequence[Recording]"
-) -> None:
-    """Refuses, before any work, what would be written over another output or an input."""
-    from sercli.errors import UsageError
-    from sercli.prediction.report import name_confusions, name_summary
-
-    written: list[Path] = [out, name_summary(out), name_confusions(out)] if out else []
-    if timelines:
-        written += list(timelines.sidecars.values()) or [timelines.target]
-    taken = {os.path.realpath(path) for path in inputs}
-    taken |= {os.path.realpath(recording.path) for recording in recordings}
-    for path in written:
-        place = os.path.realpath(path)
-        if place in taken:
-            msg = f"{path} is read or written already: give another name for the report or the timelines"
-            raise UsageError(msg)
-        taken.add(place)
-    target = os.path.realpath(timelines.target) if timelines else ""
-    if out and target.startswith(os.path.realpath(out) + os.sep):
-        msg = f"{timelines and timelines.target} is to lie in the report, which is a file: give another folder"
-        raise UsageError(msg)
+def _show_result(result: "BatchResult") -> None:
+    _show_tally(result)
+    if result.scores:
+        _show_scores(result.scores)
+    if result.saved:
+        console.say(f"saved {', '.join(map(str, result.saved))}")
+    console.show_failures(result.tally.failures)
 
 
-def _save_summary(out: Path, tally: "Tally", scores: "Scores | None", seconds: float) -> Path:
-    from sercli.files import write_json
-    from sercli.prediction.report import name_summary
-
-    path = name_summary(out)
-    known = scores.to_dict() if scores else {}
-    write_json(path, {**tally.to_dict(), "seconds": round(seconds, 3), **known})
-    return path
-
-
-def _show_tally(tally: "Tally", seconds: float, heard: float, earlier: int) -> None:
-    """Shows what a run has added up to, and how fast it was with what was not finished earlier."""
+def _show_tally(result: "BatchResult") -> None:
+    """Shows the emotions' shares, what went wrong, and how fast it was."""
     from sercli.files import one_line
 
+    tally, seconds, heard, earlier = result.tally, result.seconds, result.audio_seconds, result.finished_before
     total = tally.total()
     if total:
         console.stderr.print(_emotion_table(tally))

@@ -19,19 +19,11 @@ from sercli.audio.segmentation import SegmentationConfig
 from sercli.config import AudioConfig
 from sercli.errors import ModelError, UsageError
 from sercli.features.frontend import FeatureConfig
-from sercli.files import one_line, read_json_object, write_by_rename
-from sercli.labels import EMOTIONS
+from sercli.files import one_line, write_by_rename
 from sercli.models.card import render_card
+from sercli.models.folder import CARD_FILE, JSON_FILE, ONNX_FILE, SCHEMA_VERSION, WEIGHTS_FILE, read_description
 from sercli.models.normalizer import Normalizer
 from sercli.telemetry import turn_off_telemetry
-
-SCHEMA_VERSION = 2
-ONNX_FILE = "model.onnx"
-WEIGHTS_FILE = "model.safetensors"
-JSON_FILE = "model.json"
-CARD_FILE = "MODEL_CARD.md"
-DEFAULT_MODEL = Path(__file__).parents[1] / "default_model"
-"""Folder of the model that comes with the package."""
 
 BATCH_FRAMES = 1 << 12  # frames that the network sees at once, padding included; about 65 seconds
 MIN_WEIGHT = 1e-3  # seconds; a segment without measured speech still counts a little
@@ -164,11 +156,6 @@ def _make_batches(n_frames: Sequence[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def list_files(folder: Path) -> list[Path]:
-    """The files of a model folder."""
-    return [folder / name for name in (ONNX_FILE, WEIGHTS_FILE, JSON_FILE, CARD_FILE)]
-
-
 def save_model(folder: Path, model: Model, weights: bytes) -> None:
     """Writes a model folder; its files appear by rename, one right after the other.
 
@@ -213,19 +200,8 @@ def load_model(folder: Path) -> Model:
     Raises:
         ModelError: if a file is missing or damaged, does not match the description, or has another schema version.
     """
-    if not folder.is_dir():
-        msg = f"no model folder at {folder}: expected {ONNX_FILE} and {JSON_FILE} in it, as 'sercli train' writes them"
-        raise ModelError(msg)
+    description = read_description(folder)
     path = folder / JSON_FILE
-    description = read_json_object(path, ModelError)
-    version = description.get("schema_version")
-    if version != SCHEMA_VERSION:
-        command = str(description.get("command") or "sercli train")
-        msg = f"{path} has schema version {version!r}, expected {SCHEMA_VERSION}: make it again with '{command}'"
-        raise ModelError(msg)
-    if description.get("labels") != list(EMOTIONS):
-        msg = f"{path} should list the labels {', '.join(EMOTIONS)}, in this order"
-        raise ModelError(msg)
     try:
         return _build(folder, description)
     except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
@@ -298,16 +274,3 @@ def _check_graph(model: Model) -> None:
     if not {"logits", "attention"} <= set(outputs) or outputs["logits"][-1] != len(model.labels):
         msg = f"{ONNX_FILE} should have outputs logits (segments, {len(model.labels)}) and attention"
         raise ModelError(msg)
-
-
-def model_digest(folder: Path) -> str:
-    """Twelve hex digits that identify the content of a model folder.
-
-    Raises:
-        ModelError: if ``model.json`` is missing.
-    """
-    path = folder / JSON_FILE
-    if not path.is_file():
-        msg = f"{path} is missing"
-        raise ModelError(msg)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

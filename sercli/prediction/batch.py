@@ -1,153 +1,345 @@
-"""A whole batch: recordings to a report that appears when all are done, with what is finished kept until then."""
+"""A whole batch: recordings to a report, with timelines, summary and known labels; the program behind ``predict``.
 
+What is finished is kept beside the report until it is there, so that an interrupted run goes on.
+"""
+
+import contextlib
 import hashlib
-import itertools
 import json
+import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
-from sercli.models.folder import model_digest
-from sercli.prediction.discovery import Recording
-from sercli.prediction.enrolment import Speakers
-from sercli.prediction.journal import Journal, hash_recording, open_journal
-from sercli.prediction.predictor import Predictor, ShowProgress
-from sercli.prediction.report import Writer, open_report
+from sercli.errors import UsageError
+from sercli.files import write_json
+from sercli.models.folder import list_files, model_digest
+from sercli.parallel import count_cpus
+from sercli.prediction.discovery import Recording, find_recordings
+from sercli.prediction.journal import Journal, open_journal
+from sercli.prediction.pool import start_ahead
+from sercli.prediction.predictor import Predictor
+from sercli.prediction.report import (
+    CsvWriter,
+    Writer,
+    check_report_path,
+    name_confusions,
+    name_summary,
+    open_report,
+)
 from sercli.prediction.rows import Prediction, SegmentPrediction
-from sercli.prediction.timeline import TimelinePlan, write_timelines
-from sercli.prediction.workers import DEFAULT_TIMEOUT
+from sercli.prediction.settings import ScoringSettings
+from sercli.prediction.summary import Tally
+from sercli.prediction.timeline import TimelinePlan, plan_timelines, write_timelines
 from sercli.version import __version__
+
+if TYPE_CHECKING:
+    from sercli.prediction.truth import Scores
+
+DEFAULT_WINDOW = 6.0  # seconds
 
 Rows = tuple[Prediction, ...]
 """Of one recording."""
 
+ShowProgress = Callable[[int, int, float], None]
+"""Called with how many recordings are done, how many there are, and how many seconds of audio are done."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """What is to be done.
+class BatchResult:
+    """What a batch came to.
 
     Attributes:
-        recordings: in the order of the report.
-        predictor: the model, and how recordings are cut.
-        speakers: who speaks, where recordings are normalised by speaker.
-        jobs: processes that decode side by side.
-        cluster: address of a Dask scheduler whose workers do that instead.
-        timeout: seconds without a sign of life after which a recording is given up.
-        timelines: where segments are written, if anywhere.
+        tally: counts of everything that was scored.
+        scores: against known labels; None without any.
+        predictions: all rows in order, if no report was written; else empty.
+        saved: files and folders that were written.
+        finished_before: recordings that an interrupted run had finished.
+        audio_seconds: seconds of audio that this run scored.
+        seconds: how long it took.
     """
 
+    tally: Tally
+    scores: "Scores | None"
+    predictions: tuple[Prediction, ...]
+    saved: tuple[Path, ...]
+    finished_before: int
+    audio_seconds: float
+    seconds: float
+
+
+def predict_folder(
+    paths: Iterable[str | Path] | str | Path,
+    out: Path | str | None = None,
+    *,
+    model: Path | str | None = None,
+    segments: str | None = None,
+    segments_format: str | None = None,
+    channels: str = "auto",
+    vad: str = "on",
+    window: float | None = None,
+    hop: float | None = None,
+    min_confidence: float = 0.0,
+    labels: str | None = None,
+    jobs: int | None = None,
+    cluster: str | None = None,
+    timeout: float = ScoringSettings().timeout,
+    restart: bool = False,
+    progress: bool | ShowProgress = False,
+    on_resume: Callable[[int], None] = lambda _: None,
+    stdin: BinaryIO | None = None,
+    stdout: IO[str] | None = None,
+) -> BatchResult:
+    """Scores every recording under some paths and writes a report; the same as ``sercli predict``.
+
+    Example::
+
+        result = predict_folder("calls", "report.csv", progress=True)
+        print(result.tally.answered, "of", result.tally.rows)
+
+    Args:
+        paths: files, folders, and patterns such as ``calls/**/*.mp3``; ``-`` reads a list from `stdin`.
+        out: the report; its suffix chooses the format.
+        model: model folder; the model that comes with the package if None.
+        segments: timeline of all recordings, or a folder, ending in ``/``, for one timeline per recording.
+        segments_format: format of the files in that folder; csv if None.
+        channels: ``auto``, ``mix`` or ``split``.
+        vad: ``on`` cuts long recordings at pauses, ``off`` scores fixed windows.
+        window: length of fixed windows in seconds, which turns `vad` off; 6 with ``off`` if None.
+        hop: from one window to the next, in seconds; the window if None.
+        min_confidence: 0 to 1; an emotion with less is ``uncertain``.
+        labels: table of known emotions, or ``names`` for recordings named as in RAVDESS.
+        jobs: processes side by side; all CPUs that this process may use if None.
+        cluster: address of a Dask scheduler whose workers score instead.
+        timeout: seconds without a sign of life after which a recording is given up.
+        restart: start over where an interrupted run could go on.
+        progress: True for a progress bar, or a function that is called as recordings are done.
+        on_resume: called with the number of recordings that an interrupted run had finished.
+        stdin: for a list of paths.
+        stdout: rows are written there as CSV if there is no `out`.
+
+    Raises:
+        UsageError: if something does not go together, or cannot be written where it should be.
+        InputError: if there is no recording, another run is writing the report, or the cluster cannot be used.
+        ModelError: if the model cannot be used.
+        OSError: if something cannot be written.
+    """
+    began = time.monotonic()
+    report = None if out is None else Path(out)
+    if report:
+        check_report_path(report)
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    recordings = find_recordings(given, stdin)
+    workers = count_cpus() if jobs is None else jobs
+    window, hop = _choose_windows(vad, window, hop)
+    predictor = Predictor(
+        model, channels=channels, window=window, hop=hop, min_confidence=min_confidence, timeout=timeout
+    )
+    if not cluster:
+        start_ahead(min(workers, count_cpus(), len(recordings)))  # they load while the rest is checked
+    truth = _find_truth(labels, recordings)
+    timelines = _plan_timelines(segments, segments_format, recordings)
+    tables = [Path(labels)] if labels else []
+    _refuse_collisions(report, timelines, [*tables, *list_files(predictor.settings.folder)], recordings)
+    with _show(progress, len(recordings)) as show:
+        run = _Run(
+            recordings=recordings,
+            predictor=predictor,
+            jobs=workers,
+            cluster=cluster,
+            timelines=timelines,
+            show=show,
+            tally=Tally(keep=truth),
+        )
+        if report:
+            run.write_report(report, restart=restart, on_resume=on_resume)
+        else:
+            run.stream(stdout)
+    scores = None
+    if truth:
+        from sercli.prediction.truth import score  # loads numpy and what draws pictures
+
+        scores = score(run.tally.kept, truth, rows=run.tally.rows)
+    seconds = time.monotonic() - began
+    return BatchResult(
+        tally=run.tally,
+        scores=scores,
+        predictions=tuple(run.collected),
+        saved=_save(report, timelines, run.tally, scores, seconds),
+        finished_before=run.finished_before,
+        audio_seconds=run.heard,
+        seconds=seconds,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
     recordings: Sequence[Recording]
     predictor: Predictor
-    speakers: Speakers | None = None
-    jobs: int = 1
-    cluster: str | None = None
-    timeout: float = DEFAULT_TIMEOUT
-    timelines: TimelinePlan | None = None
+    jobs: int
+    cluster: str | None
+    timelines: TimelinePlan | None
+    show: ShowProgress
+    tally: Tally
+    heard: float = 0.0
+    finished_before: int = 0
+    collected: list[Prediction] = field(default_factory=list)
+
+    def write_report(self, out: Path, *, restart: bool, on_resume: Callable[[int], None]) -> None:
+        """Scores into a journal beside the report, and writes the report when all recordings are done."""
+        with open_journal(out, self._key, restart=restart) as journal:
+            finished = journal.find_finished(self.recordings) if len(journal) else set()
+            self.finished_before = len(finished)
+            if finished:
+                on_resume(len(finished))
+            self._finish(journal, finished)
+            names = (recording.name for recording in self.recordings)
+            with open_report(out, segments=self.timelines is not None) as writer:
+                self._write(map(journal.read, names), writer.write)
+
+    def stream(self, stdout: IO[str] | None) -> None:
+        """Writes rows as soon as they are there, or collects them; nothing of it can be resumed."""
+        results = self.predictor.predict_in_order(
+            self.recordings, jobs=self.jobs, cluster=self.cluster, progress=self._note
+        )
+        with contextlib.closing(results), _open_stream(stdout) as writer:
+            self._write(results, writer.write if writer else self.collected.append)
+
+    def _finish(self, journal: Journal, finished: set[int]) -> None:
+        results = self.predictor.predict_as_done(
+            self.recordings, jobs=self.jobs, cluster=self.cluster, progress=self._note, finished=finished
+        )
+        with contextlib.closing(results):
+            for position, result in results:
+                journal.add(self.recordings[position].name, result.sha256, result.predictions)
+
+    def _write(self, groups: Iterable[Rows], write: Callable[[Prediction], None]) -> None:
+        rows: Iterator[Sequence[Prediction]] = iter(groups)
+        for predictions in write_timelines(self.timelines, rows) if self.timelines else rows:
+            for prediction in predictions:
+                write(prediction)
+            self.tally.add_recording(tuple(predictions))
+
+    def _note(self, done: int, seconds: float) -> None:
+        self.heard = seconds
+        self.show(done, len(self.recordings), seconds)
 
     @property
-    def key(self) -> str:
-        """Names everything but the recordings that rows depend on."""
-        # How speakers sound follows from all their recordings: if one of those changes, every row does.
-        heard = [
-            [each.name, self.speakers.names[each.name], hash_recording(each)]
-            for each in self.recordings
-            if self.speakers and each.name in self.speakers.names
-        ]
+    def _key(self) -> str:
+        """Cache key of everything but the recordings that affects the rows."""
+        settings = self.predictor.settings.to_dict()
         content = {
             "sercli": __version__,
-            "model": model_digest(self.predictor.folder),
-            "cutting": self.predictor.config.cutting.to_dict(),
-            "min_confidence": self.predictor.min_confidence,
-            "speakers": heard,
-            "segment": [field.name for field in fields(SegmentPrediction)],  # as the journal keeps it
+            **{name: value for name, value in settings.items() if name != "timeout"},
+            "model": model_digest(self.predictor.settings.folder),
+            "row": [field.name for field in fields(Prediction)],  # as the journal keeps it
+            "segment": [field.name for field in fields(SegmentPrediction)],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def write_report(
-    batch: Batch,
-    out: Path,
-    *,
-    restart: bool = False,
-    progress: ShowProgress | None = None,
-    on_resume: Callable[[int], None] = lambda _: None,
-    on_rows: Callable[[Rows], None] = lambda _: None,
+def _choose_windows(vad: str, window: float | None, hop: float | None) -> tuple[float | None, float | None]:
+    if vad not in {"on", "off"}:
+        msg = f"--vad should be on or off, found {vad!r}"
+        raise UsageError(msg)
+    if vad == "off" and window is None:
+        window = DEFAULT_WINDOW
+    if window is None and hop is not None:
+        msg = "--hop goes with fixed windows: give --window or --vad off too"
+        raise UsageError(msg)
+    if window is not None and hop is not None and hop > window:
+        msg = f"--hop {hop:g} would leave gaps between windows of {window:g} s: give at most the window"
+        raise UsageError(msg)
+    return window, hop
+
+
+def _find_truth(labels: str | None, recordings: Sequence[Recording]) -> dict[str, str]:
+    if not labels:
+        return {}
+    from sercli.prediction.truth import find_labels
+
+    return find_labels(labels, recordings)
+
+
+def _plan_timelines(segments: str | None, kind: str | None, recordings: Sequence[Recording]) -> TimelinePlan | None:
+    if not segments:
+        if kind is not None:
+            msg = "--segments-format goes with --segments: name a folder for the timelines, ending in /"
+            raise UsageError(msg)
+        return None
+    folder = segments.endswith(("/", os.sep))
+    timelines = plan_timelines(Path(segments), kind or "csv", recordings, folder=folder)
+    if kind is not None and not timelines.sidecars:
+        msg = f"--segments-format is for a folder of timelines: the suffix of {segments} names its format"
+        raise UsageError(msg)
+    return timelines
+
+
+def _refuse_collisions(
+    out: Path | None, timelines: TimelinePlan | None, inputs: Sequence[Path], recordings: Sequence[Recording]
 ) -> None:
-    """Predicts, and writes report and timelines when all recordings are done.
-
-    What is finished is in a journal beside the report until then: the same call goes on from there, whatever ended
-    the last one. A report that is there stays as it is until the new one takes its place.
-
-    Args:
-        batch: what to do.
-        out: the report.
-        restart: forget what an interrupted run has finished.
-        progress: called as recordings are worked through.
-        on_resume: called with the number of recordings that were finished before.
-        on_rows: called with the rows of each recording in order, while they are written.
-
-    Raises:
-        InputError: if another run is writing this report.
-        UsageError: if the report cannot be written there.
-        OSError: if something cannot be written.
-    """
-    with open_journal(out, batch.key, restart=restart) as journal:
-        finished = journal.find_finished(batch.recordings) if len(journal) else set()
-        if finished:
-            on_resume(len(finished))
-        _finish(batch, journal, finished, progress)
-        names = (recording.name for recording in batch.recordings)
-        with open_report(out, segments=batch.timelines is not None) as writer:
-            _write(batch, map(journal.read, names), writer, on_rows)
+    """Refuses, before any work, what would be written over another output or an input."""
+    written: list[Path] = [out, name_summary(out), name_confusions(out)] if out else []
+    if timelines:
+        written += list(timelines.sidecars.values()) or [timelines.target]
+    taken = {os.path.realpath(path) for path in inputs}
+    taken |= {os.path.realpath(recording.path) for recording in recordings}
+    for path in written:
+        place = os.path.realpath(path)
+        if place in taken:
+            msg = f"{path} is read or written already: give another name for the report or the timelines"
+            raise UsageError(msg)
+        taken.add(place)
+    if out and timelines and os.path.realpath(timelines.target).startswith(os.path.realpath(out) + os.sep):
+        msg = f"{timelines.target} would lie inside the report, which is a file: give another folder"
+        raise UsageError(msg)
 
 
-def stream_report(
-    batch: Batch,
-    writer: Writer,
-    *,
-    progress: ShowProgress | None = None,
-    on_rows: Callable[[Rows], None] = lambda _: None,
-) -> None:
-    """Predicts, and writes rows in order as soon as they are there; nothing of it can be resumed.
+@contextlib.contextmanager
+def _show(progress: bool | ShowProgress, total: int) -> Iterator[ShowProgress]:
+    if not isinstance(progress, bool):
+        yield progress
+        return
+    if not progress:
+        yield lambda *_: None
+        return
+    from tqdm.auto import tqdm
 
-    Args:
-        batch: what to do.
-        writer: of the report.
-        progress: called as recordings are worked through.
-        on_rows: called with the rows of each recording in order.
-    """
-    predictions = batch.predictor.predict_many(
-        batch.recordings,
-        jobs=batch.jobs,
-        cluster=batch.cluster,
-        speakers=batch.speakers,
-        timeout=batch.timeout,
-        progress=progress,
-    )
-    groups = (tuple(rows) for _, rows in itertools.groupby(predictions, lambda row: row.file))
-    _write(batch, groups, writer, on_rows)
+    with tqdm(total=total, desc="predict", unit="recording") as bar:
+
+        def update(done: int, _total: int, seconds: float) -> None:
+            bar.set_postfix_str(f"{seconds / 3600:.2f} h of audio", refresh=False)
+            bar.update(done - bar.n)
+
+        yield update
 
 
-def _finish(batch: Batch, journal: Journal, finished: set[int], progress: ShowProgress | None) -> None:
-    results = batch.predictor.predict_as_done(
-        batch.recordings,
-        jobs=batch.jobs,
-        cluster=batch.cluster,
-        speakers=batch.speakers,
-        timeout=batch.timeout,
-        progress=progress,
-        finished=finished,
-    )
-    try:
-        for result in results:
-            journal.add(batch.recordings[result.position].name, result.sha256, result.predictions)
-    finally:
-        results.close()
+@contextlib.contextmanager
+def _open_stream(stdout: IO[str] | None) -> Iterator[Writer | None]:
+    if stdout is None:
+        yield None
+        return
+    writer = CsvWriter(stdout)
+    yield writer
+    writer.finish()
+    stdout.flush()
 
 
-def _write(batch: Batch, groups: Iterable[Rows], writer: Writer, on_rows: Callable[[Rows], None]) -> None:
-    rows: Iterator[Sequence[Prediction]] = iter(groups)
-    for predictions in write_timelines(batch.timelines, rows) if batch.timelines else rows:
-        for prediction in predictions:
-            writer.write(prediction)
-        on_rows(tuple(predictions))
+def _save(
+    out: Path | None, timelines: TimelinePlan | None, tally: Tally, scores: "Scores | None", seconds: float
+) -> tuple[Path, ...]:
+    """Writes what goes with a report; returns all that was saved."""
+    saved: list[Path] = []
+    if out:
+        known: dict[str, Any] = scores.to_dict() if scores else {}
+        write_json(name_summary(out), {**tally.to_dict(), "seconds": round(seconds, 3), **known})
+        saved += [out, name_summary(out)]
+        if scores and scores.scored:
+            from sercli.prediction.truth import save_confusions
+
+            saved.append(save_confusions(out, scores))
+        else:
+            name_confusions(out).unlink(missing_ok=True)  # of an earlier run
+    return (*saved, *([timelines.target] if timelines else []))

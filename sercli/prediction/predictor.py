@@ -1,42 +1,23 @@
-"""Emotions of recordings: decoding and features in workers, the network on batches, rows in order."""
+"""Emotions of recordings from Python: one in this process, many in workers."""
 
 import contextlib
-from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Generator, Iterable, Sequence, Set
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sercli.audio.cutters import MIX, Cutting
-from sercli.errors import UsageError
-from sercli.models.folder import DEFAULT_MODEL, load_model
-from sercli.models.normalizer import Moments, Normalizer
-from sercli.parallel import count_workers, map_in_order, single_thread
-from sercli.prediction.analysis import Analysis, AnalysisConfig, Finding, Piece, Progress, analyse
+from sercli.models.folder import DEFAULT_MODEL, read_description
+from sercli.parallel import count_workers
 from sercli.prediction.discovery import Recording
-from sercli.prediction.enrolment import Speakers
-from sercli.prediction.rows import Prediction
-from sercli.prediction.scoring import Scorer
-from sercli.prediction.workers import DEFAULT_TIMEOUT, analyse_in_workers
-from sercli.training.device import pick_device
+from sercli.prediction.pool import Heartbeat, Message, WorkerPool
+from sercli.prediction.rows import Prediction, RecordingResult
+from sercli.prediction.settings import ScoringSettings
+
+if TYPE_CHECKING:
+    from sercli.prediction.scoring import RecordingScorer
 
 ShowProgress = Callable[[int, float], None]
-"""Called with how many recordings are worked through, and how many seconds of audio."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """A recording that is done.
-
-    Attributes:
-        position: of the recording among those given, from 0.
-        sha256: of the file; empty if it could not be read.
-        predictions: a row for each channel that was scored, or the one that says what went wrong.
-    """
-
-    position: int
-    sha256: str
-    predictions: tuple[Prediction, ...]
+"""Called with how many recordings are done, and how many seconds of audio."""
 
 
 class Predictor:
@@ -50,48 +31,57 @@ class Predictor:
             print(segment.start, segment.end, segment.emotion)
 
     Args:
-        model: a model folder; the model that comes with the package if None.
-        device: of the network: auto, cpu, cuda or mps.
-        cutting: which parts of recordings are scored; speech, of each side of what is stereo, if None.
-        min_confidence: 0 to 1, under which an emotion is ``uncertain``.
+        model: model folder; the model that comes with the package if None.
+        channels: ``auto`` splits stereo whose sides differ, such as a call, and mixes the rest; ``mix`` and ``split``
+            decide for all.
+        window: length of fixed windows in seconds, instead of segments cut at pauses; 0.1 to 60.
+        hop: from one window to the next, in seconds; the window if None.
+        min_confidence: 0 to 1; an emotion with less is ``uncertain``.
+        timeout: seconds without a sign of life after which a worker gives a recording up.
 
     Raises:
         ModelError: if the model folder is missing or damaged.
-        UsageError: if this machine has no such device, or `min_confidence` is no probability.
+        UsageError: if a value is out of range.
     """
 
     def __init__(
         self,
         model: Path | str | None = None,
         *,
-        device: str = "auto",
-        cutting: Cutting | None = None,
+        channels: str = "auto",
+        window: float | None = None,
+        hop: float | None = None,
         min_confidence: float = 0.0,
+        timeout: float = ScoringSettings().timeout,
     ) -> None:
-        if not 0 <= min_confidence <= 1:
-            msg = f"the least confidence should be 0 to 1, found {min_confidence}"
-            raise UsageError(msg)
-        self.device = pick_device(device)
-        self.folder = DEFAULT_MODEL if model is None else Path(model)
-        self.min_confidence = min_confidence
-        self._model = load_model(self.folder).to(self.device)
-        self.config = AnalysisConfig(
-            audio=self._model.audio, features=self._model.features, cutting=cutting or Cutting()
+        self.settings = ScoringSettings(
+            model=str(DEFAULT_MODEL if model is None else model),
+            channels=channels,
+            window=float(window or 0.0),
+            hop=float(hop or window or 0.0),
+            min_confidence=float(min_confidence),
+            timeout=float(timeout),
         )
+        self.labels: tuple[str, ...] = tuple(read_description(self.settings.folder)["labels"])
+
+    @cached_property
+    def _scorer(self) -> "RecordingScorer":
+        from sercli.prediction.scoring import RecordingScorer  # loads numpy, decoders and ONNX Runtime
+
+        return RecordingScorer(self.settings)
 
     def predict(self, path: Path | str) -> Prediction:
-        """The emotion of one recording, all its channels together, told in this process.
+        """Scores one recording in this process, all its channels mixed.
 
         Returns:
-            with times in seconds and probabilities of 0 to 1; a file that cannot be used has the status ``failed``.
+            Times in seconds and probabilities of 0 to 1; a file that cannot be used has the status ``failed``.
         """
-        mixed = replace(self.config, cutting=replace(self.config.cutting, channels=MIX))
-        (prediction,) = self._predict_here(path, mixed)
+        (prediction,) = self._scorer.score_now(_to_recording(path), channels="mix").predictions
         return prediction
 
     def predict_channels(self, path: Path | str) -> tuple[Prediction, ...]:
-        """As `predict`, with a row for each channel that is scored for itself, as in the report."""
-        return self._predict_here(path, self.config)
+        """Scores one recording in this process, with one row per channel as in a report."""
+        return self._scorer.score_now(_to_recording(path)).predictions
 
     def predict_many(
         self,
@@ -99,21 +89,31 @@ class Predictor:
         *,
         jobs: int = 1,
         cluster: str | None = None,
-        speakers: Speakers | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
         progress: ShowProgress | None = None,
     ) -> Generator[Prediction, None, None]:
-        """As `predict_as_done`, with all rows in the order of the recordings, whatever the number of jobs."""
+        """The rows of a report, in the order of the recordings; arguments as for `predict_as_done`."""
+        groups = self.predict_in_order(recordings, jobs=jobs, cluster=cluster, progress=progress)
+        with contextlib.closing(groups):
+            for predictions in groups:
+                yield from predictions
+
+    def predict_in_order(
+        self,
+        recordings: Iterable[Path | str | Recording],
+        *,
+        jobs: int = 1,
+        cluster: str | None = None,
+        progress: ShowProgress | None = None,
+    ) -> Generator[tuple[Prediction, ...], None, None]:
+        """As `predict_many`, with the rows of a recording together."""
         held: dict[int, tuple[Prediction, ...]] = {}
         due = 0
-        results = self.predict_as_done(
-            recordings, jobs=jobs, cluster=cluster, speakers=speakers, timeout=timeout, progress=progress
-        )
+        results = self.predict_as_done(recordings, jobs=jobs, cluster=cluster, progress=progress)
         with contextlib.closing(results):
-            for result in results:
-                held[result.position] = result.predictions
+            for position, result in results:
+                held[position] = result.predictions
                 while due in held:
-                    yield from held.pop(due)
+                    yield held.pop(due)
                     due += 1
 
     def predict_as_done(
@@ -122,143 +122,69 @@ class Predictor:
         *,
         jobs: int = 1,
         cluster: str | None = None,
-        speakers: Speakers | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
         progress: ShowProgress | None = None,
         finished: Set[int] = frozenset(),
-    ) -> Generator[Result, None, None]:
-        """The emotions of recordings as they are done, worked through in processes of their own.
+    ) -> Generator[tuple[int, RecordingResult], None, None]:
+        """Scores recordings in processes of their own.
 
-        A row does not depend on the recordings around it by more than rounding, and memory neither on their number
-        nor on their length.
+        A row does not depend on the recordings around it, and memory neither on their number nor on their length.
 
         Args:
             recordings: paths of sound files, or what `find_recordings` found.
-            jobs: processes that decode and compute features side by side, never more than there are cores.
-            cluster: address of a Dask scheduler whose workers do that instead; they must see the recordings under
-                the same paths. The network stays here.
-            speakers: who speaks; each speaker's recordings are then normalised by all of them together, for which
-                everything is decoded twice.
-            timeout: seconds without a sign of life after which a recording is given up.
-            progress: called as recordings are worked through.
-            finished: positions that need no answer any more; they still tell how their speakers sound.
+            jobs: processes side by side, never more than there are cores.
+            cluster: address of a Dask scheduler whose workers score instead; they must see recordings and model under
+                the same paths.
+            progress: called as recordings are done.
+            finished: positions that need no answer any more.
+
+        Yields:
+            Position and result of each recording, as they are done.
 
         Raises:
             InputError: if the cluster cannot be used.
-            ModelError: if the model gives values that are not finite.
-            KeyboardInterrupt: at Ctrl-C, when the recordings that were worked through by then are given out.
+            ModelError: if the model cannot be used.
         """
         wanted = [_to_recording(recording) for recording in recordings]
-        count = _Count(progress, len(finished))
-
-        def find(positions: Sequence[int]) -> Generator[tuple[int, Finding], None, None]:
-            chosen = [wanted[position] for position in positions]
-            workers = max(1, min(count_workers(jobs), len(chosen)))
-            findings = (
-                _analyse_on_cluster(chosen, self.config, cluster)
-                if cluster
-                else analyse_in_workers(chosen, self.config, workers=workers, timeout=timeout)
-            )
-            with contextlib.closing(findings):
-                for number, found in findings:
-                    yield positions[number], found
-
-        remaining = [position for position in range(len(wanted)) if position not in finished]
-        if not remaining:
+        positions = [position for position in range(len(wanted)) if position not in finished]
+        if not positions:
             return
+        count = _Count(progress, len(finished))
+        messages = self._score([wanted[position] for position in positions], jobs, cluster)
+        with contextlib.closing(messages):
+            for number, message in messages:
+                count.note(number, message)
+                if isinstance(message, RecordingResult):
+                    yield positions[number], message
 
-        enrolled: dict[str, Normalizer] = {}
-        if speakers:
-            with contextlib.closing(find(range(len(wanted)))) as findings:
-                enrolled = self._enrol(findings, wanted, speakers)
-        scorer = Scorer(
-            self._model,
-            self.device,
-            lambda name, channel: self._find_normalizer(enrolled, speakers, name, channel),
-            min_confidence=self.min_confidence,
-        )
-        with contextlib.closing(find(remaining)) as findings:
-            try:
-                for task, found in count.watch(findings):
-                    if isinstance(found, Piece | Analysis):
-                        scorer.add(task, wanted[task].name, found)
-                    if scorer.is_due:
-                        yield from _to_results(scorer)
-            except KeyboardInterrupt:
-                yield from _to_results(scorer)  # what has been counted as worked through shall not be lost
-                raise
-            yield from _to_results(scorer)
+    def _score(
+        self, recordings: Sequence[Recording], jobs: int, cluster: str | None
+    ) -> Generator[tuple[int, Message], None, None]:
+        if cluster:
+            from sercli.prediction.cluster import score_on_cluster
 
-    def _predict_here(self, path: Path | str, config: AnalysisConfig) -> tuple[Prediction, ...]:
-        recording = _to_recording(path)
-        scorer = Scorer(self._model, self.device, lambda *_: self._model.normalizer, min_confidence=self.min_confidence)
-        rows: tuple[Prediction, ...] = ()
-        with single_thread():
-            for found in analyse(recording, config):
-                if isinstance(found, Piece | Analysis):
-                    scorer.add(0, recording.name, found)
-                if isinstance(found, Analysis) or scorer.is_due:
-                    for _, _, rows in scorer.score():  # noqa: B007 - the last, and only one
-                        pass
-        return rows
-
-    def _enrol(
-        self, findings: Iterable[tuple[int, Finding]], recordings: Sequence[Recording], speakers: Speakers
-    ) -> dict[str, Normalizer]:
-        """A normalizer for each speaker of whom anything was heard."""
-        moments: dict[str, Moments] = defaultdict(Moments)
-        for task, found in findings:
-            if isinstance(found, Piece):
-                speaker = speakers.find(recordings[task].name, found.channel)
-                if speaker is not None:
-                    moments[speaker].add(found.features.T)
-        return {name: self._model.normalizer.enrol(heard) for name, heard in moments.items()}
-
-    def _find_normalizer(
-        self, enrolled: dict[str, Normalizer], speakers: Speakers | None, name: str, channel: str
-    ) -> Normalizer:
-        speaker = speakers.find(name, channel) if speakers else None
-        return enrolled.get(speaker, self._model.normalizer) if speaker is not None else self._model.normalizer
-
-
-def _to_results(scorer: Scorer) -> Iterator[Result]:
-    for task, analysis, rows in scorer.score():
-        yield Result(position=task, sha256=analysis.sha256, predictions=rows)
+            yield from score_on_cluster(recordings, self.settings, cluster)
+            return
+        with WorkerPool(self.settings, max(1, min(count_workers(jobs), len(recordings)))) as pool:
+            yield from pool.score(recordings)
 
 
 class _Count:
-    """Counts recordings and seconds as findings pass by."""
+    """Counts recordings and seconds as messages pass by."""
 
     def __init__(self, progress: ShowProgress | None, finished: int) -> None:
         self._progress = progress
         self._recordings, self._seconds = finished, 0.0
         self._running: dict[int, float] = {}
 
-    def watch(self, findings: Iterable[tuple[int, Finding]]) -> Iterator[tuple[int, Finding]]:
-        for task, found in findings:
-            if isinstance(found, Progress):
-                self._running[task] = found.seconds
-            elif isinstance(found, Analysis):
-                self._running.pop(task, None)
-                self._recordings += 1
-                self._seconds += found.duration
-            if self._progress and not isinstance(found, Piece):
-                self._progress(self._recordings, self._seconds + sum(self._running.values()))
-            yield task, found
-
-
-def _analyse_on_cluster(
-    recordings: Sequence[Recording], config: AnalysisConfig, cluster: str
-) -> Generator[tuple[int, Finding], None, None]:
-    work = partial(_analyse_elsewhere, config=config)
-    placed = [replace(recording, path=recording.path.absolute()) for recording in recordings]  # theirs is elsewhere
-    for task, findings in enumerate(map_in_order(work, placed, cluster=cluster)):
-        for found in findings:
-            yield task, found
-
-
-def _analyse_elsewhere(recording: Recording, *, config: AnalysisConfig) -> list[Finding]:
-    return list(analyse(recording, config))
+    def note(self, number: int, message: Message) -> None:
+        if isinstance(message, Heartbeat):
+            self._running[number] = message.seconds
+        else:
+            self._running.pop(number, None)
+            self._recordings += 1
+            self._seconds += message.duration
+        if self._progress:
+            self._progress(self._recordings, self._seconds + sum(self._running.values()))
 
 
 def _to_recording(given: Path | str | Recording) -> Recording:

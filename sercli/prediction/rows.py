@@ -136,3 +136,46 @@ class Prediction:
         rest: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
         rest["segments"] = segments
         return cls(**rest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingResult:
+    """Everything a worker says of a recording.
+
+    Attributes:
+        sha256: of the file; empty if it could not be read.
+        duration: in seconds; 0 if it could not be decoded.
+        predictions: one row per channel that was scored, or the one that says what went wrong.
+    """
+
+    sha256: str
+    duration: float
+    predictions: tuple[Prediction, ...]
+
+    @classmethod
+    def failed(cls, name: str, error: str, sha256: str = "") -> "RecordingResult":
+        """The result of a recording that could not be used.
+
+        Args:
+            name: of the recording, as the report calls it.
+            error: why, in one line.
+            sha256: of the file.
+        """
+        row = Prediction(file=name, status="failed", error=error)
+        return cls(sha256=sha256, duration=0.0, predictions=(row,))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, JSON-ready."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RecordingResult":
+        """Reads what `to_dict` returned.
+
+        Raises:
+            TypeError: if it is something else.
+            KeyError: likewise.
+            ValueError: likewise.
+        """
+        predictions = tuple(Prediction.from_dict(row) for row in values["predictions"])
+        return cls(sha256=str(values["sha256"]), duration=float(values["duration"]), predictions=predictions)

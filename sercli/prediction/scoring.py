@@ -1,151 +1,134 @@
-"""From pieces to rows: the network on batches of like length, and the sums that a recording's answer comes from."""
+"""The whole work on one recording: decoding, segments, features, network, rows. Runs in the workers."""
 
+import contextlib
+import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
-from sercli.audio.segments import Segment
-from sercli.errors import ModelError
-from sercli.labels import EMOTIONS
-from sercli.models.folder import Model
-from sercli.models.normalizer import Normalizer
-from sercli.parallel import single_thread
-from sercli.prediction.analysis import Analysis, Piece
-from sercli.prediction.rows import UNCERTAIN, Prediction, SegmentPrediction
+from sercli.audio.segmentation import (
+    WINDOWS,
+    Heartbeat,
+    Segment,
+    SegmentationConfig,
+    Summary,
+    read_segments,
+    segment_blocks,
+)
+from sercli.errors import AudioError, SercliError
+from sercli.features.frontend import extract_features
+from sercli.files import HASH_BLOCK, one_line
+from sercli.models.model import BATCH_FRAMES, Features, Logits, Model, Probabilities, load_model
+from sercli.prediction.discovery import Recording
+from sercli.prediction.rows import UNCERTAIN, Prediction, RecordingResult, SegmentPrediction
+from sercli.prediction.settings import ScoringSettings
 
-Logits = npt.NDArray[np.float64]
-
-BATCH_FRAMES = 1 << 12  # frames, padding included, that the network sees at once; some sixty-five seconds
-LONGEST_WAIT = 1.0  # seconds that pieces may wait for more, so that rows of slow recordings come, too
-
-FindNormalizer = Callable[[str, str], Normalizer]
-"""The normalizer of a recording's channel, by the recording's name and the channel's."""
-
-
-@dataclass(slots=True)
-class _Open:
-    """A recording that is being worked on."""
-
-    name: str
-    segments: dict[str, list[tuple[Segment, Logits]]] = field(default_factory=dict)
-    waiting: int = 0  # pieces that the network has not seen
-    analysis: Analysis | None = None
+HEARTBEAT = 1.0  # seconds after which a sign of life is given while a file is only read
 
 
-class Scorer:
-    """Gathers pieces of many recordings, and gives out a recording's rows when all its pieces are scored.
+class RecordingScorer:
+    """A model that is ready for recordings, one after the other.
 
     Args:
-        model: on its device.
-        device: of the model.
-        find_normalizer: of each channel.
-        min_confidence: under which an emotion is `UNCERTAIN`.
+        settings: how to score.
+
+    Raises:
+        ModelError: if the model folder is missing or damaged.
     """
 
-    def __init__(
-        self, model: Model, device: torch.device, find_normalizer: FindNormalizer, *, min_confidence: float = 0.0
-    ) -> None:
-        self._model, self._device = model, device
-        self._find_normalizer = find_normalizer
-        self._min_confidence = min_confidence
-        self._open: dict[int, _Open] = {}
-        self._pieces: list[tuple[int, Piece]] = []
-        self._frames = 0
-        self._since = time.monotonic()
+    def __init__(self, settings: ScoringSettings) -> None:
+        self.settings = settings
+        self.model = load_model(settings.folder)
 
-    def add(self, task: int, name: str, found: Piece | Analysis) -> None:
-        """Takes what was found in a recording.
+    def warm_up(self) -> None:
+        """Scores half a second of noise, so that what is not installed as it should be shows before any recording."""
+        noise = np.random.default_rng(0).normal(0, 0.1, 8_000).astype(np.float32)
+        blocks = [(noise[:, None], self.model.audio.sample_rate)]
+        for found in segment_blocks(lambda: blocks, self.model.audio, replace(self.model.segmentation, method=WINDOWS)):
+            if isinstance(found, Segment):
+                self.model.logits([extract_features(found.signal, self.model.features)])
+
+    def score_now(self, recording: Recording, *, channels: str | None = None) -> RecordingResult:
+        """The result of `score`."""
+        (result,) = (each for each in self.score(recording, channels=channels) if isinstance(each, RecordingResult))
+        return result
+
+    def score(
+        self, recording: Recording, *, channels: str | None = None
+    ) -> Iterator[Heartbeat | RecordingResult]:
+        """Scores a recording in bounded memory; what goes wrong becomes a row with the status ``failed``.
 
         Args:
-            task: position of the recording.
-            name: of the recording, as the report calls it.
-            found: a piece, or what there is to say at the end.
+            recording: the sound file.
+            channels: as in `ScoringSettings.channels`, which it replaces.
+
+        Yields:
+            Signs of life, and the result at the end.
         """
-        recording = self._open.setdefault(task, _Open(name))
-        if isinstance(found, Analysis):
-            recording.analysis = found
-            return
-        if not self._pieces:
-            self._since = time.monotonic()
-        recording.waiting += 1
-        self._pieces.append((task, found))
-        self._frames += found.features.shape[1]
+        sha256 = ""
+        try:
+            if recording.problem:
+                raise AudioError(recording.problem)
+            with np.errstate(all="ignore"):  # samples of 1e38 and the like are refused by their features
+                sha256 = yield from _hash(recording.path)
+                yield from self._score(recording, sha256, channels or self.settings.channels)
+        except (SercliError, OSError, MemoryError) as error:
+            yield RecordingResult.failed(recording.name, one_line(error) or type(error).__name__, sha256)
+        except Exception as error:  # noqa: BLE001 - whatever a library says of one recording, the batch goes on
+            yield RecordingResult.failed(recording.name, f"{type(error).__name__}: {one_line(error)}", sha256)
+
+    def _score(self, recording: Recording, sha256: str, channels: str) -> Iterator[Heartbeat | RecordingResult]:
+        pending = _Pending(self.model)
+        segments = read_segments(recording.path, self.model.audio, self._segmentation, channels=channels)
+        for found in segments:
+            if isinstance(found, Segment):
+                pending.add(found)
+            elif isinstance(found, Heartbeat):
+                yield found
+            else:
+                yield self._finish(recording.name, sha256, found, pending.finish())
 
     @property
-    def is_due(self) -> bool:
-        """Whether enough is gathered for a batch, or has waited long enough."""
-        return self._frames >= BATCH_FRAMES or time.monotonic() - self._since > LONGEST_WAIT
+    def _segmentation(self) -> SegmentationConfig:
+        if not self.settings.window:
+            return self.model.segmentation
+        return replace(self.model.segmentation, method=WINDOWS, max_segment=self.settings.window, hop=self.settings.hop)
 
-    def score(self) -> Iterator[tuple[int, Analysis, tuple[Prediction, ...]]]:
-        """Scores all pieces that are gathered, and gives out the recordings that are then done.
-
-        Raises:
-            ModelError: if the model gives values that are not finite.
-        """
-        pieces, self._pieces, self._frames = self._pieces, [], 0
-        with single_thread():
-            logits = self._run([piece for _, piece in pieces], [self._open[task].name for task, _ in pieces])
-        for (task, piece), found in zip(pieces, logits, strict=True):
-            self._open[task].segments.setdefault(piece.channel, []).append((piece.segment, found))
-            self._open[task].waiting -= 1
-        self._since = time.monotonic()
-        for task in [number for number, each in self._open.items() if each.analysis and not each.waiting]:
-            recording = self._open.pop(task)
-            assert recording.analysis is not None  # noqa: S101 - asked for above
-            yield task, recording.analysis, self._make_rows(recording, recording.analysis)
-
-    def _run(self, pieces: Sequence[Piece], names: Sequence[str]) -> Logits:
-        """Calibrated logits of each piece, in shape ``(len(pieces), 8)``."""
-        logits = np.empty((len(pieces), len(EMOTIONS)))
-        for batch in _batch([piece.features.shape[1] for piece in pieces]):
-            frames = [torch.from_numpy(pieces[number].features).to(self._device) for number in batch]
-            normalizers = [self._find_normalizer(names[number], pieces[number].channel) for number in batch]
-            logits[batch] = self._model.logits(frames, normalizers).cpu().numpy()
-        if not np.isfinite(logits).all():
-            msg = "the model gives values that are not finite: train it anew"
-            raise ModelError(msg)
-        return logits
-
-    def _make_rows(self, recording: _Open, analysis: Analysis) -> tuple[Prediction, ...]:
-        if analysis.error:
-            return (Prediction(file=recording.name, status="failed", error=analysis.error),)
+    def _finish(self, name: str, sha256: str, summary: Summary, scored: Sequence["_Scored"]) -> RecordingResult:
         rows = []
-        for channel in analysis.channels:
-            scored = recording.segments.get(channel.name, [])
+        for channel in summary.channels:
             row = Prediction(
-                file=recording.name,
+                file=name,
                 channel=channel.name,
                 status="no-speech",
                 start=0.0,
-                end=analysis.duration,
-                duration=analysis.duration,
+                end=summary.duration,
+                duration=summary.duration,
                 speech=channel.speech,
+                warnings=channel.warnings,
             )
-            rows.append(self._answer(row, scored, channel.warnings) if scored else row)
-        return tuple(rows)
+            own = [each for each in scored if each.segment.channel == channel.name]
+            rows.append(self._answer(row, own) if own else row)
+        return RecordingResult(sha256=sha256, duration=summary.duration, predictions=tuple(rows))
 
-    def _answer(
-        self, row: Prediction, scored: Sequence[tuple[Segment, Logits]], warnings: tuple[str, ...]
-    ) -> Prediction:
-        weights = [max(segment.speech, 1e-3) for segment, _ in scored]
-        probabilities = _softmax(np.average([found for _, found in scored], axis=0, weights=weights))
-        emotion, confidence = self._decide(probabilities)
+    def _answer(self, row: Prediction, scored: Sequence["_Scored"]) -> Prediction:
+        logits = np.stack([each.logits for each in scored])
+        pooled = self.model.pool(logits, [each.segment.speech for each in scored])
+        emotion, confidence, probabilities = self._decide(self.model.probabilities(pooled))
         segments = []
-        for segment, found in sorted(scored, key=lambda pair: pair[0].start):
-            each = _softmax(found)
-            label, certainty = self._decide(each)
+        for each, of_segment in zip(scored, self.model.probabilities(logits), strict=True):
+            label, certainty, values = self._decide(of_segment)
             segments.append(
                 SegmentPrediction(
-                    start=segment.start,
-                    end=segment.end,
-                    speech=segment.speech,
+                    start=each.segment.start,
+                    end=each.segment.end,
+                    speech=each.segment.speech,
                     emotion=label,
                     confidence=certainty,
-                    probabilities=tuple(each.tolist()),
+                    probabilities=values,
                 )
             )
         return replace(
@@ -153,30 +136,61 @@ class Scorer:
             status="ok",
             emotion=emotion,
             confidence=confidence,
-            probabilities=tuple(probabilities.tolist()),
-            warnings=warnings,
-            segments=tuple(segments),
+            probabilities=probabilities,
+            segments=tuple(sorted(segments, key=lambda segment: segment.start)),
         )
 
-    def _decide(self, probabilities: Logits) -> tuple[str, float]:
+    def _decide(self, probabilities: Probabilities) -> tuple[str, float, tuple[float, ...]]:
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
-        return (EMOTIONS[best] if confidence >= self._min_confidence else UNCERTAIN), confidence
+        emotion = self.model.labels[best] if confidence >= self.settings.min_confidence else UNCERTAIN
+        return emotion, confidence, tuple(probabilities.tolist())
 
 
-def _batch(n_frames: Sequence[int]) -> Iterator[list[int]]:
-    """Numbers of pieces of like length, so that little is padding, in batches of bounded size."""
-    batch: list[int] = []
-    for number in sorted(range(len(n_frames)), key=lambda number: n_frames[number]):
-        if batch and (len(batch) + 1) * n_frames[number] > BATCH_FRAMES:
-            yield batch
-            batch = []
-        batch.append(number)
-    if batch:
-        yield batch
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    segment: Segment  # without its signal
+    logits: Logits
 
 
-def _softmax(logits: Logits) -> Logits:
-    powers = np.exp(logits - logits.max())
-    probabilities: Logits = powers / powers.sum()
-    return probabilities
+@dataclass(slots=True)
+class _Pending:
+    """Segments that wait until there are enough of them for the network to be fast."""
+
+    model: Model
+    _segments: list[Segment] = field(default_factory=list)
+    _matrices: list[Features] = field(default_factory=list)
+    _scored: list[_Scored] = field(default_factory=list)
+
+    def add(self, segment: Segment) -> None:
+        self._matrices.append(extract_features(segment.signal, self.model.features))
+        self._segments.append(replace(segment, signal=segment.signal[:0]))
+        if sum(matrix.shape[1] for matrix in self._matrices) >= BATCH_FRAMES:
+            self._run()
+
+    def finish(self) -> list[_Scored]:
+        if self._segments:
+            self._run()
+        return self._scored
+
+    def _run(self) -> None:
+        logits = self.model.logits(self._matrices)
+        self._scored += [_Scored(segment, row) for segment, row in zip(self._segments, logits, strict=True)]
+        self._segments, self._matrices = [], []
+
+
+def _hash(path: Path) -> Generator[Heartbeat, None, str]:
+    """SHA-256 of a file, with signs of life where it is large or slow to read; empty if it cannot be read."""
+    digest = hashlib.sha256()
+    with contextlib.suppress(OSError):
+        if not path.is_file():
+            return ""
+        with path.open("rb") as stream:
+            last = time.monotonic()
+            while block := stream.read(HASH_BLOCK):
+                digest.update(block)
+                if time.monotonic() - last > HEARTBEAT:
+                    last = time.monotonic()
+                    yield Heartbeat(seconds=0.0)
+        return digest.hexdigest()
+    return ""

@@ -1,4 +1,4 @@
-"""The worker process: recordings named on stdin, one a line of JSON, to findings on stdout."""
+"""The worker process: recordings on stdin, one JSON object per line, to results on stdout."""
 
 import contextlib
 import json
@@ -9,15 +9,13 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from sercli.audio.cutters import Cutting
-from sercli.audio.voice import VoiceDetector
-from sercli.config import AudioConfig
-from sercli.features.frontend import FeatureConfig, get_front_end
-from sercli.prediction.analysis import AnalysisConfig, analyse
+from sercli.audio.segmentation import Heartbeat
+from sercli.errors import SercliError
 from sercli.prediction.discovery import Recording
-from sercli.prediction.wire import write_finding
+from sercli.prediction.scoring import RecordingScorer
+from sercli.prediction.settings import ScoringSettings
 
 
 def main() -> None:
@@ -33,35 +31,35 @@ def main() -> None:
 
 
 def _work() -> None:
-    # What decoders print must not get among the findings.
-    findings = os.fdopen(os.dup(1), "wb")
+    # What decoders print must not get among the results.
+    out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    config = _read_config(sys.stdin.buffer.readline())
-    # What is not installed as it should be shows here, and not as a failure of each recording.
-    get_front_end(config.features)
-    if config.cutting.vad:
-        VoiceDetector()
+    settings = ScoringSettings.from_dict(json.loads(sys.stdin.buffer.readline()))
+    try:
+        scorer = RecordingScorer(settings)
+        scorer.warm_up()
+    except SercliError as error:
+        _write(out, {"error": str(error)})
+        return
+    _write(out, {"ready": True})
     tasks: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_read_tasks, args=(tasks,), daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
         while True:
             task = tasks.get()
             recording = Recording(path=Path(task["path"]), name=task["name"], problem=task["problem"])
-            for finding in analyse(recording, config):
-                write_finding(findings, task["task"], finding)
+            for found in scorer.score(recording):
+                kind = {"heartbeat": found.seconds} if isinstance(found, Heartbeat) else {"result": found.to_dict()}
+                _write(out, {"task": task["task"], **kind})
 
 
-def _read_config(line: bytes) -> AnalysisConfig:
-    values = json.loads(line)
-    return AnalysisConfig(
-        audio=AudioConfig.from_dict(values["audio"]),
-        features=FeatureConfig.from_dict(values["features"]),
-        cutting=Cutting.from_dict(values["cutting"]),
-    )
+def _write(out: IO[bytes], message: dict[str, Any]) -> None:
+    out.write(json.dumps(message).encode() + b"\n")
+    out.flush()
 
 
 def _read_tasks(tasks: "queue.Queue[dict[str, Any]]") -> None:
     for line in sys.stdin.buffer:
         tasks.put(json.loads(line))
-    # At once, also when a recording is being worked on: the parent has ended, or been killed.
+    # At once, also while a recording is being scored: the parent has ended, or was killed.
     os._exit(0)

@@ -1,0 +1,60 @@
+"""The files of a model folder, and its description; quick to import."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from sercli.errors import ModelError
+from sercli.files import read_json_object
+from sercli.labels import EMOTIONS
+
+SCHEMA_VERSION = 2
+ONNX_FILE = "model.onnx"
+WEIGHTS_FILE = "model.safetensors"
+JSON_FILE = "model.json"
+CARD_FILE = "MODEL_CARD.md"
+DEFAULT_MODEL = Path(__file__).parents[1] / "default_model"
+"""Folder of the model that comes with the package."""
+
+
+def list_files(folder: Path) -> list[Path]:
+    """The files of a model folder."""
+    return [folder / name for name in (ONNX_FILE, WEIGHTS_FILE, JSON_FILE, CARD_FILE)]
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The content of ``model.json``.
+
+    Raises:
+        ModelError: if it is missing or damaged, or has another schema version or other labels.
+    """
+    if not folder.is_dir():
+        msg = f"no model folder at {folder}: expected {ONNX_FILE} and {JSON_FILE} in it, as 'sercli train' writes them"
+        raise ModelError(msg)
+    path = folder / JSON_FILE
+    description = read_json_object(path, ModelError)
+    version = description.get("schema_version")
+    if version != SCHEMA_VERSION:
+        command = str(description.get("command") or "sercli train")
+        msg = f"{path} has schema version {version!r}, expected {SCHEMA_VERSION}: make it again with '{command}'"
+        raise ModelError(msg)
+    if description.get("labels") != list(EMOTIONS):
+        msg = f"{path} should list the labels {', '.join(EMOTIONS)}, in this order"
+        raise ModelError(msg)
+    if not (folder / ONNX_FILE).is_file():
+        msg = f"{folder / ONNX_FILE} is missing: the model folder is incomplete"
+        raise ModelError(msg)
+    return description
+
+
+def model_digest(folder: Path) -> str:
+    """Twelve hex digits that identify the content of a model folder.
+
+    Raises:
+        ModelError: if ``model.json`` is missing.
+    """
+    path = folder / JSON_FILE
+    if not path.is_file():
+        msg = f"{path} is missing"
+        raise ModelError(msg)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
