@@ -1,7 +1,8 @@
-"""Files that are whole or absent: writing by rename, hashing in blocks."""
+"""Whole-or-absent files, locks that work on any file system, hashes, and errors of the file system in one line."""
 
 import contextlib
 import csv
+import datetime as dt
 import errno
 import hashlib
 import json
@@ -10,72 +11,188 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
-
-import filelock
+from typing import IO, TYPE_CHECKING, Any
 
 from sercli.errors import InputError
 
+if TYPE_CHECKING:
+    import filelock
+
 HASH_BLOCK = 1 << 20  # bytes
+LOCK_PATIENCE = 120.0  # seconds to wait for work that takes moments
+MARKER_SUFFIX = ".owner"  # of the file that stands in for a lock where the file system has none
+
+_WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE})
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space, or write to another disk",
+    errno.EDQUOT: "your disk quota is used up: free some space, or write to another disk",
+    errno.EFBIG: "the file system or a limit ('ulimit -f') allows no larger file",
+    errno.EACCES: "check the permissions of the file and its folder",
+    errno.EPERM: "check the permissions of the file and its folder",
+    errno.EROFS: "write to another folder",
+    errno.EMFILE: "raise the limit with 'ulimit -n', or give fewer --jobs",
+    errno.ENFILE: "the whole system has too many open files: end other programs, or give fewer --jobs",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EISDIR: "expected a file, found a folder",
+    errno.ENOTDIR: "a part of this path is a file, expected a folder",
+    errno.EIO: "the disk, or the network that it is on, fails",
+    errno.ESTALE: "the network file system has lost the file: try again",
+    errno.ENOLCK: "the file system grants no locks",
+}
+
+
+def describe_os_error(error: OSError) -> str:
+    """An error of the file system in one line: what happened, to which file, and what to do.
+
+    Args:
+        error: Names its file if it comes from `open` and its like, or from a block in `name_file`.
+    """
+    if error.errno is None:
+        return one_line(error)
+    what = one_line(error.strerror or os.strerror(error.errno))
+    name = " to ".join(one_line(os.fsdecode(name)) for name in (error.filename, error.filename2) if _is_name(name))
+    remedy = _REMEDIES.get(error.errno, "")
+    return f"{what}{f' ({name})' if name else ''}{f': {remedy}' if remedy else ''}"
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str | bytes | os.PathLike) and bool(name)
+
+
+@contextlib.contextmanager
+def name_file(path: Path) -> Iterator[None]:
+    """Gives errors of writing that name no file the name of this one.
+
+    Python names the file when it cannot be opened, but not when a write fails, as on a full disk. HDF5 and others
+    put the reason into a text or a RuntimeError of their own, which is recognized by its error number.
+
+    Raises:
+        OSError: with `path` as its file name.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        number = _find_errno(error)
+        if number not in _WRITE_ERRORS or (isinstance(error, OSError) and error.filename):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _find_errno(error: OSError | RuntimeError) -> int | None:
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    text = str(error).lower()  # as "... errno = 28, error message = 'No space left on device' ..."
+    return next((number for number in _WRITE_ERRORS if os.strerror(number).lower() in text), None)
 
 
 @contextlib.contextmanager
 def write_by_rename(path: Path, mode: str = "w", *, durable: bool = True) -> Iterator[IO[Any]]:
-    """Opens a temporary file beside `path` that takes its name when the block ends without error.
+    """Opens a temporary file beside `path` that is renamed to it when the block ends without error.
 
-    A reader sees the old file or the new one, never a part. Text is UTF-8, line ends as written.
+    Readers see the old file or the new one, never a part. Text is UTF-8 with line ends as written.
 
     Args:
-        path: the file to appear; its folder is made when missing.
+        path: File to write; its folder is made if it is missing.
         mode: ``"w"`` for text or ``"wb"`` for bytes.
-        durable: whether the content is forced onto the disk first, so that a power cut cannot leave an empty file.
+        durable: Whether to force the content onto the disk first, so that a power cut cannot leave an empty file.
 
     Raises:
-        OSError: from the file system (disk full, no permission); the temporary file is removed.
+        OSError: from the file system (disk full, no permission), naming the file; the temporary file is removed.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if obstacle := find_obstacle(path.parent):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(obstacle))
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = os.fsdecode(os.fsencode(f".{path.name}")[:80]) + "."
     descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
     try:
-        with os.fdopen(descriptor, mode, encoding=encoding, newline=newline) as stream:
-            yield stream
-            stream.flush()
-            if durable:
-                os.fsync(stream.fileno())
-        temporary.chmod(_find_mode(path))
-        temporary.replace(path)
+        with name_file(path):
+            with os.fdopen(descriptor, mode, encoding=encoding, newline=newline) as stream:
+                yield stream
+                stream.flush()
+                if durable:
+                    os.fsync(stream.fileno())
+            temporary.chmod(_find_mode(path))
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def acquire_lock(path: Path, refusal: Exception | None = None) -> filelock.FileLock:
-    """A lock on a file, held by this process until it is released.
+def acquire_lock(path: Path, busy: InputError | None = None) -> "filelock.BaseFileLock":
+    """Locks a file until the lock is released, or this process ends.
+
+    On a file system without locks (NFS, SMB and Lustre, depending on how they are mounted), a marker file beside it
+    stands in, which holds process and host of its owner. The marker of a process of this host that has ended is
+    taken over.
 
     Args:
-        path: of the file; its folder must be there.
-        refusal: what is raised when another process holds the lock; None waits for it.
+        path: Lock file, which is made if it is missing; its folder must exist.
+        busy: Error to raise when another process holds the lock. Without one, waits up to `LOCK_PATIENCE`.
 
     Raises:
+        InputError: (or the class of `busy`) if another process holds the lock; it names a marker's owner.
         OSError: if the file cannot be made.
     """
-    lock = filelock.FileLock(path)
-    if refusal is None:
-        lock.acquire()
-        return lock
+    import filelock  # a twentieth of a second, which commands without locks save
+
+    soft = not _grants_locks(path.parent)
+    marker = path.with_name(path.name + MARKER_SUFFIX)
+    lock = filelock.SoftFileLock(marker) if soft else filelock.FileLock(path)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=0 if busy else LOCK_PATIENCE)
     except filelock.Timeout:
-        raise refusal from None
+        reason = busy or InputError(f"{path} has been locked by another process for {LOCK_PATIENCE:.0f} s: try again")
+        msg = f"{reason}{_describe_owner(marker) if soft else ''}"
+        raise type(reason)(msg) from None
     return lock
 
 
+def release_lock(lock: "filelock.BaseFileLock") -> None:
+    """Removes a lock file that no one waits for, and releases the lock.
+
+    The file goes while the lock is held: whoever opens it before that finds out that it is gone, and starts over.
+    """
+    with contextlib.suppress(OSError):  # Windows removes no open file
+        Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
+
+
+def _grants_locks(folder: Path) -> bool:
+    """Whether a new file, which no one else can have locked, can be locked there."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        probe = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed below
+    except OSError:  # the lock file itself reports it
+        return True
+    with probe:
+        try:
+            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
+def _describe_owner(marker: Path) -> str:
+    try:
+        process, host, *_ = marker.read_text(encoding="utf-8").split()
+        since = dt.datetime.fromtimestamp(marker.stat().st_mtime).astimezone().isoformat(" ", "seconds")
+    except (OSError, ValueError):
+        owner = "its owner is unknown"
+    else:
+        owner = f"by process {one_line(process)} on {one_line(host)} since {since}"
+    return f" ({owner}; if that process no longer runs, remove {marker})"
+
+
 def _find_mode(path: Path) -> int:
-    """The rights of the file that is replaced, or those of a new one."""
+    """Permissions of the file to be replaced, else those of a new file."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except OSError:
@@ -89,22 +206,27 @@ def _umask() -> int:
 
 
 def find_obstacle(folder: Path) -> Path | None:
-    """What stands where this folder, or one that it is to lie in, should be, and is none; None if nothing does."""
+    """Finds the first existing ancestor of a folder, or the folder itself, that is not a directory; None if none."""
     above = next((place for place in (folder, *folder.parents) if place.exists()), None)
     return above if above and not above.is_dir() else None
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes a value as indented JSON, by rename; NaN is refused since JSON has none."""
+    """Writes a value as indented JSON, by rename.
+
+    Raises:
+        ValueError: for NaN and infinity, which JSON does not have.
+        OSError: as `write_by_rename`.
+    """
     with write_by_rename(path) as stream:
         json.dump(value, stream, indent=2, ensure_ascii=False, allow_nan=False)
         stream.write("\n")
 
 
 def make_csv_writer(stream: IO[str], delimiter: str = ",") -> Callable[[Iterable[object]], None]:
-    """A function that writes one row; every row can be read again with the module csv.
+    """Makes a function that writes one row, so that the module csv reads every row back unchanged.
 
-    Before Python 3.13 that module's writer does not quote a cell for a carriage return, which its reader wants.
+    Before Python 3.13 that module does not quote cells with a carriage return, which it needs for reading them.
     """
     minimal, quoted = (
         csv.writer(stream, delimiter=delimiter, lineterminator="\n", quoting=quoting)
@@ -123,9 +245,9 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Seque
     """Writes rows with the same keys as UTF-8 CSV with a header, by rename.
 
     Args:
-        path: of the file.
-        rows: of the table.
-        columns: its header where there are no rows.
+        path: File to write.
+        rows: Values by column.
+        columns: Header to write if there are no rows.
     """
     with write_by_rename(path) as stream:
         write = make_csv_writer(stream)
@@ -138,7 +260,7 @@ def read_json_object(path: Path, error: type[InputError] = InputError) -> dict[s
     """Reads a JSON file that holds one object.
 
     Raises:
-        InputError: (or the subclass given as `error`) if it is missing, not JSON, or not an object.
+        InputError: (or the class given as `error`) if it is missing, not JSON, or not an object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -146,16 +268,16 @@ def read_json_object(path: Path, error: type[InputError] = InputError) -> dict[s
         msg = f"{path} is missing"
         raise error(msg) from None
     except (ValueError, RecursionError) as reason:
-        msg = f"{path} is not valid JSON ({one_line(reason)}): it may be cut short; make it anew"
+        msg = f"{path} is not valid JSON ({one_line(reason)}): it may be cut short; restore it, or make it again"
         raise error(msg) from None
     if not isinstance(value, dict):
-        msg = f"{path} should hold a JSON object, found {type(value).__name__}"
+        msg = f"{path} should contain a JSON object, found {type(value).__name__}"
         raise error(msg)
     return value
 
 
 def hash_file(path: Path, algorithm: str = "sha256") -> str:
-    """Hex digest of a file's bytes, read in blocks of one MiB."""
+    """Computes the hex digest of a file, in blocks of 1 MiB."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as stream:
         while block := stream.read(HASH_BLOCK):
@@ -164,6 +286,6 @@ def hash_file(path: Path, algorithm: str = "sha256") -> str:
 
 
 def one_line(reason: object) -> str:
-    """Text of an error on a single line, without control characters."""
+    """Formats a text or an error on a single line, without control characters."""
     text = " ".join(str(reason).split())
     return "".join(char if char.isprintable() else "?" for char in text) or type(reason).__name__

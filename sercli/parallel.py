@@ -1,14 +1,15 @@
-"""The one parallel map: in this process, in worker processes, or on a Dask cluster; results in order."""
+"""Parallel maps: in this process, in threads, in worker processes, or on a Dask cluster."""
 
 import contextlib
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from sercli.cpus import count_cpus
 from sercli.errors import InputError, UsageError
 from sercli.files import one_line
 
@@ -19,37 +20,50 @@ CONNECT_TIMEOUT = 10  # seconds to reach a scheduler, and again for its first wo
 
 
 _lock = threading.Lock()
-_threads = 1
-_inside = 0
+_threads = 1  # of torch without limits
+_limits: list[int] = []
 
 
 @contextlib.contextmanager
-def single_thread() -> Iterator[None]:
-    """Keeps torch to one thread, and puts the number back.
+def limit_threads(count: int) -> Iterator[None]:
+    """Limits torch to `count` threads, and restores the number afterwards.
 
-    Work that is shared out by the recording or by the fold is too small to be shared out further, and its
-    results then do not depend on how many cores there are.
+    Where limits overlap, nested or in several threads, the lowest applies.
     """
     import torch  # slow to import, and preparing a corpus does without
 
-    global _threads, _inside
+    global _threads
     with _lock:
-        if not _inside:
+        if not _limits:
             _threads = torch.get_num_threads()
-        _inside += 1
-        torch.set_num_threads(1)
+        _limits.append(count)
+        torch.set_num_threads(min(_threads, *_limits))
     try:
         yield
     finally:
         with _lock:
-            _inside -= 1
-            if not _inside:  # the last one out, whichever of several threads that is
-                torch.set_num_threads(_threads)
+            _limits.remove(count)
+            torch.set_num_threads(min([_threads, *_limits]))
+
+
+@contextlib.contextmanager
+def single_thread() -> Iterator[None]:
+    """Limits torch to one thread.
+
+    For work that is parallel over recordings or folds already, so that its results do not depend on the number of
+    CPUs.
+    """
+    with limit_threads(1):
+        yield
 
 
 def count_workers(jobs: int) -> int:
-    """Workers that so many jobs mean here: never more than there are cores."""
-    return max(1, min(jobs, int(joblib.cpu_count())))
+    """Limits a number of workers to the CPUs that this process may use; at least 1.
+
+    Raises:
+        UsageError: as `count_cpus`.
+    """
+    return max(1, min(jobs, count_cpus()))
 
 
 def map_in_order(
@@ -57,50 +71,79 @@ def map_in_order(
 ) -> Iterator[R]:
     """Applies a function to every task, and yields the results in the order of the tasks.
 
-    Tasks are taken as workers become free, and results wait until those before them are there. A worker of a cluster
-    that dies has its tasks done again by the others.
+    Tasks are taken as workers become free; a result waits for those before it. Tasks of a cluster worker that dies are
+    done again by the others.
 
     Args:
-        function: picklable, and the same wherever it runs.
-        tasks: picklable.
-        jobs: worker processes on this machine; with 1 the work is done in this process.
-        cluster: address of a Dask scheduler that is used instead, as ``tcp://scheduler:8786``.
-        batch: tasks given to a worker of this machine at a time.
+        function: Picklable, with the same result wherever it runs.
+        tasks: Picklable.
+        jobs: Worker processes on this machine; with 1 the function runs in this process.
+        cluster: Address of a Dask scheduler to use instead, such as ``tcp://scheduler:8786``.
+        batch: Tasks that a worker gets at a time.
 
     Raises:
-        UsageError: if the library for Dask is not installed.
+        UsageError: if the library for Dask is not installed, or as `count_cpus`.
         InputError: if a worker process dies; if the scheduler cannot be reached, has no worker, or loses too many.
     """
-    workers = count_workers(jobs)
-    if cluster is None and workers == 1:
-        yield from map(function, tasks)
-        return
     if cluster is None:
-        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-            pool = joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=batch)
-            yield from share_out(pool, function, tasks)
+        yield from _map_in_processes(function, tasks, jobs=jobs, batch=batch, return_as="generator")
         return
     with connect_to_cluster(cluster), joblib.parallel_config(backend="dask", wait_for_workers_timeout=CONNECT_TIMEOUT):
         pool = joblib.Parallel(n_jobs=-1, return_as="generator", batch_size=batch, pre_dispatch="4*n_jobs")
-        yield from share_out(pool, function, tasks)
+        yield from _run(pool, function, tasks)
 
 
-def share_out(pool: joblib.Parallel, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-    """Applies a function to every task by a pool that returns a generator, and may be stopped early without a word.
+def map_as_done(function: Callable[[T], R], tasks: Iterable[T], *, jobs: int = 1) -> Iterator[R]:
+    """Applies a function to every task, and yields each result as soon as it is there.
+
+    Args:
+        function: Picklable.
+        tasks: Picklable.
+        jobs: Worker processes; with 1 the function runs in this process.
 
     Raises:
+        UsageError: as `count_cpus`.
         InputError: if a worker process dies.
     """
+    yield from _map_in_processes(function, tasks, jobs=jobs, batch=1, return_as="generator_unordered")
+
+
+def map_in_threads(function: Callable[[T], R], tasks: Iterable[T], *, jobs: int = 1) -> Iterator[R]:
+    """Applies a function that releases the GIL to every task, in threads, and yields the results in order.
+
+    Raises:
+        UsageError: as `count_cpus`.
+    """
+    yield from _run(joblib.Parallel(count_workers(jobs), prefer="threads", return_as="generator"), function, tasks)
+
+
+def _map_in_processes(
+    function: Callable[[T], R],
+    tasks: Iterable[T],
+    *,
+    jobs: int,
+    batch: int,
+    return_as: Literal["generator", "generator_unordered"],
+) -> Iterator[R]:
+    workers = count_workers(jobs)
+    if workers == 1:
+        yield from map(function, tasks)
+        return
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        yield from _run(joblib.Parallel(workers, return_as=return_as, batch_size=batch), function, tasks)
+
+
+def _run(pool: joblib.Parallel, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
     results = pool(joblib.delayed(function)(task) for task in tasks)
     try:
         for result in results:  # noqa: UP028 - "yield from" would close the results itself
             yield result
     except TerminatedWorkerError:
-        msg = "a worker process was ended from outside, perhaps for want of memory: try again with fewer --jobs"
+        msg = "a worker process was killed, possibly because memory ran out: try again with fewer --jobs"
         raise InputError(msg) from None
     finally:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that work was thrown away: whoever stops early knows
+            warnings.simplefilter("ignore", UserWarning)  # joblib's, that results were dropped by an early stop
             results.close()
 
 
@@ -129,5 +172,5 @@ def connect_to_cluster(address: str) -> Iterator[Any]:
         try:
             yield client
         except KilledWorker as reason:
-            msg = f"the Dask cluster at {address} lost its workers again and again ({one_line(reason)[:200]})"
+            msg = f"the Dask cluster at {address} keeps losing its workers ({one_line(reason)[:200]})"
             raise InputError(msg) from None

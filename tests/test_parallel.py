@@ -43,5 +43,5 @@ def end(number: float) -> float:
 
 
 def test_a_worker_that_is_killed_is_said_in_a_line() -> None:
-    with pytest.raises(InputError, match=r"a worker process was ended from outside.* fewer --jobs"):
+    with pytest.raises(InputError, match=r"a worker process was killed.* fewer --jobs"):
         list(map_in_order(end, range(4), jobs=2))

@@ -14,6 +14,7 @@ import typer
 
 from sercli.cli import console
 from sercli.errors import SercliError, UsageError
+from sercli.files import describe_os_error
 from sercli.version import __version__
 
 _TYPERS_CTRL_C = 130  # the status that typer makes of a KeyboardInterrupt, which it does not let through
@@ -89,10 +90,8 @@ def main() -> NoReturn:
         _show(str(error), verbose=verbose)
         status = 2 if isinstance(error, UsageError) else 1
     except OSError as error:
-        # Full disk, no permission, and their like; anything that is not a SercliError or an OSError is a
-        # defect of ours and keeps its traceback.
-        where = f" ({error.filename})" if error.filename else ""
-        _show(f"{error.strerror or error}{where}", verbose=verbose)
+        # Full disk, no permission and the like. Any other error is a defect of sercli and keeps its traceback.
+        _show(describe_os_error(error), verbose=verbose)
         status = 1
     raise SystemExit(status)
 

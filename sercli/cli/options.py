@@ -1,12 +1,13 @@
 """Options that several commands share."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sercli.cli import console
+from sercli.cpus import count_cpus
+from sercli.errors import UsageError
 
 DataDir = Annotated[
     Path,
@@ -35,7 +36,7 @@ ModelDir = Annotated[
 ]
 Jobs = Annotated[
     int,
-    typer.Option("--jobs", "-j", min=1, help="Workers side by side; never more than there are cores."),
+    typer.Option("--jobs", "-j", min=1, help="Parallel workers, at most one per CPU that this process may use."),
 ]
 Dask = Annotated[
     str | None,
@@ -62,8 +63,11 @@ DEFAULT_DATA_DIR = Path("data")
 
 
 def default_jobs() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPUs that this process may use; 1 where a setting is wrong, which the command itself reports."""
+    try:
+        return count_cpus()
+    except UsageError:
+        return 1
 
 
 def index_file(data_dir: Path, given: Path | None) -> Path:

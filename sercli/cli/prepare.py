@@ -97,7 +97,7 @@ def prepare(
         labels=labels,
         label_map=parse_label_map(label_map),
         url=url,
-        jobs=min(jobs, options.default_jobs()),
+        jobs=jobs,
         force=force,
     )
     with _open_bars() as bars:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from sercli.errors import ArchiveError
-from sercli.files import one_line, write_json
+from sercli.files import name_file, one_line, write_json
 
 MAX_BYTES = 16 << 30  # that an archive may unpack to; RAVDESS takes 0.6 GB
 MAX_MEMBERS = 200_000
@@ -175,7 +175,8 @@ def _unpack_member(
         while block := _inflate(archive, info, source):
             done += len(block)
             _check_size(archive, done, max_bytes)
-            target.write(block)
+            with name_file(path):
+                target.write(block)
     return done
 
 

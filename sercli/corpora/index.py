@@ -31,7 +31,7 @@ COLUMNS: tuple[str, ...] = (
 """The columns of ``index.csv``; a corpus may add its own after them."""
 
 _PARSED = {"file", "duration", "sample_rate", "channels"}
-_REMEDY = "delete it and make it anew with 'sercli prepare'"
+_REMEDY = "move it away and run 'sercli prepare', or give another --index"
 
 _SHA256 = re.compile("([0-9a-f]{64})?")
 

@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import joblib
-
 from sercli.audio.decode import AudioFacts, read_facts
 from sercli.corpora.base import Fields
 from sercli.corpora.index import Utterance
 from sercli.errors import AudioError
 from sercli.files import hash_file, one_line
-from sercli.parallel import share_out
+from sercli.parallel import map_in_threads
 
 
 def inspect_recordings(paths: Sequence[Path], jobs: int) -> Iterator[tuple[AudioFacts, str] | str]:
@@ -19,8 +17,7 @@ def inspect_recordings(paths: Sequence[Path], jobs: int) -> Iterator[tuple[Audio
     Yields:
         for each path in order: its facts and the SHA-256 of its bytes, or the reason why it cannot be used.
     """
-    parallel = joblib.Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
-    yield from share_out(parallel, _inspect, paths)
+    yield from map_in_threads(_inspect, paths, jobs=jobs)
 
 
 def _inspect(path: Path) -> tuple[AudioFacts, str] | str:

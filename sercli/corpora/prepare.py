@@ -275,14 +275,12 @@ def _make_index(
         raise CorpusError(msg)
     # Read again, since another corpus may have been prepared meanwhile.
     request.index.parent.mkdir(parents=True, exist_ok=True)
-    lock_file = request.index.with_name(f".{request.index.name}.lock")
-    lock = acquire_lock(lock_file)
+    lock = acquire_lock(request.index.with_name(f".{request.index.name}.lock"))
     try:
         index = mark_duplicates(merge_index(_read_old_index(request.index), request.corpus.name, rows), digests)
         write_index(request.index, index)
     finally:
-        lock_file.unlink(missing_ok=True)
-        lock.release()
+        lock.release()  # its file stays, since others may wait for it
     write_json(_prepared_marker(request), marker)
     return index, tuple(failures)
 

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import torch
 from scipy.special import softmax
@@ -19,7 +18,7 @@ from sercli.features.store import FeatureStore
 from sercli.files import write_json
 from sercli.metrics import Probabilities
 from sercli.models.folder import Model, load_model, save_model
-from sercli.parallel import share_out, single_thread
+from sercli.parallel import map_as_done, single_thread
 from sercli.training.data import CorpusFeatures
 from sercli.training.loop import EpochRecord
 from sercli.training.recipes import Recipe, parse_recipe
@@ -101,13 +100,7 @@ def run_units(
         )
         for unit, members in units.items()
     ]
-    workers = min(plan.jobs, joblib.cpu_count(), len(tasks))
-    if workers <= 1:
-        yield from map(run_unit, tasks)
-        return
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        yield from share_out(pool, run_unit, tasks)
+    yield from map_as_done(run_unit, tasks, jobs=min(plan.jobs, len(tasks)))
 
 
 def describe_condition(test_store: Path, networks: Path | None, *, enrolled: bool) -> list[object]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from sercli.errors import StoreError, UsageError
 from sercli.features.parameters import StoreParameters, parse_parameters
-from sercli.files import one_line
+from sercli.files import name_file, one_line
 
 _MAGIC = b"sercli features 1\n"
 _HEAD = struct.Struct("<4sIII")
@@ -43,9 +43,7 @@ class Journal:
     def __init__(self, path: Path, parameters: StoreParameters | None = None, *, restart: bool = False) -> None:
         self.path = path
         self.spans: dict[str, tuple[int, int]] = {}
-        found = _read_header(path)
-        if restart:
-            found = None
+        found = _read_header(path, restart=restart)
         if found:
             self.parameters, start = found
             self._file: BinaryIO = path.open("rb" if parameters is None else "r+b")
@@ -54,7 +52,7 @@ class Journal:
                 self._file.truncate(end)
                 self._file.seek(end)
         elif parameters is None:
-            msg = f"{path} is not a journal of features: remove it and run 'sercli featurize'"
+            msg = f"{path} is not a journal of features: move it away, or give another --store"
             raise StoreError(msg)
         else:
             self.parameters = parameters
@@ -67,13 +65,15 @@ class Journal:
         data = np.ascontiguousarray(frames, dtype=self.parameters.dtype).tobytes()
         head = _HEAD.pack(_MARK, len(name), len(data), zlib.crc32(data, zlib.crc32(name)))
         start = self._file.tell() + len(head) + len(name)
-        self._file.write(head + name + data)
+        with name_file(self.path):
+            self._file.write(head + name + data)
         self.spans[key] = (start, len(data))
 
     def commit(self) -> None:
         """Makes sure that all that was added survives a crash of the machine."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with name_file(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def read(self, key: str) -> npt.NDArray[Any]:
         """The matrix under a key, in shape ``(n_frames, n_features)``; committed ones only."""
@@ -115,8 +115,8 @@ def journal_path(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-def _read_header(path: Path) -> tuple[StoreParameters, int] | None:
-    """Parameters of a journal and where its records start; None if it was cut before its header ended."""
+def _read_header(path: Path, *, restart: bool) -> tuple[StoreParameters, int] | None:
+    """Parameters of a journal and where its records start; None if it starts over, or was cut within its header."""
     try:
         with path.open("rb") as file:
             magic, line = file.readline(len(_MAGIC)), file.readline(1 << 16)
@@ -125,10 +125,10 @@ def _read_header(path: Path) -> tuple[StoreParameters, int] | None:
     if not _MAGIC.startswith(magic) or (magic != _MAGIC and line):
         msg = f"{path} is in the way of the journal and is none: move it, or give another --store"
         raise StoreError(msg)
-    if not line.endswith(b"\n"):
+    if restart or not line.endswith(b"\n"):
         return None
     try:
         return parse_parameters(json.loads(line)), len(magic) + len(line)
     except (ValueError, KeyError, TypeError, UsageError) as reason:
-        msg = f"{path} is damaged ({one_line(reason)}): remove it and run 'sercli featurize'"
+        msg = f"{path} is damaged ({one_line(reason)}): start over with 'sercli featurize --restart'"
         raise StoreError(msg) from None

@@ -11,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from sercli.errors import StoreError, UsageError
+from sercli.features.hdf5 import open_hdf5
 from sercli.features.journal import Journal, journal_path
 from sercli.features.parameters import StoreParameters, parse_parameters
 from sercli.features.rows import StoredRow, parse_key
@@ -102,14 +102,9 @@ class FeatureStore:
 class _HDF5Source:
     def __init__(self, path: Path) -> None:
         try:
-            self._file = h5py.File(path, "r")
+            self._file = open_hdf5(path, "r")
         except FileNotFoundError:
             msg = f"no feature store at {path}: make it with 'sercli featurize'"
-            raise StoreError(msg) from None
-        except (PermissionError, BlockingIOError):
-            raise
-        except OSError as reason:
-            msg = f"{path} is not a whole HDF5 file ({one_line(reason)}): remove it and run 'sercli featurize'"
             raise StoreError(msg) from None
         try:
             self.parameters = self._read_parameters(path)
@@ -120,7 +115,10 @@ class _HDF5Source:
                 raise ValueError(msg)
         except (KeyError, ValueError, TypeError, AttributeError, IndexError, UsageError) as reason:
             self.close()
-            msg = f"{path} is not a feature store ({one_line(reason)}): remove it and run 'sercli featurize'"
+            msg = (
+                f"{path} is not a feature store ({one_line(reason)}): move it away and run 'sercli featurize', or give "
+                "another --store"
+            )
             raise StoreError(msg) from None
         except BaseException:
             self.close()

@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sercli.errors import StoreError
+from sercli.features.hdf5 import open_hdf5
 from sercli.features.journal import Journal, journal_path
 from sercli.features.parameters import StoreParameters
 from sercli.features.rows import StoredRow
 from sercli.features.store import SCHEMA_VERSION, FeatureStore
-from sercli.files import acquire_lock
+from sercli.files import acquire_lock, name_file
 from sercli.version import __version__
 
 CHUNK_FRAMES = 128  # per HDF5 chunk, near the length of an utterance: random reads are twice as fast as with 512
@@ -92,14 +93,12 @@ class StoreWriter:
         self.commit()
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         try:
-            with h5py.File(temporary, "w", libver="v110") as file:
-                self._write(file, rows)
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
-            temporary.replace(self.path)
-        except RuntimeError as reason:
-            # HDF5 reports a disk that fills up while it closes a file as a RuntimeError.
-            raise OSError(str(reason)) from None
+            with name_file(self.path):
+                with open_hdf5(temporary, "w") as file:
+                    self._write(file, rows)
+                with temporary.open("rb") as stream:
+                    os.fsync(stream.fileno())
+                temporary.replace(self.path)
         finally:
             temporary.unlink(missing_ok=True)
         self._journal.path.unlink()
@@ -139,7 +138,7 @@ class StoreWriter:
         number = self._old_rows[key]
         return self._old.read_stored(number, number + 1)
 
-    def _lock(self) -> filelock.FileLock:
+    def _lock(self) -> filelock.BaseFileLock:
         busy = f"{self.path} is being written by another sercli featurize: wait for it, or give another --store"
         return acquire_lock(self.path.with_name(f".{self.path.name}.lock"), StoreError(busy))
 

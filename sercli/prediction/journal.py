@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sercli.errors import InputError
-from sercli.files import acquire_lock, hash_file
+from sercli.files import acquire_lock, hash_file, name_file, release_lock
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import Prediction
 
@@ -72,8 +72,9 @@ class Journal:
             return stream
         stream.seek(0)
         stream.truncate()
-        stream.write(header)
-        stream.flush()
+        with name_file(self.path):
+            stream.write(header)
+            stream.flush()
         return stream
 
     def _read_entries(self, stream: IO[bytes]) -> int:
@@ -114,8 +115,9 @@ class Journal:
         """
         offset = self._stream.seek(0, os.SEEK_END)
         values = {"name": name, "sha256": sha256, "rows": [prediction.to_dict() for prediction in predictions]}
-        self._stream.write(json.dumps(values).encode() + b"\n")
-        self._stream.flush()
+        with name_file(self.path):
+            self._stream.write(json.dumps(values).encode() + b"\n")
+            self._stream.flush()
         failed = any(prediction.status == "failed" for prediction in predictions)
         self._entries[name] = _Entry(sha256, offset, failed)
         if time.monotonic() - self._synced > SYNC_EVERY:
@@ -123,7 +125,8 @@ class Journal:
 
     def sync(self) -> None:
         """Makes all that was added safe from a power cut."""
-        os.fsync(self._stream.fileno())
+        with name_file(self.path):
+            os.fsync(self._stream.fileno())
         self._synced = time.monotonic()
 
     def read(self, name: str) -> tuple[Prediction, ...]:
@@ -144,9 +147,7 @@ class Journal:
         self._unlock()
 
     def _unlock(self) -> None:
-        with contextlib.suppress(OSError):
-            Path(self._lock.lock_file).unlink(missing_ok=True)
-        self._lock.release()
+        release_lock(self._lock)
 
 
 @contextlib.contextmanager

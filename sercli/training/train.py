@@ -9,10 +9,12 @@ from typing import Any
 import torch
 
 from sercli.corpora.index import Index
+from sercli.cpus import count_cpus
 from sercli.errors import InputError, ModelError, UsageError
 from sercli.features.store import FeatureStore
-from sercli.files import acquire_lock, read_json_object, write_table
+from sercli.files import acquire_lock, read_json_object, release_lock, write_table
 from sercli.models.folder import JSON_FILE, save_model
+from sercli.parallel import limit_threads
 from sercli.plots import save_curves
 from sercli.splits.development import make_training_split
 from sercli.training.data import CorpusFeatures
@@ -85,7 +87,7 @@ def train(
         corpus = CorpusFeatures(index, opened, recipe.features)
     fold = make_training_split(corpus.index, seed)
     out.mkdir(parents=True, exist_ok=True)
-    with _own(out):
+    with _own(out), limit_threads(count_cpus()):
         if restart:
             remove_checkpoints(checkpoint)
         trained = train_fold(
@@ -122,13 +124,12 @@ def train(
 @contextlib.contextmanager
 def _own(out: Path) -> Iterator[None]:
     """The model folder, for one training at a time."""
-    path = out / LOCK_FILE
-    lock = acquire_lock(path, InputError(f"{out} is being written by another sercli train: give another --out"))
+    busy = f"{out} is being written by another sercli train: give another --out"
+    lock = acquire_lock(out / LOCK_FILE, InputError(busy))
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
-        lock.release()
+        release_lock(lock)
         with contextlib.suppress(OSError):  # it is not empty
             out.rmdir()
 

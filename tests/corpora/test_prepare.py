@@ -403,7 +403,7 @@ def test_nothing_of_use_there(tmp_path: Path) -> None:
 def test_damaged_index_is_said_at_once_and_kept(tmp_path: Path, toy: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/index.csv").write_text("file,corpus\n")
-    with pytest.raises(CorpusError, match=r"lacks the column 'speaker'.*delete it"):
+    with pytest.raises(CorpusError, match=r"lacks the column 'speaker'.*move it away"):
         prepare(tmp_path, source=toy, force=True)
     assert (tmp_path / "data/index.csv").read_text() == "file,corpus\n"
 
