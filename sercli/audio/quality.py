@@ -77,7 +77,7 @@ class QualityMeter:
             warnings.append(f"only {speech:.2f} s of speech")
         if self._samples and self._clipped > MAX_CLIPPED * self._samples:
             warnings.append(f"clipped ({self._clipped / self._samples:.1%} of the samples at full scale or over)")
-        if self._peak < self._step * MIN_LEVELS:
+        if np.isfinite(self._step) and self._peak < self._step * MIN_LEVELS:
             level = 20 * np.log10(max(self._peak, 1e-9))
             warnings.append(
                 f"very quiet (peak {level:.0f} dB full scale, {self._peak / self._step:.0f} quantization steps)"

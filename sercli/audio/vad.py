@@ -62,7 +62,8 @@ class VoiceDetector:
     def _run(self, frames: Array, active: npt.NDArray[np.bool_]) -> Array:
         """Probabilities of frames of shape ``(channels, n_frames, CONTEXT + FRAME)``, where they are active."""
         inputs = np.zeros((*active.shape, 4 * STATE), np.float32)
-        inputs[active] = self._weights.encode(frames[active])
+        if active.any():
+            inputs[active] = self._weights.encode(frames[active])
         states = np.zeros((*active.shape, STATE), np.float32)
         for step in np.flatnonzero(active.any(axis=0)).tolist():
             hidden, cell = self._weights.remember(inputs[:, step], self._hidden, self._cell)

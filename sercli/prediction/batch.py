@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
+from sercli.cpus import count_cpus
 from sercli.errors import UsageError
 from sercli.files import write_json
 from sercli.models.folder import list_files, model_digest
-from sercli.parallel import count_cpus
 from sercli.prediction.discovery import Recording, find_recordings
 from sercli.prediction.journal import Journal, open_journal
 from sercli.prediction.pool import start_ahead

@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sercli.cpus import count_cpus
 from sercli.models.folder import DEFAULT_MODEL, read_description
-from sercli.parallel import count_workers
 from sercli.prediction.discovery import Recording
 from sercli.prediction.pool import Heartbeat, Message, WorkerPool
 from sercli.prediction.rows import Prediction, RecordingResult
@@ -164,7 +164,7 @@ class Predictor:
 
             yield from score_on_cluster(recordings, self.settings, cluster)
             return
-        with WorkerPool(self.settings, max(1, min(count_workers(jobs), len(recordings)))) as pool:
+        with WorkerPool(self.settings, max(1, min(jobs, count_cpus(), len(recordings)))) as pool:
             yield from pool.score(recordings)
 
 

@@ -56,9 +56,7 @@ class RecordingScorer:
         (result,) = (each for each in self.score(recording, channels=channels) if isinstance(each, RecordingResult))
         return result
 
-    def score(
-        self, recording: Recording, *, channels: str | None = None
-    ) -> Iterator[Heartbeat | RecordingResult]:
+    def score(self, recording: Recording, *, channels: str | None = None) -> Iterator[Heartbeat | RecordingResult]:
         """Scores a recording in bounded memory; what goes wrong becomes a row with the status ``failed``.
 
         Args:
