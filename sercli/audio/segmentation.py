@@ -1,7 +1,7 @@
 """From a recording to the segments that are scored, in bounded memory; the one path of training and prediction.
 
-A recording up to `SegmentationConfig.max_whole` is one segment, as in training. A longer one is cut at its pauses, which
-voice activity detection finds, into segments as long as the network was trained on.
+A recording up to `SegmentationConfig.max_whole` is one segment, as in training. A longer one is cut at its pauses,
+which voice activity detection finds, into segments as long as the network was trained on.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

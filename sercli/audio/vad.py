@@ -41,8 +41,8 @@ class VoiceDetector:
 
         Args:
             signals: the next samples, shape ``(channels, n_samples)``, at `SAMPLE_RATE`.
-            floor: amplitude that a frame must exceed somewhere, for all channels or shape ``(channels, 1)``; other frames
-                get the probability 0 and change nothing.
+            floor: amplitude that a frame must exceed somewhere, one for all or of shape ``(channels, 1)``; other
+                frames get the probability 0 and change nothing.
             last: whether nothing will follow.
 
         Returns:

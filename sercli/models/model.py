@@ -74,7 +74,7 @@ class Model:
         options.log_severity_level = 3
         try:
             return onnxruntime.InferenceSession(self.graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - its own exceptions share no base class
             msg = f"{ONNX_FILE} cannot be loaded ({one_line(error)[:200]}): train the model again"
             raise ModelError(msg) from None
 

@@ -143,7 +143,7 @@ def predict_folder(
     timelines = _plan_timelines(segments, segments_format, recordings)
     tables = [Path(labels)] if labels else []
     _refuse_collisions(report, timelines, [*tables, *list_files(predictor.settings.folder)], recordings)
-    with _show(progress, len(recordings)) as show:
+    with _show(progress, total=len(recordings)) as show:
         run = _Run(
             recordings=recordings,
             predictor=predictor,
@@ -298,7 +298,7 @@ def _refuse_collisions(
 
 
 @contextlib.contextmanager
-def _show(progress: bool | ShowProgress, total: int) -> Iterator[ShowProgress]:
+def _show(progress: bool | ShowProgress, *, total: int) -> Iterator[ShowProgress]:  # noqa: FBT001
     if not isinstance(progress, bool):
         yield progress
         return
