@@ -30,7 +30,7 @@ VAD_LEVEL = 0.1  # RMS amplitude of the loudest half second, to which the voice 
 MAX_GAIN = 1e3
 LEVEL_DECAY = 0.98  # of the level per hop, so that a bang does not deafen the detector for the rest of a call
 DC_MEMORY = 0.05  # weight of a hop in the mean that is taken for the DC offset
-VAD_FLOOR = 3e-4  # amplitude of the detector's input below which nothing can be heard beside the speech
+VAD_FLOOR = 1e-3  # RMS of the detector's input below which there is no speech: 40 dB below VAD_LEVEL, as for trimming
 HEARTBEAT = 60.0  # seconds of audio between two signs of life
 
 Array = npt.NDArray[np.float32]

@@ -41,7 +41,7 @@ class VoiceDetector:
 
         Args:
             signals: the next samples, shape ``(channels, n_samples)``, at `SAMPLE_RATE`.
-            floor: amplitude that a frame must exceed somewhere, one for all or of shape ``(channels, 1)``; other
+            floor: RMS amplitude that a frame must exceed, one for all or of shape ``(channels, 1)``; other
                 frames get the probability 0 and change nothing.
             last: whether nothing will follow.
 
@@ -57,7 +57,8 @@ class VoiceDetector:
         if not count:
             return np.zeros((len(signals), 0), np.float32)
         frames = np.lib.stride_tricks.sliding_window_view(waiting, CONTEXT + FRAME, axis=1)[:, ::FRAME][:, :count]
-        return self._run(frames, np.abs(frames[:, :, CONTEXT:]).max(axis=2) > floor)
+        power = np.square(frames[:, :, CONTEXT:]).mean(axis=2)
+        return self._run(frames, power > np.square(floor))
 
     def _run(self, frames: Array, active: npt.NDArray[np.bool_]) -> Array:
         """Probabilities of frames of shape ``(channels, n_frames, CONTEXT + FRAME)``, where they are active."""
