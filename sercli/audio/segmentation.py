@@ -30,6 +30,9 @@ VAD_LEVEL = 0.1  # RMS amplitude of the loudest half second, to which the voice 
 MAX_GAIN = 1e3
 LEVEL_DECAY = 0.98  # of the level per hop, so that a bang does not deafen the detector for the rest of a call
 DC_MEMORY = 0.05  # weight of a hop in the mean that is taken for the DC offset
+NOISE_PERCENTILE, NOISE_MEMORY = 10, 512  # of the power of so many frames (16 s), which is taken for the noise
+OVER_NOISE = 10 ** (5 / 20)  # RMS over the noise that a frame must have to be worth a look
+UNDER_SPEECH = 10 ** (-15 / 20)  # and never more than this, relative to VAD_LEVEL
 VAD_FLOOR = 1e-3  # RMS of the detector's input below which there is no speech: 40 dB below VAD_LEVEL, as for trimming
 HEARTBEAT = 60.0  # seconds of audio between two signs of life
 
@@ -335,6 +338,7 @@ class _Stream:
         self._offset = opening.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
         self._window = rate // 2
         self._level = np.zeros((len(opening), 1), np.float32)
+        self._power = frame_power(opening - self._offset)[:, -NOISE_MEMORY:]
         self._follow_level(opening - self._offset)
         self._rest = np.zeros((len(opening), 0), np.float32)
 
@@ -355,14 +359,21 @@ class _Stream:
         self._follow_level(signals)
         gain = np.minimum(VAD_LEVEL / np.maximum(self._level, 1e-9), MAX_GAIN).astype(np.float32)
         resampled = self._resample(signals, last=last)
-        floor = np.maximum(SILENCE * gain, VAD_FLOOR)
-        probabilities = self._detector.feed(resampled * gain, floor=floor, last=last)
         heard = np.concatenate([self._rest, resampled], axis=1)
         if last:
             heard = np.pad(heard, ((0, 0), (0, -heard.shape[1] % FRAME)))
         power = frame_power(heard)
         self._rest = heard[:, power.shape[1] * FRAME :]
-        return probabilities, power
+        self._power = np.concatenate([self._power, power], axis=1)[:, -NOISE_MEMORY:]
+        floor = np.maximum(np.maximum(SILENCE * gain, VAD_FLOOR), self._find_noise(gain))
+        return self._detector.feed(resampled * gain, floor=floor, last=last), power
+
+    def _find_noise(self, gain: Array) -> Array:
+        """RMS of the detector's input under which there is nothing but the noise between words."""
+        if not self._power.shape[1]:
+            return np.zeros_like(gain)
+        noise = np.sqrt(np.percentile(self._power, NOISE_PERCENTILE, axis=1, keepdims=True)).astype(np.float32)
+        return np.minimum(noise * gain * OVER_NOISE, VAD_LEVEL * UNDER_SPEECH)
 
 
 class _Channel:
