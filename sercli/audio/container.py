@@ -1,82 +1,314 @@
-"""Decoding what libsndfile cannot read, as M4A, MP4, WebM, AMR and WMA, by FFmpeg through PyAV."""
+"""Decodes what FFmpeg reads, through PyAV."""
 
-import os
+import math
 from collections.abc import Iterator
-from pathlib import Path
+from io import RawIOBase
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from sercli.audio.signal import BLOCK, Signal
+from sercli.audio.sniff import measure_mpeg_frame
 from sercli.errors import AudioError
 from sercli.files import one_line
 
-ESTIMATED = ("aac", "amr")  # formats without a declared length: FFmpeg guesses it from the first frames
-CUT_TOLERANCE = 1.0  # seconds that may be missing of the declared length, which containers round
+if TYPE_CHECKING:
+    import av
+
+    Packet = av.Packet[av.AudioStream] | av.Packet[Any]
+
+GAP = 0.1  # seconds that time stamps may be off before silence is filled in
+MAX_GAP = 3_600.0  # seconds of silence that one gap is filled with at most; a longer one is a damaged time stamp
+MAX_SILENCE = 12 * 3_600.0  # seconds of silence that the gaps of one recording are filled with at most
+TIMED = ("mov", "matroska", "ogg", "asf", "avi", "flv", "mpegts", "mpeg")  # formats that store time stamps
+FROM_ZERO = ("mov", "matroska")  # formats in which time begins at 0 rather than with the first packet
+# Formats of which FFmpeg takes the length from a header; that of the others is an estimate from the bit rate.
+DECLARING = ("flv", "wv", "tta", "ape", "nistsphere")
 
 
-def read_container(path: Path, demuxer: str) -> Iterator[tuple[Signal, int]]:
-    """Decodes the first sound stream of a file block by block.
+class StreamDecoder:
+    """Decodes an audio track of a file block by block.
 
     The file is handed over as an open stream and its format by name, so that nothing else is ever opened, whatever
     the file says.
 
     Args:
-        path: the file.
+        file: The binary stream to read.
         demuxer: FFmpeg's name of its format.
+        track: Which of the audio tracks that can be decoded, from 0.
 
-    Yields:
-        pairs of a block in shape ``(n_samples, channels)`` and the sample rate in Hz.
+    Attributes:
+        tracks: Number of audio tracks that can be decoded; known after the first block.
+        seconds: Length decoded so far, filled gaps included.
+        declared: Length in seconds by the header; None if it has none.
+        lost: Seconds of packets that could not be decoded.
+        reason: Why decoding ended before the end of the file, in one line; empty if it did not.
+        left_out: Seconds of gaps that were not filled since they are absurdly long.
+        torn: Whether the last packet of the track is incomplete.
+    """
+
+    def __init__(self, file: RawIOBase, demuxer: str, *, track: int = 0) -> None:
+        self._file, self._demuxer, self._track = file, demuxer, track
+        self.tracks = 0
+        self.seconds = self.left_out = self.lost = 0.0
+        self.declared: float | None = None
+        self._end = 0.0  # of the last packet of any stream
+        self.reason = ""
+        self.torn = False
+        self._start = 0.0  # time stamp of the first packet of any stream, in seconds
+        self._rate = self._channels = 0
+        self._frames = 0  # at this rate
+        self._earlier = 0.0  # seconds that were decoded at other rates
+        self._silence = 0.0
+        self._origin: float | None = None  # seconds to be added to time stamps
+
+    def __iter__(self) -> Iterator[tuple[Signal, int]]:
+        """Yields blocks in shape ``(n_samples, channels)`` and their sample rates in Hz, which may change.
+
+        Raises:
+            AudioError: If it cannot be opened, or holds no sound.
+        """
+        import av  # slow to import, and rarely needed
+
+        try:
+            with open_container(self._file, self._demuxer) as container:
+                yield from self._join(self._decode(container))
+        except (av.error.FFmpegError, OSError, ValueError, EOFError, MemoryError) as reason:
+            detail = one_line(reason)
+            msg = f"cannot be decoded: damaged, cut short or of an unknown codec ({detail[:160]})"
+            raise AudioError(msg) from None
+
+    @property
+    def found(self) -> float:
+        """Length in seconds to be compared with `declared`.
+
+        Gaps that were left out count, and where `declared` is the length of all streams, so does the end of the others.
+        """
+        seconds = self.seconds + self.left_out
+        return max(seconds, self._end) if self._demuxer == "matroska" else seconds
+
+    def _decode(self, container: "av.container.InputContainer") -> Iterator[tuple[Signal, int]]:
+        import av
+
+        if not container.streams.audio:
+            msg = "holds no sound: only other streams"
+            raise AudioError(msg)
+        streams = find_tracks(container)
+        self.tracks = len(streams)
+        if not streams:
+            msg = "cannot be decoded: its codec is not known, or the header is damaged"
+            raise AudioError(msg)
+        if self._track >= self.tracks:
+            msg = f"holds {self.tracks} audio tracks: track {self._track + 1} is missing"
+            raise AudioError(msg)
+        stream = streams[self._track]
+        # Recordings are decoded side by side instead.
+        stream.codec_context.thread_type = av.codec.context.ThreadType.NONE
+        self._find_declared(container, stream)
+        packets = container.demux()
+        last: Packet | None = None
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, OSError, ValueError, EOFError, MemoryError) as reason:
+                self.reason, packet = one_line(reason)[:160], None
+            if packet is None:
+                break
+            self._note_end(packet)
+            if packet.stream.index == stream.index and packet.size:
+                yield from self._decode_packet(stream, packet)
+                last = packet
+        yield from self._decode_packet(stream, None)
+        self.torn = last is not None and _is_torn(last, self._demuxer)
+
+    def _decode_packet(self, stream: "av.AudioStream", packet: "Packet | None") -> Iterator[tuple[Signal, int]]:
+        import av
+
+        try:
+            frames = stream.codec_context.decode(packet)
+        except (av.error.FFmpegError, ValueError, EOFError, MemoryError):
+            if packet is not None:
+                yield from self._replace(packet, stream.codec_context.name)
+            return
+        for frame in frames:
+            if frame.samples and frame.sample_rate:
+                yield from self._place(frame)
+
+    def _replace(self, packet: "Packet", codec: str) -> Iterator[tuple[Signal, int]]:
+        """Silence in the place of a packet that cannot be decoded, where the time stamps will not bring it."""
+        duration = min(_to_seconds(packet.duration, packet.time_base) or 0.0, 1.0)
+        # Packets of comfort noise, while nobody speaks, are not damaged: FFmpeg cannot decode those of AMR.
+        if not codec.startswith("amr"):
+            self.lost += max(duration, 0.02)
+        if self._rate and self._demuxer not in TIMED and duration > 0:
+            yield from self._fill(duration)
+
+    def _place(self, frame: "av.AudioFrame") -> Iterator[tuple[Signal, int]]:
+        samples = _to_samples(frame)
+        if frame.sample_rate != self._rate:
+            self._earlier += self._frames / self._rate if self._rate else 0.0
+            self._rate, self._frames = frame.sample_rate, 0
+        self._channels = samples.shape[1]
+        if self._demuxer in TIMED and (time := _to_seconds(frame.pts, frame.time_base)) is not None:
+            yield from self._catch_up(time)
+        yield self._count(samples)
+
+    def _catch_up(self, time: float) -> Iterator[tuple[Signal, int]]:
+        """Silence up to the time stamp of the next frame."""
+        if self._origin is None:
+            self._origin = 0.0 if self._demuxer in FROM_ZERO else -self._start
+        gap = time + self._origin - self.seconds
+        if gap < -1.0:  # time begins anew, or sound runs ahead of the clock
+            self._origin -= gap
+        elif gap > MAX_GAP or self._silence + gap > MAX_SILENCE or self._exceeds(time + self._origin):
+            self._origin -= gap
+            self.left_out += gap
+        elif gap > GAP:
+            self._silence += gap
+            yield from self._fill(gap)
+
+    def _exceeds(self, time: float) -> bool:
+        """Whether a time stamp that is far ahead lies behind the end of the file."""
+        return self.declared is not None and time > max(self.declared, self.seconds) + 1.0
+
+    def _fill(self, seconds: float) -> Iterator[tuple[Signal, int]]:
+        left = round(seconds * self._rate)
+        while left > 0:
+            count = min(left, BLOCK)
+            yield self._count(np.zeros((count, self._channels), np.float32))
+            left -= count
+
+    def _count(self, samples: Signal) -> tuple[Signal, int]:
+        self._frames += len(samples)
+        self.seconds = self._earlier + self._frames / self._rate
+        return samples, self._rate
+
+    def _join(self, blocks: Iterator[tuple[Signal, int]]) -> Iterator[tuple[Signal, int]]:
+        """Joins short blocks of one format up to about `BLOCK` samples."""
+        held: list[Signal] = []
+        count = held_rate = 0
+        for block, rate in blocks:
+            if held and (rate != held_rate or block.shape[1] != held[0].shape[1] or count >= BLOCK):
+                yield np.concatenate(held), held_rate
+                held, count = [], 0
+            held.append(block)
+            held_rate = rate
+            count += len(block)
+        if held:
+            yield np.concatenate(held), held_rate
+
+    def _note_end(self, packet: "Packet") -> None:
+        time = _to_seconds(packet.pts, packet.time_base)
+        if time is not None and packet.size:
+            self._end = max(self._end, time + (_to_seconds(packet.duration, packet.time_base) or 0.0) - self._start)
+
+    def _find_declared(self, container: "av.container.InputContainer", stream: "av.AudioStream") -> None:
+        self._start = _start_of(container)
+        whole = container.duration / 1e6 if container.duration else None
+        if self._demuxer in DECLARING:
+            self.declared = whole
+        elif self._demuxer == "mov" and stream.frames:  # no fragments, whose lengths are in no header
+            declared = _to_seconds(stream.duration, stream.time_base)
+            late = max(0.0, _to_seconds(stream.start_time, stream.time_base) or 0.0)
+            self.declared = None if declared is None else declared + late
+        elif self._demuxer == "matroska":
+            self.declared = _find_matroska_duration(self._file)
+        elif self._demuxer == "asf":
+            self.declared = _find_asf_duration(self._file)
+        if self.declared is not None and not 0 < self.declared < 1e7:
+            self.declared = None
+
+
+def open_container(file: RawIOBase, demuxer: str) -> "av.container.InputContainer":
+    """Opens a stream as the format of a name.
 
     Raises:
-        AudioError: if it holds no sound, is damaged, or is cut short.
+        av.error.FFmpegError: Or a ValueError or OSError, if that cannot be done.
     """
-    # Slow to import, and rarely wanted.
     import av
 
     av.logging.set_level(None)
-    try:
-        with open(os.fspath(path), "rb") as file, av.open(file, format=demuxer, metadata_errors="ignore") as container:  # noqa: PTH123
-            yield from _decode(container)
-    except (av.error.FFmpegError, OSError, ValueError, EOFError, MemoryError) as reason:
-        detail = one_line(reason)
-        msg = f"cannot be decoded: damaged, cut short or of an unknown codec ({detail[:160]})"
-        raise AudioError(msg) from None
+    arguments: dict[str, Any] = {"format": demuxer}
+    if int(av.__version__.partition(".")[0]) < 19:  # later versions never raise for text of unknown encoding
+        arguments["metadata_errors"] = "ignore"
+    return cast("av.container.InputContainer", av.open(cast("Any", file), **arguments))
 
 
-def _decode(container: "av.container.InputContainer") -> Iterator[tuple[Signal, int]]:  # type: ignore[name-defined]  # noqa: F821
-    import av
+def find_tracks(container: "av.container.InputContainer") -> "list[av.AudioStream]":
+    """The audio tracks of a container that can be decoded."""
+    return [
+        stream
+        for stream in container.streams.audio
+        if stream.codec_context is not None
+        and stream.codec_context.sample_rate
+        and stream.codec_context.layout.channels
+    ]
 
-    if not container.streams.audio:
-        msg = "holds no sound: only other streams"
-        raise AudioError(msg)
-    stream = container.streams.audio[0]
-    context = stream.codec_context
-    if context is None or not context.sample_rate or not context.layout.nb_channels:
-        msg = "cannot be decoded: its codec is not known, or the header is damaged"
-        raise AudioError(msg)
-    stream.thread_type = "NONE"  # recordings are decoded side by side instead
-    rate, layout = context.sample_rate, context.layout
-    resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-    held: list[Signal] = []
-    count = frames = 0
-    for frame in container.decode(stream):
-        frame.pts = None  # gaps in the time stamps of a damaged file would be filled with silence
-        for converted in resampler.resample(frame):
-            held.append(np.ascontiguousarray(converted.to_ndarray().T))
-            count += len(held[-1])
-        if count >= BLOCK:
-            frames += count
-            yield np.concatenate(held), rate
-            held, count = [], 0
-    if held:
-        frames += count
-        yield np.concatenate(held), rate
-    declared = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
-    # Matroska tells the length of the whole only; a film may be longer than its sound.
-    if not declared and container.duration and len(container.streams) == 1:
-        declared = container.duration / av.time_base
-    if container.format.name in ESTIMATED:
-        declared = 0.0
-    if frames and frames / rate < declared - max(CUT_TOLERANCE, 0.02 * declared):
-        msg = f"cut short: {frames / rate:.2f} s could be decoded of {declared:.2f} s declared"
-        raise AudioError(msg)
+
+def _is_torn(packet: "Packet", demuxer: str) -> bool:
+    if packet.is_corrupt:
+        return True
+    return demuxer == "mp3" and packet.size < measure_mpeg_frame(bytes(packet), 0)
+
+
+def _start_of(container: "av.container.InputContainer") -> float:
+    start = container.start_time
+    return start / 1e6 if start is not None and abs(start) < 1 << 62 else 0.0
+
+
+def _to_seconds(count: int | None, base: Any) -> float | None:
+    if count is None or base is None or not base.denominator:
+        return None
+    seconds = count * base.numerator / base.denominator
+    return seconds if math.isfinite(seconds) else None
+
+
+def _to_samples(frame: "av.AudioFrame") -> Signal:
+    """The samples of a frame in shape ``(n_samples, channels)``, full scale 1."""
+    array = frame.to_ndarray()
+    channels = len(frame.layout.channels)
+    array = array.T if frame.format.is_planar else array.reshape(-1, channels)
+    if array.dtype == np.uint8:
+        return (array.astype(np.float32) - np.float32(128)) / np.float32(128)
+    if array.dtype.kind == "i":
+        scale = 1.0 / (1 << (8 * array.dtype.itemsize - 1))
+        return (array * scale).astype(np.float32)
+    samples: Signal = np.ascontiguousarray(array, np.float32)
+    return samples
+
+
+def _find_matroska_duration(file: RawIOBase) -> float | None:
+    """Duration element of the segment information; None where a live stream has none."""
+    position = file.tell()
+    file.seek(0)
+    head = file.read(1 << 16)
+    file.seek(position)
+    info = head.find(b"\x15\x49\xa9\x66")
+    cluster = head.find(b"\x1f\x43\xb6\x75")
+    if info < 0:
+        return None
+    info_body = head[info : cluster if cluster > info else None]
+    scale = 1_000_000
+    at = info_body.find(b"\x2a\xd7\xb1")
+    if at >= 0 and 0x81 <= info_body[at + 3] <= 0x88:
+        scale = int.from_bytes(info_body[at + 4 : at + 4 + (info_body[at + 3] & 15)], "big")
+    for sign, kind in ((b"\x44\x89\x88", ">f8"), (b"\x44\x89\x84", ">f4")):
+        at = info_body.find(sign)
+        value = info_body[at + 3 : at + 3 + int(kind[2:])]
+        if at >= 0 and len(value) == int(kind[2:]):
+            seconds = float(np.frombuffer(value, kind)[0]) * scale / 1e9
+            return seconds if math.isfinite(seconds) else None
+    return None
+
+
+def _find_asf_duration(file: RawIOBase) -> float | None:
+    """Play duration without preroll of the file properties object; None in a live stream."""
+    position = file.tell()
+    file.seek(0)
+    head = file.read(1 << 16)
+    file.seek(position)
+    at = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
+    if at < 0 or len(head) < at + 88:
+        return None
+    duration, _, preroll = np.frombuffer(head, "<u8", 3, at + 64).tolist()
+    return float(duration / 1e7 - preroll / 1e3)

@@ -1,9 +1,46 @@
-"""What a file is by its first bytes, whatever its name says."""
+"""Recognizes the format of a sound file from its first bytes, and headerless telephone formats from the suffix."""
 
 import enum
+from dataclasses import dataclass
 from pathlib import Path
 
-HEAD_BYTES = 64  # enough for every signature below
+HEAD_BYTES = 1024  # enough for every signature, and for a few packets of MPEG-TS
+SEARCHED = 1 << 18  # bytes of a damaged or cut start in which frames of MPEG audio are looked for
+
+SUFFIXES: tuple[str, ...] = (
+    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".voc", ".sph"),
+    *(".nist", ".htk", ".flac", ".ogg", ".oga", ".opus", ".spx", ".mp3", ".mp2", ".mp1", ".mpa", ".mpga", ".aac"),
+    *(
+        ".adts",
+        ".latm",
+        ".loas",
+        ".ac3",
+        ".eac3",
+        ".ec3",
+        ".dts",
+        ".wv",
+        ".tta",
+        ".ape",
+        ".amr",
+        ".awb",
+        ".qcp",
+        ".lbc",
+    ),
+    *(".wma", ".m4a", ".m4b", ".m4r", ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".3ga", ".webm", ".weba"),
+    *(".mka", ".mkv", ".ogv", ".ogx", ".wmv", ".asf", ".avi", ".flv", ".f4v", ".mpg", ".mpeg", ".vob", ".m2ts"),
+    *(".gsm", ".g722", ".g723_1", ".g729", ".sln", ".sln8", ".sln12", ".sln16", ".sln24", ".sln32", ".sln44", ".sln48"),
+    *(".sln96", ".sln192", ".ulaw", ".ul", ".ulw", ".mulaw", ".pcmu", ".alaw", ".al", ".alw", ".pcma"),
+)
+"""Suffixes of recordings, in lower case. Other files are recordings if their content is sound, such as MPEG-TS, whose
+suffix ``.ts`` is that of TypeScript too."""
+
+UNREAD_SUFFIXES: tuple[str, ...] = (
+    *(".vox", ".adpcm", ".pcm", ".raw", ".sw", ".s8", ".u8", ".s16", ".l16"),  # sample rate or codec unknown
+    *(".g719", ".g721", ".g723", ".g726", ".g728", ".siren7", ".siren14", ".ilbc", ".evrc", ".evs", ".silk", ".slk"),
+    *(".dss", ".ds2", ".msv", ".dvf", ".nvf", ".rmd", ".rm", ".ra", ".ram", ".mid", ".midi", ".kar", ".mod", ".xm"),
+    *(".aax", ".aa", ".m4p", ".shn", ".tak", ".ofr", ".la", ".mpc", ".mp+", ".dsf", ".dff", ".mmf", ".cda"),
+)
+"""Suffixes of sound that is not read, in lower case, unless the content turns out to be a format that is."""
 
 
 class Reader(enum.Enum):
@@ -11,11 +48,37 @@ class Reader(enum.Enum):
 
     SOUNDFILE = "soundfile"
     CONTAINER = "container"
-    PERHAPS = "perhaps"  # an MPEG frame header, which other data may look like
+    PERHAPS = "perhaps"  # a short signature, which other data may begin with too
 
 
-# Offset and bytes. The containers' names are those of FFmpeg's demuxers: naming one keeps FFmpeg from guessing, and so
-# from playlists and other formats that open further files.
+@dataclass(frozen=True, slots=True)
+class RawFormat:
+    """A headerless format.
+
+    Attributes:
+        sample_rate: In Hz.
+        subtype: libsndfile's name of the samples; empty for what FFmpeg decodes.
+        demuxer: FFmpeg's name of the format; empty for what libsndfile decodes.
+    """
+
+    sample_rate: int
+    subtype: str = ""
+    demuxer: str = ""
+
+
+# The rates that go with a suffix are those of Asterisk and of the ITU's recommendations.
+RAW_FORMATS: dict[str, RawFormat] = {
+    ".gsm": RawFormat(8_000, demuxer="gsm"),
+    ".g722": RawFormat(16_000, demuxer="g722"),
+    ".g723_1": RawFormat(8_000, demuxer="g723_1"),
+    ".g729": RawFormat(8_000, demuxer="g729"),
+    ".sln": RawFormat(8_000, "PCM_16"),
+    **{f".sln{rate}": RawFormat(rate * 1_000, "PCM_16") for rate in (8, 12, 16, 24, 32, 48, 96, 192)},
+    ".sln44": RawFormat(44_100, "PCM_16"),
+    **{suffix: RawFormat(8_000, "ULAW") for suffix in (".ulaw", ".ul", ".ulw", ".mulaw", ".pcmu")},
+    **{suffix: RawFormat(8_000, "ALAW") for suffix in (".alaw", ".al", ".alw", ".pcma")},
+}
+
 _SOUNDFILE: tuple[tuple[int, bytes], ...] = (
     (8, b"WAVE"),
     (0, b"RIFX"),
@@ -30,25 +93,51 @@ _SOUNDFILE: tuple[tuple[int, bytes], ...] = (
     (0, b"Creative Voice File"),
     (0, b"NIST_1A"),
 )
+# Offset, bytes and FFmpeg's demuxer. Naming one keeps FFmpeg from guessing, and so from playlists and other formats
+# that open further files.
 _CONTAINERS: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ftyp", "mov"),
     (4, b"moov", "mov"),
+    (4, b"mdat", "mov"),
+    (4, b"wide", "mov"),
     (0, b"\x1aE\xdf\xa3", "matroska"),
     (0, b"0&\xb2u\x8ef\xcf\x11", "asf"),
     (0, b"#!AMR", "amr"),
     (8, b"AVI ", "avi"),
     (0, b"FLV\x01", "flv"),
+    (0, b"\x00\x00\x01\xba", "mpeg"),
+    (0, b"wvpk", "wv"),
+    (0, b"TTA1", "tta"),
+    (0, b"MAC ", "ape"),
+    (0, b"#!iLBC", "ilbc"),
+    (8, b"QLCM", "qcp"),
+    (0, b"\x7f\xfe\x80\x01", "dts"),
     (0, b"OggS", "ogg"),
+    (0, b"fLaC", "flac"),
     (8, b"WAVE", "wav"),
+    (8, b"AIFF", "aiff"),
     (8, b"AIFC", "aiff"),
     (0, b"caff\x00\x01", "caf"),
-    (0, b"ID3", "aac"),
+    (0, b".snd", "au"),
+    (0, b"riff\x2e\x91\xcf\x11", "w64"),
+    (0, b"Creative Voice File", "voc"),
+    (0, b"NIST_1A", "nistsphere"),
 )
 _PICTURES = frozenset({b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"crx "})  # brands of ISO media files
+_MPEG_RATES = (44_100, 48_000, 32_000)
+# kbit/s by MPEG version (1, or 2 and 2.5) and layer.
+_MPEG_BIT_RATES: dict[tuple[bool, int], tuple[int, ...]] = {
+    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
 
 
 def read_head(path: Path) -> bytes:
-    """The first bytes of a regular file; none if it is not one, or cannot be read."""
+    """Reads the first bytes of a regular file; empty if it is not one or cannot be read."""
     try:
         if not path.is_file():
             return b""
@@ -59,24 +148,141 @@ def read_head(path: Path) -> bytes:
 
 
 def find_reader(head: bytes) -> Reader | None:
-    """Which library the file is for; None where it is no kind of sound that is known."""
+    """Returns which library a file is for, or None if its first bytes are not those of any known sound format."""
     if head[4:8] == b"ftyp" and head[8:12] in _PICTURES:
         return None
     if head[:3] == b"ID3" and head[3:4] > b"\x10":  # a text that begins so: versions of ID3 are small numbers
         return None
     if any(head[at : at + len(sign)] == sign for at, sign in _SOUNDFILE):
         return Reader.SOUNDFILE
-    if _has_sync(head):
+    if _has_sync(head) or head[:2] == b"\x0bw" or (len(head) > 2 and _has_latm_sync(head, 0)):
         return Reader.PERHAPS
     return Reader.CONTAINER if find_demuxer(head) else None
 
 
 def find_demuxer(head: bytes) -> str | None:
-    """FFmpeg's demuxer for the file, or None; also for what soundfile might fail at, as an unusual codec in WAV."""
+    """Returns FFmpeg's demuxer for a file by its signature, or None.
+
+    Streams of MPEG audio have none: `find_mpeg` looks for their frames.
+    """
+    if head[4:8] == b"ftyp" and head[8:12] in _PICTURES:
+        return None
     for at, sign, demuxer in _CONTAINERS:
         if head[at : at + len(sign)] == sign:
             return demuxer
-    return "aac" if _has_sync(head) and head[1] & 0x06 == 0 else None
+    if head[:2] == b"\x0bw" and len(head) > 5:
+        return "eac3" if head[5] >> 3 > 10 else "ac3"  # by the version of the bit stream
+    return "mpegts" if _find_packets(head) is not None else None
+
+
+def find_mpeg(data: bytes, *, whole: bool) -> tuple[str, int] | None:
+    """Finds the first run of frames of MPEG audio, or of AAC in ADTS or LOAS.
+
+    Three frames in a row must agree, or all frames up to the end of a shorter file.
+
+    Args:
+        data: The first bytes of the file.
+        whole: Whether they are all of it.
+
+    Returns:
+        FFmpeg's demuxer and the offset of the first frame, or None.
+    """
+    for at in range(len(data) - 3):
+        second = data[at + 1]
+        if data[at] == 0xFF and second & 0xE0 == 0xE0:
+            demuxer = "aac" if second & 0xF6 == 0xF0 else "mp3"
+        elif data[at] == 0x56 and second & 0xE0 == 0xE0:
+            demuxer = "loas"
+        else:
+            continue
+        if _is_run(data, at, demuxer, whole=whole):
+            return demuxer, at
+    return None
+
+
+def measure_id3(data: bytes) -> int:
+    """Returns the number of bytes of the ID3v2 tag that data begin with; 0 if there is none."""
+    if len(data) < 10 or data[:3] != b"ID3" or data[3] > 0x10 or any(byte & 0x80 for byte in data[6:10]):
+        return 0
+    size = data[6] << 21 | data[7] << 14 | data[8] << 7 | data[9]
+    return 10 + size + (10 if data[5] & 0x10 else 0)
+
+
+def measure_mpeg_frame(data: bytes, at: int) -> int:
+    """Returns the size in bytes of the frame of MPEG-1, 2 or 2.5 audio at an offset; 0 if there is none."""
+    if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] & 0xE0 != 0xE0:
+        return 0
+    version, layer = data[at + 1] >> 3 & 3, 4 - (data[at + 1] >> 1 & 3)
+    index, rate_index, padding = data[at + 2] >> 4, data[at + 2] >> 2 & 3, data[at + 2] >> 1 & 1
+    if version == 1 or layer == 4 or index in (0, 15) or rate_index == 3:
+        return 0
+    first = version == 3
+    rate = _MPEG_RATES[rate_index] >> (0 if first else 1 if version == 2 else 2)
+    bits = _MPEG_BIT_RATES[first, layer][index - 1] * 1_000
+    if layer == 1:
+        return (12 * bits // rate + padding) * 4
+    return (144 if first or layer == 2 else 72) * bits // rate + padding
+
+
+def find_raw_format(suffix: str, head: bytes) -> RawFormat | None:
+    """Returns the headerless format that a suffix names, or None if there is none or the content contradicts it.
+
+    Args:
+        suffix: Of the file's name, in any case.
+        head: Its first bytes.
+    """
+    form = RAW_FORMATS.get(suffix.lower())
+    if form is None or not head or _is_text(head):
+        return None
+    if form.demuxer == "gsm" and any(byte >> 4 != 0xD for byte in head[::33]):
+        return None  # every frame of GSM 06.10 begins with these four bits
+    return form
+
+
+def _is_text(head: bytes) -> bool:
+    printable = bytes(range(32, 127)) + b"\t\n\r\f"
+    return not head.translate(None, printable)
+
+
+def _is_run(data: bytes, at: int, demuxer: str, *, whole: bool) -> bool:
+    first = at
+    for count in range(3):
+        if at >= len(data) - 5:
+            return count > 0 and whole and first == 0
+        size = _measure_frame(data, at, demuxer)
+        if not size or (demuxer != "loas" and not _look_alike(data, first, at)):
+            return False
+        at += size
+    return True
+
+
+def _look_alike(data: bytes, first: int, other: int) -> bool:
+    """Whether two frame headers have the same version, layer and sample rate."""
+    return data[first + 1] & 0x1E == data[other + 1] & 0x1E and data[first + 2] & 0x0C == data[other + 2] & 0x0C
+
+
+def _measure_frame(data: bytes, at: int, demuxer: str) -> int:
+    if demuxer == "mp3":
+        return measure_mpeg_frame(data, at)
+    if demuxer == "loas":
+        return 3 + ((data[at + 1] & 0x1F) << 8 | data[at + 2]) if _has_latm_sync(data, at) else 0
+    if at + 6 > len(data) or data[at] != 0xFF or data[at + 1] & 0xF6 != 0xF0 or data[at + 2] >> 2 & 15 > 12:
+        return 0
+    size = (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
+    return size if size > 7 else 0
+
+
+def _has_latm_sync(data: bytes, at: int) -> bool:
+    return data[at] == 0x56 and data[at + 1] & 0xE0 == 0xE0
+
+
+def _find_packets(head: bytes) -> int | None:
+    """Offset of the first of four packets of MPEG-TS in a row, which may be in the middle of one when it is cut."""
+    for step in (188, 192, 204):
+        for at in range(step):
+            if head[at : at + 3 * step + 1 : step] == b"GGGG":
+                return at
+    return None
 
 
 def _has_sync(head: bytes) -> bool:

@@ -1,0 +1,407 @@
+"""Finds the sound in WAV, Wave64, AIFF, AU and CAF files, and mends headers that are wrong about its length.
+
+Declared lengths are only hints: programs that stream, crash, or write more than 4 GiB leave wrong ones. What counts as
+sound here is all that follows the header up to the end of the file, but for chunks that are known to hold no sound.
+"""
+
+import struct
+from collections.abc import Callable
+
+from sercli.audio.source import SIGNATURES, Part, Source, Span, split
+
+_TRAILER = 1 << 16  # bytes at the end of a file in which chunks are looked for
+_MAX_CHUNKS = 10_000
+_MAX_FORMAT = 1 << 16  # bytes of a format chunk that are read
+# Chunks of WAV and AIFF that hold no sound.
+_SILENT_CHUNKS = frozenset(
+    name.ljust(4).encode()
+    for name in (
+        *("LIST", "id3", "ID3", "ID32", "bext", "cue", "iXML", "fact", "smpl", "inst", "plst", "labl", "note"),
+        *(
+            "PEAK",
+            "JUNK",
+            "junk",
+            "PAD",
+            "FLLR",
+            "minf",
+            "elm1",
+            "regn",
+            "umid",
+            "DGDA",
+            "afsp",
+            "_PMX",
+            "axml",
+            "chna",
+        ),
+        *(
+            "cart",
+            "acid",
+            "strc",
+            "tlst",
+            "levl",
+            "SyLp",
+            "wavl",
+            "DISP",
+            "qlty",
+            "mext",
+            "link",
+            "r64m",
+            "ds64",
+            "fmt",
+        ),
+        *(
+            "NAME",
+            "AUTH",
+            "(c)",
+            "ANNO",
+            "COMT",
+            "MARK",
+            "INST",
+            "MIDI",
+            "AESD",
+            "APPL",
+            "CHAN",
+            "FVER",
+            "SAUR",
+            "COMM",
+        ),
+    )
+)
+_W64_GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # what the names of most chunks in Wave64 end with
+_PCM_TAGS = (1, 3, 6, 7)  # PCM, float, A-law, µ-law
+_GSM_TAG, _EXTENSIBLE_TAG = 0x31, 0xFFFE
+
+
+Found = tuple[Part, int | None]
+"""A part, and where the next one begins."""
+
+
+def _read_riff(source: Source, start: int) -> Found | None:
+    head = source.read(start, 12)
+    if len(head) < 12 or head[8:12] != b"WAVE":
+        return None
+    order = ">" if head[:4] == b"RIFX" else "<"
+    form, long_size = b"", None
+    at = start + 12
+    for _ in range(_MAX_CHUNKS):
+        header = source.read(at, 8)
+        if len(header) < 8:
+            return None
+        name, size = header[:4], struct.unpack(order + "I", header[4:])[0]
+        if name == b"ds64":
+            long_size = struct.unpack("<Q", source.read(at + 16, 8).ljust(8, b"\0"))[0]
+        elif name == b"fmt ":
+            form = source.read(at + 8, min(size, _MAX_FORMAT))
+        elif name == b"data":
+            break
+        at += 8 + size + _measure_pad(source, at + 8 + size, size)
+    else:
+        return None
+    if len(form) < 16:
+        return None
+    if size == 0xFFFF_FFFF and long_size is not None:
+        size = long_size
+    first = at + 8
+    frame = _measure_riff_frame(form, order)
+    spans, following = _find_sound(source, "wav", first, size, frame, order)
+    declared = None if _is_placeholder(size) else size
+    present = sum(stop - start for start, stop in spans)
+    sane = (start, first + size) == (0, spans[-1][1]) and declared == present and following is None
+    riff_size = struct.unpack(order + "I", head[4:8])[0]
+    if sane and head[:4] in (b"RIFF", b"RIFX") and riff_size >= first + size - 8:
+        return Part(content=((0, source.size),), declared=declared, present=present, as_is=True), None
+    header = _make_riff_header(_mend_format(form, order), present, order)
+    return Part(content=(header, *spans), declared=declared, present=present), following
+
+
+def _measure_pad(source: Source, end: int, size: int) -> int:
+    """1 if a chunk of odd size is padded, as it should be."""
+    return size & 1 and source.read(end, 4) not in (b"fmt ", b"data", b"LIST", b"fact")
+
+
+def _is_placeholder(size: int) -> bool:
+    """Whether a declared size is one that programs write when they cannot know it."""
+    return (
+        0x7F00_0000 <= size <= 0x7F00_0100  # sox
+        or 0x7FFF_0000 <= size <= 0x8000_0100  # sox, arecord, oboe
+        or 0xFFFF_0000 <= size <= 0xFFFF_FFFF  # FFmpeg, GStreamer
+        or size >= 1 << 62
+    )
+
+
+def _find_sound(
+    source: Source, demuxer: str, first: int, size: int, frame: int, order: str
+) -> tuple[list[Span], int | None]:
+    """Finds where the sound of a chunked file is.
+
+    Args:
+        source: The file.
+        demuxer: Its format.
+        first: Offset of the first sample.
+        size: Bytes of sound that are declared.
+        frame: Bytes of the smallest unit of sound; 0 if unknown.
+        order: Of the bytes in numbers.
+
+    Returns:
+        the spans of sound, and the offset of a recording that was joined behind this one, if there is one.
+    """
+    stop = first + size
+    if size > 0 and stop <= source.size:
+        for at in dict.fromkeys((stop + (size & 1), stop)):
+            chain = _read_chain(source, demuxer, at, order, anything=True)
+            if chain is not None:
+                more, following = chain
+                return [_round_down(span, frame) for span in [(first, stop), *more]], following
+    stop, following = source.size, None
+    if demuxer in SIGNATURES:
+        (_, stop), *others = split(source, demuxer, first)
+        following = others[0][0] if others else None
+    if following is None:
+        stop = _find_trailer(source, demuxer, first, order)
+    return [_round_down((first, stop), frame)], following
+
+
+def _round_down(span: Span, frame: int) -> Span:
+    start, stop = span
+    return (start, stop - (stop - start) % frame) if frame > 0 else span
+
+
+def _read_chain(
+    source: Source, demuxer: str, at: int, order: str, *, anything: bool
+) -> tuple[list[Span], int | None] | None:
+    """Reads chunks behind the sound.
+
+    Returns:
+        further spans of sound and the offset of the next recording; None if what stands there are no chunks: known
+        ones, or any names with sizes that lead to the end of the file exactly.
+    """
+    sign, fits = SIGNATURES[demuxer]
+    sound: list[Span] = []
+    known = False
+    for _ in range(_MAX_CHUNKS):
+        if at >= source.size:
+            return sound, None
+        header = source.read(at, 64)
+        name = header[:4]
+        if name == sign[:4] and fits(header):
+            return sound, at
+        if len(header) < 8:
+            return (sound, None) if known or not any(header) else None
+        size = struct.unpack(order + "I", header[4:8])[0]
+        if name == b"data" and demuxer == "wav":
+            sound.append((at + 8, min(at + 8 + size, source.size)))
+        elif name in _SILENT_CHUNKS:
+            known = known or at + 8 + size <= source.size + 1
+        elif not anything or not all(32 <= byte < 127 for byte in name):
+            return (sound, None) if known else None
+        end = at + 8 + size
+        if end > source.size + 1 and name != b"data":
+            return (sound, None) if known else None
+        at = end + (size & 1)
+    return None
+
+
+def _find_trailer(source: Source, demuxer: str, first: int, order: str) -> int:
+    """Offset of chunks without sound that end with the file, or else the end of the file."""
+    start = max(first, source.size - _TRAILER)
+    tail = source.read(start, _TRAILER)
+    for at in range(len(tail) - 8):
+        if tail[at : at + 4] in _SILENT_CHUNKS:
+            size = struct.unpack_from(order + "I", tail, at + 4)[0]
+            if start + at + 8 + size <= source.size:
+                chain = _read_chain(source, demuxer, start + at, order, anything=False)
+                if chain is not None and not chain[0]:
+                    return start + at
+    return source.size
+
+
+def _mend_format(form: bytes, order: str) -> bytes:
+    """The format chunk, with the bytes of a frame and of a second set right for samples of a fixed size."""
+    tag, channels, rate, _, _, bits = struct.unpack(order + "HHIIHH", form[:16])
+    if tag not in _PCM_TAGS:
+        return form
+    frame = channels * ((bits + 7) // 8)
+    return form[:8] + struct.pack(order + "IH", min(rate * frame, 0xFFFF_FFFF), frame & 0xFFFF) + form[14:]
+
+
+def _measure_riff_frame(form: bytes, order: str) -> int:
+    """Bytes of one sample of all channels, or of one block of GSM; 0 for other codecs, whose last may be shorter."""
+    tag, _, _, _, frame = struct.unpack(order + "HHIIH", form[:14])
+    return int(frame) if tag in (*_PCM_TAGS, _GSM_TAG, _EXTENSIBLE_TAG) else 0
+
+
+def _make_riff_header(form: bytes, size: int, order: str) -> bytes:
+    """Header of a WAV file, or of RF64 where the sound does not fit."""
+    body = b"fmt " + struct.pack(order + "I", len(form)) + form + b"\0" * (len(form) & 1)
+    total = 4 + len(body) + 8 + size
+    if total <= 0x7FFF_0000 or order == ">":
+        name = b"RIFX" if order == ">" else b"RIFF"
+        short = min(size, 0xFFFF_FFFF)
+        return (
+            name
+            + struct.pack(order + "I", min(total, 0xFFFF_FFFF))
+            + b"WAVE"
+            + body
+            + b"data"
+            + struct.pack(order + "I", short)
+        )
+    long = b"ds64" + struct.pack("<IQQQI", 28, total + 36, size, 0, 0)
+    return b"RF64\xff\xff\xff\xffWAVE" + long + body + b"data\xff\xff\xff\xff"
+
+
+def _read_w64(source: Source, start: int) -> Found | None:
+    """Sony Wave64, whose chunks have names and sizes of 16 and 8 bytes; mended as WAV."""
+    if source.read(start + 24, 4) != b"wave":
+        return None
+    at, form, size = start + 40, b"", 0
+    for _ in range(_MAX_CHUNKS):
+        header = source.read(at, 24)
+        if len(header) < 24:
+            return None
+        size = int.from_bytes(header[16:], "little") - 24
+        if header[:4] == b"fmt ":
+            form = source.read(at + 24, min(max(size, 0), _MAX_FORMAT))
+        if header[:4] == b"data":
+            break
+        if size < 0:
+            return None
+        at += (24 + size + 7) // 8 * 8
+    else:
+        return None
+    if len(form) < 16:
+        return None
+    first, stop = at + 24, source.size
+    declared = None if _is_placeholder(size) else max(0, size)
+    following = next((at for at, _ in list(split(source, "w64", start))[1:]), None)
+    end = first + size
+    if size > 0 and end <= source.size:
+        behind = source.read(-(-end // 8) * 8, 24)
+        if not behind or behind[4:16] == _W64_GUID or behind[:4] in (b"riff", b"list"):
+            stop = end
+    if following is not None:
+        stop = min(stop, following)
+    frame = _measure_riff_frame(form, "<")
+    span = _round_down((first, stop), frame)
+    present = span[1] - span[0]
+    if (start, declared, following) == (0, present, None):
+        return Part(content=((0, source.size),), declared=declared, present=present, as_is=True), None
+    header = _make_riff_header(_mend_format(form, "<"), present, "<")
+    return Part(content=(header, span), declared=declared, present=present), following
+
+
+def _read_aiff(source: Source, start: int) -> Found | None:
+    head = source.read(start, 12)
+    if head[:4] != b"FORM" or head[8:] not in (b"AIFF", b"AIFC"):
+        return None
+    common, at, size = b"", start + 12, 0
+    for _ in range(_MAX_CHUNKS):
+        header = source.read(at, 16)
+        if len(header) < 8:
+            return None
+        name, size = header[:4], struct.unpack(">I", header[4:8])[0]
+        if name == b"COMM":
+            common = source.read(at + 8, min(size, _MAX_FORMAT))
+        elif name == b"SSND":
+            break
+        at += 8 + size + (size & 1)
+    else:
+        return None
+    if len(header) < 16 or len(common) < 18:
+        return None  # the format stands behind the sound
+    skipped = struct.unpack(">I", header[8:12])[0]
+    first = at + 16 + skipped
+    frame = _measure_aiff_frame(common)
+    spans, following = _find_sound(source, "aiff", first, max(0, size - 8 - skipped), frame, ">")
+    present = sum(stop - start for start, stop in spans)
+    frames = struct.unpack(">I", common[2:6])[0]
+    declared: int | None = size - 8 - skipped
+    if size < 8 or _is_placeholder(size):
+        declared = 0 if size < 8 else None
+    elif frame and declared is not None and abs(declared - present) < max(frame, 2):
+        declared = None if _is_placeholder(frames * frame) else frames * frame
+    if start == 0 and declared is not None and abs(declared - present) < max(frame, 2) and following is None:
+        return Part(content=((0, source.size),), declared=present, present=present, as_is=True), None
+    if frame:
+        common = common[:2] + struct.pack(">I", min(present // frame, 0xFFFF_FFFF)) + common[6:]
+    common += b"\0" * (len(common) & 1)
+    body = head[8:] + b"COMM" + struct.pack(">I", len(common)) + common
+    short = min(present, 0xFFFF_0000)
+    mended = b"FORM" + struct.pack(">I", len(body) + 16 + short) + body + b"SSND" + struct.pack(">III", short + 8, 0, 0)
+    return Part(content=(mended, *spans), declared=declared, present=present), following
+
+
+def _measure_aiff_frame(common: bytes) -> int:
+    """Bytes of one sample of all channels; 0 where samples are packed."""
+    channels, bits = struct.unpack(">H4xH", common[:8])
+    codec = common[18:22] or b"NONE"
+    sizes = {b"NONE": (bits + 7) // 8, b"twos": (bits + 7) // 8, b"sowt": (bits + 7) // 8}
+    sizes |= {b"fl32": 4, b"FL32": 4, b"fl64": 8, b"FL64": 8, b"in24": 3, b"in32": 4, b"raw ": 1}
+    sizes |= dict.fromkeys((b"ulaw", b"ULAW", b"alaw", b"ALAW"), 1)
+    return int(channels * sizes.get(codec, 0))
+
+
+def _read_au(source: Source, start: int) -> Found | None:
+    head = source.read(start, 24)
+    if len(head) < 24:
+        return None
+    offset, size = struct.unpack(">II", head[4:12])
+    if offset < 24 or start + offset > source.size:
+        return None
+    spans = list(split(source, "au", start))
+    following = spans[1][0] if len(spans) > 1 else None
+    first, stop = start + offset, spans[0][1]
+    present = stop - first
+    declared = None if _is_placeholder(size) else size
+    if (start, following) == (0, None) and declared == present:
+        return Part(content=((0, source.size),), declared=declared, present=present, as_is=True), None
+    mended = head[:4] + struct.pack(">II", 24, min(present, 0xFFFF_FFFF)) + head[12:24]
+    return Part(content=(mended, (first, stop)), declared=declared, present=present), following
+
+
+def _read_caf(source: Source, start: int) -> Found | None:
+    at = start + 8
+    for _ in range(_MAX_CHUNKS):
+        header = source.read(at, 12)
+        if len(header) < 12:
+            return None
+        name, size = struct.unpack(">4sq", header)
+        if name == b"data":
+            break
+        if size < 0:
+            return None
+        at += 12 + size
+    else:
+        return None
+    spans = list(split(source, "caf", start))
+    following = spans[1][0] if len(spans) > 1 else None
+    end = spans[0][1]
+    first, stop = at + 16, at + 12 + size
+    chained = size > 4 and stop <= end and _is_caf_chunk(source.read(stop, 12), end - stop)
+    if (start, following) == (0, None) and chained:
+        return Part(content=((0, source.size),), declared=size - 4, present=size - 4, as_is=True), None
+    if not chained:
+        stop = end
+    declared = None if size == -1 or _is_placeholder(size) else max(0, size - 4)
+    mended = b"data" + struct.pack(">q", stop - first + 4)
+    content: tuple[bytes | Span, ...] = ((start, at), mended, (at + 12, stop))
+    if chained:
+        content = (*content, (stop, end))
+    return Part(content=content, declared=declared, present=max(0, stop - first)), following
+
+
+def _is_caf_chunk(header: bytes, left: int) -> bool:
+    """Whether the end of the file, or a chunk that fits into what is left, stands behind the sound."""
+    if left <= 0:
+        return left == 0
+    if len(header) < 12 or not all(32 <= byte < 127 for byte in header[:4]):
+        return False
+    return 0 <= int.from_bytes(header[4:], "big", signed=True) <= left - 12
+
+
+READERS: dict[str, Callable[[Source, int], Found | None]] = {
+    "wav": _read_riff,
+    "w64": _read_w64,
+    "aiff": _read_aiff,
+    "au": _read_au,
+    "caf": _read_caf,
+}

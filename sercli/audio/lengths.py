@@ -1,0 +1,132 @@
+"""Reads the lengths that headers of FLAC and MP3 declare, and checks the ends of FLAC and Ogg files."""
+
+import io
+import os
+
+from sercli.audio.sniff import measure_id3, measure_mpeg_frame
+
+_TAIL = 1 << 17  # bytes at the end of a FLAC file in which its last frame begins
+_OGG_TAIL = 2 * (27 + 255 + 255 * 255)  # bytes in which the last page of an Ogg file begins
+_FLAC_BLOCKS = (0, 192, 576, 1_152, 2_304, 4_608, 0, 0, 256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768)
+_CRC8 = bytearray(256)
+for _byte in range(256):
+    _crc = _byte
+    for _ in range(8):
+        _crc = (_crc << 1 ^ 0x07) & 0xFF if _crc & 0x80 else _crc << 1
+    _CRC8[_byte] = _crc
+
+
+def count_flac_samples(file: io.RawIOBase) -> tuple[int | None, bool]:
+    """Returns the samples per channel that a FLAC file declares, and whether its last frame confirms them.
+
+    Args:
+        file: Stream of the file; its position is left at the start.
+
+    Returns:
+        the number, or None if it is unknown, and True if the header of the last frame adds up to it.
+    """
+    head = _read(file, 0, 42)
+    if len(head) < 42 or head[:4] != b"fLaC":
+        return None, False
+    fixed = int.from_bytes(head[8:10], "big")
+    total = int.from_bytes(head[21:26], "big") & 0xF_FFFF_FFFF
+    size = file.seek(0, os.SEEK_END)
+    tail = _read(file, max(0, size - _TAIL), _TAIL)
+    at = len(tail)
+    last = None
+    while last is None and (at := tail.rfind(b"\xff", 0, at)) >= 0:
+        last = _find_end(tail[at : at + 16], fixed)
+    file.seek(0)
+    return total or None, bool(total) and last == total
+
+
+def _find_end(header: bytes, fixed: int) -> int | None:
+    """Number of the sample behind a frame of FLAC by its header (RFC 9639); None if this is none."""
+    if len(header) < 6 or header[0] != 0xFF or header[1] & 0xFE != 0xF8 or header[3] & 1:
+        return None
+    code, rate_code = header[2] >> 4, header[2] & 15
+    number, at = _read_coded_number(header, 4)
+    if number is None or code == 0 or rate_code == 15 or header[3] >> 4 > 10:
+        return None
+    block = _FLAC_BLOCKS[code]
+    if code in (6, 7):
+        block = int.from_bytes(header[at : at + code - 5], "big") + 1
+        at += code - 5
+    at += {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
+    if at >= len(header) or _crc8(header[:at]) != header[at]:
+        return None
+    return number + block if header[1] & 1 else number * fixed + block
+
+
+def _read_coded_number(header: bytes, at: int) -> tuple[int | None, int]:
+    """Reads a number coded like a character of UTF-8, of up to seven bytes; also returns the offset behind it."""
+    first = header[at]
+    if first < 0x80:
+        return first, at + 1
+    more = next((count for count in range(1, 7) if not first << count & 0x80), 7) - 1
+    if not 1 <= more <= 6 or at + more >= len(header):
+        return None, at
+    number = first & (0x3F >> more)
+    for byte in header[at + 1 : at + 1 + more]:
+        if byte & 0xC0 != 0x80:
+            return None, at
+        number = number << 6 | byte & 0x3F
+    return number, at + 1 + more
+
+
+def _crc8(data: bytes) -> int:
+    crc = 0
+    for byte in data:
+        crc = _CRC8[crc ^ byte]
+    return crc
+
+
+def count_mpeg_samples(file: io.RawIOBase) -> tuple[int | None, bool]:
+    """Returns the samples per channel that an MP3 file declares, and whether it has all bytes that it declares.
+
+    Args:
+        file: Stream of the file; its position is left at the start.
+
+    Returns:
+        the number by its Xing, Info or VBRI header, or None without one, and False if the bytes are not declared.
+    """
+    at = 0
+    for _ in range(8):
+        tag = measure_id3(_read(file, at, 10))
+        if not tag:
+            break
+        at += tag
+    head = _read(file, at, 4_096)
+    size = file.seek(0, os.SEEK_END) - at
+    file.seek(0)
+    start = next((start for start in range(len(head) - 4) if measure_mpeg_frame(head, start)), None)
+    if start is None:
+        return None, False
+    frame = head[start : start + 512]
+    place = max(frame.find(sign, 4, 64) for sign in (b"Xing", b"Info"))
+    frames = n_bytes = 0
+    if place > 0 and len(frame) > place + 16 and frame[place + 7] & 1:
+        frames = int.from_bytes(frame[place + 8 : place + 12], "big")
+        n_bytes = int.from_bytes(frame[place + 12 : place + 16], "big") if frame[place + 7] & 2 else 0
+    elif frame[36:40] == b"VBRI" and len(frame) >= 54:
+        n_bytes, frames = int.from_bytes(frame[46:50], "big"), int.from_bytes(frame[50:54], "big")
+    samples = 1_152 if frame[1] & 8 else 576
+    return frames * samples or None, 0 < n_bytes <= size - start
+
+
+def is_torn_ogg(file: io.RawIOBase) -> bool:
+    """Whether the last page of an Ogg file is incomplete."""
+    size = file.seek(0, os.SEEK_END)
+    tail = _read(file, max(0, size - _OGG_TAIL), _OGG_TAIL)
+    file.seek(0)
+    start = tail.rfind(b"OggS")
+    header = tail[start : start + 27]
+    if start < 0 or len(header) < 27 or len(tail) < start + 27 + header[26]:
+        return True
+    stop = start + 27 + header[26] + sum(tail[start + 27 : start + 27 + header[26]])
+    return stop > len(tail) or (stop < len(tail) and b"OggS".startswith(tail[stop : stop + 4]))
+
+
+def _read(file: io.RawIOBase, at: int, size: int) -> bytes:
+    file.seek(at)
+    return file.read(size) or b""

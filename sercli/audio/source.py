@@ -1,0 +1,159 @@
+"""Byte ranges of sound files: where joined recordings begin, and one of them as a file of its own."""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+Span = tuple[int, int]
+"""First byte of a range in a file, and the one after its last."""
+
+_SCANNED = 1 << 20  # bytes read at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One recording in a file.
+
+    Attributes:
+        content: Bytes, and ranges of the file, that together are a sound file of their own.
+        declared: Bytes of sound that the header declares; None if it leaves them open or does not count bytes.
+        present: Bytes of sound that the file holds; 0 if `declared` is None.
+        as_is: Whether the part is the whole file and its header is right.
+    """
+
+    content: tuple[bytes | Span, ...]
+    declared: int | None = None
+    present: int = 0
+    as_is: bool = False
+
+
+def make_part(span: Span, size: int) -> Part:
+    """Makes a part of a range in a file of `size` bytes."""
+    return Part(content=(span,), as_is=span == (0, size))
+
+
+class PartStream(io.RawIOBase):
+    """The content of a part as a binary stream that can be read and seeked.
+
+    Args:
+        path: Of the file.
+        part: Which part of it.
+    """
+
+    def __init__(self, path: Path, part: Part) -> None:
+        super().__init__()
+        self._file = open(os.fspath(path), "rb")  # noqa: PTH123, SIM115 - any name; closed by close()
+        self._pieces: list[tuple[int, int, bytes | int]] = []  # first and last position, bytes or offset in the file
+        size, end = 0, os.fstat(self._file.fileno()).st_size
+        for piece in part.content:
+            length = len(piece) if isinstance(piece, bytes) else max(0, min(piece[1], end) - piece[0])
+            self._pieces.append((size, size + length, piece if isinstance(piece, bytes) else piece[0]))
+            size += length
+        self._size, self._at = size, 0
+
+    def readable(self) -> bool:
+        """Returns True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Returns True."""
+        return True
+
+    def tell(self) -> int:
+        """Returns the position."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Moves the position; returns it."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
+        """Reads as many bytes as fit, or are left; returns their number."""
+        view, filled = memoryview(buffer).cast("B"), 0
+        while filled < len(view):
+            block = self._read_piece(len(view) - filled)
+            if not block:
+                break
+            view[filled : filled + len(block)] = block
+            filled += len(block)
+        return filled
+
+    def _read_piece(self, size: int) -> bytes:
+        """Up to `size` bytes at the position, of one piece; moves the position."""
+        for start, stop, source in self._pieces:
+            if start <= self._at < stop:
+                within, wanted = self._at - start, min(size, stop - self._at)
+                if isinstance(source, bytes):
+                    block = source[within : within + wanted]
+                else:
+                    self._file.seek(source + within)
+                    block = self._file.read(wanted)
+                self._at += len(block)
+                return block
+        return b""
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+        super().close()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open file.
+
+    Attributes:
+        file: The binary stream.
+        size: In bytes.
+    """
+
+    file: io.BufferedReader
+    size: int
+
+    def read(self, at: int, size: int) -> bytes:
+        """Reads up to `size` bytes from offset `at` on."""
+        self.file.seek(at)
+        return self.file.read(size)
+
+    def find(self, sign: bytes, fits: Callable[[bytes], bool], start: int) -> Iterator[int]:
+        """Offsets from `start` on at which `sign` stands, and `fits` is true of the 64 bytes from there."""
+        at, kept = start, b""
+        self.file.seek(start)
+        while block := self.file.read(_SCANNED):
+            data = kept + block
+            offset = at - len(kept)
+            place = data.find(sign)
+            while place >= 0:
+                if fits(self.read(offset + place, 64)):
+                    yield offset + place
+                place = data.find(sign, place + 1)
+            at += len(block)
+            kept = data[len(data) - len(sign) + 1 :]
+            self.file.seek(at)
+
+
+# What a second recording of the same format begins with, and what must be true of its first 64 bytes.
+SIGNATURES: dict[str, tuple[bytes, Callable[[bytes], bool]]] = {
+    "flac": (b"fLaC", lambda head: head[4:8] in (b"\0\0\0\x22", b"\x80\0\0\x22")),
+    "matroska": (b"\x1aE\xdf\xa3", lambda head: b"webm" in head or b"matroska" in head),
+    "asf": (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), lambda head: head[22:24] == b"\0\0"),
+    "amr": (b"#!AMR", lambda head: head[5:6] in (b"\n", b"-")),
+    "flv": (b"FLV\x01", lambda head: head[5:9] == b"\0\0\0\x09"),
+    "avi": (b"RIFF", lambda head: head[8:16] == b"AVI LIST"),
+    "wav": (b"RIFF", lambda head: head[8:12] == b"WAVE"),
+    "aiff": (b"FORM", lambda head: head[8:12] in (b"AIFF", b"AIFC")),
+    "caf": (b"caff\0\x01\0\0desc", lambda _: True),
+    "w64": (bytes.fromhex("726966662e91cf11a5d628db04c10000"), lambda head: head[24:28] == b"wave"),
+    "au": (b".snd", lambda head: len(head) >= 24 and head[4:6] == b"\0\0" and head[12:15] == b"\0\0\0"),
+}
+
+
+def split(source: Source, demuxer: str, start: int, stop: int | None = None) -> Iterator[Span]:
+    """Spans of recordings that each begin with the signature of their format."""
+    sign, fits = SIGNATURES[demuxer]
+    places = [start, *(at for at in source.find(sign, fits, start + 1) if stop is None or at < stop)]
+    yield from zip(places, [*places[1:], source.size if stop is None else stop], strict=True)
