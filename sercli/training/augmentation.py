@@ -4,6 +4,7 @@ Simulates other playing speeds, vocal tract lengths, microphones, noise and tele
 No audio is decoded or stored again, and the draws differ from epoch to epoch.
 """
 
+import math
 from dataclasses import dataclass
 
 import librosa
@@ -30,7 +31,7 @@ UPPER_CUTOFF = (3_000.0, 3_900.0)  # Hz; half of the telephones use TELEPHONE_NY
 LOWER_CUTOFF = (80.0, 350.0)  # Hz; half of the telephones have none
 UPPER_ROLLOFF, LOWER_ROLLOFF = 200.0, 18.0  # dB per octave: a resampling filter, and an analog line
 NOISE_SNR = (8.0, 35.0)  # dB, relative to the utterance's 80th percentile of frame power
-# Exponent of frequency in the noise's power per hertz: from between pink (-1) and brown (-2) to a little above white (0).
+# Exponent of the frequency in the noise's power per hertz: 0 is white, -1 pink, -2 brown.
 NOISE_SLOPE = (-1.5, 0.2)
 CODEC_SNR = (30.0, 40.0)  # dB; G.711 has about 37 at any level (ITU-T G.712)
 
@@ -187,7 +188,7 @@ class SpectralAugmentation:
 
 
 def _to_power(decibels: Tensor) -> Tensor:
-    return (decibels * (np.log(10) / 10)).exp()  # several times faster than a power of 10
+    return (decibels * (math.log(10) / 10)).exp()  # several times faster than a power of 10
 
 
 def _interpolation(positions: Tensor, size: int) -> Tensor:
