@@ -20,16 +20,17 @@ STRIDES = ((4, 4), (2, 1))  # bands and frames that the stem takes together, and
 
 
 class SpectralBlock(nn.Module):
-    """Two 3×3 convolutions with batch normalisation, ReLU and dropout, and a skip connection.
+    """Two 3×3 convolutions with batch normalization, ReLU and dropout, and a skip connection.
 
     Args:
-        inputs: channels that come in.
-        outputs: channels that go out.
-        stride: bands and frames that are taken together.
-        dropout: share of channels that training drops between the convolutions.
+        inputs: Channels in.
+        outputs: Channels out.
+        bands: Bands in.
+        stride: Downsampling factors of bands and frames.
+        dropout: Share of channels dropped between the convolutions in training.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, stride: tuple[int, int], dropout: float) -> None:
+    def __init__(self, inputs: int, outputs: int, *, bands: int, stride: tuple[int, int], dropout: float) -> None:
         super().__init__()
         self.first = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
         self.first_norm = nn.BatchNorm2d(outputs)
@@ -39,18 +40,29 @@ class SpectralBlock(nn.Module):
         self.skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
         self.activation = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout2d(dropout)
+        self.stride = stride
+        self._has_whole_windows = bands % stride[0] == 0
 
     def forward(self, spectra: Tensor, mask: Tensor) -> Tensor:
         """Maps ``(batch, inputs, bands, n_frames)`` to fewer bands and frames, zero where the mask is.
 
         Args:
-            spectra: zero beyond each utterance's frames.
-            mask: frames of each utterance after the stride, in shape ``(batch, 1, 1, n_frames)``.
+            spectra: Zero beyond each utterance's frames, of which there are a multiple of the stride.
+            mask: Frames of each utterance after the stride, in shape ``(batch, 1, 1, n_frames)``.
         """
         hidden = self.dropout(self.activation(self.first_norm(self.first(spectra)))) * mask
-        added: Tensor = self.second_norm(self.second(hidden)) + self.skip(self.pool(spectra))
+        added: Tensor = self.second_norm(self.second(hidden)) + self._skip(spectra)
         masked: Tensor = self.activation(added) * mask
         return masked
+
+    def _skip(self, spectra: Tensor) -> Tensor:
+        if self.training or not self._has_whole_windows:
+            skipped: Tensor = self.skip(self.pool(spectra))
+            return skipped
+        # The mean and the 1×1 convolution in one convolution, which ONNX Runtime computes in half the time.
+        kernel = (self.skip.get_parameter("0.weight") / math.prod(self.stride)).expand(-1, -1, *self.stride)
+        normed: Tensor = self.skip[1](nn.functional.conv2d(spectra, kernel, stride=self.stride))
+        return normed
 
 
 class ConvolutionalRecurrentNetwork(nn.Module):
@@ -65,7 +77,6 @@ class ConvolutionalRecurrentNetwork(nn.Module):
 
     def __init__(self, config: NetworkConfig, n_features: int) -> None:
         super().__init__()
-        bands = n_features
         stages = [STRIDES[0], *[STRIDES[1]] * len(config.channels)]
         self.strides = tuple(frames for _, frames in stages)
         widths = [config.channels[0], *config.channels]
@@ -75,12 +86,11 @@ class ConvolutionalRecurrentNetwork(nn.Module):
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
         )
-        self.blocks = nn.ModuleList(
-            SpectralBlock(inputs, outputs, stride=stride, dropout=config.dropout / 2)
-            for (inputs, outputs), stride in zip(itertools.pairwise(widths), stages[1:], strict=True)
-        )
-        for stride, _ in stages:
-            bands = -(-bands // stride)
+        self.blocks = nn.ModuleList()
+        bands = math.ceil(n_features / stages[0][0])
+        for (inputs, outputs), stride in zip(itertools.pairwise(widths), stages[1:], strict=True):
+            self.blocks.append(SpectralBlock(inputs, outputs, bands=bands, stride=stride, dropout=config.dropout / 2))
+            bands = math.ceil(bands / stride[0])
         self.project = nn.Sequential(
             nn.Linear(widths[-1] * bands, size), nn.LayerNorm(size), nn.GELU(), nn.Dropout(config.dropout)
         )
