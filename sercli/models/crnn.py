@@ -16,7 +16,7 @@ from sercli.labels import EMOTIONS
 from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, frame_mask
 from sercli.models.config import NetworkConfig
 
-STRIDES = ((4, 4), (2, 1))  # bands and frames that the stem takes together, and that each block does
+STEM_STRIDE = (4, 4)  # bands and frames; each block then halves the bands
 
 
 class SpectralBlock(nn.Module):
@@ -69,18 +69,19 @@ class ConvolutionalRecurrentNetwork(nn.Module):
     """Logits of the eight emotions from a log-mel spectrogram.
 
     Args:
-        config: sizes; `NetworkConfig.kernel_size` is that of the first convolution, which spans twice the bands it
-            takes together, `NetworkConfig.dense_size` the size of a frame for the recurrence, half of
-            `NetworkConfig.dropout` is what the blocks drop, `NetworkConfig.pool` is not used.
-        n_features: bands of the spectrogram.
+        config: Sizes; `NetworkConfig.kernel_size` is the width in frames of the first convolution,
+            `NetworkConfig.dense_size` the size of a frame for the recurrence, half of `NetworkConfig.dropout` the
+            dropout of the blocks; `NetworkConfig.pool` is not used.
+        n_features: Bands of the spectrogram.
+        frame_stride: Frames that the second block merges.
     """
 
-    def __init__(self, config: NetworkConfig, n_features: int) -> None:
+    def __init__(self, config: NetworkConfig, n_features: int, *, frame_stride: int = 1) -> None:
         super().__init__()
-        stages = [STRIDES[0], *[STRIDES[1]] * len(config.channels)]
+        stages = [STEM_STRIDE, *((2, frame_stride if number == 1 else 1) for number in range(len(config.channels)))]
         self.strides = tuple(frames for _, frames in stages)
         widths = [config.channels[0], *config.channels]
-        kernel, size = (2 * STRIDES[0][0] + 1, config.kernel_size), config.dense_size
+        kernel, size = (2 * STEM_STRIDE[0] + 1, config.kernel_size), config.dense_size
         self.stem = nn.Sequential(
             nn.Conv2d(1, widths[0], kernel, stages[0], padding=(kernel[0] // 2, kernel[1] // 2), bias=False),
             nn.BatchNorm2d(widths[0]),
