@@ -15,6 +15,7 @@ from sercli.models.parts import PlainNetwork
 
 NETWORKS: dict[str, Callable[[NetworkConfig, int], nn.Module]] = {
     "crnn": ConvolutionalRecurrentNetwork,
+    "compact": partial(ConvolutionalRecurrentNetwork, frame_stride=2),
     "paper": PaperNetwork,
     "cnn": partial(PlainNetwork, convolution=True, recurrence=False),
     "lstm": partial(PlainNetwork, convolution=False, recurrence=True),

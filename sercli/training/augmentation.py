@@ -1,10 +1,10 @@
-"""Augmentation of log-mel spectrograms in batches, on the device where the network is.
+"""Augmentation of batches of log-mel spectrograms, on the network's device.
 
-What a recording would be like if the speaker were quicker or had a shorter vocal tract, if it came through a
-telephone, another microphone or noise: each is done to the power of the mel bands, so that nothing has to be
-decoded, computed or stored again, and every epoch hears something new.
+Simulates other playing speeds, vocal tract lengths, microphones, noise and telephones on the power of the mel bands.
+No audio is decoded or stored again, and the draws differ from epoch to epoch.
 """
 
+import math
 from dataclasses import dataclass
 
 import librosa
@@ -21,33 +21,34 @@ from sercli.labels import EMOTIONS
 from sercli.models.blocks import frame_mask
 from sercli.models.normalizer import Normalizer
 
-SHORTEST = 8  # frames that are left of an utterance, however fast it is played
-EQUALISER_POINTS = 5  # bends of the curve that stands for microphone and room
-EQUALISER_DB = 4.0  # deviation of their gains
-NARROW_SHARE = 0.7  # of the altered utterances are cut to the telephone's band, and as many get noise
-NARROW_HIGH = (3_000.0, 3_900.0)  # Hz, where the band ends; or at half the telephone's sample rate
-NARROW_LOW = (80.0, 350.0)  # Hz, where it begins; or nowhere
+MIN_FRAMES = 8  # shortest utterance after a change of speed
+EQUALIZER_POINTS = 5  # knots of the random frequency response of microphone and room
+EQUALIZER_DB = 4.0  # std of the gain at each knot
+NOISE_SHARE = 0.7  # of the degraded utterances
+TELEPHONE_SHARE = 0.7  # of the degraded utterances, drawn independently of the noise
 TELEPHONE_NYQUIST = TELEPHONE_RATE / 2  # Hz
-HIGH_SLOPE, LOW_SLOPE = 200.0, 18.0  # dB per octave outside of the band: a resampler's, and a line's
-NOISE_SNR = (8.0, 35.0)  # dB under the louder frames
-# Power of the frequency that a band's noise goes with, beside its width, which grows with the frequency above 1 kHz: in
-# a hertz from brownish (-1.5) to white below, and from pinkish (-0.5) to bluish (1.2) above. Codec noise likewise.
+UPPER_CUTOFF = (3_000.0, 3_900.0)  # Hz; half of the telephones use TELEPHONE_NYQUIST instead
+LOWER_CUTOFF = (80.0, 350.0)  # Hz; half of the telephones have none
+UPPER_ROLLOFF, LOWER_ROLLOFF = 200.0, 18.0  # dB per octave: a resampling filter, and an analog line
+NOISE_SNR = (8.0, 35.0)  # dB, relative to the utterance's 80th percentile of frame power
+# Exponent of the frequency in the noise's power per hertz: 0 is white, -1 pink, -2 brown.
 NOISE_SLOPE = (-1.5, 0.2)
-CODEC_SNR = (30.0, 40.0)  # dB; G.711 has about 37 whatever the level (ITU-T G.712)
+CODEC_SNR = (30.0, 40.0)  # dB; G.711 has about 37 at any level (ITU-T G.712)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentConfig(Config):
-    """How far training utterances are altered, anew in every epoch.
+    """Strength of the augmentation, which is drawn again for each utterance and epoch.
 
     Attributes:
-        speed: range of the logarithm of the playing speed, either way.
-        warp: range of the logarithm of the factor on all frequencies, either way (Jaitly & Hinton 2013, "VTLP").
-        channel: share of the utterances that go through a made-up microphone; `NARROW_SHARE` of as many through a
-            telephone and through noise.
-        frequency_mask: bands blotted out, at most, and at most a quarter of them (Park et al. 2019, "SpecAugment").
-        time_mask: frames blotted out, at most, and at most a quarter of the utterance (the same).
-        mixup: parameter of the beta distribution that two utterances are mixed by; 0 for none (Zhang et al. 2018).
+        speed: Maximum absolute log of the playing speed.
+        warp: Maximum absolute log of the factor on all frequencies (Jaitly & Hinton 2013, "VTLP").
+        channel: Share of degraded utterances, 0 to 1. All of these get another frequency response; `NOISE_SHARE` of
+            them get noise and `TELEPHONE_SHARE` of them a telephone's band and codec.
+        frequency_mask: Maximum width of the frequency mask in bands, at most n_mels / 4 (Park et al. 2019,
+            "SpecAugment").
+        time_mask: Maximum width of the time mask in frames, at most n_frames / 4.
+        mixup: Parameter of the beta distribution of mixing weights; 0 turns mixup off (Zhang et al. 2018).
     """
 
     speed: float = 0.0
@@ -58,27 +59,23 @@ class AugmentConfig(Config):
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("speed", "warp"):
+        for name in ("speed", "warp", "channel"):
             self._require(condition=0 <= getattr(self, name) <= 1, name=name, expected="0 to 1")
-        self._require(condition=0 <= self.channel <= 1, name="channel", expected="0 to 1")
         for name in ("frequency_mask", "time_mask", "mixup"):
             self._require(condition=getattr(self, name) >= 0, name=name, expected="0 or more")
 
 
 class SpectralAugmentation:
-    """Alters batches of normalised log-mel spectrograms.
-
-    Utterances that are normalised by their speaker are altered as if the others' normalisation were theirs: in decibels
-    that are off by what tells the speaker from the average, after the enrolment rather than before it.
+    """Augments batches of normalized log-mel spectrograms.
 
     Args:
-        config: what to do.
-        features: what the front end computes; only log-mel.
-        normalizer: of the features.
-        device: of the batches.
+        config: Strength of each augmentation.
+        features: Parameters of the front end; only log-mel is supported.
+        normalizer: Normalization of the batches.
+        device: Device of the batches.
 
     Raises:
-        UsageError: if the features are not log-mel alone.
+        UsageError: If the features are anything but log-mel.
     """
 
     def __init__(self, config: AugmentConfig, features: FeatureConfig, normalizer: Normalizer, device: torch.device):
@@ -87,111 +84,137 @@ class SpectralAugmentation:
             raise UsageError(msg)
         self.config = config
         self._mean = torch.from_numpy(normalizer.mean).to(device)[:, None]
-        self._deviation = torch.from_numpy(normalizer.std).to(device)[:, None]
+        self._std = torch.from_numpy(normalizer.std).to(device)[:, None]
         edges = librosa.mel_frequencies(features.n_mels + 2, fmin=features.fmin, fmax=features.fmax)
         self._hertz = torch.tensor(edges[1:-1], dtype=torch.float32, device=device)
-        self._widths = torch.tensor(edges[2:] - edges[:-2], dtype=torch.float32, device=device)
+        # The front end's bands are normalized to unit area ("slaney"), so a band holds power per hertz. Adjacent bands
+        # overlap by half, so half the base of each triangle is the bandwidth that it accounts for.
+        self._bandwidths = torch.tensor((edges[2:] - edges[:-2]) / 2, dtype=torch.float32, device=device)
 
     def __call__(
         self, batch: Tensor, n_frames: Tensor, targets: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Alters a batch.
+        """Augments a batch.
 
         Args:
-            batch: normalised, in shape ``(batch, n_mels, n_frames)``, zero beyond each length.
-            n_frames: of each utterance, in shape ``(batch,)``.
-            targets: probabilities of the emotions, in shape ``(batch, 8)``.
-            generator: of the draws, on the CPU.
+            batch: Normalized features in shape ``(batch, n_mels, n_frames)``, zero beyond each utterance's length.
+            n_frames: Length of each utterance in shape ``(batch,)``.
+            targets: Probability of each emotion in shape ``(batch, 8)``.
+            generator: Random generator on the CPU.
 
         Returns:
-            all three anew; batch and lengths may be longer or shorter.
+            Augmented features, lengths and targets; the number of frames may differ from the input's.
         """
         config, draw = self.config, _Draw(len(batch), generator, batch.device)
-        if config.speed or config.warp or config.channel:
-            decibels = batch * self._deviation + self._mean
-            if config.speed or config.warp:
-                decibels, n_frames = self._play(decibels, n_frames, draw)
-            if config.channel:
-                decibels = self._transmit(decibels, n_frames, draw)
-            batch = (decibels - self._mean) / self._deviation
-        batch = batch * frame_mask(n_frames, batch.shape[2])[:, None]
-        batch = _blot_out(batch, n_frames, config, draw)
+        if config.speed or config.warp:
+            batch, n_frames = self._change_speed_and_pitch(batch, n_frames, draw)
+        if config.channel:
+            chosen = draw.chosen(config.channel).nonzero()[:, 0]
+            if len(chosen):
+                decibels = batch[chosen] * self._std + self._mean
+                decibels = self._degrade(decibels, n_frames[chosen], _Draw(len(chosen), generator, batch.device))
+                batch = batch.index_copy(0, chosen, (decibels - self._mean) / self._std)
+        batch = _mask_bands_and_frames(batch, n_frames, config, draw)
         if config.mixup:
             batch, n_frames, targets = _mix(batch, n_frames, targets, config.mixup, draw)
         return batch, n_frames, targets
 
-    def _play(self, decibels: Tensor, n_frames: Tensor, draw: "_Draw") -> tuple[Tensor, Tensor]:
-        """Another playing speed and other frequencies, drawn apart; bilinear in time and band."""
-        count, bands, total = decibels.shape
+    def _change_speed_and_pitch(self, batch: Tensor, n_frames: Tensor, draw: "_Draw") -> tuple[Tensor, Tensor]:
+        """Interpolates linearly in time and in frequency, by independent factors.
+
+        As products of matrices: on the CPU a quarter of the time of `torch.nn.functional.grid_sample`.
+        """
+        bands, total = batch.shape[1:]
         speed = draw.between(-self.config.speed, self.config.speed).exp()
         factor = draw.between(-self.config.warp, self.config.warp).exp()
-        lengths = (n_frames / speed).round().clamp(min=SHORTEST).long()
-        steps = torch.arange(int(lengths.max()), device=decibels.device)
-        frames = torch.minimum(steps * speed[:, None], n_frames[:, None] - 1.0)
-        sources = self._find_bands(self._hertz * factor[:, None])
-        shape = (count, bands, len(steps))
-        grid = torch.stack(
-            [
-                (frames / max(total - 1, 1) * 2 - 1)[:, None].expand(shape),
-                (sources / max(bands - 1, 1) * 2 - 1)[:, :, None].expand(shape),
-            ],
-            dim=3,
-        )
-        played = F.grid_sample(decibels[:, None], grid, padding_mode="border", align_corners=True)
-        return played[:, 0], lengths
+        lengths = (n_frames / speed).round().clamp(min=MIN_FRAMES).long()
+        steps = torch.arange(int(lengths.max()), device=batch.device)
+        in_time = _interpolation(torch.minimum(steps * speed[:, None], n_frames[:, None] - 1.0), total)
+        in_frequency = _interpolation(self._locate_bands(self._hertz * factor[:, None]), bands).transpose(1, 2)
+        # Of decibels rather than normalized values, since each band has its own normalization.
+        offset = (in_frequency @ self._mean - self._mean) / self._std
+        scaled = in_frequency * self._std[:, 0] / self._std
+        return torch.baddbmm(offset, scaled, batch @ in_time), lengths
 
-    def _find_bands(self, hertz: Tensor) -> Tensor:
-        """Where frequencies lie among the bands' centres, as positions that need not be whole."""
+    def _locate_bands(self, hertz: Tensor) -> Tensor:
+        """Fractional band numbers of frequencies (Hz), clamped to the first and last band."""
         upper = torch.searchsorted(self._hertz, hertz).clamp(1, len(self._hertz) - 1)
         low, high = self._hertz[upper - 1], self._hertz[upper]
         return (upper - 1 + (hertz - low) / (high - low)).clamp(0, len(self._hertz) - 1)
 
-    def _transmit(self, decibels: Tensor, n_frames: Tensor, draw: "_Draw") -> Tensor:
-        """Another microphone, noise, a telephone's band and codec; the level is put back afterwards."""
-        share, hertz = self.config.channel, self._hertz
+    def _degrade(self, decibels: Tensor, n_frames: Tensor, draw: "_Draw") -> Tensor:
+        """Applies a frequency response, noise and a telephone, then restores the level of each utterance."""
         mask = frame_mask(n_frames, decibels.shape[2])[:, None]
-        power = (10 ** (decibels / 10)) * mask
-        before = power.sum(dim=(1, 2))
-        curve = F.interpolate(
-            draw.normal(EQUALISER_POINTS)[:, None] * EQUALISER_DB, len(hertz), mode="linear", align_corners=True
-        )[:, 0]
-        power = power * _gain(curve * draw.chosen(share)[:, None])
-        slope = draw.between(*NOISE_SLOPE)[:, None]
-        spectrum = self._widths * (hertz / 500.0) ** slope
-        loud = power.sum(dim=1).quantile(0.8, dim=1)
-        level = loud * 10 ** (-draw.between(*NOISE_SNR) / 10) * draw.chosen(share * NARROW_SHARE)
-        noise = (spectrum / spectrum.sum(dim=1, keepdim=True) * level[:, None])[:, :, None]
-        power = power + noise * draw.exponential(power.shape)
-        narrow = draw.chosen(share * NARROW_SHARE)
-        high = draw.either(TELEPHONE_NYQUIST, draw.between(*NARROW_HIGH))[:, None]
-        low = draw.either(1.0, draw.between(*NARROW_LOW))[:, None]
-        beyond = (hertz / high).log2().clamp(min=0) * HIGH_SLOPE + (low / hertz).log2().clamp(min=0) * LOW_SLOPE
-        power = power * _gain(-beyond * narrow[:, None])
-        within = self._widths * (hertz < TELEPHONE_NYQUIST)
-        codec = 10 ** (-draw.between(*CODEC_SNR) / 10) * narrow
-        power = power + codec[:, None, None] * power.sum(dim=1, keepdim=True) * (within / within.sum())[:, None]
-        power = power * (before / (power * mask).sum(dim=(1, 2)).clamp(min=AMIN))[:, None, None]
-        altered = 10 * power.clamp(min=AMIN).log10()
-        top = altered.masked_fill(~mask, -torch.inf).amax(dim=(1, 2), keepdim=True)
-        return altered.maximum(top - TOP_DB)
+        power = _to_power(decibels) * mask
+        level = self._total_power(power).sum(dim=1)
+        power = self._equalize(power, draw)
+        power = self._add_noise(power, mask, draw)
+        power = self._pass_telephone(power, draw)
+        changed = self._total_power(power * mask).sum(dim=1).clamp(min=AMIN)
+        degraded = 10 * (power * (level / changed)[:, None, None]).clamp(min=AMIN).log10()
+        top = degraded.masked_fill(~mask, -torch.inf).amax(dim=(1, 2), keepdim=True)
+        return degraded.maximum(top - TOP_DB)
+
+    def _total_power(self, power: Tensor) -> Tensor:
+        """Power of each frame over all frequencies: ``(batch, n_mels, n_frames)`` to ``(batch, n_frames)``."""
+        return torch.einsum("bmt,m->bt", power, self._bandwidths)
+
+    def _equalize(self, power: Tensor, draw: "_Draw") -> Tensor:
+        knots = draw.normal(EQUALIZER_POINTS)[:, None] * EQUALIZER_DB
+        curve = F.interpolate(knots, power.shape[1], mode="linear", align_corners=True)[:, 0]
+        return power * _to_power(curve)[:, :, None]
+
+    def _add_noise(self, power: Tensor, mask: Tensor, draw: "_Draw") -> Tensor:
+        """Adds Gaussian noise whose power per hertz follows a power of the frequency."""
+        slope, snr = draw.between(*NOISE_SLOPE)[:, None], draw.between(*NOISE_SNR)
+        spectrum = (self._hertz / 500.0) ** slope
+        spectrum = spectrum / (spectrum @ self._bandwidths)[:, None]
+        speech = self._total_power(power).masked_fill(~mask[:, 0], torch.nan).nanquantile(0.8, dim=1)
+        noise = speech * _to_power(-snr) * draw.chosen(NOISE_SHARE)
+        return power + (spectrum * noise[:, None])[:, :, None] * draw.exponential(power.shape)
+
+    def _pass_telephone(self, power: Tensor, draw: "_Draw") -> Tensor:
+        """Limits the band, and adds a codec's quantization noise, which is white and follows the level."""
+        chosen, hertz = draw.chosen(TELEPHONE_SHARE), self._hertz
+        high = draw.either(TELEPHONE_NYQUIST, draw.between(*UPPER_CUTOFF))[:, None]
+        low = draw.either(1.0, draw.between(*LOWER_CUTOFF))[:, None]
+        above, below = (hertz / high).log2().clamp(min=0), (low / hertz).log2().clamp(min=0)
+        loss = (above * UPPER_ROLLOFF + below * LOWER_ROLLOFF) * chosen[:, None]
+        power = power * _to_power(-loss)[:, :, None]
+        passed = (hertz < TELEPHONE_NYQUIST).float()
+        white = passed / (passed @ self._bandwidths)
+        noise = self._total_power(power) * (_to_power(-draw.between(*CODEC_SNR)) * chosen)[:, None]
+        return power + white[:, None] * noise[:, None]
 
 
-def _gain(decibels: Tensor) -> Tensor:
-    """Factors on power, in shape ``(batch, n_mels, 1)``, of gains in dB, in shape ``(batch, n_mels)``."""
-    return (10 ** (decibels / 10))[:, :, None]
+def _to_power(decibels: Tensor) -> Tensor:
+    return (decibels * (math.log(10) / 10)).exp()  # several times faster than a power of 10
 
 
-def _blot_out(batch: Tensor, n_frames: Tensor, config: AugmentConfig, draw: "_Draw") -> Tensor:
-    for axis, widest, extent in ((1, config.frequency_mask, batch.shape[1]), (2, config.time_mask, n_frames)):
-        if not widest:
-            continue
-        size = torch.as_tensor(extent, device=batch.device)
-        width = torch.minimum((draw.between(0, 1) * (widest + 1)).floor(), (size // 4).float())
-        start = (draw.between(0, 1) * (size - width + 1)).floor()
-        places = torch.arange(batch.shape[axis], device=batch.device)
-        blot = (places >= start[:, None]) & (places < (start + width)[:, None])
-        batch = batch.masked_fill(blot[:, :, None] if axis == 1 else blot[:, None], 0.0)
+def _interpolation(positions: Tensor, size: int) -> Tensor:
+    """Weights ``(batch, size, n)`` of `size` samples in linear interpolation at positions ``(batch, n)``."""
+    samples = torch.arange(size, device=positions.device)
+    return (positions[:, None] - samples[:, None]).abs_().neg_().add_(1).clamp_(min=0)
+
+
+def _mask_bands_and_frames(batch: Tensor, n_frames: Tensor, config: AugmentConfig, draw: "_Draw") -> Tensor:
+    """SpecAugment with one mask of each kind; masked values, and those beyond each length, become the mean, 0."""
+    bands, frames = batch.shape[1:]
+    kept_frames = frame_mask(n_frames, frames)
+    if config.time_mask:
+        kept_frames = kept_frames & ~_draw_mask(config.time_mask, n_frames, frames, draw)
+    batch = batch * kept_frames[:, None]
+    if config.frequency_mask:
+        batch.mul_(~_draw_mask(config.frequency_mask, torch.full_like(n_frames, bands), bands, draw)[:, :, None])
     return batch
+
+
+def _draw_mask(widest: int, lengths: Tensor, total: int, draw: "_Draw") -> Tensor:
+    """A run of True, at most a quarter of each length long, in shape ``(batch, total)``."""
+    width = torch.minimum((draw.between(0, 1) * (widest + 1)).floor(), (lengths // 4).float())
+    start = (draw.between(0, 1) * (lengths - width + 1)).floor()
+    places = torch.arange(total, device=lengths.device)
+    return (places >= start[:, None]) & (places < (start + width)[:, None])
 
 
 def _mix(
@@ -204,12 +227,12 @@ def _mix(
 
 
 def smooth(truth: Tensor, smoothing: float) -> Tensor:
-    """Targets in shape ``(batch, 8)`` of emotions in shape ``(batch,)``, with label smoothing (Szegedy et al. 2016)."""
+    """One-hot targets ``(batch, 8)`` with label smoothing (Szegedy et al. 2016) from class numbers ``(batch,)``."""
     return F.one_hot(truth, len(EMOTIONS)).float() * (1 - smoothing) + smoothing / len(EMOTIONS)
 
 
 class _Draw:
-    """Draws for each utterance of a batch; made on the CPU, but for noise, which is as large as the batch."""
+    """Random values for each utterance of a batch, drawn on the CPU except for the noise, which fills the batch."""
 
     def __init__(self, count: int, generator: torch.Generator, device: torch.device) -> None:
         self._count, self._generator, self._device = count, generator, device
@@ -218,20 +241,20 @@ class _Draw:
         return (torch.rand(self._count, generator=self._generator) * (high - low) + low).to(self._device)
 
     def chosen(self, share: float) -> Tensor:
-        """1 for this share of the utterances, else 0."""
+        """1 with this probability, else 0."""
         return (self.between(0, 1) < share).float()
 
     def either(self, first: float, second: Tensor) -> Tensor:
-        """One or the other, each for half of the utterances."""
+        """One or the other with equal probability."""
         return torch.where(self.chosen(0.5).bool(), first, second)
 
     def normal(self, size: int) -> Tensor:
         return torch.randn(self._count, size, generator=self._generator).to(self._device)
 
     def exponential(self, shape: torch.Size) -> Tensor:
-        """As the power of a band of Gaussian noise is distributed."""
+        """Exponential variates of mean 1, the distribution of the power of Gaussian noise."""
         on_device = torch.Generator(self._device).manual_seed(self._seed())
-        # By the logarithm: on the CPU four times faster than Tensor.exponential_.
+        # By the logarithm, which is four times faster than Tensor.exponential_ on the CPU.
         return -torch.rand(shape, generator=on_device, device=self._device).neg_().log1p_()
 
     def beta(self, parameter: float) -> float:

@@ -7,17 +7,16 @@ from torch import Tensor, nn
 
 from sercli.errors import CheckpointError
 from sercli.training.checkpoint import Weights
+from sercli.training.muon import Muon
 from sercli.training.recipes import TrainConfig
-
-MUON_MOMENTUM = 0.95  # as in Jordan et al. 2024
 
 
 class Optimiser:
     """AdamW (Loshchilov & Hutter 2019) for all parameters, or for those that Muon is not meant for.
 
-    Muon (Jordan et al. 2024, `torch.optim.Muon`) takes the matrices, and the kernels of convolutions as matrices with
-    a row for each channel that goes out; not the last layer, `head`, nor biases and normalisations. Weight decay
-    holds for all but biases and normalisations.
+    Muon (Jordan et al. 2024) takes the matrices, and the kernels of convolutions as matrices with one row per output
+    channel; not the last layer, `head`, nor biases and normalizations. Weight decay applies to all but biases and
+    normalizations.
 
     Args:
         network: whose parameters are changed.
@@ -37,15 +36,9 @@ class Optimiser:
                 {"params": [named[name] for name in vectors], "weight_decay": 0.0},
             ]
         )
-        self._parameters = [named[name] for name in turned]
-        self._matrices = [parameter.detach().flatten(1).clone() for parameter in self._parameters]
         self._muon_names = turned
         self._muon_factor = config.muon
-        self._muon = (
-            torch.optim.Muon(self._matrices, momentum=MUON_MOMENTUM, weight_decay=config.weight_decay)
-            if turned
-            else None
-        )
+        self._muon = Muon([named[name] for name in turned], weight_decay=config.weight_decay) if turned else None
         self.learning_rate = config.learning_rate
 
     @property
@@ -64,15 +57,8 @@ class Optimiser:
     def step(self) -> None:
         """Changes the parameters by their gradients."""
         self._adam.step()
-        if not self._muon:
-            return
-        # It wants matrices; a kernel that is stored with its channels last cannot be seen as one in place.
-        for parameter, matrix in zip(self._parameters, self._matrices, strict=True):
-            matrix.copy_(parameter.flatten(1))
-            matrix.grad = None if parameter.grad is None else parameter.grad.flatten(1)
-        self._muon.step()  # type: ignore[no-untyped-call]
-        for parameter, matrix in zip(self._parameters, self._matrices, strict=True):
-            parameter.copy_(matrix.view(parameter.shape))
+        if self._muon:
+            self._muon.step()
 
     def state(self) -> Weights:
         """Copies of all that it remembers, as ``parameter.key``."""

@@ -8,6 +8,7 @@ from sercli.errors import UsageError
 from sercli.features.frontend import FeatureConfig
 from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, ResidualBlock
 from sercli.models.config import NetworkConfig
+from sercli.models.crnn import SpectralBlock
 from sercli.models.networks import NETWORKS, build_network
 from sercli.training.recipes import RECIPES
 
@@ -85,7 +86,7 @@ def test_attention_is_a_weighted_mean_of_the_frames() -> None:
 
 
 def test_an_unknown_network_lists_those_there_are() -> None:
-    with pytest.raises(UsageError, match="expected one of crnn, paper"):
+    with pytest.raises(UsageError, match="expected one of crnn, compact, paper"):
         build_network(NetworkConfig(name="transformer"), 10)
 
 
@@ -109,3 +110,16 @@ def test_attentive_statistics_are_mean_and_deviation_of_the_frames_that_count() 
 def test_the_default_model_stays_small() -> None:
     network = build_network(RECIPES["default"].network, FeatureConfig().n_mels)
     assert 4 * sum(parameter.numel() for parameter in network.parameters()) < 2_000_000  # bytes
+
+
+@pytest.mark.parametrize(("bands", "stride"), [(8, (2, 1)), (8, (2, 2)), (7, (2, 1))])
+def test_the_skip_of_a_spectral_block_is_a_mean_and_a_projection(bands: int, stride: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    block = SpectralBlock(3, 5, bands=bands, stride=stride, dropout=0.0).eval()
+    nn.init.zeros_(block.second_norm.weight)  # leaves the skip alone
+    spectra = torch.randn(2, 3, bands, 6)
+    frames = 6 // stride[1]
+    found = block(spectra, torch.ones(2, 1, 1, frames))
+    projection, norm = block.skip
+    means = torch.nn.functional.avg_pool2d(spectra, stride, ceil_mode=True)
+    torch.testing.assert_close(found, norm(projection(means)).relu())

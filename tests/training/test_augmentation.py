@@ -2,13 +2,15 @@ import librosa
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.signal
 import torch
 
 from sercli.audio.channel import apply_channel
 from sercli.audio.preprocess import resample
 from sercli.errors import UsageError
-from sercli.features.frontend import FeatureConfig, get_front_end
+from sercli.features.frontend import get_front_end
 from sercli.models.normalizer import Normalizer
+from sercli.training import augmentation
 from sercli.training.augmentation import AugmentConfig, SpectralAugmentation, smooth
 from sercli.training.recipes import RECIPES
 
@@ -126,9 +128,69 @@ def test_a_made_up_telephone_does_to_the_bands_what_a_real_one_does() -> None:
 def test_the_level_is_kept_whatever_the_channel_does() -> None:
     batch, n_frames = make_batch()
     altered, *_ = augment(AugmentConfig(channel=1.0))
+    edges = librosa.mel_frequencies(BANDS + 2, fmin=40, fmax=8_000)
+    bandwidths = torch.tensor(edges[2:] - edges[:-2], dtype=torch.float32)[:, None]
     for row, length in enumerate(n_frames.tolist()):
-        power = [(10 ** (to_db(b[row, :, :length]) / 10)).sum() for b in (batch, altered)]
+        power = [(10 ** (to_db(b[row, :, :length]) / 10) * bandwidths).sum() for b in (batch, altered)]
         torch.testing.assert_close(power[1], power[0], rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("slope", [-1.5, 0.0])
+def test_simulated_noise_has_the_spectrum_and_level_of_real_noise(
+    slope: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = np.arange(64_000) / 16_000
+    tone = 0.1 * np.sin(2 * np.pi * 4_000 * times).astype(np.float32)
+    amplitude = np.fft.rfftfreq(64_000, 1 / 16_000).clip(40) ** (slope / 2)
+    amplitude[: 40 * 4] = 0  # what the lowest band does not hear
+    noise = np.fft.irfft(np.fft.rfft(np.random.default_rng(0).standard_normal(64_000)) * amplitude)
+    noise *= np.sqrt(np.mean(tone**2) / np.mean(noise**2)) * 10 ** (-20 / 20)
+    clean = get_front_end(LOGMEL).extract(tone)[:, 5:-5]
+    noisy = get_front_end(LOGMEL).extract((tone + noise).astype(np.float32))[:, 5:-5]
+    monkeypatch.setattr(augmentation, "NOISE_SLOPE", (slope, slope))
+    monkeypatch.setattr(augmentation, "NOISE_SNR", (20.0, 20.0))
+    for name, value in (("NOISE_SHARE", 1.0), ("TELEPHONE_SHARE", 0.0), ("EQUALIZER_DB", 0.0)):
+        monkeypatch.setattr(augmentation, name, value)
+    made = to_db(degrade(torch.from_numpy(NORMALISER.apply(clean.T).T.copy())[None]))[0]
+    away = np.r_[4:85, 112:124]  # bands without the tone
+    difference = 10 * np.log10((10 ** (made.numpy() / 10)).mean(1) / (10 ** (noisy / 10)).mean(1))[away]
+    hertz = librosa.mel_frequencies(BANDS + 2, fmin=40, fmax=8_000)[1:-1][away]
+    assert abs(np.polyfit(np.log2(hertz), difference, 1)[0]) < 0.3  # dB per octave
+    assert abs(difference.mean()) < 1
+
+
+def test_the_level_of_noise_does_not_depend_on_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(augmentation, "NOISE_SNR", (10.0, 10.0))
+    for name, value in (("NOISE_SHARE", 1.0), ("TELEPHONE_SHARE", 0.0)):
+        monkeypatch.setattr(augmentation, name, value)
+    batch, _ = make_batch((100,))
+    alone = degrade(batch.expand(100, -1, -1))
+    padded = degrade(torch.nn.functional.pad(batch, (0, 300)).expand(100, -1, -1), length=100)
+    assert not padded[:, :, 100:].any()
+    torch.testing.assert_close(to_db(padded[:, :, :100]).mean(), to_db(alone).mean(), rtol=0, atol=0.1)
+
+
+def test_the_noise_of_the_codec_is_that_of_the_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("NOISE_SHARE", 0.0), ("TELEPHONE_SHARE", 1.0), ("EQUALIZER_DB", 0.0)):
+        monkeypatch.setattr(augmentation, name, value)
+    lowpass = scipy.signal.butter(12, 1_000, fs=16_000, output="sos")
+    rumble = scipy.signal.sosfilt(lowpass, np.random.default_rng(0).standard_normal(32_000)).astype(np.float32)
+    clean = get_front_end(LOGMEL).extract(0.2 * rumble)[:, 5:-5]
+    coded, rate = apply_channel(0.2 * rumble, 16_000, "telephone")
+    real = get_front_end(LOGMEL).extract(resample(coded, rate, 16_000))[:, 5:-5]
+    made = to_db(degrade(torch.from_numpy(NORMALISER.apply(clean.T).T.copy())[None].expand(20, -1, -1)))
+    quiet = np.r_[70:90]  # bands between 1.7 and 2.9 kHz
+    assert float(made[:, quiet].mean()) == pytest.approx(float(real[quiet].mean()), abs=4)
+    by_band = made[:, quiet].mean(dim=(0, 2))
+    assert float(by_band.max() - by_band.min()) < 1  # white
+
+
+def degrade(batch: torch.Tensor, length: int | None = None) -> torch.Tensor:
+    """Degrades every utterance of a batch, all of one length."""
+    n_frames = torch.full((len(batch),), length or batch.shape[2])
+    alter = SpectralAugmentation(AugmentConfig(channel=1.0), LOGMEL, NORMALISER, CPU)
+    targets = smooth(torch.zeros(len(batch), dtype=torch.long), 0.0)
+    return alter(batch, n_frames, targets, torch.Generator().manual_seed(0))[0]
 
 
 def test_mixed_utterances_have_mixed_targets() -> None:
