@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sercli.errors import InputError
+from sercli.files import name_file
 
 _MAGIC = b"sercli journal 1\n"
 _HEAD = struct.Struct("<4sIQI")
@@ -95,16 +96,18 @@ class Journal:
         """Adds a value, in place of one that the key may have."""
         name = key.encode()
         start = self._file.seek(0, os.SEEK_END)
-        self._file.write(_HEAD.pack(_MARK, len(name), len(value), zlib.crc32(value, zlib.crc32(name))) + name)
-        self._file.write(value)
-        self._file.flush()
+        with name_file(self.path):
+            self._file.write(_HEAD.pack(_MARK, len(name), len(value), zlib.crc32(value, zlib.crc32(name))) + name)
+            self._file.write(value)
+            self._file.flush()
         self._offsets[key] = start
         if time.monotonic() - self._committed > self._interval:
             self.commit()
 
     def commit(self) -> None:
         """Makes everything added so far survive a crash of the machine."""
-        os.fsync(self._file.fileno())
+        with name_file(self.path):
+            os.fsync(self._file.fileno())
         self._committed = time.monotonic()
 
     def close(self) -> None:
