@@ -1,68 +1,85 @@
-"""Altered copies of training utterances: pitch shift and time stretch of the waveform."""
+"""Augmented copies of training utterances: pitch shift and time stretch of the waveform."""
 
+import importlib.metadata
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from sercli.audio.signal import Signal
 
-PITCH_RANGE = 2.0  # semitones, either way
+PITCH_RANGE = 2.0  # largest pitch shift, up or down (semitones)
 STRETCH_RANGE = (0.85, 1.15)  # playing speed as a factor
+LIBRARIES = ("librosa", "soxr")  # decide the numbers of augmented copies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alteration:
-    """How a copy differs from its original.
+class Augmentation:
+    """How an augmented copy differs from its original.
 
     Attributes:
-        semitones: pitch shift; 0 leaves the pitch.
-        speed: factor on the playing speed without change of pitch; 1 leaves the tempo.
+        semitones: Pitch shift; 0 keeps the pitch.
+        speed: Factor on the playing speed at the same pitch; 1 keeps the tempo.
     """
 
     semitones: float = 0.0
     speed: float = 1.0
 
     def __str__(self) -> str:
-        """As in ``pitch+1.25`` or ``speed0.930``."""
+        """Name of the copy, such as ``pitch+1.25`` or ``speed0.930``."""
         return f"pitch{self.semitones:+.2f}" if self.semitones else f"speed{self.speed:.3f}"
 
 
-def draw_alterations(sha256: str, copies: int, seed: int) -> list[Alteration]:
-    """The alterations of one utterance's copies: pitch and tempo in turns, drawn evenly over their ranges.
+@lru_cache(maxsize=1)
+def augmentation_version() -> str:
+    """Versions of the libraries that decide the numbers of augmented copies, as ``librosa 0.11.0, soxr 1.0.0``."""
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
+
+
+def name_copy(augmentation: Augmentation) -> str:
+    """Identifies an augmented copy beside its original's content, as ``pitch+1.25 (librosa 0.11.0, soxr 1.0.0)``."""
+    return f"{augmentation} ({augmentation_version()})"
+
+
+def draw_augmentations(sha256: str, copies: int, seed: int) -> list[Augmentation]:
+    """Draws the augmentations of an utterance's copies: pitch and tempo in turns, uniform over their ranges.
+
+    The draws depend on the content of the utterance only, not on its place in the index, and more copies begin with
+    the same draws as fewer.
 
     Args:
-        sha256: of the utterance's file; each utterance has draws of its own, whatever its place in the index.
-        copies: how many.
-        seed: of the draws.
+        sha256: Hash of the utterance's file.
+        copies: Number of copies.
+        seed: Seed of the draws.
     """
     generator = np.random.default_rng([seed, int(sha256[:16], 16)])
     drawn = []
     for number in range(copies):
         if number % 2 == 0:
             semitones = round(float(generator.uniform(-PITCH_RANGE, PITCH_RANGE)), 2)
-            drawn.append(Alteration(semitones=semitones or PITCH_RANGE))
+            drawn.append(Augmentation(semitones=semitones or PITCH_RANGE))
         else:
-            drawn.append(Alteration(speed=round(float(generator.uniform(*STRETCH_RANGE)), 3)))
+            drawn.append(Augmentation(speed=round(float(generator.uniform(*STRETCH_RANGE)), 3)))
     return drawn
 
 
-def alter(signal: Signal, sample_rate: int, alteration: Alteration) -> Signal:
-    """Applies an alteration with librosa.effects (phase vocoder; the pitch shift resamples with soxr).
+def augment(signal: Signal, sample_rate: int, augmentation: Augmentation) -> Signal:
+    """Applies an augmentation with librosa.effects (phase vocoder; the pitch shift resamples with soxr).
 
-    Measured on RAVDESS at 16 kHz, librosa takes about as long per clip as Signalsmith Stretch through
-    python-stretch (8 to 12 ms), so the library that is here anyway does it.
+    On RAVDESS at 16 kHz, librosa takes about as long per clip (8 to 12 ms) as Signalsmith Stretch through
+    python-stretch, so there is no need for another library.
 
     Args:
-        signal: mono, in shape ``(n_samples,)``.
-        sample_rate: in Hz.
-        alteration: what to do.
+        signal: Mono signal in shape ``(n_samples,)``.
+        sample_rate: Sample rate (Hz).
+        augmentation: What to apply.
     """
-    # Only featurize with copies needs this module of librosa, which is slow to import.
+    # Slow to import, and needed for augmented copies only.
     from librosa import effects
 
-    altered = signal
-    if alteration.semitones:
-        altered = effects.pitch_shift(altered, sr=sample_rate, n_steps=alteration.semitones, res_type="soxr_hq")
-    if alteration.speed != 1.0:
-        altered = effects.time_stretch(altered, rate=alteration.speed)
-    return np.asarray(altered, dtype=np.float32)
+    augmented = signal
+    if augmentation.semitones:
+        augmented = effects.pitch_shift(augmented, sr=sample_rate, n_steps=augmentation.semitones, res_type="soxr_hq")
+    if augmentation.speed != 1.0:
+        augmented = effects.time_stretch(augmented, rate=augmentation.speed)
+    return np.asarray(augmented, dtype=np.float32)

@@ -6,47 +6,30 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy.typing as npt
-
-from sercli.audio.augment import Alteration, alter, draw_alterations
-from sercli.audio.channel import apply_channel
-from sercli.audio.decode import read_signal
-from sercli.audio.preprocess import normalise_level, preprocess
+from sercli.audio.augment import draw_augmentations, name_copy
 from sercli.corpora.index import Index, Utterance
-from sercli.errors import AudioError, CorpusError, InputError, SercliError
-from sercli.features.frontend import get_front_end
+from sercli.errors import CorpusError, InputError
 from sercli.features.parameters import StoreParameters
-from sercli.features.rows import StoredRow
-from sercli.features.writer import StoreWriter
-from sercli.files import hash_file, one_line
-from sercli.parallel import map_in_order, single_thread
+from sercli.features.utterance import Copy, Failure, Outcome, Task, extract_utterance
+from sercli.features.writer import Content, StoreWriter
+from sercli.parallel import map_in_order
 
-COMMIT_INTERVAL = 2.0  # seconds between commits; what a crash of the machine may cost
 BATCH = 4  # utterances given to a worker at a time
 
 Progress = Callable[[int, int], None]
-"""Called with how many utterances are done, and how many there are."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """An utterance that could not be used, and why in one line."""
-
-    file: str
-    reason: str
+"""Called with the number of utterances done and their total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractionSummary:
-    """What a run of `extract_store` did.
+    """Summary of a run of `extract_store`.
 
     Attributes:
-        extracted: matrices computed, copies included.
-        reused: matrices that were there already.
-        failures: utterances that are not in the store.
-        seconds: that it took.
+        extracted: Utterances and augmented copies of which something was computed.
+        reused: Utterances and augmented copies that were complete before.
+        failures: Utterances that could not be used.
+        seconds: Duration of the run.
     """
 
     extracted: int
@@ -56,27 +39,18 @@ class ExtractionSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What is to be computed of an utterance.
+class Plan:
+    """What the store should have of an utterance, and what is missing of it.
 
     Attributes:
-        path: of the recording.
-        row: of the utterance itself.
-        alterations: None for the utterance itself, and its altered copies.
+        file: File of the utterance, as in the index.
+        contents: The utterance and its augmented copies, those of earlier runs included.
+        task: What to compute; without copies if nothing is missing.
     """
 
-    path: Path
-    row: StoredRow
-    alterations: tuple[Alteration | None, ...]
-
-    @property
-    def rows(self) -> list[StoredRow]:
-        """The rows of the store that come of it."""
-        return [_row(self.row, alteration) for alteration in self.alterations]
-
-
-Outcome = list[tuple[StoredRow, npt.NDArray[Any]]] | Failure
-"""The matrices of an utterance, in shape ``(n_frames, n_features)``, or why there are none."""
+    file: str
+    contents: tuple[Content, ...]
+    task: Task
 
 
 def extract_store(
@@ -88,151 +62,127 @@ def extract_store(
     copies: int = 0,
     seed: int = 0,
     restart: bool = False,
-    keep: bool = False,
     cluster: str | None = None,
     progress: Progress | None = None,
 ) -> ExtractionSummary:
-    """Computes the features of every utterance of an index and writes them into a store.
+    """Computes features of every utterance of an index and writes them into a store.
 
-    What an earlier run has left for the same content and parameters is not computed again.
+    Only what is missing is computed. Other features and augmented copies of these utterances that the store has are
+    kept; other utterances are not.
 
     Args:
-        index: the utterances.
-        path: of the store.
-        parameters: of preprocessing and features.
-        jobs: worker processes; with 1 the work is done in this one.
-        copies: altered copies of each utterance, for training.
-        seed: of the alterations.
-        restart: compute everything anew, and replace a store made with other parameters.
-        keep: leave what the store has of other indexes in it.
-        cluster: address of a Dask scheduler whose workers do the work; they must see the recordings under the
-            same paths.
-        progress: called after each utterance.
+        index: The utterances.
+        path: The store.
+        parameters: Preprocessing, segmentation, and the features to compute.
+        jobs: Number of worker processes; 1 works in this process.
+        copies: Augmented copies per utterance, for training; 0 adds none.
+        seed: Seed of the augmentations.
+        restart: Compute everything again, and replace a store made with other parameters.
+        cluster: Address of a Dask scheduler whose workers do the work; they must see the recordings under the same
+            paths.
+        progress: Called after each utterance.
 
     Raises:
-        CorpusError: if an utterance has no hash.
-        StoreError: if a store there was made with other parameters.
-        InputError: if the cluster cannot be used, or nothing can take the place of the store that is there.
-        OSError: if the store cannot be written.
+        CorpusError: If an utterance has no hash.
+        StoreError: If the store was made with other parameters.
+        InputError: If the cluster cannot be used, or no utterance can while there is a store that would be replaced.
+        OSError: If the store cannot be written.
     """
     unnamed = [utterance.file for utterance in index.utterances if not utterance.sha256]
     if unnamed:
-        msg = f"the index has no sha256 for {unnamed[0]!r}, which names its content: run 'sercli prepare' again"
+        msg = f"the index has no sha256 for {unnamed[0]!r}, which identifies its content: run 'sercli prepare' again"
         raise CorpusError(msg)
     began = time.monotonic()
     failures: list[Failure] = []
-    rows: list[StoredRow] = []
-    extracted = 0
+    contents: dict[Content, str] = {}
+    added: set[Content] = set()
     with StoreWriter(path, parameters, restart=restart) as writer:
-        commit = _Clock(COMMIT_INTERVAL, writer.commit)
-        done = _run(index, writer, parameters, copies=copies, seed=seed, jobs=jobs, cluster=cluster)
-        for number, (plan, outcome) in enumerate(done, start=1):
+        planner = Planner(index, writer, parameters.names, copies=copies, seed=seed)
+        results = _run(index, planner, parameters, jobs=jobs, cluster=cluster)
+        for number, (plan, outcome) in enumerate(results, start=1):
             if isinstance(outcome, Failure):
                 failures.append(outcome)
-                rows += [row for row in plan.rows if row.key in writer]  # what an earlier run could read
             else:
-                for row, frames in outcome:
-                    writer.add(row.key, frames)
-                extracted += len(outcome)
-                rows += plan.rows
-            commit.tick()
+                for copy in outcome:
+                    added.add(writer.add(plan.task.sha256, copy))
+            # After a failure, what earlier runs could read is kept.
+            contents |= {content: plan.file for content in plan.contents if content in writer}
             if progress:
                 progress(number, len(index))
-        if failures and not rows and path.exists():
+        if failures and not contents and path.exists():
             msg = (
                 f"none of the {len(index)} utterances can be used, the first: {failures[0].file}: "
                 f"{failures[0].reason}; {path} stays as it was"
             )
             raise InputError(msg)
-        written = {row.key for row in rows}
-        others = [row for row in writer.old_rows if row.key not in written] if keep else []
-        writer.finish([*rows, *others])
+        writer.finish(list(contents.items()))
     return ExtractionSummary(
-        extracted=extracted,
-        reused=len(rows) - extracted,
+        extracted=len(added),
+        reused=len(contents) - len(added),
         failures=tuple(failures),
         seconds=time.monotonic() - began,
     )
 
 
-class _Clock:
-    """Does something every so many seconds, as often as it is asked."""
+class Planner:
+    """Plans what to compute of each utterance.
 
-    def __init__(self, interval: float, action: Callable[[], None]) -> None:
-        self._interval, self._action, self._last = interval, action, time.monotonic()
+    Args:
+        index: The utterances.
+        writer: Has what earlier runs computed.
+        names: Features wanted.
+        copies: Augmented copies wanted of each utterance.
+        seed: Seed of their augmentations.
+    """
 
-    def tick(self) -> None:
-        if time.monotonic() - self._last > self._interval:
-            self._action()
-            self._last = time.monotonic()
+    def __init__(
+        self, index: Index, writer: StoreWriter, names: tuple[str, ...], *, copies: int = 0, seed: int = 0
+    ) -> None:
+        self._index, self._writer, self._names, self._copies, self._seed = index, writer, names, copies, seed
+
+    def plan(self, utterance: Utterance) -> Plan:
+        """Plans one utterance."""
+        sha256 = utterance.sha256
+        stored = self._writer.find_copies(sha256)
+        drawn = draw_augmentations(sha256, max(self._copies, len(stored)) if self._copies else 0, self._seed)
+        wanted = [None, *drawn[: self._copies]]
+        # Copies of earlier runs are kept, unless other ones are wanted in their place.
+        kept = [name for name in map(name_copy, drawn[self._copies :]) if name in stored] if self._copies else stored
+        contents = [Content(sha256, "" if each is None else name_copy(each)) for each in wanted]
+        missing = [
+            Copy(augmentation=augmentation, names=names)
+            for augmentation, content in zip(wanted, contents, strict=True)
+            if (names := self._writer.find_missing(content, self._names))
+        ]
+        task = Task(
+            path=self._index.path_of(utterance).absolute(),
+            file=utterance.file,
+            sha256=sha256,
+            copies=tuple(missing),
+            folder=self._writer.path.parent.absolute(),
+            prefix=self._writer.prefix,
+        )
+        return Plan(file=utterance.file, contents=(*contents, *(Content(sha256, name) for name in kept)), task=task)
 
 
 def _run(
-    index: Index,
-    writer: StoreWriter,
-    parameters: StoreParameters,
-    *,
-    copies: int,
-    seed: int,
-    jobs: int,
-    cluster: str | None,
-) -> Iterator[tuple[Task, Outcome]]:
-    """Every utterance's plan and what came of it, in index order; planned no further ahead than work is given out."""
-    planned: deque[tuple[Task, bool]] = deque()
+    index: Index, planner: Planner, parameters: StoreParameters, *, jobs: int, cluster: str | None
+) -> Iterator[tuple[Plan, Outcome]]:
+    """Plan and outcome of every utterance in index order; planned no further ahead than workers take tasks."""
+    planned: deque[Plan] = deque()
 
     def give_out() -> Iterator[Task]:
         for utterance in index.utterances:
-            plan = plan_utterance(index, utterance, copies=copies, seed=seed)
-            missing = tuple(a for a, row in zip(plan.alterations, plan.rows, strict=True) if row.key not in writer)
-            planned.append((plan, bool(missing)))
-            if missing:
-                yield replace(plan, alterations=missing)
+            plan = planner.plan(utterance)
+            planned.append(plan)
+            if plan.task.copies:
+                # The workers of a cluster may be on machines that share no folder with this one.
+                yield plan.task if cluster is None else replace(plan.task, folder=None)
 
     extract = partial(extract_utterance, parameters=parameters)
     for outcome in map_in_order(extract, give_out(), jobs=jobs, cluster=cluster, batch=BATCH):
-        while not planned[0][1]:
-            yield planned.popleft()[0], []
-        yield planned.popleft()[0], outcome
+        while not planned[0].task.copies:
+            yield planned.popleft(), ()
+        yield planned.popleft(), outcome
     while planned:
-        yield planned.popleft()[0], []
-
-
-def plan_utterance(index: Index, utterance: Utterance, *, copies: int, seed: int) -> Task:
-    """All that an utterance should have in a store: itself and its altered copies."""
-    row = StoredRow(file=utterance.file, sha256=utterance.sha256)
-    alterations = draw_alterations(utterance.sha256, copies, seed)
-    return Task(path=index.path_of(utterance).absolute(), row=row, alterations=(None, *alterations))
-
-
-def _row(row: StoredRow, alteration: Alteration | None) -> StoredRow:
-    return StoredRow(file=row.file, sha256=row.sha256, alteration=str(alteration or ""))
-
-
-def extract_utterance(task: Task, parameters: StoreParameters) -> Outcome:
-    """Decodes a recording once, and computes the features of all its alterations; runs in the workers."""
-    try:
-        with single_thread():
-            return _compute(task, parameters)
-    except (SercliError, OSError) as reason:
-        return Failure(file=task.row.file, reason=one_line(reason))
-    except MemoryError:
-        return Failure(file=task.row.file, reason="is too long for the memory there is: cut it into utterances")
-
-
-def _compute(task: Task, parameters: StoreParameters) -> list[tuple[StoredRow, npt.NDArray[Any]]]:
-    if task.path.is_file() and hash_file(task.path) != task.row.sha256:
-        msg = "has changed since it was indexed: run 'sercli prepare --force' again"
-        raise AudioError(msg)
-    transmitted = apply_channel(*read_signal(task.path), parameters.channel)
-    signal = preprocess(*transmitted, parameters.audio)
-    if not len(signal):
-        msg = "is silent: nothing in it rises over -80 dB full scale"
-        raise AudioError(msg)
-    front_end, audio = get_front_end(parameters.features), parameters.audio
-    found = []
-    for alteration in task.alterations:
-        altered = signal
-        if alteration is not None:
-            altered = normalise_level(alter(signal, audio.sample_rate, alteration), audio.level_db)
-        found.append((_row(task.row, alteration), front_end.extract(altered).T.astype(parameters.dtype)))
-    return found
+        yield planned.popleft(), ()

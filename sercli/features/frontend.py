@@ -10,7 +10,7 @@ chroma assumes a tuning of 0 (A4 = 440 Hz), and tonnetz is computed from this ch
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sercli.audio.signal import Signal
-from sercli.config import Config
+from sercli.config import Config, look_up
 from sercli.errors import UsageError
 from sercli.features.filters import (
     CONTRAST_OCTAVES,
@@ -71,10 +71,6 @@ class FeatureConfig(Config):
     names: tuple[str, ...] = dataclasses.field(default_factory=lambda: tuple(FEATURES))
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.names if name not in FEATURES]
-        if unknown:
-            msg = f"unknown feature {unknown[0]!r}: expected some of {', '.join(FEATURES)}"
-            raise UsageError(msg)
         self._require(
             condition=bool(self.names) and order_features(self.names) == self.names,
             name="names",
@@ -142,9 +138,14 @@ class FeatureConfig(Config):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def order_features(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns known names once each and in the order of `FEATURES`."""
-    return tuple(name for name in FEATURES if name in names)
+def order_features(names: Iterable[str]) -> tuple[str, ...]:
+    """Returns names once each and in the order of `FEATURES`.
+
+    Raises:
+        UsageError: If a name is unknown.
+    """
+    wanted = {name: look_up("feature", name, FEATURES) for name in names}
+    return tuple(name for name in FEATURES if name in wanted)
 
 
 def extract_features(signal: Signal, config: FeatureConfig) -> HalfMatrix:

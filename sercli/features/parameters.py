@@ -1,83 +1,90 @@
 """What the features of a store were computed with."""
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sercli.audio.channel import get_channel
+from sercli.audio.segmentation import SegmentationConfig
 from sercli.config import AudioConfig
-from sercli.errors import UsageError
-from sercli.features.frontend import FeatureConfig
-
-DTYPES = ("float16", "float32")
+from sercli.features.frontend import FeatureConfig, order_features
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreParameters:
-    """Everything that decides the numbers in a store.
+    """Everything that decides the numbers in a feature store.
 
     Attributes:
-        audio: preprocessing.
-        features: of the front end.
-        dtype: of the numbers on disk, one of `DTYPES`.
-        channel: that the recordings were passed through first, a name of `sercli.audio.channel.CHANNELS`, or empty.
-
-    Raises:
-        UsageError: if the type or the channel is another.
+        audio: Preprocessing of each segment.
+        segmentation: How recordings are cut into segments.
+        features: Features and parameters of the front end.
     """
 
     audio: AudioConfig = field(default_factory=AudioConfig)
+    segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
-    dtype: str = "float16"
-    channel: str = ""
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            msg = f"numbers of a store should be {' or '.join(DTYPES)}, found {self.dtype!r}"
-            raise UsageError(msg)
-        if self.channel:
-            get_channel(self.channel)
 
     def to_dict(self) -> dict[str, Any]:
-        """The parameters as a JSON-ready dict."""
+        """Returns the parameters as a JSON-ready dict."""
         return {
             "audio": self.audio.to_dict(),
+            "segmentation": self.segmentation.to_dict(),
             "features": self.features.to_dict(),
-            "dtype": self.dtype,
-            **({"channel": self.channel} if self.channel else {}),
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "StoreParameters":
+        """Reads what `to_dict` returned.
+
+        Raises:
+            UsageError: If a value is not of the expected kind.
+            KeyError: If a part is missing.
+        """
+        return cls(
+            audio=AudioConfig.from_dict(values["audio"]),
+            segmentation=SegmentationConfig.from_dict(values["segmentation"]),
+            features=FeatureConfig.from_dict(values["features"]),
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features, in order."""
+        return self.features.names
+
+    @property
+    def signal_fingerprint(self) -> str:
+        """Identifies the signals: equal for equal preprocessing and segmentation."""
+        return f"{self.audio.fingerprint()}-{self.segmentation.fingerprint()}"
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal parameters: of the signal, of the features, the type of number, and the channel."""
-        parts = (self.audio.fingerprint(), self.features.fingerprint(), self.dtype, self.channel)
-        return "-".join(filter(None, parts))
+        """Identifies the numbers: of the signals and of each feature."""
+        features = [self.features.fingerprint_of(name) for name in self.names]
+        return f"{self.signal_fingerprint}-{hashlib.sha256(json.dumps(features).encode()).hexdigest()[:12]}"
+
+    def select(self, names: tuple[str, ...]) -> "StoreParameters":
+        """Returns the same parameters with these features only.
+
+        Raises:
+            UsageError: If a name is not among the features.
+        """
+        return replace(self, features=self.features.select(names))
+
+    def add(self, names: tuple[str, ...]) -> "StoreParameters":
+        """Returns the same parameters with these features, too.
+
+        Raises:
+            UsageError: If a name is unknown.
+        """
+        return replace(self, features=replace(self.features, names=order_features((*self.names, *names))))
 
     def describe_difference(self, other: "StoreParameters") -> str:
-        """Names and values in which another set differs, as ``n_mels 128 against 80``."""
-        mine, theirs = self._flat(), other._flat()
+        """Lists parameters that differ, as ``n_mels 128 against 80``; which features there are does not count."""
+        mine, theirs = self._flatten(), other._flatten()
         return ", ".join(f"{name} {mine[name]} against {theirs[name]}" for name in mine if mine[name] != theirs[name])
 
-    def _flat(self) -> dict[str, Any]:
-        # The sample rate stands in both parts; it is named once.
-        return {
-            **self.features.to_dict(),
-            **self.audio.to_dict(),
-            "dtype": self.dtype,
-            "channel": self.channel or "none",
-        }
-
-
-def parse_parameters(values: Mapping[str, Any]) -> StoreParameters:
-    """Reads what `StoreParameters.to_dict` gave.
-
-    Raises:
-        UsageError: if a value is not what it should be.
-        KeyError: if a part is missing.
-    """
-    return StoreParameters(
-        audio=AudioConfig.from_dict(values["audio"]),
-        features=FeatureConfig.from_dict(values["features"]),
-        dtype=str(values["dtype"]),
-        channel=str(values.get("channel", "")),
-    )
+    def _flatten(self) -> dict[str, Any]:
+        # The sample rate is in both audio and features; it is named once.
+        parts = (self.features.to_dict(), self.segmentation.to_dict(), self.audio.to_dict())
+        return {name: value for part in parts for name, value in part.items() if name != "names"}

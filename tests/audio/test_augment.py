@@ -1,7 +1,16 @@
+import re
+
 import numpy as np
 import pytest
 
-from sercli.audio.augment import PITCH_RANGE, STRETCH_RANGE, Alteration, alter, draw_alterations
+from sercli.audio.augment import (
+    PITCH_RANGE,
+    STRETCH_RANGE,
+    Augmentation,
+    augment,
+    augmentation_version,
+    draw_augmentations,
+)
 
 TONE = (0.5 * np.sin(2 * np.pi * 400 * np.arange(16_000) / 16_000)).astype(np.float32)
 
@@ -12,23 +21,23 @@ def find_pitch(signal: np.ndarray) -> float:
 
 
 def test_a_pitch_shift_moves_the_pitch_and_keeps_the_length() -> None:
-    shifted = alter(TONE, 16_000, Alteration(semitones=2.0))
+    shifted = augment(TONE, 16_000, Augmentation(semitones=2.0))
     assert len(shifted) == len(TONE)
     assert find_pitch(shifted) == pytest.approx(400 * 2 ** (2 / 12), rel=0.01)
 
 
 def test_a_time_stretch_moves_the_length_and_keeps_the_pitch() -> None:
-    stretched = alter(TONE, 16_000, Alteration(speed=0.85))
+    stretched = augment(TONE, 16_000, Augmentation(speed=0.85))
     assert len(stretched) == pytest.approx(len(TONE) / 0.85, rel=0.01)
     assert find_pitch(stretched) == pytest.approx(400, rel=0.01)
 
 
-def test_alterations_are_seeded_and_in_range_and_alternate() -> None:
-    drawn = draw_alterations("ab" * 32, 40, seed=1)
-    assert drawn == draw_alterations("ab" * 32, 40, seed=1)
-    assert drawn != draw_alterations("ab" * 32, 40, seed=2)
-    assert drawn != draw_alterations("cd" * 32, 40, seed=1)
-    assert drawn[:10] == draw_alterations("ab" * 32, 10, seed=1)
+def test_augmentations_are_seeded_and_in_range_and_alternate() -> None:
+    drawn = draw_augmentations("ab" * 32, 40, seed=1)
+    assert drawn == draw_augmentations("ab" * 32, 40, seed=1)
+    assert drawn != draw_augmentations("ab" * 32, 40, seed=2)
+    assert drawn != draw_augmentations("cd" * 32, 40, seed=1)
+    assert drawn[:10] == draw_augmentations("ab" * 32, 10, seed=1)
     for pitch, tempo in zip(drawn[::2], drawn[1::2], strict=True):
         assert 0 < abs(pitch.semitones) <= PITCH_RANGE
         assert pitch.speed == 1.0
@@ -36,6 +45,10 @@ def test_alterations_are_seeded_and_in_range_and_alternate() -> None:
         assert tempo.semitones == 0.0
 
 
-def test_an_alteration_has_a_name_of_its_own() -> None:
-    assert str(Alteration(semitones=-1.5)) == "pitch-1.50"
-    assert str(Alteration(speed=0.93)) == "speed0.930"
+def test_every_augmentation_has_its_own_name() -> None:
+    assert str(Augmentation(semitones=-1.5)) == "pitch-1.50"
+    assert str(Augmentation(speed=0.93)) == "speed0.930"
+
+
+def test_the_version_names_the_libraries_that_decide_the_numbers() -> None:
+    assert re.fullmatch(r"librosa \d[\w.]+, soxr \d[\w.]+", augmentation_version())

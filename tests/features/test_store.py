@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -7,137 +8,236 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sercli.audio.augment import Augmentation, name_copy
+from sercli.audio.segmentation import SegmentationConfig
 from sercli.config import AudioConfig
-from sercli.errors import StoreError
-from sercli.features.frontend import FeatureConfig
-from sercli.features.journal import journal_path
+from sercli.errors import InputError, StoreError
+from sercli.features.frontend import FEATURES, FeatureConfig, HalfMatrix
 from sercli.features.parameters import StoreParameters
-from sercli.features.rows import StoredRow
-from sercli.features.store import FeatureStore, Matrix
-from sercli.features.writer import StoreWriter
+from sercli.features.store import FeatureStore
+from sercli.features.utterance import Copy, Extracted, SegmentSpan
+from sercli.features.writer import Content, StoreWriter, journal_path
 
-FEATURES = FeatureConfig(names=("rms", "zcr"))
-PARAMETERS = StoreParameters(audio=AudioConfig(), features=FEATURES, dtype="float32")
-
-
-def make_row(number: int, alteration: str = "") -> StoredRow:
-    return StoredRow(file=f'Ordner {number}/ä,"\n.wav', sha256=f"{number:064x}", alteration=alteration)
+PARAMETERS = StoreParameters(features=FeatureConfig(names=("rms", "zcr")))
+Lengths = list[list[int]]
+"""Frames of each segment of each utterance."""
 
 
-def make_matrix(number: int, frames: int) -> Matrix:
-    return np.random.default_rng(number).standard_normal((2, frames)).astype(np.float32)
+def name_content(number: int, augmentation: str = "") -> Content:
+    return Content(f"{number:064x}", augmentation)
 
 
-def write_store(path: Path, lengths: list[int], parameters: StoreParameters = PARAMETERS) -> list[StoredRow]:
-    rows = [make_row(number) for number in range(len(lengths))]
+def name_file(number: int) -> str:
+    return f'Ordner {number}/ä,"\n.wav'
+
+
+def make_matrix(number: int, segment: int, name: str, frames: int) -> HalfMatrix:
+    """Seeded numbers in shape ``(n_frames, 1)``."""
+    seed = [number, segment, list(FEATURES).index(name)]
+    return np.random.default_rng(seed).standard_normal((frames, 1)).astype(np.float16)
+
+
+def make_extracted(
+    number: int, lengths: list[int], names: tuple[str, ...] = ("rms", "zcr"), augmentation: Augmentation | None = None
+) -> Extracted:
+    data = b"".join(
+        make_matrix(number, segment, name, frames).tobytes() for segment, frames in enumerate(lengths) for name in names
+    )
+    segments = tuple(SegmentSpan(float(n), n + 1.0, 0.5, frames) for n, frames in enumerate(lengths))
+    return Extracted(copy=Copy(augmentation=augmentation, names=names), segments=segments, data=data)
+
+
+def write_store(path: Path, lengths: Lengths, parameters: StoreParameters = PARAMETERS) -> None:
     with StoreWriter(path, parameters) as writer:
-        for number, length in enumerate(lengths):
-            writer.add(rows[number].key, make_matrix(number, length).T)
-        writer.finish(rows)
-    return rows
+        for number, frames in enumerate(lengths):
+            writer.add(name_content(number).sha256, make_extracted(number, frames, parameters.names))
+        writer.finish([(name_content(number), name_file(number)) for number in range(len(lengths))])
 
 
-@given(lengths=st.lists(st.integers(1, 2_000), min_size=1, max_size=12))
+@given(lengths=st.lists(st.lists(st.integers(1, 900), min_size=1, max_size=3), min_size=1, max_size=12))
 @settings(max_examples=20, deadline=None)
-def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, lengths: Lengths) -> None:
     path = tmp_path_factory.mktemp("store") / "features.h5"
-    rows = write_store(path, lengths)
+    write_store(path, lengths)
     with FeatureStore(path) as store:
         assert store.parameters == PARAMETERS
-        assert store.rows == rows
-        assert len(store) == len(lengths)
-        assert store.n_frames.tolist() == lengths
-        for number, length in enumerate(lengths):
-            np.testing.assert_array_equal(store.read(number), make_matrix(number, length))
-        frames = store.read_frames(0, len(lengths))
-        assert frames.shape == (sum(lengths), 2)
+        assert len(store) == sum(map(len, lengths))
+        assert store.count_frames("rms").tolist() == [frames for segments in lengths for frames in segments]
+        expected = [(number, segment) for number, segments in enumerate(lengths) for segment in range(len(segments))]
+        assert [(row.file, row.sha256, row.segment) for row in store.rows] == [
+            (name_file(number), name_content(number).sha256, segment) for number, segment in expected
+        ]
+        assert all((row.start, row.end, row.speech) == (row.segment, row.segment + 1, 0.5) for row in store.rows)
+        for position, (number, segment) in enumerate(expected):
+            frames = lengths[number][segment]
+            rms, zcr = (make_matrix(number, segment, name, frames) for name in ("rms", "zcr"))
+            np.testing.assert_array_equal(store.read(position), np.hstack([rms, zcr]).T)
+            np.testing.assert_array_equal(store.read(position, ["zcr", "rms"]), np.hstack([zcr, rms]).T)
     assert not journal_path(path).exists()
 
 
-def test_float16_is_close(tmp_path: Path) -> None:
+def test_the_store_carries_version_parameters_and_fingerprints(tmp_path: Path) -> None:
+    write_store(tmp_path / "features.h5", [[5]])
+    with h5py.File(tmp_path / "features.h5") as file:
+        assert file.attrs["schema_version"] == 2
+        parameters = json.loads(file.attrs["parameters"])
+        assert (parameters["features"]["n_fft"], parameters["segmentation"]["max_whole"]) == (1_024, 8.0)
+        assert file["features/rms"].attrs["fingerprint"] == PARAMETERS.features.fingerprint_of("rms")
+        assert (file["features/rms/frames"].chunks, file["features/rms/frames"].dtype) == (None, np.float16)
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        (replace(PARAMETERS, audio=AudioConfig(denoise=True)), "denoise False against True"),
+        (replace(PARAMETERS, segmentation=SegmentationConfig(max_whole=3)), "max_whole 8.0 against 3"),
+        (replace(PARAMETERS, features=FeatureConfig(names=("rms",), hop_length=128)), "hop_length 256 against 128"),
+    ],
+)
+def test_other_parameters_are_refused_and_both_are_shown(
+    tmp_path: Path, other: StoreParameters, difference: str
+) -> None:
     path = tmp_path / "features.h5"
-    write_store(path, [50], StoreParameters(audio=AudioConfig(), features=FEATURES))
-    with FeatureStore(path) as store:
-        np.testing.assert_allclose(store.read(0), make_matrix(0, 50), rtol=1e-3)
-
-
-def test_the_store_carries_version_parameters_and_fingerprint(tmp_path: Path) -> None:
-    path = tmp_path / "features.h5"
-    write_store(path, [5])
-    with h5py.File(path) as file:
-        assert file.attrs["schema_version"] == 1
-        assert file.attrs["fingerprint"] == PARAMETERS.fingerprint
-        assert json.loads(file.attrs["parameters"])["features"]["n_fft"] == 1_024
-
-
-def test_a_store_of_other_parameters_is_refused_and_both_are_shown(tmp_path: Path) -> None:
-    path = tmp_path / "features.h5"
-    write_store(path, [5])
-    other = StoreParameters(audio=AudioConfig(denoise=True), features=FEATURES, dtype="float32")
-    with pytest.raises(StoreError) as caught:
-        StoreWriter(path, other)
-    for part in (PARAMETERS.fingerprint, other.fingerprint, "denoise False against True", "--restart"):
-        assert part in str(caught.value)
+    write_store(path, [[5]])
+    for _ in range(2):  # a store, then a journal
+        with pytest.raises(StoreError) as caught:
+            StoreWriter(path, other)
+        for part in (PARAMETERS.select(other.names).fingerprint, other.fingerprint, difference, "--restart"):
+            assert part in str(caught.value)
+        path.unlink(missing_ok=True)
+        with StoreWriter(path, PARAMETERS) as writer:
+            writer.add(name_content(0).sha256, make_extracted(0, [3]))
     with StoreWriter(path, other, restart=True) as writer:
-        writer.add(make_row(0).key, make_matrix(0, 3).T)
-        writer.finish([make_row(0)])
+        writer.add(name_content(0).sha256, make_extracted(0, [3], other.names))
+        writer.finish([(name_content(0), "a")])
     with FeatureStore(path) as store:
         assert store.parameters == other
 
 
-def test_a_journal_of_other_parameters_is_refused(tmp_path: Path) -> None:
+def test_a_feature_of_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_store(tmp_path / "features.h5", [[5]])
+    monkeypatch.setitem(FEATURES, "zcr", replace(FEATURES["zcr"], version=2))
+    with pytest.raises(StoreError, match=r"feature zcr of .* another version of sercli.*--restart"):
+        StoreWriter(tmp_path / "features.h5", PARAMETERS)
+    with StoreWriter(tmp_path / "features.h5", PARAMETERS.select(("rms",))) as writer:
+        assert writer.find_missing(name_content(0), ("rms", "zcr")) == ()
+
+
+def test_a_feature_of_another_version_in_the_journal_is_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with StoreWriter(tmp_path / "features.h5", PARAMETERS) as writer:
+        writer.add(name_content(0).sha256, make_extracted(0, [3]))
+        assert writer.find_missing(name_content(0), ("rms", "zcr")) == ()
+    monkeypatch.setitem(FEATURES, "zcr", replace(FEATURES["zcr"], version=2))
+    with StoreWriter(tmp_path / "features.h5", PARAMETERS) as writer:
+        assert writer.find_missing(name_content(0), ("rms", "zcr")) == ("rms", "zcr")
+
+
+def test_features_are_added_and_the_others_stay(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
+    write_store(path, [[4, 2], [5]], PARAMETERS.select(("rms",)))
+    with StoreWriter(path, PARAMETERS.select(("zcr",))) as writer:
+        assert writer.parameters == PARAMETERS
+        assert writer.find_missing(name_content(0), ("rms", "zcr")) == ("zcr",)
+        writer.add(name_content(0).sha256, make_extracted(0, [4, 2], ("zcr",)))
+        writer.finish([(name_content(0), "a"), (name_content(1), "b")])
+    with FeatureStore(path) as store:
+        assert store.parameters == PARAMETERS
+        assert (store.count_frames("rms").tolist(), store.count_frames("zcr").tolist()) == ([4, 2, 5], [4, 2, 0])
+        for segment, frames in enumerate([4, 2]):
+            matrices = [make_matrix(0, segment, name, frames) for name in ("rms", "zcr")]
+            np.testing.assert_array_equal(store.read(segment), np.hstack(matrices).T)
+        np.testing.assert_array_equal(store.read(2, ["rms"]), make_matrix(1, 0, "rms", 5).T)
+        with pytest.raises(StoreError, match="lacks features of b: run 'sercli featurize'"):
+            store.read(2)
     with StoreWriter(path, PARAMETERS) as writer:
-        writer.add("a", make_matrix(0, 3).T)
-    other = StoreParameters(audio=AudioConfig(level_db=-10), features=FEATURES, dtype="float32")
-    with pytest.raises(StoreError, match=r"level_db -20\.0 against -10"):
-        StoreWriter(path, other)
+        assert writer.find_missing(name_content(1), PARAMETERS.names) == ("zcr",)
 
 
-def test_a_journal_cut_at_any_byte_keeps_all_whole_records(tmp_path: Path) -> None:
+def test_features_of_other_segments_than_the_store_has_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    write_store(path, [[4]], PARAMETERS.select(("rms",)))
+    with StoreWriter(path, PARAMETERS) as writer, pytest.raises(StoreError, match="other segments of the recording"):
+        writer.add(name_content(0).sha256, make_extracted(0, [5], ("zcr",)))
+
+
+def test_copies_are_contents_of_their_own(tmp_path: Path) -> None:
+    path, shift = tmp_path / "features.h5", Augmentation(semitones=1.0)
+    with StoreWriter(path, PARAMETERS) as writer:
+        writer.add(name_content(0).sha256, make_extracted(0, [4]))
+        content = writer.add(name_content(0).sha256, make_extracted(1, [6], augmentation=shift))
+        assert content == name_content(0, name_copy(shift))
+        assert name_content(1) not in writer
+        writer.finish([(name_content(0), "a"), (content, "a")])
+    with StoreWriter(path, PARAMETERS) as writer:
+        assert writer.find_copies(content.sha256) == [name_copy(shift)]
+        assert writer.find_copies(name_content(1).sha256) == []
+        assert content in writer
+
+
+def test_a_journal_cut_anywhere_keeps_what_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     sizes = []
     with StoreWriter(path, PARAMETERS) as writer:
-        for number in range(4):
-            writer.add(make_row(number).key, make_matrix(number, 3 + number).T)
-            writer.commit()
+        for number in range(3):
+            writer.add(name_content(number).sha256, make_extracted(number, [3 + number, 2]))
             sizes.append(journal_path(path).stat().st_size)
-    whole = journal_path(path).read_bytes()
-    for cut in range(len(whole)):
-        journal_path(path).write_bytes(whole[:cut])
+    complete = journal_path(path).read_bytes()
+    for cut in [*range(0, len(complete), 37), *sizes, *(size - 1 for size in sizes)]:
+        journal_path(path).write_bytes(complete[:cut])
         with StoreWriter(path, PARAMETERS) as writer:
-            known = [make_row(number).key in writer for number in range(4)]
+            known = [name_content(number) in writer for number in range(3)]
             assert known == [cut >= size for size in sizes]
-            writer.add(make_row(9).key, make_matrix(9, 2).T)
-            writer.finish([*(make_row(number) for number in range(sum(known))), make_row(9)])
+            writer.add(name_content(9).sha256, make_extracted(9, [2]))
+            writer.finish([(name_content(number), "a") for number in [*range(sum(known)), 9]])
         with FeatureStore(path) as store:
             for number in range(sum(known)):
-                np.testing.assert_array_equal(store.read(number), make_matrix(number, 3 + number))
-            np.testing.assert_array_equal(store.read(sum(known)), make_matrix(9, 2))
+                expected = [make_matrix(number, 0, name, 3 + number) for name in PARAMETERS.names]
+                np.testing.assert_array_equal(store.read(2 * number), np.hstack(expected).T)
+            np.testing.assert_array_equal(store.read(len(store) - 1, ["rms"]), make_matrix(9, 0, "rms", 2).T)
         path.unlink()
-
-
-def test_a_flipped_byte_in_the_journal_costs_that_record_and_no_wrong_numbers(tmp_path: Path) -> None:
-    path = tmp_path / "features.h5"
-    with StoreWriter(path, PARAMETERS) as writer:
-        writer.add("a", make_matrix(0, 8).T)
-    damaged = bytearray(journal_path(path).read_bytes())
-    damaged[-5] ^= 0xFF
-    journal_path(path).write_bytes(damaged)
-    with StoreWriter(path, PARAMETERS) as writer:
-        assert "a" not in writer
 
 
 def test_rows_of_the_old_store_are_kept_and_reordered(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
-    rows = write_store(path, [4, 5, 6])
+    write_store(path, [[4], [5], [6, 1]])
     with StoreWriter(path, PARAMETERS) as writer:
-        assert all(row.key in writer for row in rows)
-        writer.add(make_row(7).key, make_matrix(7, 2).T)
-        writer.finish([rows[2], make_row(7), rows[0]])
+        writer.add(name_content(7).sha256, make_extracted(7, [2]))
+        writer.finish([(name_content(2), "c"), (name_content(7), "d"), (name_content(0), "a")])
     with FeatureStore(path) as store:
-        assert store.n_frames.tolist() == [6, 2, 4]
-        np.testing.assert_array_equal(store.read(0), make_matrix(2, 6))
+        assert store.count_frames("rms").tolist() == [6, 1, 2, 4]
+        assert [row.file for row in store.rows] == ["c", "c", "d", "a"]
+        np.testing.assert_array_equal(store.read(1, ["zcr"]), make_matrix(2, 1, "zcr", 1).T)
+
+
+def test_an_unknown_content_cannot_be_written(tmp_path: Path) -> None:
+    write_store(tmp_path / "features.h5", [[4]])
+    content = (tmp_path / "features.h5").read_bytes()
+    with StoreWriter(tmp_path / "features.h5", PARAMETERS) as writer, pytest.raises(KeyError):
+        writer.finish([(name_content(8), "a")])
+    assert (tmp_path / "features.h5").read_bytes() == content
+    assert sorted(path.name for path in tmp_path.glob("*.tmp")) == []
+
+
+def test_features_in_a_file_are_read_and_the_file_is_removed(tmp_path: Path) -> None:
+    extracted, file = make_extracted(0, [4, 3]), tmp_path / ".features.h5.spill.tmp"
+    assert isinstance(extracted.data, bytes)
+    with StoreWriter(tmp_path / "features.h5", PARAMETERS) as writer:
+        file.write_bytes(extracted.data)
+        writer.add(name_content(0).sha256, replace(extracted, data=file))
+        assert not file.exists()
+        writer.finish([(name_content(0), "a")])
+    with FeatureStore(tmp_path / "features.h5") as store:
+        np.testing.assert_array_equal(store.read(1, ["zcr"]), make_matrix(0, 1, "zcr", 3).T)
+
+
+def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+    leftover, other = tmp_path / ".features.h5.abc.tmp", tmp_path / ".other.h5.abc.tmp"
+    leftover.touch()
+    other.touch()
+    with StoreWriter(tmp_path / "features.h5", PARAMETERS):
+        assert (leftover.exists(), other.exists()) == (False, True)
 
 
 def test_a_missing_store_names_the_command_that_makes_it(tmp_path: Path) -> None:
@@ -152,27 +252,12 @@ def test_a_store_that_may_not_be_read_is_not_called_damaged(without_rights: Path
         FeatureStore(path)
 
 
-def test_what_a_killed_first_run_committed_can_be_read(tmp_path: Path) -> None:
-    path = tmp_path / "features.h5"
-    with StoreWriter(path, PARAMETERS) as writer:
-        for number in range(3):
-            writer.add(make_row(number).key, make_matrix(number, 4 + number).T)
-    with FeatureStore(path) as store:
-        assert not store.complete
-        assert store.parameters == PARAMETERS
-        assert [row.sha256 for row in store.rows] == [make_row(number).sha256 for number in range(3)]
-        assert store.n_frames.tolist() == [4, 5, 6]
-        np.testing.assert_array_equal(store.read(1), make_matrix(1, 5))
-        assert store.read_frames(0, 3).shape == (15, 2)
-    assert journal_path(path).exists()
-
-
-def test_a_journal_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_file_in_the_way_of_the_journal_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     journal_path(path).write_bytes(b"something else")
-    for use in (FeatureStore, lambda p: StoreWriter(p, PARAMETERS), lambda p: StoreWriter(p, PARAMETERS, restart=True)):
-        with pytest.raises(StoreError, match="in the way of the journal"):
-            use(path)
+    for restart in (False, True):
+        with pytest.raises(InputError, match="in the way of the journal"):
+            StoreWriter(path, PARAMETERS, restart=restart)
     assert journal_path(path).read_bytes() == b"something else"
 
 
@@ -185,15 +270,15 @@ def test_two_writers_do_not_meet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 10, 500, 3_000])
-def test_a_store_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
+def test_a_truncated_store_is_refused(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "features.h5"
-    write_store(path, [400])
+    write_store(path, [[400]])
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(StoreError, match=r"features\.h5"):
         FeatureStore(path)
 
 
-def test_hdf5_that_is_no_store_is_refused(tmp_path: Path) -> None:
+def test_hdf5_that_is_not_a_store_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     with h5py.File(path, "w") as file:
         file["features"] = np.zeros(3)
@@ -201,10 +286,20 @@ def test_hdf5_that_is_no_store_is_refused(tmp_path: Path) -> None:
         FeatureStore(path)
 
 
-def test_a_later_schema_version_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 99])
+def test_another_schema_version_is_refused(tmp_path: Path, version: int) -> None:
     path = tmp_path / "features.h5"
-    write_store(path, [3])
+    write_store(path, [[3]])
     with h5py.File(path, "a") as file:
-        file.attrs["schema_version"] = 99
-    with pytest.raises(StoreError, match="schema version 99, this sercli reads 1"):
+        file.attrs["schema_version"] = version
+    with pytest.raises(StoreError, match=f"schema version {version}, this sercli reads 2: .*--restart"):
+        FeatureStore(path)
+
+
+def test_a_store_whose_offsets_do_not_match_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    write_store(path, [[3], [4]])
+    with h5py.File(path, "a") as file:
+        file["features/rms/offsets"][-1] = 400
+    with pytest.raises(StoreError, match="not a feature store"):
         FeatureStore(path)

@@ -1,0 +1,195 @@
+"""Features of one utterance and its augmented copies, segment by segment; runs in the workers and imports no torch."""
+
+import contextlib
+import io
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from sercli.audio.augment import Augmentation, augment, name_copy
+from sercli.audio.preprocess import normalize_level
+from sercli.audio.segmentation import Segment, read_segments
+from sercli.errors import AudioError, SercliError
+from sercli.features.frontend import FeatureConfig, compute_features
+from sercli.features.parameters import StoreParameters
+from sercli.files import hash_file, one_line
+
+SPILL = 8 << 20  # bytes of features of a copy that are kept in memory; longer ones go to a file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An utterance that could not be used, and the reason in one line."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """An utterance, or an augmented copy of it, and the features to compute of it.
+
+    Attributes:
+        augmentation: None for the utterance itself.
+        names: Features, at least one.
+    """
+
+    augmentation: Augmentation | None
+    names: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of an augmented copy; empty for the utterance itself."""
+        return "" if self.augmentation is None else name_copy(self.augmentation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What to compute of one recording.
+
+    Attributes:
+        path: Path of the recording.
+        file: Its name in the index.
+        sha256: Expected hash of its content.
+        copies: The utterance and its augmented copies.
+        folder: Where features of long recordings are put until they are in the store; None keeps them in memory.
+        prefix: Beginning of the names of such files.
+    """
+
+    path: Path
+    file: str
+    sha256: str
+    copies: tuple[Copy, ...]
+    folder: Path | None = None
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSpan:
+    """Where a segment lies in its recording, and how long it is.
+
+    Attributes:
+        start: Start (seconds).
+        end: End (seconds).
+        speech: Speech in it (seconds).
+        n_frames: Number of feature frames.
+    """
+
+    start: float
+    end: float
+    speech: float
+    n_frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extracted:
+    """Features of an utterance or of an augmented copy.
+
+    Attributes:
+        copy: What was asked for.
+        segments: Its segments, in order.
+        data: For each segment, the matrix ``(n_frames, rows)`` of each feature in half precision, as bytes; or the
+            file that holds them, to be removed by whoever reads it.
+    """
+
+    copy: Copy
+    segments: tuple[SegmentSpan, ...]
+    data: bytes | Path
+
+    def open(self) -> BinaryIO:
+        """Opens `data` for reading."""
+        return io.BytesIO(self.data) if isinstance(self.data, bytes) else self.data.open("rb")
+
+    def discard(self) -> None:
+        """Removes the file, if `data` is one."""
+        if isinstance(self.data, Path):
+            self.data.unlink(missing_ok=True)
+
+
+Outcome = tuple[Extracted, ...] | Failure
+
+
+def extract_utterance(task: Task, parameters: StoreParameters) -> Outcome:
+    """Decodes a recording once and computes the missing features of all its copies.
+
+    The memory it takes does not grow with the length of the recording, if the task has a folder.
+    """
+    try:
+        with _find_thread_pools().limit(limits=1):  # so that results do not depend on the number of CPUs
+            return _extract(task, parameters)
+    except (SercliError, OSError) as reason:
+        return Failure(file=task.file, reason=one_line(reason))
+    except MemoryError:
+        return Failure(file=task.file, reason="too long for the available memory: split it into utterances")
+
+
+@lru_cache(maxsize=1)
+def _find_thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _extract(task: Task, parameters: StoreParameters) -> tuple[Extracted, ...]:
+    if task.path.is_file() and hash_file(task.path) != task.sha256:
+        msg = "has changed since it was indexed: run 'sercli prepare --force' again"
+        raise AudioError(msg)
+    with contextlib.ExitStack() as stack:
+        collectors = [stack.enter_context(_Collector(copy, task, parameters)) for copy in task.copies]
+        for part in read_segments(task.path, parameters.audio, parameters.segmentation):
+            if isinstance(part, Segment):
+                for collector in collectors:
+                    collector.add(part)
+        results = tuple(collector.finish() for collector in collectors)
+        if not all(extracted.segments for extracted in results):
+            msg = "is silent: there is no sound above -80 dB full scale in it, or nothing that could be speech"
+            raise AudioError(msg)
+        stack.pop_all()
+        return results
+
+
+class _Collector:
+    """The features of one copy as they are computed; a context manager that removes its file."""
+
+    def __init__(self, copy: Copy, task: Task, parameters: StoreParameters) -> None:
+        self._copy, self._task, self._audio = copy, task, parameters.audio
+        self._config: FeatureConfig = parameters.features.select(copy.names)
+        self._segments: list[SegmentSpan] = []
+        self._stream: BinaryIO = io.BytesIO()
+        self._path: Path | None = None
+
+    def __enter__(self) -> "_Collector":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        if self._path:
+            self._path.unlink(missing_ok=True)
+
+    def add(self, segment: Segment) -> None:
+        signal = segment.signal
+        if self._copy.augmentation is not None:
+            signal = augment(signal, self._audio.sample_rate, self._copy.augmentation)
+            signal = normalize_level(signal, self._audio.level_db)
+        features = list(compute_features(signal, self._config).values())
+        self._segments.append(SegmentSpan(segment.start, segment.end, segment.speech, len(features[0])))
+        for matrix in features:
+            self._stream.write(np.ascontiguousarray(matrix, np.float16).data)
+        if self._path is None and self._task.folder and self._stream.tell() > SPILL:
+            self._spill(self._task.folder)
+
+    def _spill(self, folder: Path) -> None:
+        number, name = tempfile.mkstemp(prefix=self._task.prefix, suffix=".tmp", dir=folder)
+        self._path = Path(name)
+        stream: BinaryIO = os.fdopen(number, "wb")
+        stream.write(self._stream.getbuffer())  # type: ignore[attr-defined]
+        self._stream = stream
+
+    def finish(self) -> Extracted:
+        data = self._path or self._stream.getvalue()  # type: ignore[attr-defined]
+        self._stream.close()
+        return Extracted(copy=self._copy, segments=tuple(self._segments), data=data)

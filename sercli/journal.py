@@ -1,0 +1,159 @@
+"""Crash-safe journal of finished work: an append-only file of keyed byte strings, each with a checksum.
+
+Layout: a line that names the format, a line of JSON that identifies the work, then records: a fixed head (mark, sizes
+of key and value, CRC-32 of both), the key, the value. Anything after the last intact record was being written when the
+run ended, and is dropped.
+"""
+
+import json
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from sercli.errors import InputError
+from sercli.files import name_file
+
+_MAGIC = b"sercli journal 1\n"
+_HEAD = struct.Struct("<4sIQI")
+_MARK = b"ENT1"
+MAX_IDENTITY = 1 << 20  # bytes
+
+
+class Journal:
+    """Finished work by key, kept in a file until the result is written; a context manager.
+
+    Only the keys and where their values begin are held in memory. A value added survives the end of the process at
+    once, and a crash of the machine after `commit`.
+
+    Args:
+        path: File of the journal.
+        identity: What the values belong to; those of another identity are dropped.
+        restart: Drop everything.
+        interval: Seconds after which `append` commits on its own.
+        mode: Permissions of a new file, restricted by the umask.
+
+    Raises:
+        InputError: If the file is not a journal.
+        OSError: If the file cannot be read or written.
+    """
+
+    def __init__(
+        self, path: Path, identity: str, *, restart: bool = False, interval: float = 2.0, mode: int = 0o666
+    ) -> None:
+        known = read_identity(path)
+        self.path, self._interval, self._committed = path, interval, time.monotonic()
+        self._offsets: dict[str, int] = {}
+        # Never through a symbolic link that somebody else put there.
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        self._file: BinaryIO = os.fdopen(os.open(path, flags, mode), "r+b")
+        try:
+            if known == identity and not restart:
+                self._file.truncate(self._scan())
+            else:
+                self._file.truncate(0)
+                self._file.write(_MAGIC + json.dumps(identity).encode() + b"\n")
+                self._file.flush()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> "Journal":
+        """Returns the journal itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the file, which stays."""
+        self.close()
+
+    def __len__(self) -> int:
+        """Number of keys."""
+        return len(self._offsets)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is a value for this key."""
+        return key in self._offsets
+
+    def __iter__(self) -> Iterator[str]:
+        """Keys, in the order in which they were first added."""
+        return iter(self._offsets)
+
+    def __getitem__(self, key: str) -> bytes:
+        """Reads the last value added for this key.
+
+        Raises:
+            KeyError: If there is none.
+        """
+        self._file.seek(self._offsets[key])
+        _, key_size, size, _ = _HEAD.unpack(self._file.read(_HEAD.size))
+        self._file.seek(key_size, os.SEEK_CUR)
+        return self._file.read(size)
+
+    def append(self, key: str, value: bytes) -> None:
+        """Adds a value, in place of one that the key may have."""
+        name = key.encode()
+        start = self._file.seek(0, os.SEEK_END)
+        with name_file(self.path):
+            self._file.write(_HEAD.pack(_MARK, len(name), len(value), zlib.crc32(value, zlib.crc32(name))) + name)
+            self._file.write(value)
+            self._file.flush()
+        self._offsets[key] = start
+        if time.monotonic() - self._committed > self._interval:
+            self.commit()
+
+    def commit(self) -> None:
+        """Makes everything added so far survive a crash of the machine."""
+        with name_file(self.path):
+            os.fsync(self._file.fileno())
+        self._committed = time.monotonic()
+
+    def close(self) -> None:
+        """Closes the file, which stays."""
+        self._file.close()
+
+    def remove(self) -> None:
+        """Closes and removes the file."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def _scan(self) -> int:
+        """Notes every intact record; returns the position after the last one."""
+        self._file.seek(len(_MAGIC))
+        self._file.readline(MAX_IDENTITY)
+        position, size = self._file.tell(), os.fstat(self._file.fileno()).st_size
+        while position + _HEAD.size <= size:
+            mark, key_size, value_size, checksum = _HEAD.unpack(self._file.read(_HEAD.size))
+            end = position + _HEAD.size + key_size + value_size
+            if mark != _MARK or end > size:
+                break
+            name, value = self._file.read(key_size), self._file.read(value_size)
+            if zlib.crc32(value, zlib.crc32(name)) != checksum:
+                break
+            self._offsets[name.decode(errors="replace")] = position
+            position = end
+        return position
+
+
+def read_identity(path: Path) -> str | None:
+    """Reads what the values of a journal belong to; None if there is no journal, or one cut within its header.
+
+    Raises:
+        InputError: If the file is not a journal.
+    """
+    try:
+        with path.open("rb") as file:
+            magic, line = file.readline(len(_MAGIC)), file.readline(MAX_IDENTITY)
+    except FileNotFoundError:
+        return None
+    if not _MAGIC.startswith(magic) or (magic != _MAGIC and line):
+        msg = f"{path} is in the way of the journal of unfinished work, and is not one: move it away"
+        raise InputError(msg)
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        return str(json.loads(line))
+    except ValueError:
+        return None
