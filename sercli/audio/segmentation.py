@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from sercli.audio.decode import read_blocks
+from sercli.audio.decode import AudioReader
 from sercli.audio.preprocess import SILENCE, find_sound, is_silent, prepare, to_mono
 from sercli.audio.quality import QualityMeter, frame_power
 from sercli.audio.signal import Signal
@@ -116,10 +116,12 @@ class Summary:
     Attributes:
         duration: in seconds.
         channels: in order.
+        warnings: what is odd about the file, one line each.
     """
 
     duration: float
     channels: tuple[ChannelSummary, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def read_segments(
@@ -138,9 +140,17 @@ def read_segments(
         Segments in order of time in each channel, signs of life between them, and a `Summary` at the end.
 
     Raises:
-        AudioError: if the file cannot be decoded.
+        AudioError: if nothing of the file can be decoded.
     """
-    return segment_blocks(lambda: read_blocks(path), audio, segmentation, channels=channels)
+    readers: list[AudioReader] = []
+
+    def read() -> AudioReader:
+        readers.append(AudioReader(path))
+        return readers[-1]
+
+    for found in segment_blocks(read, audio, segmentation, channels=channels):
+        # The first reader goes through all of the file; others may look at a part.
+        yield replace(found, warnings=readers[0].warnings) if isinstance(found, Summary) else found
 
 
 def segment_blocks(
@@ -346,7 +356,8 @@ class _Stream:
         """The next part without its DC offset."""
         mean = part.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32) if part.shape[1] else 0
         self._offset = (1 - DC_MEMORY) * self._offset + DC_MEMORY * mean
-        return part - self._offset
+        centered: Array = part - self._offset
+        return centered
 
     def _follow_level(self, signals: Array) -> None:
         for start in range(0, signals.shape[1], self._window):
@@ -373,7 +384,8 @@ class _Stream:
         if not self._power.shape[1]:
             return np.zeros_like(gain)
         noise = np.sqrt(np.percentile(self._power, NOISE_PERCENTILE, axis=1, keepdims=True)).astype(np.float32)
-        return np.minimum(noise * gain * OVER_NOISE, VAD_LEVEL * UNDER_SPEECH)
+        limit: Array = np.minimum(noise * gain * OVER_NOISE, VAD_LEVEL * UNDER_SPEECH)
+        return limit
 
 
 class _Channel:

@@ -90,7 +90,7 @@ class _Weights:
         # Gates in the order input, forget, output, candidate. A sigmoid is a tanh of half its argument, so that one
         # tanh does for all four.
         order = np.concatenate([np.arange(2 * STATE), np.arange(3 * STATE, 4 * STATE), np.arange(2 * STATE, 3 * STATE)])
-        scale = np.repeat(np.float32([0.5, 1.0]), [3 * STATE, STATE])[:, None]
+        scale = np.repeat(np.array([0.5, 1.0], np.float32), [3 * STATE, STATE])[:, None]
         self._input = np.ascontiguousarray((tensors["lstm.weight_ih"][order] * scale).T)
         self._recurrent = np.ascontiguousarray((tensors["lstm.weight_hh"][order] * scale).T)
         self._bias = tensors["lstm.bias"][order] * scale[:, 0]
@@ -128,7 +128,8 @@ def _convolve(steps: Array, kernel: Array, bias: Array, stride: int) -> Array:
     padded = np.pad(steps, ((0, 0), (1, 1), (0, 0)))
     count = (steps.shape[1] - 1) // stride + 1
     columns = np.stack([padded[:, start : start + 3] for start in range(0, count * stride, stride)], axis=1)
-    return np.maximum(columns.reshape(len(steps), count, -1) @ kernel + bias, 0)
+    outputs: Array = np.maximum(columns.reshape(len(steps), count, -1) @ kernel + bias, 0)
+    return outputs
 
 
 @lru_cache(maxsize=1)

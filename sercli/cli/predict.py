@@ -204,7 +204,11 @@ def _show_tally(result: "BatchResult") -> None:
         for probability, name, channel in tally.most_negative[:SHOWN_NEGATIVE]:
             side = "" if channel == "mix" else f", channel {channel}"
             console.say(f"  {probability:.0%}  {one_line(name)}{side}")
-    for title, counts in (("failed", tally.reasons()), ("warnings", tally.warnings)):
+    for title, counts in (
+        ("failed", tally.reasons()),
+        ("warnings", tally.warnings),
+        ("left out, of formats that are not supported", tally.unread),
+    ):
         if counts:
             console.say(f"{title}: {', '.join(f'{reason} ({count})' for reason, count in counts.most_common())}")
     recordings = f"{tally.recordings} {'recording' if tally.recordings == 1 else 'recordings'}"

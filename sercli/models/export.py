@@ -6,8 +6,9 @@ segment's frames, and ``n_frames``, int64 of shape ``(segments,)``. It returns `
 ``(segments, members, steps)``, which sums to 1 over the steps of each segment.
 """
 
-import io
+import tempfile
 import warnings
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -51,15 +52,15 @@ def export_network(network: nn.Module, n_features: int) -> bytes:
     device = next(network.parameters()).device
     network.eval().cpu()
     exported = _Exported(network).eval()
-    stream = io.BytesIO()
     example = _make_batch(2, 64, n_features)
-    with warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        path = Path(folder, "model.onnx")
         # The exporter based on torch.export takes two minutes for an ensemble; this one takes a second.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             exported,
             example,
-            stream,
+            path,
             dynamo=False,
             opset_version=OPSET,
             # Batch normalization stays as it is, so that rounded weights stay exact; ONNX Runtime merges it on load.
@@ -73,7 +74,7 @@ def export_network(network: nn.Module, n_features: int) -> bytes:
                 "attention": {0: "segments", 2: "steps"},
             },
         )
-    graph = _compress(stream.getvalue())
+        graph = _compress(path.read_bytes())
     _check(graph, network, n_features)
     network.to(device)
     return graph

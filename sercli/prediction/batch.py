@@ -7,7 +7,9 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -130,38 +132,35 @@ def predict_folder(
     report = None if out is None else Path(out)
     if report:
         check_report_path(report)
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    recordings = find_recordings(given, stdin)
-    workers = count_cpus() if jobs is None else jobs
     window, hop = _choose_windows(vad, window, hop)
     predictor = Predictor(
         model, channels=channels, window=window, hop=hop, min_confidence=min_confidence, timeout=timeout
     )
-    if not cluster:
-        start_ahead(min(workers, count_cpus(), len(recordings)))  # they load while the rest is checked
-    truth = _find_truth(labels, recordings)
-    timelines = _plan_timelines(segments, segments_format, recordings)
-    tables = [Path(labels)] if labels else []
-    _refuse_collisions(report, timelines, [*tables, *list_files(predictor.settings.folder)], recordings)
-    with _show(progress, total=len(recordings)) as show:
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    unread: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory(prefix="sercli-") if "-" in given else contextlib.nullcontext("") as folder:
+        recordings = find_recordings(given, stdin, spool=Path(folder, "stdin"), unread=unread)
+        workers = min(count_cpus() if jobs is None else jobs, count_cpus(), len(recordings))
+        if not cluster:
+            start_ahead(workers)  # they load while the rest is checked
+        truth = _find_truth(labels, recordings)
+        timelines = _plan_timelines(segments, segments_format, recordings)
+        inputs = [*([Path(labels)] if labels else []), *list_files(predictor.settings.folder)]
+        _refuse_collisions(report, timelines, inputs, recordings)
         run = _Run(
             recordings=recordings,
             predictor=predictor,
             jobs=workers,
             cluster=cluster,
             timelines=timelines,
-            show=show,
-            tally=Tally(keep=truth),
+            tally=Tally(keep=truth, unread=unread),
         )
-        if report:
-            run.write_report(report, restart=restart, on_resume=on_resume)
-        else:
-            run.stream(stdout)
-    scores = None
-    if truth:
-        from sercli.prediction.truth import score  # loads numpy and what draws pictures
-
-        scores = score(run.tally.kept, truth, rows=run.tally.rows)
+        with run.show(progress):
+            if report:
+                run.write_report(report, restart=restart, on_resume=on_resume)
+            else:
+                run.stream(stdout)
+    scores = _score(run.tally, truth)
     seconds = time.monotonic() - began
     return BatchResult(
         tally=run.tally,
@@ -181,11 +180,29 @@ class _Run:
     jobs: int
     cluster: str | None
     timelines: TimelinePlan | None
-    show: ShowProgress
     tally: Tally
+    _progress: ShowProgress = lambda *_: None
     heard: float = 0.0
     finished_before: int = 0
     collected: list[Prediction] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def show(self, progress: bool | ShowProgress) -> Iterator[None]:  # noqa: FBT001 - as in `predict_folder`
+        """Shows a progress bar, or calls a function, while the block runs."""
+        if progress is not True:
+            self._progress = progress or (lambda *_: None)
+            yield
+            return
+        from tqdm.auto import tqdm
+
+        with tqdm(total=len(self.recordings), desc="predict", unit="recording") as bar:
+
+            def update(done: int, _total: int, seconds: float) -> None:
+                bar.set_postfix_str(f"{seconds / 3600:.2f} h of audio", refresh=False)
+                bar.update(done - bar.n)
+
+            self._progress = update
+            yield
 
     def write_report(self, out: Path, *, restart: bool, on_resume: Callable[[int], None]) -> None:
         """Scores into a journal beside the report, and writes the report when all recordings are done."""
@@ -224,7 +241,7 @@ class _Run:
 
     def _note(self, done: int, seconds: float) -> None:
         self.heard = seconds
-        self.show(done, len(self.recordings), seconds)
+        self._progress(done, len(self.recordings), seconds)
 
     @property
     def _key(self) -> str:
@@ -297,23 +314,12 @@ def _refuse_collisions(
         raise UsageError(msg)
 
 
-@contextlib.contextmanager
-def _show(progress: bool | ShowProgress, *, total: int) -> Iterator[ShowProgress]:  # noqa: FBT001
-    if not isinstance(progress, bool):
-        yield progress
-        return
-    if not progress:
-        yield lambda *_: None
-        return
-    from tqdm.auto import tqdm
+def _score(tally: Tally, truth: dict[str, str]) -> "Scores | None":
+    if not truth:
+        return None
+    from sercli.prediction.truth import score  # loads numpy and what draws pictures
 
-    with tqdm(total=total, desc="predict", unit="recording") as bar:
-
-        def update(done: int, _total: int, seconds: float) -> None:
-            bar.set_postfix_str(f"{seconds / 3600:.2f} h of audio", refresh=False)
-            bar.update(done - bar.n)
-
-        yield update
+    return score(tally.kept, truth, rows=tally.rows)
 
 
 @contextlib.contextmanager

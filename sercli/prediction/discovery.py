@@ -5,51 +5,20 @@ import fnmatch
 import glob
 import os
 import re
+import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from sercli.audio.decode import read_blocks
-from sercli.audio.sniff import Reader, find_reader, read_head
+from sercli.audio.sniff import HEAD_BYTES, SUFFIXES, UNREAD_SUFFIXES, Reader, find_reader, read_head
 from sercli.errors import AudioError, InputError
 from sercli.files import one_line
 
-SUFFIXES: tuple[str, ...] = (
-    ".wav",
-    ".wave",
-    ".flac",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".mp3",
-    ".aif",
-    ".aiff",
-    ".aifc",
-    ".au",
-    ".snd",
-    ".caf",
-    ".w64",
-    ".rf64",
-    ".voc",
-    ".sph",
-    ".m4a",
-    ".m4b",
-    ".aac",
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".3gp",
-    ".webm",
-    ".mka",
-    ".mkv",
-    ".amr",
-    ".awb",
-    ".wma",
-    ".wmv",
-    ".asf",
-)
-"""Of the files in a folder that are taken for recordings, in lower case; others are if their content is sound."""
+MAX_LIST = 1 << 26  # bytes of a list of paths
+MAX_PATH = 4_096  # bytes of a path in it, as in Linux
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\r"))  # what no text holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,37 +38,75 @@ class Recording:
     problem: str = ""
 
 
-def find_recordings(paths: Iterable[str | Path], stdin: BinaryIO | None = None) -> list[Recording]:
+def find_recordings(
+    paths: Iterable[str | Path],
+    stdin: BinaryIO | None = None,
+    *,
+    spool: Path | None = None,
+    unread: Counter[str] | None = None,
+) -> list[Recording]:
     """Every recording among files and in folders at any depth.
 
     A folder's entries are sorted by name and each sub-folder is listed where its name stands. Hidden entries are left
-    out, and so is what neither has the suffix of a recording nor begins like one. Links are followed, but no folder is
-    entered twice and no file listed twice, by whatever names.
+    out, and so is what has neither the suffix nor the first bytes of a sound file. Links are followed, but no folder
+    is entered twice and no file listed twice, by whatever names.
 
     Args:
         paths: files, folders, and patterns such as ``calls/**/*.wav``, in which ``**`` stands for any folders.
-        stdin: read for a list of further paths where ``-`` stands in `paths`, one a line or ended by NUL. What
-            is missing there is a recording that will fail, since one stale name should not stop a long list.
+        stdin: read where ``-`` stands in `paths`: a list of further paths, one per line or each ended by NUL, taken
+            literally, or the bytes of a sound file. What is missing from a list is a recording that will fail, since
+            one stale name should not stop a long list.
+        spool: file that the bytes of a sound file are written to.
+        unread: counts files in folders that are sound of a format that is not supported, by suffix.
 
     Raises:
-        InputError: if a path does not exist, a folder named cannot be read, or there is no recording at all.
+        InputError: if a path does not exist, a folder named cannot be read, stdin is neither sound nor a list, or there
+            is no recording at all.
     """
     places = list(paths)
     recordings: dict[str, Recording] = {}
-    entered: set[tuple[int, int]] = set()
+    search = _Search(set(), Counter() if unread is None else unread)
     for place in places:
-        found: Iterator[Recording]
-        if place == "-" and stdin is not None:
-            found = (each for line in parse_list(stdin.read()) for each in _find(line, entered, listed=True))
-        else:
-            found = _find(place, entered)
+        found: Iterable[Recording]
+        found = _read_stdin(stdin, spool, search) if place == "-" and stdin is not None else _find(place, search)
         for recording in found:
             recordings.setdefault(os.path.realpath(recording.path), recording)
     if not recordings:
         shown = ", ".join(one_line(place) for place in places[:3]) + (", …" if len(places) > 3 else "")
-        msg = f"no recording in {shown}: expected sound files, as WAV, FLAC, Ogg, MP3 or M4A, at any depth"
-        raise InputError(msg)
+        left_out = f"; not supported: {', '.join(f'{n} {suffix}' for suffix, n in search.unread.items())}"
+        msg = f"no recording in {shown}: expected sound files, such as WAV, FLAC, Ogg, MP3 or M4A, at any depth"
+        raise InputError(msg + (left_out if search.unread else ""))
     return list(recordings.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    entered: set[tuple[int, int]]  # folders, by device and inode
+    unread: Counter[str]
+
+
+def _read_stdin(stdin: BinaryIO, spool: Path | None, search: _Search) -> Iterator[Recording]:
+    head = stdin.read(1 << 16)
+    if is_list(head):
+        content = head + stdin.read(MAX_LIST)
+        if is_list(content):
+            for line in parse_list(content):
+                yield from _find(line, search, listed=True)
+            return
+    elif spool is not None and find_reader(head[:HEAD_BYTES]):
+        with spool.open("wb") as stream:
+            stream.write(head)
+            shutil.copyfileobj(stdin, stream)
+        yield Recording(path=spool, name="stdin")
+        return
+    msg = "stdin is neither a sound file nor a list of paths: expected one path per line, or the bytes of a recording"
+    raise InputError(msg)
+
+
+def is_list(content: bytes) -> bool:
+    """Whether bytes look like a list of paths: text in lines, or parts ended by NUL, that are no longer than paths."""
+    parts = content.split(b"\0" if b"\0" in content else b"\n")
+    return all(len(part) <= MAX_PATH and part == part.translate(None, _CONTROL) for part in parts)
 
 
 def parse_list(content: bytes) -> list[str]:
@@ -119,12 +126,12 @@ def parse_list(content: bytes) -> list[str]:
     return paths
 
 
-def _find(given: str | Path, entered: set[tuple[int, int]], *, listed: bool = False) -> Iterator[Recording]:
+def _find(given: str | Path, search: _Search, *, listed: bool = False) -> Iterator[Recording]:
     path = Path(given)
     # os.path rather than Path, since it answers False for names that no file can have.
     if given and os.path.isdir(path):  # noqa: PTH112
         try:
-            yield from _walk(path, entered)
+            yield from _walk(path, search)
         except OSError as reason:
             msg = f"folder {one_line(path)} cannot be read ({reason.strerror})"
             raise InputError(msg) from None
@@ -132,7 +139,7 @@ def _find(given: str | Path, entered: set[tuple[int, int]], *, listed: bool = Fa
         yield Recording(path=path, name=path.as_posix())
     elif matches := _match(given):
         for match in matches:
-            yield from _find(match, entered)
+            yield from _find(match, search)
     else:
         msg = f"no such file or folder: {one_line(given or repr(given))}"
         raise InputError(msg)
@@ -186,30 +193,32 @@ def _pass_stars(reached: set[int], pattern: Sequence[str]) -> set[int]:
     return reached
 
 
-def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Recording]:
-    for recording in _walk_into(folder, entered):
+def _walk(folder: Path, search: _Search) -> Iterator[Recording]:
+    for recording in _walk_into(folder, search):
         relative = os.path.relpath(recording.path, folder).replace(os.sep, "/")
         yield replace(recording, relative=relative)
 
 
-def _walk_into(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Recording]:
+def _walk_into(folder: Path, search: _Search) -> Iterator[Recording]:
     status = folder.stat()
-    if (status.st_dev, status.st_ino) in entered:
+    if (status.st_dev, status.st_ino) in search.entered:
         return
     with os.scandir(folder) as entries:
         found = sorted((entry.name, _is_folder(entry)) for entry in entries if entry.name[0] != ".")
-    entered.add((status.st_dev, status.st_ino))
+    search.entered.add((status.st_dev, status.st_ino))
     for name, is_folder in found:
         path = folder / name
         if is_folder:
-            yield from _walk_below(path, entered)
+            yield from _walk_below(path, search)
         elif path.suffix.lower() in SUFFIXES or _sounds(path):
             yield Recording(path=path, name=path.as_posix())
+        elif path.suffix.lower() in UNREAD_SUFFIXES:
+            search.unread[path.suffix.lower()] += 1
 
 
-def _walk_below(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Recording]:
+def _walk_below(folder: Path, search: _Search) -> Iterator[Recording]:
     try:
-        yield from _walk_into(folder, entered)
+        yield from _walk_into(folder, search)
     except OSError as reason:
         # One closed folder among many is a row of the report, not the end of the batch.
         problem = f"folder cannot be read ({reason.strerror})"
@@ -221,6 +230,8 @@ def _sounds(path: Path) -> bool:
     reader = find_reader(read_head(path))
     if reader is not Reader.PERHAPS:
         return reader is not None
+    from sercli.audio.decode import read_blocks  # loads numpy and decoders, rarely needed here
+
     try:
         next(read_blocks(path), None)
     except AudioError:

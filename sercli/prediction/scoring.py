@@ -106,7 +106,7 @@ class RecordingScorer:
                 end=summary.duration,
                 duration=summary.duration,
                 speech=channel.speech,
-                warnings=channel.warnings,
+                warnings=(*summary.warnings, *channel.warnings),
             )
             own = [each for each in scored if each.segment.channel == channel.name]
             rows.append(self._answer(row, own) if own else row)

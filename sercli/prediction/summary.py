@@ -39,6 +39,7 @@ class Tally:
 
     Attributes:
         keep: names of the recordings whose rows are wanted afterwards.
+        unread: files of formats that are not supported, by suffix.
         recordings: how many there were.
         rows: of the report.
         silent: of them, those without speech.
@@ -50,6 +51,7 @@ class Tally:
     """
 
     keep: Container[str] = ()
+    unread: Counter[str] = field(default_factory=Counter)
     recordings: int = 0
     rows: int = 0
     silent: int = 0
@@ -132,6 +134,7 @@ class Tally:
             ],
             "failures": dict(self.reasons().most_common()),
             "warnings": dict(self.warnings.most_common()),
+            "not_supported": dict(self.unread.most_common()),
         }
 
 
