@@ -5,21 +5,19 @@ telephone, another microphone or noise: each is done to the power of the mel ban
 decoded, computed or stored again, and every epoch hears something new.
 """
 
-from dataclasses import dataclass
-
-import librosa
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sercli.audio.channel import TELEPHONE_RATE
-from sercli.config import Config
 from sercli.errors import UsageError
+from sercli.features.filters import mel_frequencies
 from sercli.features.frontend import AMIN, TOP_DB, FeatureConfig
 from sercli.labels import EMOTIONS
 from sercli.models.blocks import frame_mask
 from sercli.models.normalizer import Normalizer
+from sercli.training.recipes import AugmentConfig as AugmentConfig
 
 SHORTEST = 8  # frames that are left of an utterance, however fast it is played
 EQUALISER_POINTS = 5  # bends of the curve that stands for microphone and room
@@ -34,35 +32,6 @@ NOISE_SNR = (8.0, 35.0)  # dB under the louder frames
 # a hertz from brownish (-1.5) to white below, and from pinkish (-0.5) to bluish (1.2) above. Codec noise likewise.
 NOISE_SLOPE = (-1.5, 0.2)
 CODEC_SNR = (30.0, 40.0)  # dB; G.711 has about 37 whatever the level (ITU-T G.712)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AugmentConfig(Config):
-    """How far training utterances are altered, anew in every epoch.
-
-    Attributes:
-        speed: range of the logarithm of the playing speed, either way.
-        warp: range of the logarithm of the factor on all frequencies, either way (Jaitly & Hinton 2013, "VTLP").
-        channel: share of the utterances that go through a made-up microphone; `NARROW_SHARE` of as many through a
-            telephone and through noise.
-        frequency_mask: bands blotted out, at most, and at most a quarter of them (Park et al. 2019, "SpecAugment").
-        time_mask: frames blotted out, at most, and at most a quarter of the utterance (the same).
-        mixup: parameter of the beta distribution that two utterances are mixed by; 0 for none (Zhang et al. 2018).
-    """
-
-    speed: float = 0.0
-    warp: float = 0.0
-    channel: float = 0.0
-    frequency_mask: int = 0
-    time_mask: int = 0
-    mixup: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("speed", "warp"):
-            self._require(condition=0 <= getattr(self, name) <= 1, name=name, expected="0 to 1")
-        self._require(condition=0 <= self.channel <= 1, name="channel", expected="0 to 1")
-        for name in ("frequency_mask", "time_mask", "mixup"):
-            self._require(condition=getattr(self, name) >= 0, name=name, expected="0 or more")
 
 
 class SpectralAugmentation:
@@ -88,7 +57,7 @@ class SpectralAugmentation:
         self.config = config
         self._mean = torch.from_numpy(normalizer.mean).to(device)[:, None]
         self._deviation = torch.from_numpy(normalizer.std).to(device)[:, None]
-        edges = librosa.mel_frequencies(features.n_mels + 2, fmin=features.fmin, fmax=features.fmax)
+        edges = mel_frequencies(features.n_mels + 2, features.fmin, features.fmax)
         self._hertz = torch.tensor(edges[1:-1], dtype=torch.float32, device=device)
         self._widths = torch.tensor(edges[2:] - edges[:-2], dtype=torch.float32, device=device)
 
