@@ -28,13 +28,17 @@ class ExtractionSummary:
     Attributes:
         extracted: Utterances and augmented copies of which something was computed.
         reused: Utterances and augmented copies that were complete before.
-        failures: Utterances that could not be used.
+        utterances: Utterances of the index.
+        failures: Those of them that could not be used.
+        parameters: Parameters of the store.
         seconds: Duration of the run.
     """
 
     extracted: int
     reused: int
+    utterances: int
     failures: tuple[Failure, ...]
+    parameters: StoreParameters
     seconds: float
 
 
@@ -119,7 +123,9 @@ def extract_store(
     return ExtractionSummary(
         extracted=len(added),
         reused=len(contents) - len(added),
+        utterances=len(index),
         failures=tuple(failures),
+        parameters=writer.parameters,
         seconds=time.monotonic() - began,
     )
 

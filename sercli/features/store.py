@@ -145,6 +145,10 @@ class FeatureStore:
         """Frames of each row in shape ``(len(self),)``; 0 where the row lacks the feature."""
         return np.diff(self._offsets[name])
 
+    def has(self, name: str, number: int) -> bool:
+        """Whether a row has a feature."""
+        return bool(self._offsets[name][number + 1] > self._offsets[name][number])
+
     def fingerprint_of(self, name: str) -> str:
         """Identifies the numbers of a feature, as `FeatureConfig.fingerprint_of` did when they were computed."""
         return str(self._file[f"features/{name}"].attrs["fingerprint"])

@@ -5,21 +5,20 @@ No audio is decoded or stored again, and the draws differ from epoch to epoch.
 """
 
 import math
-from dataclasses import dataclass
 
-import librosa
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sercli.audio.channel import TELEPHONE_RATE
-from sercli.config import Config
 from sercli.errors import UsageError
+from sercli.features.filters import mel_frequencies
 from sercli.features.frontend import AMIN, TOP_DB, FeatureConfig
 from sercli.labels import EMOTIONS
 from sercli.models.blocks import frame_mask
 from sercli.models.normalizer import Normalizer
+from sercli.training.recipes import AugmentConfig as AugmentConfig
 
 MIN_FRAMES = 8  # shortest utterance after a change of speed
 EQUALIZER_POINTS = 5  # knots of the random frequency response of microphone and room
@@ -34,35 +33,6 @@ NOISE_SNR = (8.0, 35.0)  # dB, relative to the utterance's 80th percentile of fr
 # Exponent of the frequency in the noise's power per hertz: 0 is white, -1 pink, -2 brown.
 NOISE_SLOPE = (-1.5, 0.2)
 CODEC_SNR = (30.0, 40.0)  # dB; G.711 has about 37 at any level (ITU-T G.712)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AugmentConfig(Config):
-    """Strength of the augmentation, which is drawn again for each utterance and epoch.
-
-    Attributes:
-        speed: Maximum absolute log of the playing speed.
-        warp: Maximum absolute log of the factor on all frequencies (Jaitly & Hinton 2013, "VTLP").
-        channel: Share of degraded utterances, 0 to 1. All of these get another frequency response; `NOISE_SHARE` of
-            them get noise and `TELEPHONE_SHARE` of them a telephone's band and codec.
-        frequency_mask: Maximum width of the frequency mask in bands, at most n_mels / 4 (Park et al. 2019,
-            "SpecAugment").
-        time_mask: Maximum width of the time mask in frames, at most n_frames / 4.
-        mixup: Parameter of the beta distribution of mixing weights; 0 turns mixup off (Zhang et al. 2018).
-    """
-
-    speed: float = 0.0
-    warp: float = 0.0
-    channel: float = 0.0
-    frequency_mask: int = 0
-    time_mask: int = 0
-    mixup: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("speed", "warp", "channel"):
-            self._require(condition=0 <= getattr(self, name) <= 1, name=name, expected="0 to 1")
-        for name in ("frequency_mask", "time_mask", "mixup"):
-            self._require(condition=getattr(self, name) >= 0, name=name, expected="0 or more")
 
 
 class SpectralAugmentation:
@@ -85,7 +55,7 @@ class SpectralAugmentation:
         self.config = config
         self._mean = torch.from_numpy(normalizer.mean).to(device)[:, None]
         self._std = torch.from_numpy(normalizer.std).to(device)[:, None]
-        edges = librosa.mel_frequencies(features.n_mels + 2, fmin=features.fmin, fmax=features.fmax)
+        edges = mel_frequencies(features.n_mels + 2, features.fmin, features.fmax)
         self._hertz = torch.tensor(edges[1:-1], dtype=torch.float32, device=device)
         # The front end's bands are normalized to unit area ("slaney"), so a band holds power per hertz. Adjacent bands
         # overlap by half, so half the base of each triangle is the bandwidth that it accounts for.

@@ -97,9 +97,9 @@ def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int
         seed: of the classifier.
     """
     began = time.monotonic()
-    pairs = corpus.with_copies(fold.train, copies)
-    vectors = stack_functionals(corpus.matrix(row) for _, row in pairs)
-    truth = _truth(corpus, [member for member, _ in pairs])
+    examples = [(member, rows) for member in fold.train for rows in corpus.list_copies(member, copies)]
+    vectors = stack_functionals(corpus.read(rows) for _, rows in examples)
+    truth = _truth(corpus, [member for member, _ in examples])
     dev_vectors, dev_truth = _vectors(corpus, fold.dev), _truth(corpus, fold.dev)
     best: tuple[float, float, Pipeline, Logits] | None = None
     for setting in BASELINES[name].settings:
@@ -143,7 +143,7 @@ def compute_logits(pipeline: Pipeline, vectors: Vectors) -> Logits:
 
 
 def _vectors(corpus: CorpusFeatures, members: tuple[int, ...]) -> Vectors:
-    return stack_functionals(corpus.matrix(row) for row in corpus.originals(members))
+    return stack_functionals(corpus.read(rows) for member in members for rows in corpus.list_copies(member))
 
 
 def _truth(corpus: CorpusFeatures, members: Any) -> Labels:

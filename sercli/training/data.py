@@ -1,9 +1,14 @@
-"""Utterances of a store as padded batches on a device."""
+"""Utterances of a feature store as padded batches on a device, read when they are needed.
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+Nothing but the batch at hand is in memory, so that corpora of any size can be trained on; the operating system keeps
+what it can of the store in its cache.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,145 +17,225 @@ from torch import Tensor
 
 from sercli.corpora.index import Index, Utterance
 from sercli.errors import StoreError
+from sercli.features.frontend import HalfMatrix
 from sercli.features.store import FeatureStore
 from sercli.labels import emotion_index
 from sercli.models.normalizer import Normalizer
+from sercli.training.recipes import RECIPES
 
-BUCKET_BATCHES = 16  # batches whose utterances are sorted by length together, so that padding stays small
+BUCKET_BATCHES = 16  # batches whose utterances are sorted by length together, so that there is little padding
 
 
 class CorpusFeatures:
-    """The wanted features of an index's utterances and their altered copies, in memory.
+    """Features of an index's utterances and their augmented copies, in a store; a context manager.
 
     Args:
-        index: the utterances.
-        store: their features.
-        names: of the features wanted.
+        index: The utterances.
+        store: Store of their features; it is opened anew, and may be closed or replaced meanwhile.
+        names: Features to read.
+        copies: Augmented copies that each utterance must have.
 
     Attributes:
-        index: those of the utterances that are in the store.
-        missing: files that are not in it.
+        index: Those of the utterances that are in the store.
+        missing: Files of those that are not.
+        names: Features that are read.
+        parameters: What they were computed with.
+
+    Raises:
+        StoreError: If the store is missing or damaged, holds none of the utterances, or lacks features or copies of
+            some; the message names the command that adds them.
     """
 
-    def __init__(self, index: Index, store: FeatureStore, names: tuple[str, ...]) -> None:
-        self.rows_of: Mapping[str, list[int]] = _rows_by_content(store)
-        self.missing = tuple(u.file for u in index.utterances if u.sha256 not in self.rows_of)
-        present = tuple(u for u in index.utterances if u.sha256 in self.rows_of)
-        if not present:
-            msg = f"{store.path} holds none of the {len(index)} indexed utterances: run 'sercli featurize'"
-            raise StoreError(msg)
-        self.index = Index(folder=index.folder, utterances=present)
-        self.parameters = store.parameters
-        self._alterations = [row.alteration for row in store.rows]
+    def __init__(self, index: Index, store: FeatureStore | Path, names: tuple[str, ...], *, copies: int = 0) -> None:
         self.names = names
-        # As stored, in half the memory, and only the features wanted; `matrix` widens what is asked for.
-        self._frames = store.read_stored(0, len(store))[:, store.parameters.features.rows(names)]
-        self._stops = np.cumsum(store.n_frames)
-        self._starts = self._stops - store.n_frames
+        self._store = FeatureStore(store if isinstance(store, Path) else store.path)
+        try:
+            self._rows = _group_rows(self._store)
+            self.missing = tuple(u.file for u in index.utterances if u.sha256 not in self._rows)
+            present = tuple(u for u in index.utterances if u.sha256 in self._rows)
+            if not present:
+                msg = f"{self._store.path} holds none of the {len(index)} indexed utterances: run 'sercli featurize'"
+                raise StoreError(msg)
+            self.index = Index(folder=index.folder, utterances=present)
+            self._require_features(copies)
+            self.parameters = self._store.parameters.select(names)
+            self._lengths = self._store.count_frames(names[0])
+            for member in range(len(present)):
+                self.list_copies(member, copies)
+        except BaseException:
+            self.close()
+            raise
 
-    def originals(self, members: Sequence[int]) -> list[int]:
-        """Store rows of the utterances themselves."""
-        return [self.rows_of[self.index.utterances[member].sha256][0] for member in members]
+    def __enter__(self) -> Self:
+        """Returns the features themselves."""
+        return self
 
-    def with_copies(self, members: Sequence[int], copies: int) -> list[tuple[int, int]]:
-        """Pairs of member and store row: the utterance itself and at most `copies` altered copies."""
-        return [
-            (member, row)
-            for member in members
-            for row in self.rows_of[self.index.utterances[member].sha256][: copies + 1]
-        ]
+    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
+        """Closes the store."""
+        self.close()
 
-    def describe(self, member: int, *, copies: int) -> list[str]:
-        """Everything a training learns from an utterance: its content, its label and its augmented copies.
+    def close(self) -> None:
+        """Closes the store."""
+        self._store.close()
+
+    def _require_features(self, copies: int) -> None:
+        for name in self.names:
+            lacking = len(self.index)
+            if name in self._store.parameters.names:
+                frames = self._store.count_frames(name)
+                lacking = sum(not frames[self._rows[u.sha256][0].start] for u in self.index.utterances)
+            if lacking:
+                msg = (
+                    f"{self._store.path} lacks {name} of {lacking} of {len(self.index)} utterances: add it with "
+                    f"'{_name_command(self.names, copies)}'"
+                )
+                raise StoreError(msg)
+
+    def list_copies(self, member: int, copies: int = 0) -> list[range]:
+        """Lists the store rows of an utterance and of its first augmented copies.
 
         Args:
-            member: position in the index.
-            copies: altered copies that are trained on, at most.
+            member: Position in the index.
+            copies: Number of copies.
+
+        Returns:
+            For the utterance, then each copy, the rows of its segments.
+
+        Raises:
+            StoreError: If the store has fewer copies, or lacks features of one.
         """
         utterance = self.index.utterances[member]
-        alterations = [self._alterations[row] for _, row in self.with_copies([member], copies)]
-        return [utterance.sha256, utterance.emotion, *alterations]
+        rows = self._rows[utterance.sha256][: copies + 1]
+        complete = [each for each in rows if all(self._store.has(name, each.start) for name in self.names)]
+        if len(complete) <= copies:
+            msg = (
+                f"{self._store.path} has {len(complete) - 1} of {copies} augmented copies of {utterance.file}: add "
+                f"them with '{_name_command(self.names, copies)}'"
+            )
+            raise StoreError(msg)
+        return complete
 
-    def matrix(self, row: int) -> npt.NDArray[np.float32]:
-        """The wanted features of a store row, in shape ``(n_frames, n_features)``."""
-        return self._frames[self._starts[row] : self._stops[row]].astype(np.float32)
-
-    def fit_normalizer(self, members: Sequence[int]) -> Normalizer:
-        """Mean and deviation of each feature over the frames of these utterances, without their copies."""
-        return Normalizer.fit(self.matrix(row) for row in self.originals(members))
-
-    def batches(
-        self,
-        members: Sequence[int],
-        normalizer: Normalizer,
-        *,
-        copies: int = 0,
-        device: torch.device,
-    ) -> "Batches":
-        """These utterances, with copies if wanted, normalised and ready for a network.
+    def describe(self, member: int, *, copies: int) -> list[str]:
+        """Lists what a training learns from an utterance: its content, its label and its augmented copies.
 
         Args:
-            members: positions in the index.
-            normalizer: of the features.
-            copies: altered copies of each that are taken too.
-            device: to put them on.
+            member: Position in the index.
+            copies: Number of augmented copies that are trained on.
         """
-        pairs = self.with_copies(members, copies)
-        utterances = [self.index.utterances[member] for member, _ in pairs]
+        utterance = self.index.utterances[member]
+        augmented = self.list_copies(member, copies)[1:]
+        return [utterance.sha256, utterance.emotion, *(self._store.rows[rows.start].augmentation for rows in augmented)]
+
+    def read(self, rows: range) -> npt.NDArray[np.float32]:
+        """Reads store rows end to end, in shape ``(n_frames, n_features)``."""
+        parts = [self._store.read_frames(rows.start, rows.stop, name) for name in self.names]
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
+    def segments(self, member: int) -> list[tuple[HalfMatrix, float]]:
+        """Reads the segments of an utterance, as a model scores them.
+
+        Args:
+            member: Position in the index.
+
+        Returns:
+            Features in shape ``(n_features, n_frames)`` and speech (seconds) of each segment.
+        """
+        (rows,) = self.list_copies(member)
+        return [(self._store.read(row, self.names), self._store.rows[row].speech) for row in rows]
+
+    def fit_normalizer(self, members: Sequence[int]) -> Normalizer:
+        """Measures mean and std of each feature over all frames of these utterances, without their copies."""
+        return Normalizer.fit(self.read(rows) for member in members for rows in self.list_copies(member))
+
+    def batches(
+        self, members: Sequence[int], normalizer: Normalizer, *, copies: int = 0, device: torch.device
+    ) -> "Batches":
+        """Prepares batches of these utterances; each segment is an example with the label of its utterance.
+
+        Args:
+            members: Positions in the index.
+            normalizer: Normalization of the features.
+            copies: Number of augmented copies of each utterance that are added.
+            device: Device of the batches.
+
+        Raises:
+            StoreError: If the store has fewer copies.
+        """
+        pairs = [(member, row) for member in members for rows in self.list_copies(member, copies) for row in rows]
+        utterances = tuple(self.index.utterances[member] for member, _ in pairs)
+        rows = np.array([row for _, row in pairs], dtype=np.int64)
         return Batches(
-            frames=[torch.from_numpy(normalizer.apply(self.matrix(row))).to(device) for _, row in pairs],
-            truth=torch.tensor([emotion_index(u.emotion) for u in utterances], device=device),
-            utterances=tuple(utterances),
+            store=self._store,
+            names=self.names,
+            rows=rows,
+            lengths=self._lengths[rows],
+            truth=torch.tensor([emotion_index(utterance.emotion) for utterance in utterances], device=device),
+            utterances=utterances,
+            mean=torch.from_numpy(normalizer.mean).to(device),
+            std=torch.from_numpy(normalizer.std).to(device),
         )
 
 
-def find_missing(index: Index, path: Path) -> list[str]:
-    """Files of an index that a store has no features of.
-
-    Raises:
-        StoreError: if the store is missing or damaged.
-    """
-    with FeatureStore(path) as store:
-        known = {row.sha256 for row in store.rows if not row.alteration}
-    return [utterance.file for utterance in index.utterances if utterance.sha256 not in known]
-
-
-def _rows_by_content(store: FeatureStore) -> dict[str, list[int]]:
-    """Store rows of each content, the unaltered one first."""
-    rows: dict[str, dict[str, int]] = defaultdict(dict)
+def _group_rows(store: FeatureStore) -> dict[str, list[range]]:
+    """Store rows of each content by hash: those of the utterance itself, then of each augmented copy."""
+    rows: dict[str, list[range]] = {}
+    augmentation = None
     for number, row in enumerate(store.rows):
-        rows[row.sha256].setdefault(row.alteration, number)
-    return {sha256: [found.pop(""), *found.values()] for sha256, found in rows.items() if "" in found}
+        copies = rows.setdefault(row.sha256, [])
+        if row.segment and copies and row.augmentation == augmentation:
+            copies[-1] = range(copies[-1].start, number + 1)
+        else:
+            copies.append(range(number, number + 1))
+        augmentation = row.augmentation
+    return {sha256: copies for sha256, copies in rows.items() if not store.rows[copies[0].start].augmentation}
+
+
+def _name_command(names: tuple[str, ...], copies: int) -> str:
+    """The command that computes these features and copies."""
+    for recipe in RECIPES.values():
+        if set(names) <= set(recipe.features) and copies <= recipe.training.copies:
+            return "sercli featurize" if recipe.name == "default" else f"sercli featurize --recipe {recipe.name}"
+    return "sercli featurize --recipe RECIPE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batches:
-    """Normalised utterances with their truth.
+    """Examples with their labels, read and normalized batch by batch.
 
     Attributes:
-        frames: one tensor each, in shape ``(n_frames, n_features)``.
-        truth: positions of the emotions, in shape ``(n,)``.
-        utterances: what each is, or is a copy of.
+        store: Store of the features.
+        names: Features to read.
+        rows: Store row of each example in shape ``(n,)``.
+        lengths: Frames of each example in shape ``(n,)``.
+        truth: Positions of the labels in shape ``(n,)``.
+        utterances: The utterance that each example is a segment of.
+        mean: Mean of each feature, on the device of the batches.
+        std: Standard deviation of each feature, likewise.
     """
 
-    frames: list[Tensor]
+    store: FeatureStore
+    names: tuple[str, ...]
+    rows: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
     truth: Tensor
     utterances: tuple[Utterance, ...]
+    mean: Tensor
+    std: Tensor
 
     def __len__(self) -> int:
-        """Number of utterances, copies included."""
-        return len(self.frames)
+        """Number of examples, those of copies included."""
+        return len(self.rows)
 
     def count_batches(self, batch_size: int) -> int:
-        """Batches that `shuffled` makes, but for one of a single utterance."""
+        """Counts the batches of `shuffled`, where none is left out."""
         return -(-len(self) // batch_size)
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Every utterance once, in random batches of similar length; but for one that would be a batch of its own.
+        """Iterates over all examples in random batches of similar length; a batch of a single example is left out.
 
         Args:
-            batch_size: utterances in each.
-            generator: of the order.
+            batch_size: Examples per batch.
+            generator: Decides the order.
 
         Yields:
             features ``(batch, n_features, n_frames)``, lengths ``(batch,)`` and truth ``(batch,)``.
@@ -161,13 +246,13 @@ class Batches:
         for start in range(0, len(order), span):
             bucket = sorted(order[start : start + span], key=self._length)
             batches += [bucket[first : first + batch_size] for first in range(0, len(bucket), batch_size)]
-        # Batch normalisation cannot learn from a batch of one.
+        # Batch normalization cannot learn from a single example.
         batches = [batch for batch in batches if len(batch) > 1] or batches
         for number in torch.randperm(len(batches), generator=generator).tolist():
-            yield (*self._pad(batches[number]), self.truth[batches[number]])
+            yield (*self._load(batches[number]), self.truth[batches[number]])
 
     def in_order(self, batch_size: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-        """Every utterance once, by length.
+        """Iterates over all examples by length.
 
         Yields:
             positions, features ``(batch, n_features, n_frames)`` and lengths ``(batch,)``.
@@ -175,12 +260,18 @@ class Batches:
         order = sorted(range(len(self)), key=self._length)
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            yield (batch, *self._pad(batch))
+            yield (batch, *self._load(batch))
 
     def _length(self, number: int) -> int:
-        return len(self.frames[number])
+        return int(self.lengths[number])
 
-    def _pad(self, batch: list[int]) -> tuple[Tensor, Tensor]:
-        frames = [self.frames[number] for number in batch]
-        lengths = torch.tensor([len(matrix) for matrix in frames], device=frames[0].device)
-        return torch.nn.utils.rnn.pad_sequence(frames, batch_first=True).transpose(1, 2), lengths
+    def _load(self, batch: list[int]) -> tuple[Tensor, Tensor]:
+        """Normalized features, zero beyond each length, in shape ``(batch, n_features, n_frames)``; and lengths."""
+        lengths = self.lengths[batch]
+        padded = np.zeros((len(batch), int(lengths.max()), len(self.mean)), np.float16)
+        for frames, row, length in zip(padded, self.rows[batch].tolist(), lengths.tolist(), strict=True):
+            frames[:length] = self.store.read(row, self.names).T
+        n_frames = torch.from_numpy(lengths).to(self.mean.device)
+        features = (torch.from_numpy(padded).to(self.mean.device).float() - self.mean) / self.std
+        beyond = torch.arange(features.shape[1], device=features.device) >= n_frames[:, None]
+        return features.masked_fill_(beyond[:, :, None], 0.0).transpose(1, 2), n_frames

@@ -6,7 +6,6 @@ from typing import Any
 
 from sercli.config import Config, look_up
 from sercli.models.config import NetworkConfig
-from sercli.training.augmentation import AugmentConfig
 
 SCHEDULES = ("plateau", "one-cycle")
 
@@ -57,6 +56,34 @@ class TrainConfig(Config):
         self._require(condition=self.max_gradient >= 0, name="max_gradient", expected="0 or more")
         self._require(condition=0 <= self.label_smoothing < 1, name="label_smoothing", expected="0 to under 1")
         self._require(condition=self.copies >= 0, name="copies", expected="0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentConfig(Config):
+    """Strength of the augmentation, which is drawn again for each utterance and epoch.
+
+    Attributes:
+        speed: Maximum absolute log of the playing speed.
+        warp: Maximum absolute log of the factor on all frequencies (Jaitly & Hinton 2013, "VTLP").
+        channel: Share of degraded utterances, 0 to 1: other frequency response, noise, telephone.
+        frequency_mask: Maximum width of the frequency mask in bands, at most n_mels / 4 (Park et al. 2019,
+            "SpecAugment").
+        time_mask: Maximum width of the time mask in frames, at most n_frames / 4.
+        mixup: Parameter of the beta distribution of mixing weights; 0 turns mixup off (Zhang et al. 2018).
+    """
+
+    speed: float = 0.0
+    warp: float = 0.0
+    channel: float = 0.0
+    frequency_mask: int = 0
+    time_mask: int = 0
+    mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("speed", "warp", "channel"):
+            self._require(condition=0 <= getattr(self, name) <= 1, name=name, expected="0 to 1")
+        for name in ("frequency_mask", "time_mask", "mixup"):
+            self._require(condition=getattr(self, name) >= 0, name=name, expected="0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

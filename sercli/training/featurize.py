@@ -1,0 +1,69 @@
+"""Featurize: what a recipe reads, of every utterance of an index."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sercli.config import AudioConfig
+from sercli.corpora.index import read_index
+from sercli.features.extraction import ExtractionSummary, Progress, extract_store
+from sercli.features.frontend import FEATURES, FeatureConfig, order_features
+from sercli.features.parameters import StoreParameters
+from sercli.training.recipes import Recipe, get_recipe
+
+ALL = "all"  # stands for every feature of the front end
+
+
+def featurize(
+    index: Path | str = "data/index.csv",
+    store: Path | str = "data/features.h5",
+    recipe: Recipe | str = "default",
+    *,
+    features: Sequence[str] = (),
+    audio: AudioConfig | None = None,
+    jobs: int = 1,
+    seed: int = 0,
+    restart: bool = False,
+    cluster: str | None = None,
+    progress: Progress | None = None,
+) -> ExtractionSummary:
+    """Computes what a recipe reads of every indexed utterance, and adds it to a feature store.
+
+    Only what is missing is computed; an interrupted run is resumed.
+
+    Args:
+        index: Index of the utterances (CSV).
+        store: Feature store (HDF5); it is made if it is missing.
+        recipe: Recipe or its name; decides the features and the number of augmented copies.
+        features: Further features, or ``["all"]``.
+        audio: Preprocessing; the default one if None.
+        jobs: Number of worker processes.
+        seed: Seed of the augmented copies.
+        restart: Compute everything again, and replace a store made with other parameters.
+        cluster: Address of a Dask scheduler whose workers do the work.
+        progress: Called after each utterance with the number done and their total.
+
+    Raises:
+        UsageError: If the recipe or a feature is unknown.
+        CorpusError: If the index is missing or damaged.
+        StoreError: If the store was made with other parameters, or is damaged.
+        InputError: If the cluster cannot be used, or none of the utterances can while there is a store.
+        OSError: If the store cannot be written.
+
+    Example:
+        >>> from sercli.training.featurize import featurize
+        >>> summary = featurize("data/index.csv", "data/features.h5", "paper", jobs=8)  # doctest: +SKIP
+    """
+    recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
+    names = tuple(FEATURES) if ALL in features else order_features((*recipe.features, *features))
+    parameters = StoreParameters(audio=audio or AudioConfig(), features=FeatureConfig(names=names))
+    return extract_store(
+        read_index(Path(index)),
+        Path(store),
+        parameters,
+        jobs=jobs,
+        copies=recipe.training.copies,
+        seed=seed,
+        restart=restart,
+        cluster=cluster,
+        progress=progress,
+    )
