@@ -11,12 +11,11 @@ from typing import Any
 import numpy.typing as npt
 
 from sercli.audio.augment import Alteration, alter, draw_alterations
-from sercli.audio.channel import apply_channel
 from sercli.audio.decode import read_signal
-from sercli.audio.preprocess import normalise_level, preprocess
+from sercli.audio.preprocess import normalize_level, preprocess
 from sercli.corpora.index import Index, Utterance
 from sercli.errors import AudioError, CorpusError, InputError, SercliError
-from sercli.features.frontend import get_front_end
+from sercli.features.frontend import extract_features
 from sercli.features.parameters import StoreParameters
 from sercli.features.rows import StoredRow
 from sercli.features.writer import StoreWriter
@@ -223,16 +222,15 @@ def _compute(task: Task, parameters: StoreParameters) -> list[tuple[StoredRow, n
     if task.path.is_file() and hash_file(task.path) != task.row.sha256:
         msg = "has changed since it was indexed: run 'sercli prepare --force' again"
         raise AudioError(msg)
-    transmitted = apply_channel(*read_signal(task.path), parameters.channel)
-    signal = preprocess(*transmitted, parameters.audio)
+    signal = preprocess(*read_signal(task.path), parameters.audio)
     if not len(signal):
         msg = "is silent: nothing in it rises over -80 dB full scale"
         raise AudioError(msg)
-    front_end, audio = get_front_end(parameters.features), parameters.audio
+    audio = parameters.audio
     found = []
     for alteration in task.alterations:
         altered = signal
         if alteration is not None:
-            altered = normalise_level(alter(signal, audio.sample_rate, alteration), audio.level_db)
-        found.append((_row(task.row, alteration), front_end.extract(altered).T.astype(parameters.dtype)))
+            altered = normalize_level(alter(signal, audio.sample_rate, alteration), audio.level_db)
+        found.append((_row(task.row, alteration), extract_features(altered, parameters.features).T.astype(parameters.dtype)))
     return found

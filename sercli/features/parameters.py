@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sercli.audio.channel import get_channel
+from sercli.audio.segmentation import SegmentationConfig
 from sercli.config import AudioConfig
 from sercli.errors import UsageError
 from sercli.features.frontend import FeatureConfig
@@ -20,23 +20,21 @@ class StoreParameters:
         audio: preprocessing.
         features: of the front end.
         dtype: of the numbers on disk, one of `DTYPES`.
-        channel: that the recordings were passed through first, a name of `sercli.audio.channel.CHANNELS`, or empty.
+        segmentation: How recordings are cut into segments.
 
     Raises:
-        UsageError: if the type or the channel is another.
+        UsageError: if the type is another.
     """
 
     audio: AudioConfig = field(default_factory=AudioConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     dtype: str = "float16"
-    channel: str = ""
+    segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             msg = f"numbers of a store should be {' or '.join(DTYPES)}, found {self.dtype!r}"
             raise UsageError(msg)
-        if self.channel:
-            get_channel(self.channel)
 
     def to_dict(self) -> dict[str, Any]:
         """The parameters as a JSON-ready dict."""
@@ -44,14 +42,14 @@ class StoreParameters:
             "audio": self.audio.to_dict(),
             "features": self.features.to_dict(),
             "dtype": self.dtype,
-            **({"channel": self.channel} if self.channel else {}),
+            "segmentation": self.segmentation.to_dict(),
         }
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal parameters: of the signal, of the features, the type of number, and the channel."""
-        parts = (self.audio.fingerprint(), self.features.fingerprint(), self.dtype, self.channel)
-        return "-".join(filter(None, parts))
+        """Equal for equal parameters: of the signal, of the segments, of the features, and the type of number."""
+        parts = (self.audio.fingerprint(), self.segmentation.fingerprint(), self.features.fingerprint(), self.dtype)
+        return "-".join(parts)
 
     def describe_difference(self, other: "StoreParameters") -> str:
         """Names and values in which another set differs, as ``n_mels 128 against 80``."""
@@ -63,8 +61,8 @@ class StoreParameters:
         return {
             **self.features.to_dict(),
             **self.audio.to_dict(),
+            **self.segmentation.to_dict(),
             "dtype": self.dtype,
-            "channel": self.channel or "none",
         }
 
 
@@ -79,5 +77,5 @@ def parse_parameters(values: Mapping[str, Any]) -> StoreParameters:
         audio=AudioConfig.from_dict(values["audio"]),
         features=FeatureConfig.from_dict(values["features"]),
         dtype=str(values["dtype"]),
-        channel=str(values.get("channel", "")),
+        segmentation=SegmentationConfig.from_dict(values["segmentation"]),
     )

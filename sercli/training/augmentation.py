@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sercli.audio.channel import TELEPHONE_RATE
+from sercli.audio.codecs import TELEPHONE_RATE
 from sercli.config import Config
 from sercli.errors import UsageError
 from sercli.features.frontend import AMIN, TOP_DB, FeatureConfig

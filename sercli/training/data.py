@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,13 @@ class CorpusFeatures:
     def matrix(self, row: int) -> npt.NDArray[np.float32]:
         """The wanted features of a store row, in shape ``(n_frames, n_features)``."""
         return self._frames[self._starts[row] : self._stops[row]].astype(np.float32)
+
+    def segments(self, member: int) -> list[tuple[npt.NDArray[np.floating[Any]], float]]:
+        """Segments of an utterance: features of shape ``(n_features, n_frames)``, and seconds of speech."""
+        (row,) = self.originals([member])
+        frames = self._frames[self._starts[row] : self._stops[row]]
+        features = self.parameters.features
+        return [(frames.T, len(frames) * features.hop_length / features.sample_rate)]
 
     def fit_normalizer(self, members: Sequence[int]) -> Normalizer:
         """Mean and deviation of each feature over the frames of these utterances, without their copies."""
