@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluation.toy_plan import run_toy
+from tests.evaluation.toy_plan import DEFAULT, run_toy
 from tests.toy_index import featurize_toy
 
 
@@ -15,4 +15,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results") / "loso-paper"
     run_toy(data, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def default_results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("results") / "loso-default"
+    run_toy(data, out, recipe=DEFAULT, jobs=2)
     return out
