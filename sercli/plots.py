@@ -1,4 +1,4 @@
-"""Pictures: confusion matrix, reliability, and the curves of training, as PNG, written by rename."""
+"""PNG pictures, written by rename: confusion matrix, reliability diagram, training curves."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,22 +15,22 @@ from sercli.labels import EMOTIONS
 from sercli.metrics import ReliabilityBin
 
 DPI = 130
-TRAIN_COLOUR, DEV_COLOUR = "#1f6fb2", "#d9762b"
-CURVES = ("loss", "accuracy")  # columns of the picture, and ends of the history's keys
-MOST_ROWS = 6  # folds drawn one by one; more of them are laid over each other
+TRAIN_COLOR, DEV_COLOR = "#1f6fb2", "#d9762b"
+CURVES = ("loss", "accuracy")  # columns of the picture, and suffixes of the history's keys
+MAX_ROWS = 6  # trainings with a row each; more of them share one row
 
 History = Sequence[Mapping[str, float]]
-"""One mapping an epoch: ``epoch``, and loss and accuracy as ``train_loss``, ``dev_loss`` and so on."""
+"""One mapping per epoch with the keys ``epoch``, ``train_loss``, ``dev_loss``, ``train_accuracy``, ``dev_accuracy``."""
 
 
 def save_confusion(path: Path, matrix: npt.ArrayLike, labels: Sequence[str] = EMOTIONS, title: str = "") -> None:
-    """Draws a confusion matrix: each cell its count and its share of the row, which colours it.
+    """Draws a confusion matrix; each cell shows its count, and its share of the row as text and color.
 
     Args:
-        path: of the PNG.
-        matrix: counts in shape ``(n, n)``: rows are the truth, columns the prediction.
-        labels: names of the `n` classes.
-        title: above the picture.
+        path: PNG file.
+        matrix: Counts, shape ``(n, n)``; rows are the truth, columns the prediction.
+        labels: Names of the `n` classes.
+        title: Text above the picture.
 
     Raises:
         OSError: if it cannot be written.
@@ -62,18 +62,18 @@ def save_confusion(path: Path, matrix: npt.ArrayLike, labels: Sequence[str] = EM
 
 
 def save_curves(path: Path, histories: Sequence[History], titles: Sequence[str]) -> None:
-    """Draws loss and accuracy of training and development by epoch, a row for each training.
+    """Draws loss and accuracy of training and development utterances by epoch, one row per training.
 
     Args:
-        path: of the PNG.
-        histories: of each training; more than `MOST_ROWS` share one row.
-        titles: of each training.
+        path: PNG file.
+        histories: History of each training; more than `MAX_ROWS` share one row.
+        titles: Title of each training.
 
     Raises:
         OSError: if it cannot be written.
     """
     rows = [([history], title) for history, title in zip(histories, titles, strict=True)]
-    if len(rows) > MOST_ROWS:
+    if len(rows) > MAX_ROWS:
         rows = [(list(histories), f"{len(histories)} trainings")]
     figure = Figure(figsize=(10, 1.0 + 2.9 * max(len(rows), 1)), layout="constrained")
     grid = figure.subplots(max(len(rows), 1), len(CURVES), squeeze=False)
@@ -81,7 +81,7 @@ def save_curves(path: Path, histories: Sequence[History], titles: Sequence[str])
         for axes, name in zip(line, CURVES, strict=True):
             for history in filter(len, group):
                 _draw_curves(axes, history, name, faint=len(group) > 1)
-            _dress_axes(axes, name, longest=max(map(len, group)))
+            _style_axes(axes, name, longest=max(map(len, group)))
             axes.set_title(f"{title}: {name}" if title else name, fontsize=11)
     handles, names = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles[:2], names[:2], loc="outside upper center", ncols=2, frameon=False)
@@ -89,12 +89,12 @@ def save_curves(path: Path, histories: Sequence[History], titles: Sequence[str])
 
 
 def save_reliability(path: Path, bins: Sequence[ReliabilityBin], title: str = "") -> None:
-    """Draws how often predictions of each confidence are right, and how many there are of each.
+    """Draws a reliability diagram: accuracy and number of predictions by confidence.
 
     Args:
-        path: of the PNG.
-        bins: as `sercli.metrics.measure_reliability` gives.
-        title: above the picture.
+        path: PNG file.
+        bins: Result of `sercli.metrics.measure_reliability`.
+        title: Text above the picture.
 
     Raises:
         OSError: if it cannot be written.
@@ -102,13 +102,13 @@ def save_reliability(path: Path, bins: Sequence[ReliabilityBin], title: str = ""
     figure = Figure(figsize=(5.6, 6.4), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     filled = [b for b in bins if b.count]
-    centres, widths = [(b.low + b.high) / 2 for b in filled], [0.94 * (b.high - b.low) for b in filled]
-    upper.bar(centres, [b.accuracy or 0.0 for b in filled], widths, color=TRAIN_COLOUR, label="right")
-    upper.plot([0, 1], [0, 1], color=DEV_COLOUR, linestyle="--", label="perfectly calibrated")
-    upper.set(ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
+    centers, widths = [(b.low + b.high) / 2 for b in filled], [0.94 * (b.high - b.low) for b in filled]
+    upper.bar(centers, [b.accuracy or 0.0 for b in filled], widths, color=TRAIN_COLOR, label="accuracy")
+    upper.plot([0, 1], [0, 1], color=DEV_COLOR, linestyle="--", label="perfectly calibrated")
+    upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     upper.set_title(title, fontsize=12, pad=10)
     upper.legend(loc="upper left", frameon=False)
-    lower.bar(centres, [b.count for b in filled], widths, color="#a8b4bf")
+    lower.bar(centers, [b.count for b in filled], widths, color="#a8b4bf")
     lower.set(xlabel="confidence", ylabel="predictions")
     upper.yaxis.set_major_formatter(PercentFormatter(1))
     lower.xaxis.set_major_formatter(PercentFormatter(1))
@@ -121,23 +121,23 @@ def save_reliability(path: Path, bins: Sequence[ReliabilityBin], title: str = ""
 
 
 def _write_cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
-    colour = "white" if share > 0.55 else "#20303f" if count else "#a8b4bf"
+    color = "white" if share > 0.55 else "#20303f" if count else "#a8b4bf"
     weight = "bold" if row == column else "normal"
-    axes.text(column, row - 0.1, str(count), ha="center", va="center", color=colour, weight=weight)
+    axes.text(column, row - 0.1, str(count), ha="center", va="center", color=color, weight=weight)
     if count:
-        axes.text(column, row + 0.24, f"{share:.0%}", ha="center", va="center", color=colour, fontsize=7.5)
+        axes.text(column, row + 0.24, f"{share:.0%}", ha="center", va="center", color=color, fontsize=7.5)
 
 
 def _draw_curves(axes: Axes, history: History, name: str, *, faint: bool) -> None:
     epochs = [epoch["epoch"] for epoch in history]
-    marker = "o" if len(history) < 3 else ""  # a line of one point cannot be seen
+    marker = "o" if len(history) < 3 else ""  # a line with one point is invisible
     width, alpha = (0.9, 0.45) if faint else (1.8, 1.0)
-    for side, label, colour in (("train", "training", TRAIN_COLOUR), ("dev", "development", DEV_COLOUR)):
+    for side, label, color in (("train", "training", TRAIN_COLOR), ("dev", "development", DEV_COLOR)):
         values = [epoch[f"{side}_{name}"] for epoch in history]
-        axes.plot(epochs, values, color=colour, label=label, linewidth=width, alpha=alpha, marker=marker, clip_on=False)
+        axes.plot(epochs, values, color=color, label=label, linewidth=width, alpha=alpha, marker=marker, clip_on=False)
 
 
-def _dress_axes(axes: Axes, name: str, *, longest: int) -> None:
+def _style_axes(axes: Axes, name: str, *, longest: int) -> None:
     axes.set(xlabel="epoch", ylabel=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlim(0, longest + 1)
@@ -151,7 +151,7 @@ def _dress_axes(axes: Axes, name: str, *, longest: int) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    # The object interface, since pyplot would choose a backend for the whole process and keep every figure.
+    # Not pyplot, which would choose a backend for the whole process and keep every figure in memory.
     canvas = FigureCanvasAgg(figure)
     with write_by_rename(path, "wb") as stream:
         canvas.print_figure(stream, format="png", dpi=DPI)

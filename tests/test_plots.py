@@ -34,8 +34,8 @@ def make_history(epochs: int, best: float = 0.5) -> History:
     ]
 
 
-def count_colour(picture: npt.NDArray[np.float32], colour: str) -> int:
-    rgb = np.array([int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)])
+def count_color(picture: npt.NDArray[np.float32], color: str) -> int:
+    rgb = np.array([int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)])
     return int((np.abs(picture - rgb).max(axis=2) < 0.02).sum())
 
 
@@ -70,15 +70,15 @@ def test_labels_are_the_emotions_unless_told(tmp_path: Path) -> None:
     assert read(tmp_path / "c.png").shape < read(tmp_path / "a.png").shape
 
 
-@pytest.mark.parametrize("folds", [1, 2, plots.MOST_ROWS + 1])
+@pytest.mark.parametrize("folds", [1, 2, plots.MAX_ROWS + 1])
 def test_curves_of_training_and_development_are_drawn(tmp_path: Path, folds: int) -> None:
     histories = [make_history(5 + fold % 7, best=fold / 40) for fold in range(folds)]
     plots.save_curves(tmp_path / "curves.png", histories, [f"fold {fold}" for fold in range(folds)])
     picture = read(tmp_path / "curves.png")
-    rows = folds if folds <= plots.MOST_ROWS else 1
+    rows = folds if folds <= plots.MAX_ROWS else 1
     assert picture.shape[0] == pytest.approx((1.0 + 2.9 * rows) * plots.DPI, abs=2)
-    for colour in (plots.TRAIN_COLOUR, plots.DEV_COLOUR):
-        assert count_colour(picture, colour) > 100 or folds > plots.MOST_ROWS  # there they are faint
+    for color in (plots.TRAIN_COLOR, plots.DEV_COLOR):
+        assert count_color(picture, color) > 100 or folds > plots.MAX_ROWS  # there they are faint
     bluer, redder = picture[:, :, 2] - picture[:, :, 0], picture[:, :, 0] - picture[:, :, 2]
     assert min((bluer > 0.1).sum(), (redder > 0.1).sum()) > 300 * folds
 
@@ -87,7 +87,7 @@ def test_curves_of_training_and_development_are_drawn(tmp_path: Path, folds: int
 def test_a_history_of_hardly_anything_can_be_drawn(tmp_path: Path, epochs: int) -> None:
     plots.save_curves(tmp_path / "curves.png", [make_history(epochs)], [""])
     # A single epoch is a dot on both axes, beside the legend's line.
-    assert (count_colour(read(tmp_path / "curves.png"), plots.DEV_COLOUR) > 300) == bool(epochs)
+    assert (count_color(read(tmp_path / "curves.png"), plots.DEV_COLOR) > 300) == bool(epochs)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_reliability_shows_a_bar_for_each_confidence_that_there_is(tmp_path: Pat
     plots.save_reliability(tmp_path / "all.png", measure_reliability(np.full(40, 2), probabilities))
     plots.save_reliability(tmp_path / "none.png", measure_reliability(truth[:0], probabilities[:0]))
     half, whole, none = (
-        count_colour(read(tmp_path / f"{name}.png"), plots.TRAIN_COLOUR) for name in ("half", "all", "none")
+        count_color(read(tmp_path / f"{name}.png"), plots.TRAIN_COLOR) for name in ("half", "all", "none")
     )
     assert none < half < whole
     assert whole == pytest.approx(2 * half, rel=0.1)

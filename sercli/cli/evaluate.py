@@ -3,11 +3,15 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sercli.cli import console, options
+
+if TYPE_CHECKING:
+    from sercli.evaluation.fold import FoldResult
+    from sercli.evaluation.report import EvaluationReport
 
 
 def evaluate(
@@ -22,12 +26,20 @@ def evaluate(
         ),
     ] = "emobox",
     recipe: options.RecipeName = "default",
-    seeds: Annotated[
-        int, typer.Option("--seeds", min=1, max=1000, help="How many seeds: --seed and those that follow it.")
-    ] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Number of seeds, from --seed on.")] = 1,
+    degrade: Annotated[
+        str,
+        typer.Option(
+            "--degrade",
+            metavar="NAME",
+            help="Test the models in --out on degraded recordings: telephone (8 kHz, G.711 µ-law) or gsm (8 kHz, "
+            "GSM 06.10). Missing folds are trained first.",
+            show_default="none",
+        ),
+    ] = "",
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Results folder.", show_default="named by protocol and recipe, in results"),
+        typer.Option("--out", help="Results folder.", show_default="results/<protocol>-<recipe>"),
     ] = None,
     train_on: Annotated[
         str | None,
@@ -41,35 +53,6 @@ def evaluate(
             "--test", metavar="CORPORA", help="With --protocol cross: corpora to test on.", show_default=False
         ),
     ] = None,
-    channel: Annotated[
-        str,
-        typer.Option(
-            "--channel",
-            help="What test recordings are passed through: telephone (8 kHz, G.711 µ-law) or gsm (8 kHz, GSM 06.10).",
-            show_default="none",
-        ),
-    ] = "",
-    enroll: Annotated[
-        bool,
-        typer.Option(
-            "--enroll",
-            help="Normalise each test speaker by all that he or she says in the test, labels unseen. A protocol of its "
-            "own: its figures are not comparable with those without.",
-        ),
-    ] = False,
-    networks: Annotated[
-        Path | None,
-        typer.Option(
-            "--networks",
-            metavar="DIR",
-            help="Results folder whose networks are tested, where they are of the same training, instead of new ones.",
-            show_default="none: train",
-        ),
-    ] = None,
-    ensemble: Annotated[
-        bool,
-        typer.Option("--ensemble", help="Test the networks of all seeds together, as one; with --networks."),
-    ] = False,
     members: options.Members = 1,
     max_epochs: options.MaxEpochs = None,
     corpora: options.Corpora = None,
@@ -84,18 +67,15 @@ def evaluate(
 ) -> None:
     """Train and test every fold of a protocol, and write a results folder.
 
-    Duplicates stay on one side, altered copies are trained on only, normalisation is fitted on training utterances
-    and calibration on development speakers cut from training; the test takes no part in any choice. An interrupted
-    evaluation goes on where it was. Networks are kept in the results folder.
+    Duplicates stay on one side, augmented copies are only trained on, normalization is fitted on training utterances,
+    and calibration on development utterances cut from the training side; the test side takes no part in any choice.
+    Finished folds are kept: the same command resumes an interrupted evaluation.
 
     Example: `sercli evaluate --protocol emobox --recipe default`
     """
-    from sercli.corpora.index import read_index
     from sercli.errors import UsageError
-    from sercli.evaluation.plan import EvaluationPlan
-    from sercli.evaluation.results import name_test
     from sercli.evaluation.run import evaluate as run
-    from sercli.splits.protocols import get_protocol, name_cross_protocol
+    from sercli.splits.protocols import name_cross_protocol
     from sercli.training.recipes import get_recipe
 
     if max_epochs is not None and get_recipe(recipe).baseline:
@@ -106,53 +86,48 @@ def evaluate(
         raise UsageError(msg)
     if protocol == "cross":
         protocol = name_cross_protocol(options.split_names(train_on) or [], options.split_names(test_on) or [])
-    chosen, rules = get_recipe(recipe).limit(max_epochs).join(members), get_protocol(protocol)
-    utterances = read_index(options.index_file(data_dir, index))
-    names = options.split_names(corpora)
-    if names is None and protocol in {"emobox", "luna"} and "ravdess" in utterances.corpora:
-        names = ["ravdess"]  # these protocols are made for it
-    plan = EvaluationPlan(
-        index=utterances.select(names),
-        store=options.store_file(data_dir, store),
-        protocol=protocol,
-        recipe=chosen,
-        seeds=tuple(range(seed, seed + seeds)),
-        channel=channel,
-        enrolled=enroll,
-        networks=networks,
-        ensemble=ensemble,
-        device=device,
-        jobs=jobs,
-        command=shlex.join(["sercli", *sys.argv[1:]]),
-    )
-    conditions = (
-        protocol,
-        recipe,
-        f"members{members}" if members > 1 else "",
-        channel,
-        "enrolled" if enroll else "",
-        "ensemble" if ensemble else "",
-    )
-    folder = out or Path("results") / "-".join(filter(None, conditions))
-    if networks and networks.resolve() == folder.resolve():
-        msg = f"--networks {networks} is where the results would go: give another --out"
-        raise UsageError(msg)
     with console.show_progress(f"evaluate {protocol}", None) as bar:
 
-        def report_progress(done: int, total: int, what: str) -> None:
-            if what:
-                console.say(f"{done} of {total}: {what}")
+        def show_fold(done: int, total: int, result: "FoldResult | None") -> None:
+            bar.update(done, total)
+            if result:
+                console.say(
+                    f"{done} of {total}: seed {result.seed}, fold {result.fold}, development UAR {result.dev_uar:.3f}"
+                )
 
-        report = run(plan, folder, progress=report_progress, count_progress=bar.update)
-    overall = report["overall"]
-    console.say(f"recipe {recipe}, protocol {name_test(report)}: {rules.description}")
-    console.stderr.print(console.confusion_table(overall["confusion"], overall["per_class"]))
-    low, high = overall["uar_interval"]
-    interval = "" if low is None else f" (95 % over speakers: {low:.3f} to {high:.3f})"
+        report = run(
+            options.index_file(data_dir, index),
+            options.store_file(data_dir, store),
+            get_recipe(recipe).limit(max_epochs).join(members),
+            out,
+            protocol=protocol,
+            corpora=options.split_names(corpora),
+            seed=seed,
+            seeds=seeds,
+            degrade=degrade,
+            jobs=jobs,
+            device=device,
+            command=shlex.join(["sercli", *sys.argv[1:]]),
+            on_fold=show_fold,
+            on_recording=bar.update,
+        )
+    _show(report)
+    if report.failures:
+        console.show_failures([(failure.file, failure.reason) for failure in report.failures])
+        raise typer.Exit(1)
+
+
+def _show(report: "EvaluationReport") -> None:
+    overall = report.scores.overall
+    console.say(f"recipe {report.recipe}, protocol {report.test_name}: {report.protocol_description}")
+    console.stderr.print(console.confusion_table(overall.confusion, overall.per_class))
+    low, high = overall.uar_interval
+    interval = "" if low is None else f" (95 % interval over speakers: {low:.3f} to {high:.3f})"
     console.say(
-        f"UAR {overall['uar']:.3f}{interval}, accuracy {overall['accuracy']:.3f}, macro F1 "
-        f"{overall['macro_f1']:.3f}, calibration error {overall['expected_calibration_error']:.3f}"
+        f"UAR {overall.uar:.3f}{interval}, accuracy {overall.accuracy:.3f}, macro F1 {overall.macro_f1:.3f}, "
+        f"calibration error {overall.expected_calibration_error:.3f}"
     )
-    if report["excluded"]:
-        console.warn(f"{len(report['excluded'])} indexed utterances are not in the store and took no part")
-    console.say(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    missing = len(report.excluded) - len(report.failures)
+    if missing:
+        console.warn(f"{missing} indexed utterances are not in the store and took no part: run 'sercli featurize'")
+    console.say(f"{report.folder}: {', '.join(sorted(path.name for path in report.folder.iterdir()))}")

@@ -1,4 +1,4 @@
-"""`sercli train`: a model of one's own from the feature store."""
+"""`sercli train`: trains a model from the feature store."""
 
 import shlex
 import sys
@@ -23,13 +23,11 @@ def train(
     recipe: options.RecipeName = "default",
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Model folder to make.", show_default="models/<recipe>"),
+        typer.Option("--out", help="Model folder.", show_default="models/<recipe>"),
     ] = None,
     corpora: options.Corpora = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on exactly where an interrupted training was.")] = False,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Start over where an interrupted training could go on.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted training in the folder.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Discard the interrupted training in the folder.")] = False,
     members: options.Members = 1,
     max_epochs: options.MaxEpochs = None,
     figures: Annotated[
@@ -37,7 +35,7 @@ def train(
         typer.Option(
             "--figures",
             metavar="DIR",
-            help="Results folder of an evaluation of this recipe, to be quoted in the model card; repeatable.",
+            help="Results folder of this recipe to quote in the model card; repeatable.",
         ),
     ] = None,
     seed: options.Seed = 0,
@@ -48,31 +46,19 @@ def train(
     verbose: options.Verbose = False,  # noqa: ARG001 - the error boundary reads it
     quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
 ) -> None:
-    """Train a model on the prepared corpora, on the GPU when there is one.
+    """Train a model on the prepared corpora, on the GPU if there is one.
 
-    The recipe default has a fixed number of epochs; others stop when the recall on held-out development speakers no
-    longer rises. Those set the calibration, too. The state is kept after each epoch; Ctrl-C leaves the best model so
-    far, and --resume goes on from there.
+    The recipe default has a fixed number of epochs; others stop when the recall of held-out development speakers no
+    longer improves. The calibration is fitted on them, too. The state is saved after each epoch: Ctrl-C leaves the
+    best model so far, and --resume continues.
 
     Example: `sercli train --recipe default --out models/mine`
     """
-    from sercli.corpora.index import read_index
-    from sercli.evaluation.results import read_figures
-    from sercli.training.data import find_missing
-    from sercli.training.device import pick_device
+    from sercli.evaluation.report import read_figures
     from sercli.training.recipes import get_recipe
-    from sercli.training.train import holds_finished_model
     from sercli.training.train import train as run
 
     chosen = get_recipe(recipe).limit(max_epochs).join(members)
-    utterances = read_index(options.index_file(data_dir, index)).select(options.split_names(corpora))
-    folder = out or Path("models") / recipe
-    missing = find_missing(utterances, options.store_file(data_dir, store))
-    if missing:
-        console.warn(
-            f"{len(missing)} of {len(utterances)} indexed utterances are not in the store and take no part: "
-            f"{missing[0]}, …; run 'sercli featurize'"
-        )
     quoted = read_figures(figures or [], recipe)
     records: list[tuple[int, EpochRecord]] = []
     with console.show_live(lambda: _epoch_table(records, chosen)) as live:
@@ -81,27 +67,38 @@ def train(
             records.append((member, record))
             live.refresh(_name_member(member, members) + _epoch_line(record))
 
-        trained = run(
-            utterances,
+        result = run(
+            options.index_file(data_dir, index),
             options.store_file(data_dir, store),
             chosen,
-            folder,
+            out,
+            corpora=options.split_names(corpora),
             seed=seed,
-            device=pick_device(device),
+            device=device,
             resume=resume,
             restart=restart,
             command=shlex.join(["sercli", *sys.argv[1:]]),
             figures=quoted,
             on_epoch=show,
         )
+    if result.missing:
+        console.warn(
+            f"{len(result.missing)} indexed utterances are not in the store and took no part: {result.missing[0]}, …; "
+            "run 'sercli featurize'"
+        )
+    first = result.members[0]
     console.say(
-        f"{folder}: epoch {trained.result.best_epoch} of {len(trained.result.history)}, development loss "
-        f"{trained.dev.dev_loss:.3f}, UAR {trained.dev.dev_uar:.3f}, temperature {trained.temperature:.2f}"
+        f"{result.folder}: epoch {first.best_epoch} of {len(first.history)}, development loss {result.dev.loss:.3f}, "
+        f"accuracy {result.dev.accuracy:.3f}, UAR {result.dev.uar:.3f}, temperature {result.model.temperature:.2f}"
     )
-    if trained.result.interrupted:
-        held = "its finished model" if holds_finished_model(folder) else "the best model so far"
-        console.show_error(f"interrupted: {folder} holds {held}; go on with --resume")
+    if result.interrupted:
+        held = _describe_interrupted(len(result.members), members) if result.saved else "the finished model of before"
+        console.show_error(f"interrupted: {result.folder} holds {held}; resume with --resume")
         raise typer.Exit(1)
+
+
+def _describe_interrupted(finished: int, members: int) -> str:
+    return "the best model so far" if members == 1 else f"{finished} of {members} networks"
 
 
 def _name_member(member: int, members: int) -> str:

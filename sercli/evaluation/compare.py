@@ -1,32 +1,57 @@
-"""Results folders side by side: what each reached, with its interval, and whether they may be compared at all."""
+"""Comparison of results folders: the scores of each, and whether they may be compared at all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from sercli.errors import InputError
-from sercli.evaluation.results import name_test, read_predictions, refuse_odd_report, summarise
+from sercli.evaluation.predictions import PREDICTIONS_FILE, TestRow, read_predictions
+from sercli.evaluation.report import REPORT_FILE, check_report, name_test
+from sercli.evaluation.scores import summarize
 from sercli.files import read_json_object, write_table
 
-COLUMNS: tuple[str, ...] = (
-    "recipe",
-    "protocol",
-    "seeds",
-    "utterances",
-    "uar",
-    "uar_low",
-    "uar_high",
-    "uar_deviation",
-    "accuracy",
-    "macro_f1",
-    "expected_calibration_error",
-    "uar_female",
-    "uar_male",
-    "training_seconds",
-    "folder",
-)
-"""Of the table; scores are 0 to 1, None where undefined."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedResults:
+    """One row of the table; scores are 0 to 1, None where undefined.
+
+    Attributes:
+        recipe: Name of the recipe.
+        protocol: Protocol, degradation and number of members.
+        seeds: Number of seeds.
+        utterances: Number of different test utterances.
+        uar: Unweighted average recall.
+        uar_low: Lower end of its 95 % interval.
+        uar_high: Upper end of its 95 % interval.
+        uar_std: Its standard deviation over seeds.
+        accuracy: Accuracy.
+        macro_f1: Mean F1 over the labels.
+        expected_calibration_error: Mean gap between confidence and accuracy.
+        uar_female: UAR of female speakers.
+        uar_male: UAR of male speakers.
+        training_seconds: Duration of the training of all folds (s).
+        folder: The results folder.
+    """
+
+    recipe: str
+    protocol: str
+    seeds: int
+    utterances: int
+    uar: float | None
+    uar_low: float | None
+    uar_high: float | None
+    uar_std: float | None
+    accuracy: float | None
+    macro_f1: float | None
+    expected_calibration_error: float | None
+    uar_female: float | None
+    uar_male: float | None
+    training_seconds: float
+    folder: str
+
+
+COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(ComparedResults))
+"""Columns of the table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,27 +59,29 @@ class Comparison:
     """Results folders in order of their UAR, the best first.
 
     Attributes:
-        rows: one dict of `COLUMNS` a folder.
-        alike: whether all tested the same utterances by the same protocol, through the same channel and equally
-            enrolled, so that their figures may be compared.
+        rows: One row per folder.
+        comparable: Whether all tested the same utterances by the same protocol and degradation.
     """
 
-    rows: tuple[dict[str, Any], ...]
-    alike: bool
+    rows: tuple[ComparedResults, ...]
+    comparable: bool
 
 
 def compare_results(folders: Sequence[Path]) -> Comparison:
-    """Reads results folders; every score is computed anew from their predictions.
+    """Reads results folders; every score is computed again from their predictions.
+
+    Args:
+        folders: Results folders, or folders of a degradation in them.
 
     Raises:
         InputError: if a folder is missing or damaged, or none is given.
     """
     if not folders:
-        msg = "nothing to compare: give results folders, as 'sercli evaluate' makes"
+        msg = "nothing to compare: give results folders, as 'sercli evaluate' writes them"
         raise InputError(msg)
-    read = [_read(folder) for folder in folders]
-    rows = sorted((row for row, _ in read), key=lambda row: (-(row["uar"] or 0.0), row["folder"]))
-    return Comparison(rows=tuple(rows), alike=len({tested for _, tested in read}) == 1)
+    results = [_read(folder) for folder in folders]
+    rows = sorted((row for row, _ in results), key=lambda row: (-(row.uar or 0.0), row.folder))
+    return Comparison(rows=tuple(rows), comparable=len({tested for _, tested in results}) == 1)
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
@@ -63,35 +90,43 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    write_table(path, comparison.rows)
+    write_table(path, [asdict(row) for row in comparison.rows])
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], tuple[object, ...]]:
+def _read(folder: Path) -> tuple[ComparedResults, tuple[object, ...]]:
+    """The row of a folder, and what it tested."""
     if not folder.is_dir():
-        msg = f"{folder} is no folder: expected results, as 'sercli evaluate' makes"
+        msg = f"{folder} is not a folder: expected results, as 'sercli evaluate' writes them"
         raise InputError(msg)
-    report = read_json_object(folder / "report.json")
-    predictions = read_predictions(folder / "predictions.csv")
-    overall = summarise(predictions)["overall"]
-    with refuse_odd_report(folder):
-        told = report["overall"]["utterances"]
-        if len(predictions) != told:
-            msg = f"{folder} holds {len(predictions)} predictions, its report tells of {told}: evaluate again"
+    report = read_json_object(folder / REPORT_FILE)
+    predictions = read_predictions(folder / PREDICTIONS_FILE)
+    overall = summarize(predictions).overall
+    with check_report(folder):
+        expected = report["overall"]["utterances"]
+        if len(predictions) != expected:
+            msg = f"{folder} has {len(predictions)} predictions, expected {expected} by its report: evaluate again"
             raise InputError(msg)
-        low, high = overall["uar_interval"]
-        row = {
-            "recipe": report["recipe"],
-            "protocol": name_test(report),
-            "seeds": len(report.get("ensemble") or report["seeds"]),
-            "utterances": len({prediction.file for prediction in predictions}),
-            "uar": overall["uar"],
-            "uar_low": low,
-            "uar_high": high,
-            "uar_deviation": overall["uar_by_seed_deviation"],
-            **{name: overall[name] for name in ("accuracy", "macro_f1", "expected_calibration_error")},
-            **{f"uar_{g}": overall["per_gender"].get(g, {}).get("uar") for g in ("female", "male")},
-            "training_seconds": report["training_seconds"],
-            "folder": str(folder),
-        }
-    condition = (report["protocol"], report.get("channel") or "", bool(report.get("enrolled")))
-    return row, (*condition, frozenset(prediction.file for prediction in predictions))
+        genders = {gender: scores.uar for gender, scores in overall.per_gender.items()}
+        row = ComparedResults(
+            recipe=str(report["recipe"]),
+            protocol=name_test(report),
+            seeds=len(report["seeds"]),
+            utterances=len(_list_files(predictions)),
+            uar=overall.uar,
+            uar_low=overall.uar_interval[0],
+            uar_high=overall.uar_interval[1],
+            uar_std=overall.uar_by_seed_std,
+            accuracy=overall.accuracy,
+            macro_f1=overall.macro_f1,
+            expected_calibration_error=overall.expected_calibration_error,
+            uar_female=genders.get("female"),
+            uar_male=genders.get("male"),
+            training_seconds=report["training_seconds"],
+            folder=str(folder),
+        )
+        degradation = report.get("degradation") or report.get("channel") or ""
+        return row, (report["protocol"], degradation, _list_files(predictions))
+
+
+def _list_files(predictions: Sequence[TestRow]) -> frozenset[str]:
+    return frozenset(prediction.file for prediction in predictions)

@@ -1,11 +1,17 @@
-"""What an evaluation is to do, and what of it can be done on its own."""
+"""What an evaluation is to do, and the tasks that it divides into."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from sercli.corpora.index import Index
+from sercli.corpora.index import read_index
+from sercli.features.store import FeatureStore
 from sercli.splits.fold import Fold
+from sercli.splits.protocols import get_protocol, make_folds
+from sercli.training.data import CorpusFeatures
+from sercli.training.identity import identify_training
 from sercli.training.recipes import Recipe
+
+FOLDS_FOLDER = "folds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,42 +19,78 @@ class EvaluationPlan:
     """Everything that decides the outcome of an evaluation.
 
     Attributes:
-        index: the utterances, of the wanted corpora only.
-        store: their features.
-        protocol: a name that `sercli.splits.protocols.get_protocol` knows.
-        recipe: how to train.
-        seeds: one run of all folds each.
-        channel: that test recordings are passed through, a name of `sercli.audio.channel.CHANNELS`, or empty.
-        enrolled: whether test utterances are normalised by speaker, from all that each says in the test.
-        networks: results folder of an earlier evaluation, whose networks are tested instead of new ones.
-        ensemble: whether a fold is tested by the networks of all seeds together, as one row of the first seed.
-        device: name of `sercli.training.device.DEVICES`.
-        jobs: folds side by side, on the CPU one thread each.
-        command: that asked for it, for the report.
+        index: Index of utterances.
+        corpora: Corpora that take part; None for all in the index.
+        store: Feature store of these utterances.
+        protocol: Name that `sercli.splits.protocols.get_protocol` knows.
+        recipe: How to train.
+        seeds: Seeds; all folds are trained once with each.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        out: Results folder.
+        command: Command line, for the record.
     """
 
-    index: Index
+    index: Path
+    corpora: tuple[str, ...] | None
     store: Path
     protocol: str
     recipe: Recipe
     seeds: tuple[int, ...]
-    channel: str = ""
-    enrolled: bool = False
-    networks: Path | None = None
-    ensemble: bool = False
-    device: str = "auto"
-    jobs: int = 1
-    command: str = ""
+    device: str
+    out: Path
+    command: str
+
+    def load_corpus(self, store: FeatureStore) -> CorpusFeatures:
+        """The utterances that take part and are in the opened store.
+
+        Raises:
+            CorpusError: if the index is missing or damaged, or lacks a corpus.
+            StoreError: if the store has none of the utterances.
+            UsageError: if it lacks features of the recipe.
+            SplitError: if the corpora do not fit the protocol.
+        """
+        index = get_protocol(self.protocol).select(read_index(self.index).select(self.corpora))
+        return CorpusFeatures(index, store, self.recipe.features)
+
+    def make_tasks(self, corpus: CorpusFeatures) -> "list[FoldTask]":
+        """One task per seed and fold.
+
+        Raises:
+            SplitError: if the corpora do not fit the protocol, or a fold would leak.
+        """
+        return [
+            FoldTask(plan=self, seed=seed, fold=fold.number, identity=self.identify(corpus, fold, seed))
+            for seed in self.seeds
+            for fold in make_folds(corpus.index, self.protocol, seed)
+        ]
+
+    def identify(self, corpus: CorpusFeatures, fold: Fold, seed: int) -> str:
+        """Identity of the training and the test of a fold, see `identify_training`."""
+        return identify_training(corpus, fold, self.recipe, seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unit:
-    """One fold with one seed: what is trained and tested on its own."""
+class FoldTask:
+    """Training and test of one fold with one seed; small, since it is sent to worker processes.
 
-    fold: Fold
+    Attributes:
+        plan: The evaluation.
+        seed: Seed of the division, weights, order and dropout.
+        fold: Number of the fold, from 1.
+        identity: Identity that the worker must find, so that index and store are those of the evaluation's start.
+    """
+
+    plan: EvaluationPlan
     seed: int
+    fold: int
+    identity: str
 
     @property
-    def name(self) -> str:
-        """Of its file while the evaluation runs, and of its network's folder."""
-        return f"seed{self.seed}-fold{self.fold.number}"
+    def folder(self) -> Path:
+        """Where the finished fold goes."""
+        return self.plan.out / FOLDS_FOLDER / f"seed{self.seed}-fold{self.fold}"
+
+    @property
+    def partial(self) -> Path:
+        """Where the fold is made, before it is renamed."""
+        return self.folder.with_name(f".{self.folder.name}.partial")

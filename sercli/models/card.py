@@ -1,4 +1,4 @@
-"""The model card: what a model was made from, how good it is, and what it must not be used for."""
+"""The model card: how to use a model, what it was trained on, how good it is, and what it must not be used for."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,16 +8,18 @@ def render_card(description: Mapping[str, Any]) -> str:
     """Markdown of the card.
 
     Args:
-        description: content of ``model.json``.
+        description: Content of ``model.json``.
     """
     recipe = description.get("recipe", {}).get("name", "unknown")
     sections = [
         f"# Speech emotion model, recipe {recipe}",
-        "Tells which of eight acted emotions is in recorded speech: " + ", ".join(description["labels"]) + ".",
+        "Recognizes acted emotions in recorded speech: " + ", ".join(description["labels"]) + ".",
+        "## Inputs and outputs",
+        _interface(description),
         "## Training data",
         _data(description.get("training_data", {})),
-        "## Licence",
-        _licences(description.get("training_data", {})),
+        "## License",
+        _licenses(description.get("training_data", {})),
         "## Training",
         _training(description),
         "## Figures",
@@ -28,11 +30,33 @@ def render_card(description: Mapping[str, Any]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
+def _interface(description: Mapping[str, Any]) -> str:
+    features, labels = description["features"], description["labels"]
+    members = description["network"].get("members", 1)
+    rows = len(description["normalization"]["mean"])
+    names = " + ".join(features["names"])
+    rate, hop = features["sample_rate"], features["hop_length"]
+    segments = description["segmentation"]
+    return "\n".join(
+        [
+            f"- `model.onnx` takes `features`, float32 of shape (segments, {rows}, frames), zero beyond the frames of a "
+            f"segment, and `n_frames`, int64 of shape (segments,). A row is a feature ({names}, as in librosa), a frame "
+            f"is {hop} samples at {rate} Hz. Normalize first: subtract `mean` and divide by `std`, {rows} numbers each, "
+            "under `normalization` in `model.json`.",
+            f"- It returns `logits`, float32 of shape (segments, {len(labels)}), in the order of the labels above, and "
+            f"`attention`, float32 of shape (segments, {members}, steps), which sums to 1 over time.",
+            "- Probabilities of a recording: average the logits of its segments, weighted by their seconds of speech, "
+            f"divide by the temperature, {description['calibration']['temperature']:.4f}, and take the softmax. Up to "
+            f"{segments['max_whole']:g} s are one segment.",
+        ]
+    )
+
+
 def _data(corpora: Mapping[str, Any]) -> str:
     if not corpora:
         return "Not recorded."
     rows = [
-        "| corpus | utterances | speakers | of them for development | hash of the recordings |",
+        "| corpus | utterances | speakers | development speakers | hash of the recordings |",
         "|---|---|---|---|---|",
     ]
     for name, facts in corpora.items():
@@ -41,61 +65,50 @@ def _data(corpora: Mapping[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def _licences(corpora: Mapping[str, Any]) -> str:
+def _licenses(corpora: Mapping[str, Any]) -> str:
     lines = [
-        f"- {name}: {facts['licence']}. {facts['citation']}" for name, facts in corpora.items() if facts.get("licence")
+        f"- {name}: {facts['license']}. {facts['citation']}" for name, facts in corpora.items() if facts.get("license")
     ]
     if not lines:
         return "That of the recordings it was trained on."
     terms = "The weights inherit the terms of the recordings they were trained on"
-    if any("NC" in facts.get("licence", "") for facts in corpora.values()):
-        terms += ", the non-commercial one included"
-    return "\n".join([*lines, "", terms + ". The program's own licence covers the code only."])
+    if any("NC" in facts.get("license", "") for facts in corpora.values()):
+        terms += ", including the non-commercial one"
+    return "\n".join([*lines, "", terms + ". The license of the program covers the code only."])
 
 
 def _training(description: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in description.get("versions", {}).items())
     training = description.get("training", {})
     lines = [
-        f"- Command: `{description.get('command', 'not recorded')}`",
+        f"- Command: `{description.get('command') or 'not recorded'}`",
         f"- Seed: {description.get('seed', 'not recorded')}",
         f"- Versions: {versions or 'not recorded'}",
     ]
     if training:
-        lines.append(f"- {_epochs(training)} on {training['device']} in {training['seconds']:.0f} s; {_kept(training)}")
-        if training.get("interrupted"):
-            lines.append("- The training was interrupted: the model is what there was by then.")
+        epochs, best = (", ".join(map(str, training[name])) for name in ("epochs", "best_epoch"))
+        networks = f"{training['members']} networks" if training["members"] > 1 else "1 network"
         lines.append(
-            f"- On the development utterances: UAR {training['dev_uar']:.3f}, accuracy {training['dev_accuracy']:.3f}. "
-            "They were looked at while training and set the calibration, so these are not test figures."
+            f"- {networks}; epochs: {epochs}; epochs of the weights: {best}; on {training['device']} in "
+            f"{training['seconds']:.0f} s"
+        )
+        if training.get("interrupted"):
+            lines.append("- The training was interrupted; it can be resumed.")
+        lines.append(
+            f"- Development utterances: UAR {training['dev_uar']:.3f}, accuracy {training['dev_accuracy']:.3f}. "
+            "Training was monitored and calibrated with them, so these are not test figures."
         )
     return "\n".join(lines)
-
-
-def _epochs(training: Mapping[str, Any]) -> str:
-    of_members = training.get("epochs_of_members", [training["epochs"]] * training.get("members", 1))
-    if len(of_members) == 1:
-        return f"{training['epochs']} {'epoch' if training['epochs'] == 1 else 'epochs'}"
-    *most, last = map(str, of_members)
-    counts = f"each trained for {last}" if len(set(of_members)) == 1 else f"trained for {', '.join(most)} and {last}"
-    return f"{len(of_members)} networks that answer together, {counts} epochs"
-
-
-def _kept(training: Mapping[str, Any]) -> str:
-    if training["best_epoch"] == training["epochs"]:
-        return f"weights of epoch {training['best_epoch']}, the last"
-    of_first = " of the first" if training.get("members", 1) > 1 else ""
-    return f"weights of the epoch of the highest development UAR, {training['best_epoch']}{of_first}"
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
     if not figures:
         return (
-            "This model has not been tested on speakers of its own corpora, since it has seen them. "
-            "`sercli evaluate` measures its recipe."
+            "This model has not been tested: it has seen the speakers of its corpora. `sercli evaluate` tests its "
+            "recipe."
         )
     rows = [
-        "Of the same recipe, with networks trained for the test, whose speakers only `paper` and `random10` know:",
+        "Models of the same recipe, trained for the test; only `paper` and `random10` test speakers seen in training:",
         "",
         "| protocol | epochs, at most | seeds | UAR | 95 % interval over speakers | accuracy | calibration error |",
         "|---|---|---|---|---|---|---|",
@@ -117,11 +130,11 @@ def _show(score: float | None) -> str:
 _USE = """\
 Made for research, teaching, and for sorting many recordings so that people listen to the right ones first.
 
-- Acted emotion is not felt emotion. The model knows how actors portray eight labels on a few sentences; it does
-  not know what anybody feels.
+- Acted emotion is not felt emotion. The model knows how actors portray these labels in a few sentences; it does not
+  know what anybody feels.
 - Do not decide about people with it: not about work, credit, schooling, health, law or safety, and not about any
   single person at all. Several laws, the EU's AI Act among them, forbid or restrict emotion recognition at work
   and in education.
 - Expect much lower accuracy on other languages, on spontaneous speech, on children's and old people's voices, and on
-  lines and in noise that its training did not have. It was trained on young adult actors in a studio.
+  telephone lines and noise unlike its training data. It was trained on young adult actors in a studio.
 - Confidence is calibrated on the corpora above and on no others."""

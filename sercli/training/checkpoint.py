@@ -1,4 +1,4 @@
-"""Where a training is, in one file that appears whole: weights, best weights, optimiser, history."""
+"""Atomic training checkpoints: weights, best weights, optimizer state and history in one safetensors file."""
 
 import json
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ class Checkpoint:
     """State of a training after an epoch.
 
     Attributes:
-        weights: of the network now.
-        best: of the network after its best epoch.
-        optimiser: what it remembers, as ``parameter.key``.
-        learning_rate: of the epoch to come.
-        history: the epochs so far, as dicts of `sercli.training.loop.EpochRecord`.
+        weights: Weights of the network.
+        best: Weights of the network after its best epoch.
+        optimizer: State of the optimizer, as ``parameter.key``.
+        learning_rate: Learning rate of the next epoch.
+        history: Epochs so far, as dicts of `sercli.training.loop.EpochRecord`.
     """
 
     weights: Weights
     best: Weights
-    optimiser: Weights
+    optimizer: Weights
     learning_rate: float
     history: tuple[dict[str, Any], ...]
 
@@ -38,13 +38,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: str) -> None:
     """Writes a checkpoint by rename.
 
     Args:
-        path: of the safetensors file.
-        checkpoint: what to write.
-        identity: names the training it belongs to; asked for again by `load_checkpoint`.
+        path: The safetensors file.
+        checkpoint: What to write.
+        identity: Names the training; `load_checkpoint` must be given the same.
     """
     tensors = {
         f"{part}/{name}": tensor.contiguous().cpu()
-        for part in ("weights", "best", "optimiser")
+        for part in ("weights", "best", "optimizer")
         for name, tensor in getattr(checkpoint, part).items()
     }
     metadata = {
@@ -62,20 +62,20 @@ def load_checkpoint(path: Path, identity: str) -> Checkpoint:
     Raises:
         CheckpointError: if it is damaged, or belongs to another training.
     """
-    parts: dict[str, Weights] = {"weights": {}, "best": {}, "optimiser": {}}
+    parts: dict[str, Weights] = {"weights": {}, "best": {}, "optimizer": {}}
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata()
-            found = metadata["identity"]
+            actual = metadata["identity"]
             learning_rate = float.fromhex(metadata["learning_rate"])
             history = tuple(json.loads(metadata["history"]))
-            for name in file.keys():  # noqa: SIM118 - no dict
+            for name in file.keys():  # noqa: SIM118 - not a dict
                 part, _, rest = name.partition("/")
                 parts[part][rest] = file.get_tensor(name)
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as reason:
-        msg = f"{path} cannot be read ({one_line(reason)}): train with --restart"
+        msg = f"cannot resume from {path}: it is damaged ({one_line(reason)}); train with --restart"
         raise CheckpointError(msg) from None
-    if found != identity:
-        msg = f"{path} belongs to another training: found {found}, expected {identity}; train with --restart"
+    if actual != identity:
+        msg = f"cannot resume from {path}: expected training {identity}, found {actual}; train with --restart"
         raise CheckpointError(msg)
     return Checkpoint(**parts, learning_rate=learning_rate, history=history)

@@ -1,4 +1,4 @@
-"""Which device the work runs on."""
+"""Choice of the device that torch trains on."""
 
 import torch
 
@@ -8,10 +8,10 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def pick_device(name: str) -> torch.device:
-    """The device for one of `DEVICES`; auto takes CUDA when there is one, then MPS, then the CPU.
+    """The device for one of `DEVICES`; ``auto`` takes CUDA if there is one, then MPS, then the CPU.
 
     Raises:
-        UsageError: if the name is unknown, or this machine has no such device.
+        UsageError: if the name is unknown, or this machine does not have the device.
     """
     available = {
         "cuda": torch.cuda.is_available(),
@@ -19,7 +19,7 @@ def pick_device(name: str) -> torch.device:
         "cpu": True,
     }
     if name == "auto":
-        return torch.device(next(device for device, there in available.items() if there))
+        return torch.device(next(device for device, present in available.items() if present))
     if name not in available:
         msg = f"unknown device {name!r}: expected one of {', '.join(DEVICES)}"
         raise UsageError(msg)

@@ -1,16 +1,17 @@
-"""Training a network, one epoch after another, so that a killed run goes on exactly where it was.
+"""The training loop; a killed training resumes exactly where it was.
 
-Where epochs are compared, it is by the UAR of the development utterances. Their loss is no guide here: with few
-training speakers it starts to rise after some two epochs, since wrong answers grow more certain, while recall goes
-on rising for ten more; the certainty is put right by the temperature afterwards.
+Epochs are compared by the UAR of the development utterances, not by their loss: with few training speakers the loss
+rises after about two epochs, as wrong answers grow more confident, while recall improves for ten more. Temperature
+scaling corrects the confidence afterwards.
 """
 
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -19,26 +20,41 @@ from sercli.metrics import Labels, accuracy, unweighted_average_recall
 from sercli.training.augmentation import SpectralAugmentation, smooth
 from sercli.training.checkpoint import Checkpoint, Weights
 from sercli.training.data import Batches
-from sercli.training.optimiser import Optimiser
+from sercli.training.optimizer import Optimizer
 from sercli.training.recipes import TrainConfig
 
 CYCLE_RISE = 0.2  # share of the one-cycle schedule in which the learning rate rises
-SCORE_BATCH = 64  # utterances per batch when nothing is learned
+SCORE_BATCH = 64  # utterances per batch when scoring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevScores:
+    """Scores of the development utterances.
+
+    Attributes:
+        loss: Mean cross-entropy (nats).
+        accuracy: Accuracy, 0 to 1.
+        uar: Unweighted average recall, 0 to 1.
+    """
+
+    loss: float
+    accuracy: float
+    uar: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRecord:
-    """What an epoch brought.
+    """Figures of an epoch.
 
     Attributes:
-        epoch: from 1.
-        train_loss: mean cross-entropy over training utterances and copies, while learning, in nats.
-        train_accuracy: 0 to 1, likewise.
-        dev_loss: mean cross-entropy over development utterances, in nats.
-        dev_accuracy: 0 to 1.
-        dev_uar: 0 to 1.
-        learning_rate: of the epoch's last step.
-        seconds: that it took.
+        epoch: Number of the epoch, from 1.
+        train_loss: Mean cross-entropy of the training utterances and copies while training (nats).
+        train_accuracy: Their accuracy while training, 0 to 1.
+        dev_loss: Mean cross-entropy of the development utterances after the epoch (nats).
+        dev_accuracy: Their accuracy, 0 to 1.
+        dev_uar: Their unweighted average recall, 0 to 1.
+        learning_rate: Learning rate of the last step.
+        seconds: Duration of the epoch (s).
     """
 
     epoch: int
@@ -52,14 +68,13 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingResult:
-    """What training leaves; the network then has the weights of the epoch that was kept.
+class FitResult:
+    """How the training of one network went; the network then has the weights of `best_epoch`.
 
     Attributes:
-        best_epoch: the one whose weights were kept: with the highest development UAR, of equals that with the
-            least loss, or the last one, as `TrainConfig.schedule` says.
-        history: all epochs.
-        interrupted: whether Ctrl-C ended it before its time.
+        best_epoch: Epoch whose weights were kept, see `find_best`.
+        history: All epochs.
+        interrupted: Whether Ctrl-C ended it early.
     """
 
     best_epoch: int
@@ -77,48 +92,48 @@ def fit(
     resume: Checkpoint | None = None,
     augment: SpectralAugmentation | None = None,
     on_epoch: Callable[[EpochRecord, Callable[[], Checkpoint]], None] = lambda *_: None,
-) -> TrainingResult:
-    """Trains with cross-entropy, as long as the schedule says.
+) -> FitResult:
+    """Trains a network with cross-entropy.
 
-    The order of utterances, their augmentation and the dropout of an epoch depend on the seed and the epoch's
-    number alone, so that a run resumed from a checkpoint ends with the weights of one that was never stopped.
+    The order of utterances, their augmentation and the dropout of an epoch depend only on the seed and the number of
+    the epoch, so that a resumed training ends with the weights of one that was never stopped.
 
     Args:
-        network: on the device of the batches; trained in place.
-        train: what it learns from.
-        dev: what stops it.
-        config: how.
-        seed: of order and dropout.
-        resume: where an earlier run was.
-        augment: alters each batch that is learned from.
-        on_epoch: called after each epoch with its record and a function that makes a checkpoint.
+        network: Network on the device of the batches; trained in place.
+        train: Training utterances.
+        dev: Development utterances.
+        config: Schedule, learning rates, stopping.
+        seed: Seed of order, augmentation and dropout.
+        resume: Checkpoint to resume from.
+        augment: Augments each training batch.
+        on_epoch: Called after each epoch with its record and a function that makes a checkpoint.
 
     Raises:
         CheckpointError: if the checkpoint belongs to another network.
-        ModelError: if the loss is no longer a number.
+        ModelError: if the loss is not finite.
     """
-    optimiser = Optimiser(network, config)
-    progress = _Progress(network, optimiser, config, resume)
+    optimizer = Optimizer(network, config)
+    progress = _Progress(network, optimizer, config, resume)
     interrupted = False
     with torch.random.fork_rng():
         try:
             while not progress.done:
                 epoch = _Epoch(number=progress.next_epoch, seed=seed, config=config, augment=augment)
-                record = epoch.run(network, optimiser, train, dev)
-                progress.note(record)
-                on_epoch(record, progress.checkpoint)
+                record = epoch.run(network, optimizer, train, dev)
+                progress.add(record)
+                on_epoch(record, progress.make_checkpoint)
         except KeyboardInterrupt:
             interrupted = True
             if not progress.history:
                 raise
     network.load_state_dict(progress.best)
-    return TrainingResult(best_epoch=progress.best_epoch, history=tuple(progress.history), interrupted=interrupted)
+    return FitResult(best_epoch=progress.best_epoch, history=tuple(progress.history), interrupted=interrupted)
 
 
 def find_best(history: Sequence[EpochRecord], schedule: str) -> EpochRecord:
-    """The epoch that is kept: with the highest development UAR, of equals with the least loss, then the first.
+    """The epoch to keep: the last one with the schedule ``one-cycle``, else the one with the highest development UAR.
 
-    With the schedule ``one-cycle`` it is the last one.
+    Ties are broken by the lower development loss, then by the earlier epoch.
     """
     if schedule == "one-cycle":
         return history[-1]
@@ -131,17 +146,17 @@ class _Progress:
     def __init__(
         self,
         network: nn.Module,
-        optimiser: Optimiser,
+        optimizer: Optimizer,
         config: TrainConfig,
         resume: Checkpoint | None,
     ) -> None:
-        self._network, self._optimiser, self._config = network, optimiser, config
+        self._network, self._optimizer, self._config = network, optimizer, config
         self.best = _copy(network)
         self.history: list[EpochRecord] = []
         if resume:
             self.history = _parse_history(resume)
             self.best = resume.best
-            _restore(network, optimiser, resume)
+            _restore(network, optimizer, resume)
 
     @property
     def next_epoch(self) -> int:
@@ -158,19 +173,19 @@ class _Progress:
         stalled = len(self.history) - self.best_epoch
         return len(self.history) >= self._config.max_epochs or stalled >= self._config.patience
 
-    def note(self, record: EpochRecord) -> None:
+    def add(self, record: EpochRecord) -> None:
         self.history.append(record)
         if self.best_epoch == record.epoch:
             self.best = _copy(self._network)
         elif (record.epoch - self.best_epoch) % self._config.plateau_patience == 0:
-            self._optimiser.learning_rate *= self._config.plateau_factor
+            self._optimizer.learning_rate *= self._config.plateau_factor
 
-    def checkpoint(self) -> Checkpoint:
+    def make_checkpoint(self) -> Checkpoint:
         return Checkpoint(
             weights=_copy(self._network),
             best=self.best,
-            optimiser=self._optimiser.state(),
-            learning_rate=self._optimiser.learning_rate,
+            optimizer=self._optimizer.state(),
+            learning_rate=self._optimizer.learning_rate,
             history=tuple(asdict(record) for record in self.history),
         )
 
@@ -179,7 +194,7 @@ def _parse_history(checkpoint: Checkpoint) -> list[EpochRecord]:
     try:
         return [EpochRecord(**record) for record in checkpoint.history]
     except TypeError as reason:
-        msg = f"the checkpoint's history cannot be read ({reason}); train with --restart"
+        msg = f"cannot resume from this checkpoint: its history is damaged ({reason}); train with --restart"
         raise CheckpointError(msg) from None
 
 
@@ -187,14 +202,14 @@ def _copy(network: nn.Module) -> Weights:
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
-def _restore(network: nn.Module, optimiser: Optimiser, checkpoint: Checkpoint) -> None:
-    optimiser.restore(checkpoint.optimiser)
-    optimiser.learning_rate = checkpoint.learning_rate
+def _restore(network: nn.Module, optimizer: Optimizer, checkpoint: Checkpoint) -> None:
+    optimizer.restore(checkpoint.optimizer)
+    optimizer.learning_rate = checkpoint.learning_rate
     try:
         for weights in (checkpoint.best, checkpoint.weights):
             network.load_state_dict(weights)
     except RuntimeError:
-        msg = "the checkpoint is of another network or recipe; train with --restart"
+        msg = "cannot resume from this checkpoint: it is of another network or recipe; train with --restart"
         raise CheckpointError(msg) from None
 
 
@@ -207,16 +222,32 @@ class _Epoch:
     config: TrainConfig
     augment: SpectralAugmentation | None
 
-    def run(self, network: nn.Module, optimiser: Optimiser, train: Batches, dev: Batches) -> EpochRecord:
-        began = time.monotonic()
-        torch.manual_seed(_mix(self.seed, self.number))
-        generator = torch.Generator().manual_seed(_mix(self.seed, self.number))
+    def run(self, network: nn.Module, optimizer: Optimizer, train: Batches, dev: Batches) -> EpochRecord:
+        start = time.monotonic()
+        epoch_seed = _mix(self.seed, self.number)
+        torch.manual_seed(epoch_seed)
+        train_loss, train_accuracy = self._train(network, optimizer, train, torch.Generator().manual_seed(epoch_seed))
+        scores = score_dev(network, dev)
+        return EpochRecord(
+            epoch=self.number,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            dev_loss=scores.loss,
+            dev_accuracy=scores.accuracy,
+            dev_uar=scores.uar,
+            learning_rate=optimizer.learning_rate,
+            seconds=time.monotonic() - start,
+        )
+
+    def _train(
+        self, network: nn.Module, optimizer: Optimizer, train: Batches, generator: torch.Generator
+    ) -> tuple[float, float]:
+        """Takes a step per batch; returns the mean loss and the accuracy."""
         network.train()
-        batches = train.shuffled(self.config.batch_size, generator)
         steps = train.count_batches(self.config.batch_size)
-        loss_sum, correct, seen = 0.0, 0, 0
-        for step, (features, n_frames, truth) in enumerate(batches):
-            self._set_learning_rate(optimiser, step / steps)
+        loss_sum, correct, count = 0.0, 0, 0
+        for step, (features, n_frames, truth) in enumerate(train.shuffled(self.config.batch_size, generator)):
+            self._set_learning_rate(optimizer, step / steps)
             network.zero_grad()
             targets = smooth(truth, self.config.label_smoothing)
             if self.augment:
@@ -227,37 +258,29 @@ class _Epoch:
             loss.backward()  # type: ignore[no-untyped-call]
             if self.config.max_gradient:
                 nn.utils.clip_grad_norm_(network.parameters(), self.config.max_gradient)
-            optimiser.step()
+            optimizer.step()
             loss_sum += float(loss.detach()) * len(truth)
             correct += int((logits.argmax(dim=1) == truth).sum())
-            seen += len(truth)
+            count += len(truth)
         if not np.isfinite(loss_sum):
-            msg = f"the training loss is no longer a number in epoch {self.number}: features or learning rate are off"
+            msg = f"the training loss is not finite in epoch {self.number}: check the features, or lower learning_rate"
             raise ModelError(msg)
-        return replace(
-            score_dev(network, dev),
-            epoch=self.number,
-            train_loss=loss_sum / seen,
-            train_accuracy=correct / seen,
-            learning_rate=optimiser.learning_rate,
-            seconds=time.monotonic() - began,
-        )
+        return loss_sum / count, correct / count
 
-    def _set_learning_rate(self, optimiser: Optimiser, share: float) -> None:
-        if self.config.schedule != "one-cycle":
-            return
-        share_done = (self.number - 1 + share) / self.config.max_epochs
-        optimiser.learning_rate = one_cycle(share_done) * self.config.learning_rate
+    def _set_learning_rate(self, optimizer: Optimizer, share: float) -> None:
+        if self.config.schedule == "one-cycle":
+            share_done = (self.number - 1 + share) / self.config.max_epochs
+            optimizer.learning_rate = one_cycle(share_done) * self.config.learning_rate
 
 
 def one_cycle(share: float) -> float:
-    """Learning rate at a point of the training, as a share of the highest: cosines up and down.
+    """Learning rate of the one-cycle schedule, relative to its peak: a cosine up, then a cosine down.
 
     The constants are those of `torch.optim.lr_scheduler.OneCycleLR`, after Smith & Topin 2019, "Super-Convergence",
-    but for the shorter rise.
+    with a shorter rise.
 
     Args:
-        share: of the training that is done, 0 to 1.
+        share: Share of the training that is done, 0 to 1.
     """
     rise, start, end = CYCLE_RISE, 1 / 25, 1 / 250_000
     low, done = (start, share / rise) if share < rise else (end, 1 - (share - rise) / (1 - rise))
@@ -265,47 +288,43 @@ def one_cycle(share: float) -> float:
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 for matrices and convolutions where the hardware multiplies it, else single precision.
+    """Computes in bfloat16 where the hardware has matrix units for it (CUDA, Intel AMX), else in single precision.
 
-    That is CUDA's tensor cores and Intel's AMX, with which an epoch takes three quarters of the time.
+    An epoch then takes three quarters of the time.
     """
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda" or _cpu_multiplies(device))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda" or _has_amx(device))
 
 
-def _cpu_multiplies(device: torch.device) -> bool:
-    """Whether the device is a CPU with matrix units for bfloat16; of older torch, which cannot tell, it is denied."""
+def _has_amx(device: torch.device) -> bool:
+    """Whether the device is a CPU with AMX; False with older versions of torch, which cannot say."""
     capabilities: Callable[[], dict[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
     return device.type == "cpu" and bool(capabilities().get("amx_bf16", False))
 
 
-def score_dev(network: nn.Module, dev: Batches) -> EpochRecord:
-    """A record with the development scores filled in."""
-    logits = compute_logits(network, dev)
-    truth: Labels = dev.truth.cpu().numpy()
-    prediction: Labels = logits.argmax(dim=1).numpy()
-    return EpochRecord(
-        epoch=0,
-        train_loss=0.0,
-        train_accuracy=0.0,
-        dev_loss=float(nn.functional.cross_entropy(logits, dev.truth.cpu())),
-        dev_accuracy=accuracy(truth, prediction),
-        dev_uar=unweighted_average_recall(truth, prediction),
-        learning_rate=0.0,
-        seconds=0.0,
+def score_dev(network: nn.Module, dev: Batches) -> DevScores:
+    """Scores the development utterances with a torch network, to monitor its training."""
+    return score_logits(compute_logits(network, dev).numpy(), dev.truth.cpu().numpy())
+
+
+def score_logits(logits: npt.NDArray[np.floating], truth: Labels) -> DevScores:
+    """Scores logits of shape ``(n, n_labels)`` against the positions of the true labels, shape ``(n,)``."""
+    prediction: Labels = logits.argmax(axis=1)
+    loss = nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(truth))
+    return DevScores(
+        loss=float(loss), accuracy=accuracy(truth, prediction), uar=unweighted_average_recall(truth, prediction)
     )
 
 
 @torch.inference_mode()
 def compute_logits(network: nn.Module, batches: Batches) -> Tensor:
-    """Logits of every utterance, on the CPU, in shape ``(n, 8)``, in the order of the utterances."""
+    """Logits of every utterance, on the CPU, shape ``(n, n_labels)``, in the order of the utterances."""
     network.eval()
     order: list[int] = []
-    found: list[Tensor] = []
+    logits: list[Tensor] = []
     for numbers, features, n_frames in batches.in_order(SCORE_BATCH):
         order += numbers
-        found.append(network(features, n_frames).float().cpu())
-    logits = torch.cat(found)
-    return logits[torch.tensor(order).argsort()]
+        logits.append(network(features, n_frames).float().cpu())
+    return torch.cat(logits)[torch.tensor(order).argsort()]
 
 
 def _mix(seed: int, epoch: int) -> int:

@@ -1,9 +1,6 @@
-"""One training from data to calibrated network, with its checkpoint, for train and evaluate alike."""
+"""One training from data to a calibrated model, with checkpoints; the same for train and evaluate."""
 
-import copy
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,69 +10,58 @@ import numpy as np
 import torch
 from torch import nn
 
-from sercli.corpora.registry import CORPORA
 from sercli.errors import CheckpointError
-from sercli.features.parameters import StoreParameters
-from sercli.metrics import Probabilities
+from sercli.labels import EMOTIONS
 from sercli.models.blocks import Ensemble
-from sercli.models.folder import Model, collect_versions, round_weights
+from sercli.models.export import export_network, pack_weights, round_weights
+from sercli.models.model import Model
 from sercli.models.networks import build_network
 from sercli.models.normalizer import Normalizer
 from sercli.splits.fold import Fold
 from sercli.training.augmentation import AugmentConfig, SpectralAugmentation
-from sercli.training.calibration import fit_temperature, to_probabilities
-from sercli.training.checkpoint import load_checkpoint, save_checkpoint
-from sercli.training.data import Batches, CorpusFeatures
-from sercli.training.loop import EpochRecord, TrainingResult, compute_logits, fit, score_dev
+from sercli.training.calibration import fit_temperature
+from sercli.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from sercli.training.data import CorpusFeatures
+from sercli.training.description import describe_training
+from sercli.training.identity import identify_checkpoint
+from sercli.training.loop import DevScores, EpochRecord, FitResult, fit, score_logits
 from sercli.training.recipes import Recipe
+from sercli.training.scoring import list_truth, pool_logits
+
+OnEpoch = Callable[[int, EpochRecord], None]
+"""Called after each epoch, once its checkpoint is saved, with the number of the member from 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
-    """A trained network and what goes with it.
+class TrainedModel:
+    """A trained model and how its training went.
 
     Attributes:
-        network: with the weights of its best epoch; an ensemble of such networks where the recipe wants one.
-        normalizer: fitted on the training utterances.
-        temperature: fitted on the development utterances.
-        result: how the training went; of an ensemble, that of its first member.
-        histories: the epochs of each member.
-        dev: how the network does on the development utterances.
+        model: The calibrated model, ready to be saved.
+        weights: Content of its safetensors file.
+        dev: Scores of the model on the development utterances.
+        members: Training of each network in it.
+        interrupted: Whether Ctrl-C ended the training early; the model then lacks members, or epochs of its only one.
     """
 
-    network: nn.Module
-    normalizer: Normalizer
-    temperature: float
-    result: TrainingResult
-    histories: tuple[tuple[EpochRecord, ...], ...]
-    dev: EpochRecord
+    model: Model
+    weights: bytes
+    dev: DevScores
+    members: tuple[FitResult, ...]
+    interrupted: bool
+
+    @property
+    def seconds(self) -> float:
+        """Duration of all epochs of all members (s)."""
+        return sum(record.seconds for member in self.members for record in member.history)
 
     def tabulate_epochs(self) -> list[dict[str, Any]]:
-        """A row for each epoch, JSON-ready; of an ensemble with the column ``member`` before its record, from 1."""
-        several = len(self.histories) > 1
+        """One row per epoch: the number of the member from 1, then the fields of `EpochRecord`."""
         return [
-            {**({"member": number} if several else {}), **asdict(record)}
-            for number, history in enumerate(self.histories, start=1)
-            for record in history
+            {"member": number, **asdict(record)}
+            for number, member in enumerate(self.members, start=1)
+            for record in member.history
         ]
-
-    def to_model(self, recipe: Recipe, parameters: StoreParameters, facts: Mapping[str, Any]) -> Model:
-        """The model folder's content.
-
-        Args:
-            recipe: that trained it.
-            parameters: of the store that it was trained on.
-            facts: how it came about.
-        """
-        return Model(
-            network=self.network,
-            network_config=recipe.network,
-            audio=parameters.audio,
-            features=parameters.features.select(recipe.features),
-            normalizer=self.normalizer,
-            temperature=self.temperature,
-            facts=facts,
-        )
 
 
 def train_fold(
@@ -87,235 +73,180 @@ def train_fold(
     device: torch.device,
     checkpoint: Path | None = None,
     resume: bool = False,
-    half: bool = False,
-    on_epoch: Callable[[int, EpochRecord], None] = lambda *_: None,
-) -> Trained:
-    """Trains a network on a fold's training side, watched on its development side.
+    command: str = "",
+    on_epoch: OnEpoch = lambda *_: None,
+) -> TrainedModel:
+    """Trains a model on a fold's training side, and calibrates it on the development side.
 
-    The members of an ensemble are trained one after the other, with seeds of their own, and keep their states in
-    files of their own.
+    The members of an ensemble are trained one after the other, with seeds and checkpoints of their own. Weights are
+    rounded and exported before the model is calibrated and scored, so that the scores are those of what is saved.
 
     Args:
-        corpus: the utterances that the fold divides.
-        fold: who trains and who is looked at; its test side is not touched.
-        recipe: how.
-        seed: of weights, order and dropout.
-        device: to work on.
-        checkpoint: file to keep the state in after each epoch.
-        resume: go on from that file if it is there.
-        half: round the weights to half precision in the end, for a small model folder.
-        on_epoch: called after each epoch, when its checkpoint is safe, with the member's number from 0.
+        corpus: The utterances that the fold divides.
+        fold: Training and development utterances; its test side is not used.
+        recipe: Features, network and training.
+        seed: Seed of weights, order and dropout.
+        device: Device to train on.
+        checkpoint: File for the state after each epoch.
+        resume: Resume from that file if it exists.
+        command: Command line, for the record.
+        on_epoch: Called after each epoch.
 
     Raises:
-        CheckpointError: if the checkpoint is damaged, of another training, or of more epochs than are wanted.
-        ModelError: if the loss is no longer a number.
+        CheckpointError: if the checkpoint is damaged, of another training, or has more epochs than the recipe.
+        ModelError: if the loss is not finite.
+        KeyboardInterrupt: if Ctrl-C ends the first epoch.
     """
     normalizer = corpus.fit_normalizer(fold.train)
-    dev = corpus.batches(fold.dev, normalizer, device=device)
-    single = recipe.join(1)
-    identity = identify_checkpoint(corpus, fold, recipe, seed)
-    members: list[nn.Module] = []
-    results: list[TrainingResult] = []
+    training = _MemberTraining(
+        corpus=corpus,
+        fold=fold,
+        recipe=recipe.join(1),
+        normalizer=normalizer,
+        device=device,
+        identity=identify_checkpoint(corpus, fold, recipe, seed),
+        resume=resume,
+    )
+    networks: list[nn.Module] = []
+    results: list[FitResult] = []
+    interrupted = False
     for number in range(recipe.network.members):
         path = name_checkpoint(checkpoint, number) if checkpoint else None
         try:
-            network, result = _train_member(
-                corpus,
-                fold,
-                single,
-                normalizer,
-                dev,
-                seed=seed_member(seed, number),
-                device=device,
-                checkpoint=path,
-                identity=identity,
-                resume=resume,
-                on_epoch=partial(on_epoch, number),
-            )
+            network, result = training.run(seed_member(seed, number), path, partial(on_epoch, number))
         except KeyboardInterrupt:
-            if not members:
+            if not networks:
                 raise
-            results[-1] = replace(results[-1], interrupted=True)  # in the first epoch of a later member
+            interrupted = True
             break
-        members.append(network)
-        results.append(result)
-        if result.interrupted:
+        interrupted = result.interrupted
+        if not (interrupted and networks):  # an unfinished network is better than none
+            networks.append(network)
+            results.append(result)
+        if interrupted:
             break
-    network = members[0] if recipe.network.members == 1 else Ensemble(_complete(members, recipe))
-    if half:
-        round_weights(network)
-    temperature = fit_temperature(compute_logits(network, dev).numpy(), dev.truth.cpu().numpy())
-    return Trained(
-        network=network,
-        normalizer=normalizer,
-        temperature=temperature,
-        result=replace(results[0], interrupted=results[-1].interrupted),
-        histories=tuple(result.history for result in results),
-        dev=score_dev(network, dev),
+    network = networks[0] if len(networks) == 1 else Ensemble(networks)
+    model = _export(network, corpus, recipe.join(len(networks)), normalizer)
+    model, dev = _calibrate(model, corpus, fold)
+    trained = TrainedModel(
+        model=model, weights=pack_weights(network), dev=dev, members=tuple(results), interrupted=interrupted
     )
+    facts = {
+        **describe_training(corpus, fold, recipe),
+        "training": describe_run(trained, device),
+        "seed": seed,
+        "command": command,
+    }
+    return replace(trained, model=replace(model, facts=facts))
 
 
 def seed_member(seed: int, number: int) -> int:
-    """The seed of a member of an ensemble; of the first it is the ensemble's own."""
+    """Seed of a member of an ensemble; the first has the seed of the ensemble."""
     return seed if number == 0 else int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def name_checkpoint(path: Path, number: int) -> Path:
-    """The file in which a member of an ensemble keeps its state; of the first it is the one given."""
+    """Checkpoint of a member of an ensemble; the first has the name given."""
     return path if number == 0 else path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def remove_checkpoints(path: Path) -> None:
-    """Removes the files that `train_fold` has kept the state in, of however many members."""
+    """Removes the checkpoints of all members."""
     path.unlink(missing_ok=True)
-    for of_member in path.parent.glob(f"{path.stem}-*{path.suffix}"):
-        of_member.unlink()
+    for member in path.parent.glob(f"{path.stem}-*{path.suffix}"):
+        member.unlink()
 
 
-def _complete(members: Sequence[nn.Module], recipe: Recipe) -> list[nn.Module]:
-    """As many members as there should be, also when the training was interrupted before the last."""
-    # Copies, since a model folder holds no tensor twice.
-    return [*members, *(copy.deepcopy(members[n % len(members)]) for n in range(recipe.network.members - len(members)))]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MemberTraining:
+    """Training of one network; what all members of an ensemble share."""
 
+    corpus: CorpusFeatures
+    fold: Fold
+    recipe: Recipe
+    normalizer: Normalizer
+    device: torch.device
+    identity: str
+    resume: bool
 
-def _train_member(
-    corpus: CorpusFeatures,
-    fold: Fold,
-    recipe: Recipe,
-    normalizer: Normalizer,
-    dev: Batches,
-    *,
-    seed: int,
-    device: torch.device,
-    checkpoint: Path | None,
-    identity: str,
-    resume: bool,
-    on_epoch: Callable[[EpochRecord], None],
-) -> tuple[nn.Module, TrainingResult]:
-    config = recipe.training
-    train = corpus.batches(fold.train, normalizer, copies=config.copies, device=device)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = build_network(recipe.network, len(normalizer.mean))
-    # Channels last: a third faster on the CPU for 2-D convolutions, and what tensor cores want; no matter to others.
-    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    state = load_checkpoint(checkpoint, identity) if resume and checkpoint and checkpoint.exists() else None
-    if state and len(state.history) > config.max_epochs:
-        msg = (
-            f"{checkpoint} has been trained for {len(state.history)} epochs already, more than the "
-            f"{config.max_epochs} asked for; give as many, or train with --restart"
+    def run(
+        self, seed: int, checkpoint: Path | None, on_epoch: Callable[[EpochRecord], None]
+    ) -> tuple[nn.Module, FitResult]:
+        config = self.recipe.training
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = build_network(self.recipe.network, len(self.normalizer.mean))
+        # Channels last: a third faster for 2-D convolutions on the CPU, and what tensor cores prefer.
+        network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+        def keep(record: EpochRecord, make_checkpoint: Callable[[], Checkpoint]) -> None:
+            if checkpoint:
+                save_checkpoint(checkpoint, make_checkpoint(), self.identity)
+            on_epoch(record)
+
+        batches = partial(self.corpus.batches, normalizer=self.normalizer, device=self.device)
+        result = fit(
+            network,
+            batches(self.fold.train, copies=config.copies),
+            batches(self.fold.dev),
+            config,
+            seed=seed,
+            resume=self._load(checkpoint),
+            augment=self._make_augmentation(),
+            on_epoch=keep,
         )
-        raise CheckpointError(msg)
+        return network, result
 
-    def keep(record: EpochRecord, state_now: Callable[..., object]) -> None:
-        if checkpoint:
-            save_checkpoint(checkpoint, state_now(), identity)  # type: ignore[arg-type]
-        on_epoch(record)
+    def _load(self, path: Path | None) -> Checkpoint | None:
+        if not (self.resume and path and path.exists()):
+            return None
+        state, max_epochs = load_checkpoint(path, self.identity), self.recipe.training.max_epochs
+        if len(state.history) > max_epochs:
+            msg = (
+                f"cannot resume from {path}: it has {len(state.history)} epochs, more than the {max_epochs} asked for; "
+                "ask for at least as many, or train with --restart"
+            )
+            raise CheckpointError(msg)
+        return state
 
-    augment = None
-    if recipe.augmentation != AugmentConfig():
-        features = corpus.parameters.features.select(recipe.features)
-        augment = SpectralAugmentation(recipe.augmentation, features, normalizer, device)
-    return network, fit(network, train, dev, config, seed=seed, resume=state, augment=augment, on_epoch=keep)
-
-
-def score_utterances(
-    corpus: CorpusFeatures, members: Sequence[int], model: Model, device: torch.device
-) -> Probabilities:
-    """Calibrated probabilities, in shape ``(n, 8)``, of utterances without copies.
-
-    Args:
-        corpus: with the features that the model was trained on.
-        members: positions in its index.
-        model: its network on the device.
-        device: to work on.
-    """
-    batches = corpus.batches(members, model.normalizer, device=device)
-    return to_probabilities(compute_logits(model.network, batches).numpy(), model.temperature)
+    def _make_augmentation(self) -> SpectralAugmentation | None:
+        if self.recipe.augmentation == AugmentConfig():
+            return None
+        features = self.corpus.parameters.features.select(self.recipe.features)
+        return SpectralAugmentation(self.recipe.augmentation, features, self.normalizer, self.device)
 
 
-def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
-    """Sixteen hex digits, equal for the same recordings, labels, features, division, recipe and seed.
-
-    The same augmented copies, too, where the recipe trains on copies.
-    """
-    config = recipe.training
-    content = {
-        "recipe": recipe.to_dict(),
-        "seed": seed,
-        "features": corpus.parameters.fingerprint,
-        "sides": [
-            [corpus.describe(member, copies=config.copies) for member in side]
-            for side in (fold.train, fold.dev, fold.test)
-        ],
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+def _export(network: nn.Module, corpus: CorpusFeatures, recipe: Recipe, normalizer: Normalizer) -> Model:
+    """Rounds the weights, and makes a model without calibration."""
+    round_weights(network)
+    features = corpus.parameters.features.select(recipe.features)
+    return Model(
+        graph=export_network(network, features.n_features),
+        labels=EMOTIONS,
+        audio=corpus.parameters.audio,
+        segmentation=corpus.parameters.segmentation,
+        features=features,
+        normalizer=normalizer,
+        network=recipe.network.to_dict(),
+    )
 
 
-def identify_checkpoint(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
-    """As `identify_training`, but the same for any number of epochs where the schedule does not follow from it.
+def _calibrate(model: Model, corpus: CorpusFeatures, fold: Fold) -> tuple[Model, DevScores]:
+    """Fits the temperature on the development utterances, each scored like a recording."""
+    logits, truth = pool_logits(corpus, fold.dev, model), list_truth(corpus, fold.dev)
+    temperature = fit_temperature(logits, truth)
+    return replace(model, temperature=temperature), score_logits(logits / temperature, truth)
 
-    So a training can be resumed to go further.
-    """
-    return identify_training(corpus, fold, recipe.limit(1) if recipe.training.schedule == "plateau" else recipe, seed)
 
-
-def describe_training(
-    corpus: CorpusFeatures,
-    fold: Fold,
-    recipe: Recipe,
-    trained: Trained,
-    *,
-    seed: int,
-    device: torch.device,
-    command: str,
-) -> dict[str, Any]:
-    """How a model came about, JSON-ready, for its folder.
-
-    Args:
-        corpus: the utterances that the fold divides.
-        fold: who trained and who was looked at.
-        recipe: how.
-        trained: what came of it.
-        seed: of weights, order and dropout.
-        device: that did the work.
-        command: that asked for it.
-    """
-    history = trained.result.history
-    best = history[trained.result.best_epoch - 1]
+def describe_run(trained: TrainedModel, device: torch.device) -> dict[str, Any]:
+    """Epochs, development scores and duration of a training, JSON-ready, for ``model.json``."""
     return {
-        "recipe": recipe.to_dict(),
-        "training_data": _describe_data(corpus, fold),
-        "training": {
-            "members": recipe.network.members,
-            "epochs": len(history),
-            "epochs_of_members": [len(each) for each in trained.histories],
-            "best_epoch": best.epoch,
-            "dev_uar": trained.dev.dev_uar,
-            "dev_accuracy": trained.dev.dev_accuracy,
-            "interrupted": trained.result.interrupted,
-            "device": str(device),
-            "seconds": round(sum(record.seconds for each in trained.histories for record in each), 3),
-        },
-        "seed": seed,
-        "versions": collect_versions(),
-        "command": command,
+        "members": len(trained.members),
+        "epochs": [len(member.history) for member in trained.members],
+        "best_epoch": [member.best_epoch for member in trained.members],
+        "dev_uar": trained.dev.uar,
+        "dev_accuracy": trained.dev.accuracy,
+        "interrupted": trained.interrupted,
+        "device": str(device),
+        "seconds": round(trained.seconds, 3),
     }
-
-
-def _describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, Any]:
-    described = {}
-    used = [corpus.index.utterances[number] for number in (*fold.train, *fold.dev)]
-    dev, train = ({corpus.index.utterances[number].speaker for number in side} for side in (fold.dev, fold.train))
-    for name in sorted({utterance.corpus for utterance in used}):
-        members = [utterance for utterance in used if utterance.corpus == name]
-        known = CORPORA.get(name)
-        described[name] = {
-            "utterances": len(members),
-            "speakers": len({u.speaker for u in members}),
-            "dev_speakers": sorted((dev - train) & {u.speaker for u in members}),
-            "sha256": hashlib.sha256("".join(sorted(u.sha256 for u in members)).encode()).hexdigest(),
-            "licence": known.licence if known else "",
-            "citation": known.citation if known else "",
-        }
-    return described

@@ -1,141 +1,189 @@
 """Training a model for use, into a model folder."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from sercli.corpora.index import Index
+from sercli.corpora.index import read_index
 from sercli.cpus import count_cpus
 from sercli.errors import InputError, ModelError, UsageError
 from sercli.features.store import FeatureStore
-from sercli.files import acquire_lock, read_json_object, release_lock, write_table
-from sercli.models.folder import JSON_FILE, save_model
+from sercli.files import read_json_object, write_table
+from sercli.folders import own_folder
+from sercli.models.folder import JSON_FILE
+from sercli.models.model import Model, save_model
 from sercli.parallel import limit_threads
 from sercli.plots import save_curves
+from sercli.progress import show_bar
 from sercli.splits.development import make_training_split
 from sercli.training.data import CorpusFeatures
-from sercli.training.loop import EpochRecord
-from sercli.training.recipes import Recipe
-from sercli.training.session import Trained, describe_training, remove_checkpoints, train_fold
+from sercli.training.device import pick_device
+from sercli.training.loop import DevScores, EpochRecord, FitResult
+from sercli.training.recipes import Recipe, get_recipe
+from sercli.training.session import OnEpoch, TrainedModel, remove_checkpoints, train_fold
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
-LOCK_FILE = ".lock"  # while a training writes the folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult:
+    """Result of `train`.
+
+    Attributes:
+        folder: The model folder.
+        model: The trained model; it is in the folder if `saved`.
+        dev: Scores of the model on the development utterances.
+        members: Training of each network of the model.
+        interrupted: Whether Ctrl-C ended the training early; ``resume`` then goes on.
+        saved: Whether the folder holds this model; an interrupted training does not replace a finished model.
+        missing: Files of the index that are not in the store and took no part.
+    """
+
+    folder: Path
+    model: Model
+    dev: DevScores
+    members: tuple[FitResult, ...]
+    interrupted: bool
+    saved: bool
+    missing: tuple[str, ...]
 
 
 def train(
-    index: Index,
-    store: Path,
-    recipe: Recipe,
-    out: Path,
+    index: Path = Path("data/index.csv"),
+    store: Path = Path("data/features.h5"),
+    recipe: str | Recipe = "default",
+    out: Path | None = None,
     *,
+    corpora: Sequence[str] | None = None,
     seed: int = 0,
-    device: torch.device,
+    device: str = "auto",
     resume: bool = False,
     restart: bool = False,
-    command: str = "",
     figures: Mapping[str, Any] | None = None,
-    on_epoch: Callable[[int, EpochRecord], None] = lambda *_: None,
-) -> Trained:
-    """Trains on every utterance of an index but those of the development speakers, and writes a model folder.
+    command: str = "",
+    progress: bool = False,
+    on_epoch: OnEpoch | None = None,
+) -> TrainingResult:
+    """Trains on all utterances of an index except those of the development speakers, and writes a model folder.
 
-    After each epoch the state is kept in the folder, so that an interrupted training can go on. When it is
-    interrupted by KeyboardInterrupt, the best weights so far become the model, unless a finished one is there.
+    The state is saved in the folder after each epoch, so that an interrupted training can be resumed. Ctrl-C ends a
+    training early: its finished networks, or the best epoch of its only one, become the model.
+
+    Example:
+        ``train("data/index.csv", "data/features.h5", out="models/mine", progress=True)``
 
     Args:
-        index: the utterances, of the wanted corpora only.
-        store: their features.
-        recipe: how.
-        out: the model folder.
-        seed: of the development speakers, weights, order and dropout.
-        device: to work on.
-        resume: go on from the state that an interrupted training left in the folder.
-        restart: forget that state.
-        command: that asked for it, for the record.
-        figures: test figures of the recipe by protocol, for the model card.
-        on_epoch: called after each epoch, with the number of the ensemble's member from 0.
+        index: Index of utterances.
+        store: Feature store of these utterances.
+        recipe: Recipe or its name.
+        out: Model folder; None for ``models/<recipe>``.
+        corpora: Corpora to train on; None for all in the index.
+        seed: Seed of the development speakers, weights, order and dropout.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        resume: Resume the interrupted training in the folder.
+        restart: Discard the interrupted training in the folder.
+        figures: Test figures of the recipe by protocol, for the model card.
+        command: Command line, for the record.
+        progress: Show a progress bar, for notebooks.
+        on_epoch: Called after each epoch with the number of the ensemble's member from 0 and its `EpochRecord`.
 
     Raises:
-        UsageError: if the recipe is a baseline, which has no model folder; if the training shall be both resumed
-            and started over; if the folder is a file; or if the store lacks the features.
-        ModelError: if there is nothing to resume, what could be resumed would be lost, or it belongs to another
-            training; or if the loss is no longer a number.
-        StoreError: if the store lacks the utterances.
+        UsageError: if the recipe is a baseline or unknown, the device is unknown, both `resume` and `restart` are
+            given, `out` is a file, or the store lacks the features.
+        ModelError: if there is nothing to resume, an interrupted training would be lost, the checkpoint belongs to
+            another training, or the loss is not finite.
+        CorpusError: if the index is missing or damaged, or lacks a corpus.
+        StoreError: if the store is missing, damaged, or lacks the utterances.
         SplitError: if there are too few speakers or utterances.
         InputError: if another training is writing the folder.
     """
+    recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
+    out = Path("models") / recipe.name if out is None else Path(out)
+    _check_usage(recipe, out, resume=resume, restart=restart)
+    torch_device = pick_device(device)
+    utterances = read_index(Path(index)).select(corpora)
+    with FeatureStore(Path(store)) as opened:
+        corpus = CorpusFeatures(utterances, opened, recipe.features)
+        fold = make_training_split(corpus.index, seed)
+        with (
+            own_folder(out, "sercli train"),
+            limit_threads(count_cpus()),
+            show_bar(f"train {recipe.name}", enabled=progress) as update,
+        ):
+            if restart:
+                remove_checkpoints(out / CHECKPOINT_FILE)
+            trained = train_fold(
+                corpus,
+                fold,
+                recipe,
+                seed=seed,
+                device=torch_device,
+                checkpoint=out / CHECKPOINT_FILE,
+                resume=resume,
+                command=command,
+                on_epoch=_notify(recipe, update, on_epoch),
+            )
+            saved = not (trained.interrupted and holds_finished_model(out))
+            if saved:
+                facts = {**trained.model.facts, "figures": dict(figures or {}), "not_in_store": list(corpus.missing)}
+                trained = replace(trained, model=replace(trained.model, facts=facts))
+                _write(out, trained, title=f"recipe {recipe.name}, seed {seed}")
+            if not trained.interrupted:
+                remove_checkpoints(out / CHECKPOINT_FILE)
+    return TrainingResult(
+        folder=out,
+        model=trained.model,
+        dev=trained.dev,
+        members=trained.members,
+        interrupted=trained.interrupted,
+        saved=saved,
+        missing=corpus.missing,
+    )
+
+
+def _check_usage(recipe: Recipe, out: Path, *, resume: bool, restart: bool) -> None:
     if recipe.baseline:
-        msg = f"recipe {recipe.name} is there to be compared with, by 'sercli evaluate'; train a network instead"
+        msg = f"recipe {recipe.name} is a baseline for 'sercli evaluate': train a recipe with a network"
         raise UsageError(msg)
     if resume and restart:
-        msg = "--resume goes on and --restart starts over: give one of them"
+        msg = "--resume continues and --restart starts over: give one of them"
         raise UsageError(msg)
     if out.exists() and not out.is_dir():
         msg = f"{out} is a file, expected a folder for the model: give another --out"
         raise UsageError(msg)
-    checkpoint = out / CHECKPOINT_FILE
-    if resume and not checkpoint.exists():
-        msg = f"nothing to resume in {out}: no {CHECKPOINT_FILE}; train without --resume"
+    unfinished = (out / CHECKPOINT_FILE).exists()
+    if resume and not unfinished:
+        msg = f"nothing to resume in {out}: {CHECKPOINT_FILE} is missing; train without --resume"
         raise ModelError(msg)
-    if checkpoint.exists() and not (resume or restart):
-        msg = f"{out} holds an interrupted training: go on with --resume, or start over with --restart"
+    if unfinished and not (resume or restart):
+        msg = f"{out} holds an interrupted training: continue it with --resume, or start over with --restart"
         raise ModelError(msg)
-    with FeatureStore(store) as opened:
-        corpus = CorpusFeatures(index, opened, recipe.features)
-    fold = make_training_split(corpus.index, seed)
-    out.mkdir(parents=True, exist_ok=True)
-    with _own(out), limit_threads(count_cpus()):
-        if restart:
-            remove_checkpoints(checkpoint)
-        trained = train_fold(
-            corpus,
-            fold,
-            recipe,
-            seed=seed,
-            device=device,
-            checkpoint=checkpoint,
-            resume=resume,
-            half=True,
-            on_epoch=on_epoch,
-        )
-        if trained.result.interrupted and holds_finished_model(out):
-            return trained
-        facts = {
-            **describe_training(corpus, fold, recipe, trained, seed=seed, device=device, command=command),
-            "figures": dict(figures or {}),
-            "not_in_store": list(corpus.missing),
-        }
-        save_model(out, trained.to_model(recipe, corpus.parameters, facts))
-        write_table(out / "history.csv", trained.tabulate_epochs())
-        histories = [[asdict(record) for record in history] for history in trained.histories]
-        titles = [
-            f"member {number}" if len(histories) > 1 else f"recipe {recipe.name}, seed {seed}"
-            for number in range(1, len(histories) + 1)
-        ]
-        save_curves(out / "curves.png", histories, titles)
-        if not trained.result.interrupted:
-            remove_checkpoints(checkpoint)
-        return trained
 
 
-@contextlib.contextmanager
-def _own(out: Path) -> Iterator[None]:
-    """The model folder, for one training at a time."""
-    busy = f"{out} is being written by another sercli train: give another --out"
-    lock = acquire_lock(out / LOCK_FILE, InputError(busy))
-    try:
-        yield
-    finally:
-        release_lock(lock)
-        with contextlib.suppress(OSError):  # it is not empty
-            out.rmdir()
+def _notify(recipe: Recipe, update: Callable[[int, int], None], on_epoch: OnEpoch | None) -> OnEpoch:
+    max_epochs = recipe.training.max_epochs
+
+    def notify(member: int, record: EpochRecord) -> None:
+        update(member * max_epochs + record.epoch, recipe.network.members * max_epochs)
+        if on_epoch:
+            on_epoch(member, record)
+
+    return notify
+
+
+def _write(out: Path, trained: TrainedModel, title: str) -> None:
+    save_model(out, trained.model, trained.weights)
+    rows = trained.tabulate_epochs()
+    write_table(out / "history.csv", rows)
+    numbers = range(1, len(trained.members) + 1)
+    histories = [[row for row in rows if row["member"] == number] for number in numbers]
+    titles = [title] if len(histories) == 1 else [f"member {number}" for number in numbers]
+    save_curves(out / "curves.png", histories, titles)
 
 
 def holds_finished_model(folder: Path) -> bool:
-    """Whether a model is there whose training was not interrupted."""
+    """Whether a folder holds a model whose training was not interrupted."""
     try:
         return not read_json_object(folder / JSON_FILE)["training"]["interrupted"]
     except (InputError, KeyError, TypeError):

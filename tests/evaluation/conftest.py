@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sercli.evaluation.run import evaluate
-from tests.evaluation.toy_plan import make_plan
+from tests.evaluation.toy_plan import DEFAULT, run_toy
 from tests.toy_index import featurize_toy
 
 
@@ -15,5 +14,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results") / "loso-paper"
-    evaluate(make_plan(data), out)
+    run_toy(data, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def default_results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("results") / "loso-default"
+    run_toy(data, out, recipe=DEFAULT, jobs=2)
     return out

@@ -10,7 +10,8 @@ import pytest
 from sercli.cli.app import main
 from sercli.errors import InputError
 from sercli.evaluation.compare import COLUMNS, compare_results, write_comparison
-from sercli.evaluation.results import TestRow, summarise, write_predictions
+from sercli.evaluation.predictions import TestRow, write_predictions
+from sercli.evaluation.scores import summarize
 from sercli.files import read_json_object, write_json
 from sercli.labels import EMOTIONS
 
@@ -42,7 +43,7 @@ def write_results(folder: Path, recipe: str, share: float, *, files: Sequence[st
         "parameters": {"network": {"members": 1}},
         "seeds": [0],
         "training_seconds": 1.5,
-        **summarise(rows),
+        **summarize(rows).to_dict(),
     }
     write_json(folder / "report.json", report)
     return folder
@@ -55,29 +56,33 @@ def test_the_best_comes_first_with_the_figures_of_its_predictions(tmp_path: Path
     worse = write_results(tmp_path / "a", "svm", 0.4, files=FILES)
     better = write_results(tmp_path / "b", "paper", 0.8, files=FILES)
     comparison = compare_results([worse, better])
-    assert [row["recipe"] for row in comparison.rows] == ["paper", "svm"]
-    assert comparison.alike
+    assert [row.recipe for row in comparison.rows] == ["paper", "svm"]
+    assert comparison.comparable
     for row in comparison.rows:
-        assert set(row) == set(COLUMNS)
-        assert row["uar_low"] <= row["uar"] <= row["uar_high"]
-        assert row["utterances"] == 96
+        assert row.uar_low is not None
+        assert row.uar is not None
+        assert row.uar_high is not None
+        assert row.uar_low <= row.uar <= row.uar_high
+        assert row.utterances == 96
 
 
 def test_different_tests_are_told_apart(tmp_path: Path) -> None:
     one = write_results(tmp_path / "a", "svm", 0.4, files=FILES)
     fewer = write_results(tmp_path / "b", "paper", 0.8, files=FILES[:48])
     other = write_results(tmp_path / "c", "paper", 0.8, files=FILES, protocol="random10")
-    assert not compare_results([one, fewer]).alike
-    assert not compare_results([one, other]).alike
+    assert not compare_results([one, fewer]).comparable
+    assert not compare_results([one, other]).comparable
 
 
-def test_one_network_may_be_compared_with_several_but_not_enrolled_speakers_with_unknown_ones(tmp_path: Path) -> None:
-    one, several, enrolled = (write_results(tmp_path / name, "paper", 0.8, files=FILES) for name in "abc")
-    report = read_json_object(one / "report.json")
-    write_json(several / "report.json", {**report, "ensemble": [0, 1]})
-    write_json(enrolled / "report.json", {**report, "enrolled": True})
-    assert compare_results([one, several]).alike
-    assert not compare_results([one, enrolled]).alike
+@pytest.mark.parametrize("key", ["degradation", "channel"])
+def test_tests_on_degraded_recordings_are_not_comparable_with_clean_ones(tmp_path: Path, key: str) -> None:
+    clean, telephone, again = (write_results(tmp_path / name, "paper", 0.8, files=FILES) for name in "abc")
+    report = read_json_object(clean / "report.json")
+    for folder in (telephone, again):
+        write_json(folder / "report.json", {**report, key: "telephone"})
+    assert not compare_results([clean, telephone]).comparable
+    assert compare_results([telephone, again]).comparable
+    assert compare_results([telephone]).rows[0].protocol == "loso, telephone"
 
 
 def test_packed_predictions_are_read(tmp_path: Path) -> None:
@@ -99,13 +104,13 @@ def test_the_table_can_be_saved(tmp_path: Path) -> None:
     with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as stream:
         (row,) = csv.DictReader(stream)
     assert tuple(row) == COLUMNS
-    assert float(row["uar"]) == comparison.rows[0]["uar"]
+    assert float(row["uar"]) == comparison.rows[0].uar
 
 
 def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"report\.json is missing"):
         compare_results([tmp_path])
-    with pytest.raises(InputError, match="is no folder: expected results"):
+    with pytest.raises(InputError, match="is not a folder: expected results"):
         compare_results([tmp_path / "notes.md"])
     with pytest.raises(InputError, match="nothing to compare"):
         compare_results([])
@@ -115,7 +120,7 @@ def test_predictions_that_were_cut_short_are_refused(tmp_path: Path) -> None:
     folder = write_results(tmp_path / "a", "svm", 0.4, files=FILES)
     lines = (folder / "predictions.csv").read_text().splitlines(keepends=True)
     (folder / "predictions.csv").write_text("".join(lines[:50]))
-    with pytest.raises(InputError, match="holds 49 predictions, its report tells of 96"):
+    with pytest.raises(InputError, match="has 49 predictions, expected 96 by its report"):
         compare_results([folder])
 
 
@@ -134,7 +139,7 @@ def test_a_report_of_another_shape_is_refused(tmp_path: Path, name: str, value: 
     report = json.loads((folder / "report.json").read_text())
     (report["parameters"] if name == "network" else report)[name] = value
     write_json(folder / "report.json", report)
-    with pytest.raises(InputError, match=r"report\.json is no whole report"):
+    with pytest.raises(InputError, match=r"report\.json is damaged"):
         compare_results([folder])
 
 
@@ -163,6 +168,9 @@ def test_an_utterance_of_nobody_known_is_drawn_once_with_all_its_seeds() -> None
         for seed in range(4)
         for n in range(64)
     ]
-    one, four = (summarise([row for row in rows if row.seed < seeds])["overall"] for seeds in (1, 4))
-    assert one["uar_interval"] == four["uar_interval"]
-    assert one["uar_interval"][0] < 0.45 < 0.55 < one["uar_interval"][1]
+    one, four = (summarize([row for row in rows if row.seed < seeds]).overall for seeds in (1, 4))
+    assert one.uar_interval == four.uar_interval
+    low, high = one.uar_interval
+    assert low is not None
+    assert high is not None
+    assert low < 0.45 < 0.55 < high

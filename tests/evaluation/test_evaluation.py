@@ -8,29 +8,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sercli.corpora.index import Index, read_index
 from sercli.errors import InputError, UsageError
-from sercli.evaluation.results import (
-    COLUMNS,
-    TestRow,
-    name_test,
-    read_figures,
-    read_predictions,
-    summarise,
-    write_predictions,
-)
-from sercli.evaluation.run import WORK_FOLDER, evaluate
-from sercli.evaluation.units import load_corpus
+from sercli.evaluation.predictions import COLUMNS, TestRow, read_predictions, write_predictions
+from sercli.evaluation.report import name_test, read_figures
+from sercli.evaluation.run import evaluate
+from sercli.evaluation.scores import summarize
+from sercli.features.store import FeatureStore
 from sercli.labels import EMOTIONS
-from sercli.models.folder import load_model
-from sercli.models.normalizer import Moments
+from sercli.models.model import load_model
 from sercli.splits.protocols import make_folds
+from sercli.training.data import CorpusFeatures
 from sercli.training.recipes import RECIPES, Recipe
-from tests.evaluation.toy_plan import DEFAULT, SMALL, make_plan
+from sercli.training.scoring import score_utterances
+from tests.evaluation.toy_plan import DEFAULT, SMALL, run_toy
 
 
 def permute_labels(index: Index) -> Index:
@@ -52,20 +46,30 @@ def test_unseen_speakers_are_learned(results: Path) -> None:
 @pytest.mark.parametrize("recipe", [SMALL, DEFAULT], ids=["paper", "default"])
 def test_permuted_labels_stay_at_chance(data: Path, tmp_path: Path, recipe: Recipe) -> None:
     index = permute_labels(read_index(data / "index.csv"))
-    report = evaluate(make_plan(data, index=index, recipe=recipe, jobs=2), tmp_path / "r")
+    report = run_toy(data, tmp_path / "r", index=index, recipe=recipe, jobs=2)
     # Four emotions: chance is 0.25, and 96 utterances give it a standard deviation of 0.045.
-    assert 0.1 < report["overall"]["uar"] < 0.4
+    assert 0.1 < (report.scores.overall.uar or 0) < 0.4
 
 
 def test_the_folder_holds_what_the_contract_names(results: Path) -> None:
     assert sorted(path.name for path in results.iterdir()) == [
         "confusion.png",
         "curves.png",
+        "folds",
         "history.csv",
-        "networks",
         "predictions.csv",
         "reliability.png",
         "report.json",
+    ]
+    assert sorted(path.name for path in (results / "folds").iterdir()) == [f"seed0-fold{n}" for n in range(1, 7)]
+    assert sorted(path.name for path in (results / "folds" / "seed0-fold1").iterdir()) == [
+        "MODEL_CARD.md",
+        "fold.json",
+        "history.csv",
+        "model.json",
+        "model.onnx",
+        "model.safetensors",
+        "predictions.csv",
     ]
     header = (results / "predictions.csv").read_text().splitlines()[0]
     assert header == (
@@ -88,8 +92,9 @@ def test_every_utterance_is_tested_once_a_seed_by_a_network_that_has_not_seen_it
 
 def test_all_figures_can_be_computed_again_from_the_predictions(results: Path) -> None:
     report = read_report(results)
-    again = summarise(read_predictions(results / "predictions.csv"))
-    assert {name: report[name] for name in again} == again
+    scores = json.loads(json.dumps(summarize(read_predictions(results / "predictions.csv")).to_dict()))
+    assert {name: report[name] for name in scores} == scores
+    assert set(scores) == {"overall", "per_seed", "per_fold"}
 
 
 def test_figures_equal_a_direct_reading_of_the_csv(results: Path) -> None:
@@ -128,113 +133,41 @@ def test_the_report_says_how_it_came_about(results: Path) -> None:
 
 
 def test_folds_side_by_side_and_one_by_one_give_the_same(data: Path, results: Path, tmp_path: Path) -> None:
-    evaluate(make_plan(data, jobs=2), tmp_path / "r")
+    run_toy(data, tmp_path / "r", jobs=2)
     assert (tmp_path / "r" / "predictions.csv").read_bytes() == (results / "predictions.csv").read_bytes()
 
 
 def test_two_evaluations_in_one_process_do_not_meet(data: Path, tmp_path: Path) -> None:
     index = read_index(data / "index.csv")
     some = replace(index, utterances=tuple(u for u in index.utterances if u.speaker != "ravdess-01"))
-    quick = replace(SMALL, training=replace(SMALL.training, max_epochs=1))
-    evaluate(make_plan(data, recipe=quick, jobs=2), tmp_path / "all")
-    evaluate(make_plan(data, recipe=quick, jobs=2, index=some), tmp_path / "some")
-    evaluate(make_plan(data, recipe=quick, jobs=1, index=some), tmp_path / "alone")
-    found, alone = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("some", "alone"))
-    assert found == alone
+    run_toy(data, tmp_path / "all", recipe=SMALL.limit(1), jobs=2, protocol="pooled")
+    run_toy(data, tmp_path / "some", recipe=SMALL.limit(1), jobs=2, index=some)
+    run_toy(data, tmp_path / "alone", recipe=SMALL.limit(1), jobs=1, index=some)
+    some_rows, alone = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("some", "alone"))
+    assert some_rows == alone
 
 
-def test_a_folder_is_written_by_one_evaluation_at_a_time(data: Path, tmp_path: Path) -> None:
-    quick = replace(SMALL, training=replace(SMALL.training, max_epochs=1))
-
-    def start_another(done: int, *_: object) -> None:
-        if done == 0:
-            with pytest.raises(InputError, match="being written by another"):
-                evaluate(make_plan(data, recipe=quick, protocol="paper"), tmp_path / "r")
-
-    evaluate(make_plan(data, recipe=quick, protocol="paper"), tmp_path / "r", progress=start_another)
-
-
-def test_an_interrupted_evaluation_goes_on_and_ends_the_same(data: Path, results: Path, tmp_path: Path) -> None:
-    out = tmp_path / "r"
-    done: list[str] = []
-
-    def interrupt(number: int, total: int, what: str) -> None:
-        assert total == 6
-        done.extend([what] if what else [])
-        if number == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(make_plan(data), out, progress=interrupt)
-    assert not (out / "report.json").exists()
-    assert len(list((out / WORK_FOLDER).glob("*.json"))) == 2
-    evaluate(make_plan(data), out, progress=lambda _done, _total, what: done.extend([what] if what else []))
-    assert len(done) == 6, "finished folds are not trained again"
-    assert (out / "predictions.csv").read_bytes() == (results / "predictions.csv").read_bytes()
-
-
-@pytest.fixture(scope="module")
-def default_results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("results") / "loso-default"
-    evaluate(make_plan(data, recipe=DEFAULT, jobs=2), out)
-    return out
+def test_a_fold_is_scored_by_the_model_in_its_folder(data: Path, results: Path) -> None:
+    index = read_index(data / "index.csv")
+    fold = make_folds(index, "loso", 0)[2]
+    model = load_model(results / "folds" / "seed0-fold3")
+    with FeatureStore(data / "features.h5") as store:
+        corpus = CorpusFeatures(index, store, SMALL.features)
+        probabilities = score_utterances(corpus, fold.test, model)
+        for member, row in zip(fold.test, probabilities, strict=True):
+            matrices, speech = zip(*corpus.segments(member), strict=True)
+            np.testing.assert_array_equal(row, model.predict_proba(matrices, speech))
+    rows = read_predictions(results / "folds" / "seed0-fold3" / "predictions.csv")
+    assert [row.file for row in rows] == [index.utterances[member].file for member in fold.test]
+    np.testing.assert_array_equal([row.probabilities for row in rows], probabilities)
+    assert rows == [row for row in read_predictions(results / "predictions.csv") if row.fold == 3]
 
 
 def test_the_default_recipe_learns_unseen_speakers(default_results: Path) -> None:
     report = read_report(default_results)
     assert report["overall"]["uar"] > 0.6  # of four emotions
     bins = report["overall"]["reliability"]
-    assert sum(found["count"] for found in bins) == report["overall"]["utterances"]
-
-
-def test_the_networks_of_an_evaluation_can_be_tested_again_through_a_telephone(
-    data: Path, default_results: Path, tmp_path: Path
-) -> None:
-    plan = make_plan(data, recipe=DEFAULT, networks=default_results)
-    again = evaluate(plan, tmp_path / "again")
-    clean = read_report(default_results)
-    assert again["overall"]["confusion"] == clean["overall"]["confusion"]
-    telephone = evaluate(replace(plan, channel="telephone"), tmp_path / "telephone")
-    assert telephone["channel"] == "telephone"
-    assert (data / "features.telephone.h5").exists()
-    one, two = (read_predictions(out / "predictions.csv") for out in (default_results, tmp_path / "telephone"))
-    assert [row.file for row in one] == [row.file for row in two]
-    assert [row.probabilities for row in one] != [row.probabilities for row in two]
-    assert telephone["overall"]["uar"] > 0.4
-    enrolled = evaluate(replace(plan, enrolled=True), tmp_path / "enrolled")
-    assert enrolled["enrolled"]
-    assert enrolled["overall"]["uar"] > 0.4
-    model, fold = load_model(default_results / "networks" / "seed0-fold1"), make_folds(plan.index, "loso", 0)[0]
-    corpus = load_corpus(plan.index, plan.store, ("logmel",))
-    matrices = [corpus.matrix(row) for row in corpus.originals(fold.test)]
-    moments = Moments()
-    moments.add(np.concatenate(matrices))  # of the one speaker that loso tests
-    own = model.normalizer.enrol(moments)
-    logits = model.logits([torch.from_numpy(matrix.T) for matrix in matrices], [own] * len(matrices))
-    found = [row.probabilities for row in read_predictions(tmp_path / "enrolled" / "predictions.csv") if row.fold == 1]
-    np.testing.assert_allclose(np.log(found), logits.log_softmax(dim=1).numpy(), rtol=1e-3, atol=1e-2)
-    assert np.abs(np.log(found) - np.log([row.probabilities for row in one if row.fold == 1])).max() > 0.1
-    assert name_test(enrolled) == "loso, enrolled speakers"
-    assert name_test(telephone) == "loso, telephone"
-    assert not (tmp_path / "telephone" / "networks").exists()
-
-
-def test_networks_of_another_training_are_not_used(data: Path, default_results: Path, tmp_path: Path) -> None:
-    other = replace(DEFAULT, training=replace(DEFAULT.training, weight_decay=0.5))
-    with pytest.raises(InputError, match="trained on other data, folds or another recipe"):
-        evaluate(make_plan(data, recipe=other, networks=default_results), tmp_path / "r")
-    with pytest.raises(InputError, match="no networks in"):
-        evaluate(make_plan(data, recipe=DEFAULT, networks=tmp_path), tmp_path / "r")
-    with pytest.raises(UsageError, match="has no network"):
-        evaluate(make_plan(data, recipe=RECIPES["svm"], enrolled=True), tmp_path / "r")
-
-
-def test_enrolment_needs_named_speakers(data: Path, default_results: Path, tmp_path: Path) -> None:
-    index = read_index(data / "index.csv")
-    nameless = replace(index, utterances=(replace(index.utterances[0], speaker=""), *index.utterances[1:]))
-    plan = make_plan(data, index=nameless, recipe=DEFAULT, networks=default_results, enrolled=True, protocol="paper")
-    with pytest.raises(InputError, match="needs the speaker of every utterance"):
-        evaluate(plan, tmp_path / "r")
+    assert sum(each["count"] for each in bins) == report["overall"]["utterances"]
 
 
 def test_a_corpus_is_tested_by_a_network_of_another_one(data: Path, tmp_path: Path) -> None:
@@ -245,25 +178,26 @@ def test_a_corpus_is_tested_by_a_network_of_another_one(data: Path, tmp_path: Pa
         for u in index.utterances
         if u.speaker in speakers[3:] or u.emotion != "sad"
     )
-    quick = replace(SMALL, training=replace(SMALL.training, max_epochs=1))
-    plan = make_plan(data, index=replace(index, utterances=halves), recipe=quick, protocol="cross-ravdess-to-other")
-    report = evaluate(plan, tmp_path / "r")
-    assert report["corpora"].keys() == {"other", "ravdess"}
+    report = run_toy(
+        data,
+        tmp_path / "r",
+        index=replace(index, utterances=halves),
+        recipe=SMALL.limit(1),
+        protocol="cross-ravdess-to-other",
+    )
+    assert report.corpora.keys() == {"other", "ravdess"}
     rows = read_predictions(tmp_path / "r" / "predictions.csv")
     assert {row.corpus for row in rows} == {"other"}
     assert "sad" not in {row.truth for row in rows}
-    assert report["overall"]["per_corpus"].keys() == {"other"}
+    assert report.scores.overall.per_corpus.keys() == {"other"}
 
 
 def test_utterances_that_are_not_in_the_store_are_named(data: Path, tmp_path: Path) -> None:
     index = read_index(data / "index.csv")
     stranger = replace(index.utterances[0], sha256="e" * 64)
-    quick = replace(SMALL, training=replace(SMALL.training, max_epochs=1))
-    plan = make_plan(
-        data, index=replace(index, utterances=(stranger, *index.utterances[1:])), recipe=quick, protocol="paper"
-    )
-    report = evaluate(plan, tmp_path / "r")
-    assert report["excluded"] == [stranger.file]
+    index = replace(index, utterances=(stranger, *index.utterances[1:]))
+    report = run_toy(data, tmp_path / "r", index=index, recipe=SMALL.limit(1), protocol="paper")
+    assert report.excluded == (stranger.file,)
 
 
 rows_strategy = st.builds(
@@ -301,45 +235,41 @@ def test_figures_for_the_card_must_be_of_the_same_recipe(results: Path) -> None:
         read_figures([results], "other")
 
 
-def test_the_networks_of_all_seeds_answer_together(data: Path, tmp_path: Path) -> None:
-    quick = SMALL.limit(4)
-    plan = make_plan(data, recipe=quick, seeds=(0, 1), jobs=2)
-    single = evaluate(plan, tmp_path / "single")
-    both = evaluate(replace(plan, networks=tmp_path / "single", ensemble=True), tmp_path / "both")
-    assert name_test(both) == "loso, ensemble of 2"
-    assert both["ensemble"] == [0, 1]
-    assert both["seeds"] == [0]
-    dev_speakers = [(fold["seed"], fold["fold"], fold["dev_speakers"]) for fold in single["folds"]]
-    assert sorted((fold["seed"], fold["fold"], fold["dev_speakers"]) for fold in both["folds"]) == sorted(dev_speakers)
-    assert both["training_commands"] == ["sercli evaluate"]
-    rows, members = (read_predictions(tmp_path / name / "predictions.csv") for name in ("both", "single"))
-    assert len(rows) == len(members) / 2 == both["overall"]["utterances"]
-    for row in rows[::7]:
-        each = [np.array(m.probabilities) for m in members if m.file == row.file]
-        mean = np.sqrt(each[0] * each[1])
-        assert row.probabilities == pytest.approx((mean / mean.sum()).tolist(), abs=1e-6)
-    assert single["overall"]["utterances"] == len(members)
-
-
-def test_each_fold_is_tested_by_as_many_members_as_are_wanted(data: Path, tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    plan = make_plan(data, recipe=SMALL.limit(2).join(2))
-    report = evaluate(plan, tmp_path / "r", count_progress=lambda done, total: seen.append((done, total)))
-    assert name_test(report) == "loso, 2 networks as one"
-    networks = sorted((tmp_path / "r" / "networks").iterdir())
-    assert [len(load_model(folder).network.members) for folder in networks] == [2] * len(report["folds"])  # type: ignore[arg-type]
-    assert seen[-1] == (4 * len(report["folds"]),) * 2
-    assert seen == sorted(seen), "the bar never goes back"
-    with (tmp_path / "r" / "history.csv").open(newline="") as stream:
-        epochs = [(row["fold"], row["member"], row["epoch"]) for row in csv.DictReader(stream)]
-    assert epochs == [(str(fold["fold"]), m, e) for fold in report["folds"] for m in "12" for e in "12"]
+def test_each_fold_is_tested_by_as_many_members_as_the_recipe_has(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    report = run_toy(data, out, recipe=SMALL.limit(2).join(2), protocol="paper", seeds=2)
+    assert report.test_name == "paper, 2 members"
+    assert [fold.epochs for fold in report.folds] == [(2, 2), (2, 2)]
+    assert load_model(out / "folds" / "seed1-fold1").network["members"] == 2
+    with (out / "history.csv").open(newline="") as stream:
+        epochs = [(row["seed"], row["member"], row["epoch"]) for row in csv.DictReader(stream)]
+    assert epochs == [(seed, member, epoch) for seed in "01" for member in "12" for epoch in "12"]
     with pytest.raises(UsageError, match="svm has no network"):
-        evaluate(make_plan(data, recipe=RECIPES["svm"].join(2)), tmp_path / "svm")
+        run_toy(data, tmp_path / "svm", recipe=RECIPES["svm"].join(2))
 
 
-def test_an_ensemble_is_never_tested_on_what_a_member_has_learned(data: Path, tmp_path: Path) -> None:
-    plan = make_plan(data, recipe=SMALL.limit(1), seeds=(0, 1), protocol="paper", ensemble=True)
-    with pytest.raises(UsageError, match="tests other utterances with each seed"):
-        evaluate(replace(plan, networks=tmp_path), tmp_path / "r")
-    with pytest.raises(UsageError, match="give --networks and --seeds"):
-        evaluate(plan, tmp_path / "r")
+def test_seeds_are_reported_apart_and_together(data: Path, tmp_path: Path) -> None:
+    report = run_toy(data, tmp_path / "r", recipe=SMALL.limit(1), protocol="paper", seed=3, seeds=2)
+    assert report.seeds == (3, 4)
+    assert [scores.seed for scores in report.scores.per_seed] == [3, 4]
+    each = [scores.uar for scores in report.scores.per_seed]
+    assert report.scores.overall.uar_by_seed_mean == pytest.approx(np.mean(each))  # type: ignore[arg-type]
+    assert report.scores.overall.uar_by_seed_std == pytest.approx(np.std(each, ddof=1))  # type: ignore[arg-type]
+    assert report.scores.overall.utterances == sum(scores.utterances for scores in report.scores.per_seed)
+
+
+def test_few_arguments_are_enough(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").symlink_to(data)
+    monkeypatch.chdir(tmp_path)
+    report = evaluate(recipe=RECIPES["logistic"], protocol="paper", progress=True)
+    assert report.folder == Path("results/paper-logistic")
+    assert json.loads((report.folder / "report.json").read_text()) == json.loads(json.dumps(report.to_dict()))
+    assert "evaluate paper: 100%" in capsys.readouterr().err
+
+
+def test_the_name_of_a_test_is_read_from_reports_of_before() -> None:
+    report: dict[str, Any] = {"protocol": "emobox", "parameters": {"network": {"members": 3}}, "channel": "gsm"}
+    assert name_test(report) == "emobox, gsm, 3 members"
+    assert name_test({**report, "channel": "", "degradation": "telephone"}) == "emobox, telephone, 3 members"

@@ -1,11 +1,13 @@
 """Small recipes and evaluations of a toy corpus."""
 
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sercli.corpora.index import read_index
-from sercli.evaluation.plan import EvaluationPlan
+from sercli.corpora.index import Index, write_index
+from sercli.evaluation.report import EvaluationReport
+from sercli.evaluation.run import evaluate
 from sercli.models.config import NetworkConfig
 from sercli.training.recipes import RECIPES, Recipe, TrainConfig
 
@@ -25,14 +27,11 @@ DEFAULT = replace(
 )
 
 
-def make_plan(data: Path, **changes: Any) -> EvaluationPlan:
-    plan = EvaluationPlan(
-        index=read_index(data / "index.csv"),
-        store=data / "features.h5",
-        protocol="loso",
-        recipe=SMALL,
-        seeds=(0,),
-        device="cpu",
-        command="sercli evaluate",
-    )
-    return replace(plan, **changes)
+def run_toy(data: Path, out: Path, *, index: Index | None = None, **changes: Any) -> EvaluationReport:
+    """Evaluates a recipe on a toy corpus by leaving one speaker out, unless other arguments are given."""
+    path = data / "index.csv"
+    if index:
+        path = data / f"index-{uuid.uuid4()}.csv"
+        write_index(path, index)
+    arguments: dict[str, Any] = {"recipe": SMALL, "protocol": "loso", "device": "cpu", "command": "sercli evaluate"}
+    return evaluate(path, data / "features.h5", out=out, **{**arguments, **changes})

@@ -5,7 +5,7 @@ import pytest
 import scipy.signal
 import torch
 
-from sercli.audio.channel import apply_channel
+from sercli.audio.codecs import degrade
 from sercli.audio.preprocess import resample
 from sercli.errors import UsageError
 from sercli.features.frontend import get_front_end
@@ -110,7 +110,7 @@ def test_warp_moves_a_line_by_its_factor() -> None:
 
 def test_a_made_up_telephone_does_to_the_bands_what_a_real_one_does() -> None:
     voice = make_voice(seconds=1.5)
-    real, rate = apply_channel(voice, 16_000, "telephone")
+    real, rate = degrade(voice, 16_000, "telephone")
     front_end = get_front_end(LOGMEL)
     before, after = front_end.extract(voice), front_end.extract(resample(real, rate, 16_000))
     batch = torch.from_numpy(NORMALISER.apply(before.T).T.copy())[None].expand(200, -1, -1)

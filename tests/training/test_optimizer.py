@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from sercli.errors import ModelError
-from sercli.training.optimiser import Optimiser
+from sercli.training.optimizer import Optimizer
 from sercli.training.recipes import TrainConfig
 
 MUON = TrainConfig(learning_rate=0.002, weight_decay=0.0, muon=10.0)
@@ -20,7 +20,7 @@ class Tiny(nn.Module):
         return logits
 
 
-def learn(network: nn.Module, optimiser: Optimiser, steps: int, *, seed: int = 0) -> float:
+def learn(network: nn.Module, optimizer: Optimizer, steps: int, *, seed: int = 0) -> float:
     generator = torch.Generator().manual_seed(seed)
     loss = torch.tensor(0.0)
     for _ in range(steps):
@@ -29,7 +29,7 @@ def learn(network: nn.Module, optimiser: Optimiser, steps: int, *, seed: int = 0
         network.zero_grad()
         loss = nn.functional.cross_entropy(network(spectra), truth)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
     return float(loss.detach())
 
 
@@ -43,10 +43,10 @@ def test_a_kernel_moves_along_an_orthogonal_matrix_whatever_its_gradient() -> No
     network = fresh(channels_last=True)
     kernel = network.convolution.weight
     before = kernel.detach().clone()
-    optimiser = Optimiser(network, MUON)
+    optimizer = Optimizer(network, MUON)
     left, _, right = torch.linalg.svd(torch.randn(6, 27), full_matrices=False)
     kernel.grad = (left * torch.tensor([9.0, 7.0, 5.0, 3.0, 2.0, 1.0]) @ right).view(kernel.shape)
-    optimiser.step()
+    optimizer.step()
     change = (before - kernel.detach()).flatten(1) / (MUON.learning_rate * MUON.muon)
     # Newton-Schulz leaves singular values between about 0.7 and 1.2.
     singular = torch.linalg.svdvals(change)
@@ -56,8 +56,8 @@ def test_a_kernel_moves_along_an_orthogonal_matrix_whatever_its_gradient() -> No
 
 def test_what_is_no_hidden_matrix_is_left_to_adamw() -> None:
     plain, turned = fresh(), fresh()
-    learn(plain, Optimiser(plain, TrainConfig(learning_rate=0.002)), 1)
-    learn(turned, Optimiser(turned, MUON), 1)
+    learn(plain, Optimizer(plain, TrainConfig(learning_rate=0.002)), 1)
+    learn(turned, Optimizer(turned, MUON), 1)
     for name, parameter in plain.named_parameters():
         same = torch.equal(parameter, turned.get_parameter(name))
         assert same == (name != "convolution.weight")
@@ -65,38 +65,38 @@ def test_what_is_no_hidden_matrix_is_left_to_adamw() -> None:
 
 def test_both_learn_and_the_memory_format_makes_no_difference() -> None:
     networks = [fresh(), fresh(channels_last=True)]
-    losses = [learn(network, Optimiser(network, MUON), 300) for network in networks]
+    losses = [learn(network, Optimizer(network, MUON), 300) for network in networks]
     assert losses[0] < 0.4
     assert losses[1] == pytest.approx(losses[0], abs=0.05)
 
 
 def test_the_learning_rate_reaches_both() -> None:
     network = fresh()
-    optimiser = Optimiser(network, MUON)
-    optimiser.learning_rate = 0.0
+    optimizer = Optimizer(network, MUON)
+    optimizer.learning_rate = 0.0
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    learn(network, optimiser, 2)
-    assert optimiser.learning_rate == 0.0
+    learn(network, optimizer, 2)
+    assert optimizer.learning_rate == 0.0
     for name, parameter in network.named_parameters():
         torch.testing.assert_close(parameter, before[name], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("muon", [0.0, 10.0])
-def test_a_restored_optimiser_goes_on_as_if_nothing_had_been(muon: float) -> None:
+def test_a_restored_optimizer_goes_on_as_if_nothing_had_been(muon: float) -> None:
     config = TrainConfig(learning_rate=0.002, weight_decay=0.1, muon=muon)
     network = fresh()
-    optimiser = Optimiser(network, config)
-    learn(network, optimiser, 3)
+    optimizer = Optimizer(network, config)
+    learn(network, optimizer, 3)
     other = fresh()
     other.load_state_dict(network.state_dict())
-    restored = Optimiser(other, config)
-    restored.restore(optimiser.state())
-    learn(network, optimiser, 3, seed=5)
+    restored = Optimizer(other, config)
+    restored.restore(optimizer.state())
+    learn(network, optimizer, 3, seed=5)
     learn(other, restored, 3, seed=5)
     for name, parameter in network.named_parameters():
         torch.testing.assert_close(other.get_parameter(name), parameter, rtol=0, atol=0)
 
 
 def test_the_state_of_another_network_is_refused() -> None:
-    with pytest.raises(ModelError, match="another network: it has 'nobody'"):
-        Optimiser(fresh(), MUON).restore({"nobody.momentum_buffer": torch.zeros(1)})
+    with pytest.raises(ModelError, match="another network: unknown parameter 'nobody'"):
+        Optimizer(fresh(), MUON).restore({"nobody.momentum_buffer": torch.zeros(1)})

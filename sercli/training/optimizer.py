@@ -1,4 +1,4 @@
-"""What changes a network's weights: AdamW, with Muon for the matrices where a recipe wants it."""
+"""The optimizer: AdamW, with Muon for the matrices if the recipe asks for it."""
 
 from collections.abc import Iterator
 
@@ -11,24 +11,24 @@ from sercli.training.muon import Muon
 from sercli.training.recipes import TrainConfig
 
 
-class Optimiser:
-    """AdamW (Loshchilov & Hutter 2019) for all parameters, or for those that Muon is not meant for.
+class Optimizer:
+    """AdamW (Loshchilov & Hutter 2019) for all parameters, or for those that Muon does not take.
 
-    Muon (Jordan et al. 2024) takes the matrices, and the kernels of convolutions as matrices with one row per output
-    channel; not the last layer, `head`, nor biases and normalizations. Weight decay applies to all but biases and
-    normalizations.
+    Muon (Jordan et al. 2024) takes the weight matrices, and convolution kernels as matrices with
+    one row per output channel; not the last layer, `head`, nor biases and normalization layers. Weight decay applies
+    to all parameters but biases and normalization layers.
 
     Args:
-        network: whose parameters are changed.
-        config: learning rates and weight decay.
+        network: Network whose parameters are trained.
+        config: Learning rates and weight decay.
     """
 
     def __init__(self, network: nn.Module, config: TrainConfig) -> None:
         named = dict(network.named_parameters())
         vectors = [name for name, parameter in named.items() if parameter.ndim <= 1]
-        tables = [name for name in named if name not in vectors]
-        turned = [name for name in tables if config.muon and not name.startswith("head.")]
-        decayed = [name for name in tables if name not in turned]
+        matrices = [name for name in named if name not in vectors]
+        self._muon_names = [name for name in matrices if config.muon and not name.startswith("head.")]
+        decayed = [name for name in matrices if name not in self._muon_names]
         self._adam_names = [*decayed, *vectors]
         self._adam = torch.optim.AdamW(
             [
@@ -43,7 +43,7 @@ class Optimiser:
 
     @property
     def learning_rate(self) -> float:
-        """That of AdamW; Muon's is `TrainConfig.muon` times as high."""
+        """Learning rate of AdamW; that of Muon is `TrainConfig.muon` times as high."""
         return float(self._adam.param_groups[0]["lr"])
 
     @learning_rate.setter
@@ -55,37 +55,37 @@ class Optimiser:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Changes the parameters by their gradients."""
+        """Updates the parameters from their gradients."""
         self._adam.step()
         if self._muon:
             self._muon.step()
 
     def state(self) -> Weights:
-        """Copies of all that it remembers, as ``parameter.key``."""
+        """Copies the state of both optimizers, as ``parameter.key``."""
         return {
             f"{names[number]}.{key}": torch.as_tensor(value).detach().clone()
-            for optimiser, names in self._parts()
-            for number, entries in optimiser.state_dict()["state"].items()
+            for optimizer, names in self._parts()
+            for number, entries in optimizer.state_dict()["state"].items()
             for key, value in entries.items()
         }
 
     def restore(self, state: Weights) -> None:
-        """Takes up what `state` gave.
+        """Restores what `state` returned.
 
         Raises:
-            CheckpointError: if it is of another network.
+            CheckpointError: if it belongs to another network.
         """
         known = {*self._adam_names, *self._muon_names}
         entries: dict[str, dict[str, Tensor]] = {}
         for name, tensor in state.items():
             parameter, _, key = name.rpartition(".")
             if parameter not in known:
-                msg = f"the checkpoint is of another network: it has {parameter!r}; train with --restart"
+                msg = f"the checkpoint is of another network: unknown parameter {parameter!r}; train with --restart"
                 raise CheckpointError(msg)
             entries.setdefault(parameter, {})[key] = tensor
-        for optimiser, names in self._parts():
+        for optimizer, names in self._parts():
             numbered = {number: entries[name] for number, name in enumerate(names) if name in entries}
-            optimiser.load_state_dict({**optimiser.state_dict(), "state": numbered})
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": numbered})
 
     def _parts(self) -> Iterator[tuple[torch.optim.Optimizer, list[str]]]:
         yield self._adam, self._adam_names

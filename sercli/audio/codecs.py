@@ -1,0 +1,52 @@
+"""Telephone codecs: what 8 kHz and G.711 or GSM do to a recording, by the real codecs of libsndfile."""
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+import soundfile
+
+from sercli.audio.preprocess import resample, to_mono
+from sercli.audio.signal import Signal
+from sercli.config import look_up
+
+TELEPHONE_RATE = 8_000  # Hz, sample rate of G.711 and GSM 06.10
+
+DEGRADATIONS: Mapping[str, str] = {
+    "telephone": "ULAW",  # ITU-T G.711 µ-law
+    "gsm": "GSM610",  # GSM 06.10 full rate
+}
+"""Names of the degradations, with libsndfile's name of their codec."""
+
+
+def degrade(signal: Signal, sample_rate: int, name: str) -> tuple[Signal, int]:
+    """Encodes a signal at 8 kHz as a telephone does, and decodes it again.
+
+    Args:
+        signal: Shape ``(n_samples,)`` or ``(n_samples, channels)``; mixed to mono, clipped at full scale.
+        sample_rate: Sample rate of `signal` (Hz).
+        name: One of `DEGRADATIONS`.
+
+    Returns:
+        The mono signal, shape ``(n_samples * 8000 / sample_rate,)``, and its sample rate, `TELEPHONE_RATE`.
+
+    Raises:
+        UsageError: if there is no such degradation; the message lists those there are.
+    """
+    codec = get_codec(name)
+    narrow = resample(to_mono(signal), sample_rate, TELEPHONE_RATE)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(narrow, -1.0, 1.0), TELEPHONE_RATE, format="WAV", subtype=codec)
+    buffer.seek(0)
+    decoded: Signal = soundfile.read(buffer, dtype="float32")[0]
+    # GSM encodes blocks of 20 ms and pads the last one.
+    return decoded[: len(narrow)], TELEPHONE_RATE
+
+
+def get_codec(name: str) -> str:
+    """Returns libsndfile's name of a degradation's codec.
+
+    Raises:
+        UsageError: if there is no such degradation; the message lists those there are.
+    """
+    return look_up("degradation", name, DEGRADATIONS)

@@ -1,0 +1,159 @@
+"""Test of an evaluation's models on recordings that are passed through a telephone codec."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sercli.audio.codecs import degrade
+from sercli.audio.decode import read_signal
+from sercli.audio.segmentation import Segment, segment_blocks
+from sercli.corpora.index import Index
+from sercli.errors import AudioError, SercliError
+from sercli.evaluation.plan import FoldTask
+from sercli.evaluation.predictions import TestRow, make_rows
+from sercli.features.frontend import extract_features
+from sercli.files import hash_file, one_line
+from sercli.models.model import Features, Model, load_model
+from sercli.parallel import map_in_order
+from sercli.splits.protocols import make_folds
+
+CHUNK = 64  # recordings per task of a worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A recording that could not be tested, and why in one line."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chunk:
+    """Recordings that the same models test.
+
+    Attributes:
+        folders: Model folders.
+        paths: Recordings.
+        hashes: SHA-256 of each recording, as indexed.
+        degradation: One of `sercli.audio.codecs.DEGRADATIONS`.
+    """
+
+    folders: tuple[Path, ...]
+    paths: tuple[Path, ...]
+    hashes: tuple[str, ...]
+    degradation: str
+
+
+def score_degraded(
+    index: Index, tasks: Sequence[FoldTask], degradation: str, *, jobs: int, on_done: Callable[[int, int], None]
+) -> tuple[list[TestRow], list[Failure]]:
+    """Tests the model of every fold on its degraded test recordings.
+
+    Each recording is decoded once, and scored by the models of all seeds that test it.
+
+    Args:
+        index: Utterances that the folds divide.
+        tasks: Finished folds.
+        degradation: One of `sercli.audio.codecs.DEGRADATIONS`.
+        jobs: Worker processes.
+        on_done: Called with how many recordings are done and how many there are.
+
+    Returns:
+        One row per fold and test recording, in the order of the tasks, and the recordings that failed.
+
+    Raises:
+        ModelError: if a model is damaged.
+    """
+    groups = _group_by_test(index, tasks)
+    batches = [
+        (group, members[start : start + CHUNK])
+        for members, group in groups.items()
+        for start in range(0, len(members), CHUNK)
+    ]
+    chunks = [_make_chunk(index, group, members, degradation) for group, members in batches]
+    answers: dict[tuple[int, int], dict[int, list[float]]] = {(task.seed, task.fold): {} for task in tasks}
+    failures: dict[str, Failure] = {}
+    done, total = 0, sum(map(len, groups))
+    on_done(done, total)
+    for (group, members), outcomes in zip(batches, map_in_order(score_chunk, chunks, jobs=jobs), strict=True):
+        for member, outcome in zip(members, outcomes, strict=True):
+            if isinstance(outcome, str):
+                file = index.utterances[member].file
+                failures[file] = Failure(file=file, reason=outcome)
+                continue
+            for task, probabilities in zip(group, outcome, strict=True):
+                answers[task.seed, task.fold][member] = probabilities
+        done += len(members)
+        on_done(done, total)
+    rows = [
+        row
+        for (seed, fold), scored in answers.items()
+        for row in make_rows(index, list(scored), np.asarray(list(scored.values())), seed=seed, fold=fold)
+    ]
+    return rows, list(failures.values())
+
+
+def _group_by_test(index: Index, tasks: Sequence[FoldTask]) -> dict[tuple[int, ...], list[FoldTask]]:
+    """The tasks that test the same utterances, by the positions of these."""
+    plan = tasks[0].plan
+    folds = {seed: make_folds(index, plan.protocol, seed) for seed in plan.seeds}
+    groups: dict[tuple[int, ...], list[FoldTask]] = defaultdict(list)
+    for task in tasks:
+        groups[folds[task.seed][task.fold - 1].test].append(task)
+    return groups
+
+
+def _make_chunk(index: Index, group: Sequence[FoldTask], members: Sequence[int], degradation: str) -> _Chunk:
+    utterances = [index.utterances[member] for member in members]
+    return _Chunk(
+        folders=tuple(task.folder for task in group),
+        paths=tuple(index.path_of(utterance) for utterance in utterances),
+        hashes=tuple(utterance.sha256 for utterance in utterances),
+        degradation=degradation,
+    )
+
+
+def score_chunk(chunk: _Chunk) -> list[list[list[float]] | str]:
+    """For each recording the probabilities by each model, or why there are none; runs in the workers."""
+    models = [load_model(folder) for folder in chunk.folders]
+    outcomes: list[list[list[float]] | str] = []
+    for path, sha256 in zip(chunk.paths, chunk.hashes, strict=True):
+        try:
+            segments = extract_degraded(path, sha256, chunk.degradation, models[0])
+        except (SercliError, OSError) as reason:
+            outcomes.append(one_line(reason))
+            continue
+        matrices, speech = zip(*segments, strict=True)
+        outcomes.append([model.predict_proba(matrices, speech).tolist() for model in models])
+    return outcomes
+
+
+def extract_degraded(path: Path, sha256: str, degradation: str, model: Model) -> list[tuple[Features, float]]:
+    """Features and seconds of speech of each segment of a degraded recording.
+
+    Args:
+        path: The recording.
+        sha256: Hash that it had when it was indexed.
+        degradation: One of `sercli.audio.codecs.DEGRADATIONS`.
+        model: Names preprocessing, segmentation and features.
+
+    Raises:
+        AudioError: if the recording cannot be decoded, has changed, or has no sound after the degradation.
+    """
+    if path.is_file() and hash_file(path) != sha256:
+        msg = "has changed since it was indexed: run 'sercli prepare --force' again"
+        raise AudioError(msg)
+    signal, rate = degrade(*read_signal(path), degradation)
+    segments = [
+        (extract_features(segment.signal, model.features), segment.speech)
+        for segment in segment_blocks(lambda: [(signal[:, None], rate)], model.audio, model.segmentation)
+        if isinstance(segment, Segment)
+    ]
+    if not segments:
+        msg = f"nobody can be heard after the degradation {degradation}"
+        raise AudioError(msg)
+    return segments

@@ -1,0 +1,197 @@
+"""The report of an evaluation, its pictures, and reading reports back."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from sercli.corpora.index import Index
+from sercli.errors import InputError
+from sercli.evaluation.degraded import Failure
+from sercli.evaluation.fold import FoldResult
+from sercli.evaluation.plan import EvaluationPlan
+from sercli.evaluation.predictions import PREDICTIONS_FILE, TestRow, write_predictions
+from sercli.evaluation.scores import ScoreSummary, summarize
+from sercli.features.parameters import StoreParameters
+from sercli.files import one_line, read_json_object, write_json
+from sercli.plots import save_confusion, save_reliability
+from sercli.splits.protocols import get_protocol
+from sercli.version import collect_versions
+
+REPORT_FILE = "report.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationReport:
+    """Content of ``report.json``.
+
+    Attributes:
+        folder: Folder of the report; not in the file.
+        protocol: Name of the protocol.
+        protocol_description: The protocol in a line.
+        speaker_independent: Whether the test speakers are unseen in training.
+        degradation: Degradation of the test recordings, or empty.
+        recipe: Name of the recipe.
+        parameters: Parameters of recipe, preprocessing, segmentation and features.
+        corpora: Number of utterances of each corpus that took part.
+        excluded: Files of the index that took no part, since they are not in the store or could not be tested.
+        failures: Recordings that could not be tested, with the reason.
+        seeds: Seeds of the evaluation.
+        folds: How each fold was trained.
+        scores: All scores.
+        seconds: Duration of this run (s).
+        training_seconds: Duration of the training of all folds (s), whenever they were trained.
+        training_commands: Command lines that trained the folds.
+        device: Device of this run.
+        versions: Versions of sercli, Python and libraries.
+        command: Command line of this run.
+    """
+
+    folder: Path
+    protocol: str
+    protocol_description: str
+    speaker_independent: bool
+    degradation: str
+    recipe: str
+    parameters: Mapping[str, Any]
+    corpora: Mapping[str, int]
+    excluded: tuple[str, ...]
+    failures: tuple[Failure, ...]
+    seeds: tuple[int, ...]
+    folds: tuple[FoldResult, ...]
+    scores: ScoreSummary
+    seconds: float
+    training_seconds: float
+    training_commands: tuple[str, ...]
+    device: str
+    versions: Mapping[str, str]
+    command: str
+
+    @property
+    def test_name(self) -> str:
+        """Protocol, degradation and number of members, as in ``emobox, telephone, 3 members``."""
+        return name_test(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as a JSON-ready dict, as in ``report.json``."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        del values["folder"]
+        scores = values.pop("scores").to_dict()
+        failures = [{"file": failure.file, "reason": failure.reason} for failure in self.failures]
+        return {**values, "failures": failures, "folds": [fold.to_dict() for fold in self.folds], **scores}
+
+
+def write_report(
+    folder: Path,
+    plan: EvaluationPlan,
+    index: Index,
+    parameters: StoreParameters,
+    folds: Sequence[FoldResult],
+    rows: Sequence[TestRow],
+    *,
+    degradation: str = "",
+    missing: Sequence[str] = (),
+    failures: Sequence[Failure] = (),
+    seconds: float,
+) -> EvaluationReport:
+    """Writes predictions, pictures and, last, the report.
+
+    Args:
+        folder: Results folder, or one for a degradation in it.
+        plan: The evaluation.
+        index: Utterances that took part.
+        parameters: Parameters of the store.
+        folds: How each fold was trained.
+        rows: All predictions.
+        degradation: Degradation of the test recordings, or empty.
+        missing: Files of the index that are not in the store.
+        failures: Recordings that could not be tested.
+        seconds: Duration of this run (s).
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    protocol = get_protocol(plan.protocol)
+    report = EvaluationReport(
+        folder=folder,
+        protocol=plan.protocol,
+        protocol_description=protocol.description,
+        speaker_independent=protocol.speaker_independent,
+        degradation=degradation,
+        recipe=plan.recipe.name,
+        parameters={**plan.recipe.to_dict(), **parameters.to_dict()},
+        corpora={name: sum(u.corpus == name for u in index.utterances) for name in index.corpora},
+        excluded=(*missing, *(failure.file for failure in failures)),
+        failures=tuple(failures),
+        seeds=plan.seeds,
+        folds=tuple(folds),
+        scores=summarize(rows),
+        seconds=round(seconds, 1),
+        training_seconds=round(sum(fold.seconds for fold in folds), 1),
+        training_commands=tuple(sorted({fold.command for fold in folds})),
+        device="cpu" if plan.recipe.baseline else plan.device,
+        versions=collect_versions(),
+        command=plan.command,
+    )
+    overall = report.scores.overall
+    write_predictions(folder / PREDICTIONS_FILE, rows)
+    title = f"{report.recipe}, protocol {report.test_name}: UAR {overall.uar or 0:.3f}"
+    save_confusion(folder / "confusion.png", overall.confusion, title=title)
+    error = f"expected calibration error {overall.expected_calibration_error or 0:.3f}"
+    save_reliability(folder / "reliability.png", overall.reliability, title=error)
+    write_json(folder / REPORT_FILE, report.to_dict())
+    return report
+
+
+def name_test(report: Mapping[str, Any]) -> str:
+    """Protocol, degradation and number of members of a report, as in ``emobox, telephone, 3 members``.
+
+    Args:
+        report: Content of ``report.json``; version 0.1 called the degradation ``channel``.
+    """
+    members = report["parameters"]["network"].get("members", 1)
+    degradation = report.get("degradation") or report.get("channel")
+    return ", ".join(filter(None, (report["protocol"], degradation, f"{members} members" if members > 1 else "")))
+
+
+@contextlib.contextmanager
+def check_report(folder: Path) -> Iterator[None]:
+    """Turns errors of looking something up in a folder's report into one that names the file.
+
+    Raises:
+        InputError: if the report lacks something, or has another shape.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as reason:
+        msg = f"{folder / REPORT_FILE} is damaged ({one_line(reason)}): run 'sercli evaluate' again"
+        raise InputError(msg) from None
+
+
+def read_figures(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any]]:
+    """Main figures of results folders, by protocol, for a model card.
+
+    Args:
+        folders: Results folders of this recipe.
+        recipe: Name of the recipe of the model.
+
+    Raises:
+        InputError: if a folder has no report, or that of another recipe.
+    """
+    figures = {}
+    for folder in folders:
+        report = read_json_object(folder / REPORT_FILE)
+        with check_report(folder):
+            if report["recipe"] != recipe:
+                msg = f"{folder} is of recipe {report['recipe']!r}, expected {recipe!r}"
+                raise InputError(msg)
+            overall = report["overall"]
+            figures[name_test(report)] = {
+                "seeds": len(report["seeds"]),
+                "max_epochs": report["parameters"]["training"]["max_epochs"],
+                **{name: overall[name] for name in ("uar", "uar_interval", "accuracy")},
+                "ece": overall["expected_calibration_error"],
+                "command": report["command"],
+            }
+    return figures

@@ -1,0 +1,197 @@
+"""All scores that follow from predictions."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+import numpy as np
+
+from sercli.evaluation.predictions import TestRow
+from sercli.labels import emotion_index
+from sercli.metrics import (
+    Labels,
+    ReliabilityBin,
+    accuracy,
+    accuracy_of_confusions,
+    bootstrap_by_speaker,
+    count_confusions,
+    expected_calibration_error,
+    macro_f1,
+    measure_reliability,
+    per_class,
+    uar_of_confusions,
+    unweighted_average_recall,
+)
+
+Interval = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MainScores:
+    """The main scores of some predictions.
+
+    Attributes:
+        utterances: Number of predictions.
+        uar: Unweighted average recall, 0 to 1; None if undefined, as the others.
+        accuracy: Accuracy, 0 to 1.
+        macro_f1: Mean F1 over the labels that occur, 0 to 1.
+    """
+
+    utterances: int
+    uar: float | None
+    accuracy: float | None
+    macro_f1: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores(MainScores):
+    """All scores of some predictions.
+
+    Attributes:
+        uar_interval: 95 % interval of the UAR, by a bootstrap over speakers.
+        accuracy_interval: 95 % interval of the accuracy, likewise.
+        expected_calibration_error: Mean gap between confidence and accuracy, 0 to 1.
+        reliability: Accuracy by confidence.
+        per_class: Precision, recall, F1 and support of each label.
+        per_corpus: Main scores of each corpus.
+        per_gender: Main scores of each gender that is known.
+        confusion: Confusion matrix, rows are the truth and columns the prediction.
+    """
+
+    uar_interval: Interval
+    accuracy_interval: Interval
+    expected_calibration_error: float | None
+    reliability: tuple[ReliabilityBin, ...]
+    per_class: Mapping[str, Mapping[str, float]]
+    per_corpus: Mapping[str, MainScores]
+    per_gender: Mapping[str, MainScores]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverallScores(Scores):
+    """Scores of all predictions of all folds and seeds, and mean and std over the seeds (std from two seeds on)."""
+
+    uar_by_seed_mean: float | None
+    uar_by_seed_std: float | None
+    accuracy_by_seed_mean: float | None
+    accuracy_by_seed_std: float | None
+    macro_f1_by_seed_mean: float | None
+    macro_f1_by_seed_std: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedScores(MainScores):
+    """Main scores of one seed."""
+
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldScores(Scores):
+    """Scores of one fold with one seed."""
+
+    seed: int
+    fold: int
+
+
+S = TypeVar("S", bound=MainScores)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSummary:
+    """Scores of an evaluation: overall, of each seed and of each fold."""
+
+    overall: OverallScores
+    per_seed: tuple[SeedScores, ...]
+    per_fold: tuple[FoldScores, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scores as a JSON-ready dict."""
+        return asdict(self)
+
+
+def summarize(rows: Sequence[TestRow]) -> ScoreSummary:
+    """Computes all scores of an evaluation.
+
+    Overall scores pool the utterances of all folds and seeds; the intervals draw speakers, each with all of their
+    utterances.
+
+    Args:
+        rows: Predictions of all folds and seeds.
+    """
+    seeds = sorted({row.seed for row in rows})
+    folds = sorted({(row.seed, row.fold) for row in rows})
+    per_seed = tuple(
+        _extend(SeedScores, score_main([row for row in rows if row.seed == seed]), seed=seed) for seed in seeds
+    )
+    return ScoreSummary(
+        overall=_extend(OverallScores, score(rows), **_spread(per_seed)),
+        per_seed=per_seed,
+        per_fold=tuple(
+            _extend(FoldScores, score([row for row in rows if (row.seed, row.fold) == (s, f)]), seed=s, fold=f)
+            for s, f in folds
+        ),
+    )
+
+
+def score_main(rows: Sequence[TestRow]) -> MainScores:
+    """Computes the main scores of predictions."""
+    truth, prediction = _arrays(rows)
+    return MainScores(
+        utterances=len(rows),
+        uar=_defined(unweighted_average_recall(truth, prediction)),
+        accuracy=_defined(accuracy(truth, prediction)),
+        macro_f1=_defined(macro_f1(truth, prediction)),
+    )
+
+
+def score(rows: Sequence[TestRow]) -> Scores:
+    """Computes all scores of predictions."""
+    truth, prediction = _arrays(rows)
+    probabilities = np.asarray([row.probabilities for row in rows])
+    # An utterance without a known speaker is one speaker, however many seeds have tested it.
+    speakers = [row.speaker or f"#{row.corpus}/{row.file}" for row in rows]
+    uar, acc = (
+        bootstrap_by_speaker(function, truth, prediction, speakers)
+        for function in (uar_of_confusions, accuracy_of_confusions)
+    )
+    corpora = sorted({row.corpus for row in rows})
+    genders = sorted({row.gender for row in rows} - {""})
+    return _extend(
+        Scores,
+        score_main(rows),
+        uar_interval=(_defined(uar[0]), _defined(uar[1])),
+        accuracy_interval=(_defined(acc[0]), _defined(acc[1])),
+        expected_calibration_error=_defined(expected_calibration_error(truth, probabilities)),
+        reliability=measure_reliability(truth, probabilities),
+        per_class=per_class(truth, prediction),
+        per_corpus={name: score_main([row for row in rows if row.corpus == name]) for name in corpora},
+        per_gender={gender: score_main([row for row in rows if row.gender == gender]) for gender in genders},
+        confusion=tuple(map(tuple, count_confusions(truth, prediction).tolist())),
+    )
+
+
+def _extend(kind: type[S], scores: MainScores, **more: Any) -> S:
+    """Scores of a kind that has these and more."""
+    return kind(**{field.name: getattr(scores, field.name) for field in fields(scores)}, **more)
+
+
+def _spread(per_seed: Sequence[SeedScores]) -> dict[str, float | None]:
+    spread: dict[str, float | None] = {}
+    for name in ("uar", "accuracy", "macro_f1"):
+        values = [getattr(scores, name) for scores in per_seed if getattr(scores, name) is not None]
+        spread[f"{name}_by_seed_mean"] = float(np.mean(values)) if values else None
+        spread[f"{name}_by_seed_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return spread
+
+
+def _arrays(rows: Sequence[TestRow]) -> tuple[Labels, Labels]:
+    truth = np.asarray([emotion_index(row.truth) for row in rows], dtype=np.int64)
+    prediction = np.asarray([emotion_index(row.prediction) for row in rows], dtype=np.int64)
+    return truth, prediction
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,29 @@
+"""Progress bars for notebooks and scripts that call the library; the command line draws its own."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+
+@contextlib.contextmanager
+def show_bar(description: str, *, enabled: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """Shows a tqdm bar while the block runs.
+
+    Args:
+        description: Text to the left of the bar.
+        enabled: Whether to show anything.
+
+    Yields:
+        A function that sets how many steps are done and how many there are.
+    """
+    if not enabled:
+        yield lambda *_: None
+        return
+    from tqdm.auto import tqdm  # looks for a notebook; not needed without a bar
+
+    with tqdm(desc=description) as bar:
+
+        def update(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield update

@@ -1,0 +1,37 @@
+"""Identities of trainings: equal for the same data, division, recipe, seed and file formats."""
+
+import hashlib
+import json
+
+from sercli.models.folder import SCHEMA_VERSION
+from sercli.splits.fold import Fold
+from sercli.training.data import CorpusFeatures
+from sercli.training.recipes import Recipe
+
+
+def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
+    """Sixteen hex digits, equal for the same recordings, labels, features, division, recipe, seed and model schema.
+
+    Augmented copies in the store count only if the recipe trains on copies.
+    """
+    copies = recipe.training.copies
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "recipe": recipe.to_dict(),
+        "seed": seed,
+        "audio": corpus.parameters.audio.to_dict(),
+        "segmentation": corpus.parameters.segmentation.to_dict(),
+        "features": corpus.parameters.features.select(recipe.features).to_dict(),
+        "sides": [
+            [corpus.describe(member, copies=copies) for member in side] for side in (fold.train, fold.dev, fold.test)
+        ],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def identify_checkpoint(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
+    """As `identify_training`, but equal for any number of epochs where the schedule does not depend on it.
+
+    Such a training can be resumed to go further.
+    """
+    return identify_training(corpus, fold, recipe.limit(1) if recipe.training.schedule == "plateau" else recipe, seed)

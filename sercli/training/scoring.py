@@ -1,0 +1,39 @@
+"""Scores of utterances in a feature store, by the model that ships: the same path as a recording takes in predict."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sercli.labels import emotion_index
+from sercli.metrics import Labels, Probabilities
+from sercli.models.model import Logits, Model
+from sercli.training.data import CorpusFeatures
+
+
+def score_utterances(corpus: CorpusFeatures, members: Sequence[int], model: Model) -> Probabilities:
+    """Calibrated probabilities of utterances, shape ``(n, n_labels)``.
+
+    Args:
+        corpus: Utterances with the features that the model was trained on.
+        members: Positions in its index.
+        model: Applied by `Model.predict_proba` to the segments of each utterance.
+    """
+    probabilities = np.empty((len(members), len(model.labels)))
+    for row, member in zip(probabilities, members, strict=True):
+        matrices, speech = zip(*corpus.segments(member), strict=True)
+        row[:] = model.predict_proba(matrices, speech)
+    return probabilities
+
+
+def pool_logits(corpus: CorpusFeatures, members: Sequence[int], model: Model) -> Logits:
+    """Logits of utterances before calibration, shape ``(n, n_labels)``; arguments as for `score_utterances`."""
+    pooled = np.empty((len(members), len(model.labels)))
+    for row, member in zip(pooled, members, strict=True):
+        matrices, speech = zip(*corpus.segments(member), strict=True)
+        row[:] = model.pool(model.logits(matrices), speech)
+    return pooled
+
+
+def list_truth(corpus: CorpusFeatures, members: Sequence[int]) -> Labels:
+    """Positions of the true labels of utterances, shape ``(n,)``."""
+    return np.asarray([emotion_index(corpus.index.utterances[member].emotion) for member in members], np.int64)

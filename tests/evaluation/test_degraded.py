@@ -1,0 +1,107 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sercli.audio.codecs import degrade
+from sercli.audio.decode import read_signal
+from sercli.audio.segmentation import Segment, segment_blocks
+from sercli.corpora.index import read_index, write_index
+from sercli.errors import UsageError
+from sercli.evaluation.compare import compare_results
+from sercli.evaluation.predictions import read_predictions
+from sercli.evaluation.scores import summarize
+from sercli.features.frontend import extract_features
+from sercli.files import read_json_object
+from sercli.models.model import load_model
+from sercli.training.recipes import RECIPES
+from tests.evaluation.toy_plan import DEFAULT, SMALL, run_toy
+
+
+def test_the_models_of_the_folder_are_tested_on_degraded_recordings(data: Path, default_results: Path) -> None:
+    out = default_results
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    calls: list[tuple[int, int]] = []
+    report = run_toy(
+        data, out, recipe=DEFAULT, degrade="telephone", jobs=2, on_recording=lambda *call: calls.append(call)
+    )
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps, "nothing is trained or reported again"
+    assert report.folder == out / "telephone"
+    assert (report.degradation, report.test_name) == ("telephone", "loso, telephone")
+    assert sorted(path.name for path in report.folder.iterdir()) == [
+        "confusion.png",
+        "predictions.csv",
+        "reliability.png",
+        "report.json",
+    ]
+    rows, clean = (read_predictions(folder / "predictions.csv") for folder in (report.folder, out))
+    assert summarize(rows) == report.scores
+    assert [(row.file, row.seed, row.fold) for row in rows] == [(row.file, row.seed, row.fold) for row in clean]
+    assert [row.probabilities for row in rows] != [row.probabilities for row in clean]
+    assert (report.scores.overall.uar or 0) > 0.5  # of four emotions
+    total = len(rows)
+    assert calls[0] == (0, total)
+    assert calls[-1] == (total, total)
+    assert not list(data.glob("*telephone*"))
+    comparison = compare_results([out, report.folder])
+    assert {row.protocol for row in comparison.rows} == {"loso", "loso, telephone"}
+    assert not comparison.comparable
+
+
+def test_a_degraded_recording_is_scored_as_predict_would_score_it(data: Path, default_results: Path) -> None:
+    out = default_results
+    run_toy(data, out, recipe=DEFAULT, degrade="gsm")
+    row = read_predictions(out / "gsm" / "predictions.csv")[0]
+    model = load_model(out / "folds" / "seed0-fold1")
+    signal, rate = degrade(*read_signal(data / row.file), "gsm")
+    segments = [
+        segment
+        for segment in segment_blocks(lambda: [(signal[:, None], rate)], model.audio, model.segmentation)
+        if isinstance(segment, Segment)
+    ]
+    matrices = [extract_features(segment.signal, model.features) for segment in segments]
+    expected = model.predict_proba(matrices, [segment.speech for segment in segments])
+    np.testing.assert_array_equal(row.probabilities, expected)
+
+
+def test_missing_folds_are_trained_first(data: Path, tmp_path: Path) -> None:
+    report = run_toy(data, tmp_path / "r", recipe=SMALL.limit(1), protocol="paper", degrade="telephone")
+    assert (tmp_path / "r" / "folds" / "seed0-fold1" / "model.onnx").exists()
+    clean = read_json_object(tmp_path / "r" / "report.json")
+    assert (clean["degradation"], clean["overall"]["utterances"]) == ("", report.scores.overall.utterances)
+    more = run_toy(data, tmp_path / "r", recipe=SMALL.limit(1), protocol="paper", seeds=2, degrade="telephone")
+    assert more.scores.overall.utterances == 2 * report.scores.overall.utterances
+    run_toy(data, tmp_path / "r", recipe=SMALL.limit(1), protocol="paper", degrade="gsm")
+    assert (tmp_path / "r" / "folds" / "seed1-fold1").exists(), "a test of some folds removes no others"
+
+
+def test_recordings_that_cannot_be_tested_are_named(data: Path, tmp_path: Path) -> None:
+    index = read_index(data / "index.csv")
+    tested = {row.file for row in _first_test(data, tmp_path)}
+    utterances = tuple(replace(u, file="gone.wav") if u.file == min(tested) else u for u in index.utterances)
+    write_index(data / "index-gone.csv", replace(index, utterances=utterances))
+    report = run_toy(
+        data,
+        tmp_path / "r",
+        index=replace(index, utterances=utterances),
+        recipe=SMALL.limit(1),
+        protocol="paper",
+        degrade="telephone",
+    )
+    assert [(failure.file, failure.reason) for failure in report.failures] == [("gone.wav", "no such file")]
+    assert report.excluded == ("gone.wav",)
+    assert report.scores.overall.utterances == len(tested) - 1
+
+
+def _first_test(data: Path, tmp_path: Path) -> list[object]:
+    run_toy(data, tmp_path / "first", recipe=SMALL.limit(1), protocol="paper")
+    return list(read_predictions(tmp_path / "first" / "predictions.csv"))
+
+
+def test_what_cannot_be_degraded_is_refused_before_any_work(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown degradation 'fax': expected one of telephone, gsm"):
+        run_toy(data, tmp_path / "r", degrade="fax")
+    with pytest.raises(UsageError, match="svm has no network: leave --degrade and --members out"):
+        run_toy(data, tmp_path / "r", recipe=RECIPES["svm"], degrade="gsm")
+    assert not (tmp_path / "r").exists()

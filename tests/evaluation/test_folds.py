@@ -1,0 +1,280 @@
+"""Folds that are interrupted, killed, damaged or of another training, and what the next evaluation makes of them."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sercli.corpora.index import read_index
+from sercli.errors import InputError, StoreError
+from sercli.evaluation.fold import CHECKPOINT_FILE, FOLD_FILE, FoldResult, read_fold, run_fold
+from sercli.evaluation.run import evaluate
+from sercli.features.store import FeatureStore
+from sercli.splits.protocols import make_folds
+from sercli.training import loop
+from sercli.training.data import CorpusFeatures
+from sercli.training.recipes import RECIPES, Recipe
+from sercli.training.session import train_fold
+from tests.evaluation.toy_plan import SMALL, run_toy
+
+QUICK = SMALL.limit(1)
+KILLED = """
+import sys
+from pathlib import Path
+from tests.evaluation.toy_plan import SMALL, run_toy
+run_toy(Path(sys.argv[1]), Path(sys.argv[2]), recipe=SMALL.limit(4), jobs=int(sys.argv[3]))
+"""
+
+
+def interrupt_after(folds: int) -> Callable[..., None]:
+    def interrupt(done: int, *_: object) -> None:
+        if done == folds:
+            raise KeyboardInterrupt
+
+    return interrupt
+
+
+def list_folds(out: Path) -> list[str]:
+    return sorted(path.name for path in (out / "folds").iterdir())
+
+
+def read_models(out: Path) -> dict[Path, tuple[bytes, int]]:
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (out / "folds").rglob("model.onnx")}
+
+
+def count_epochs(patch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the epochs that are trained from now on."""
+    numbers: list[int] = []
+    run: Callable[..., Any] = loop._Epoch.run
+
+    def note(epoch: Any, *arguments: Any) -> Any:
+        numbers.append(epoch.number)
+        return run(epoch, *arguments)
+
+    patch.setattr(loop._Epoch, "run", note)
+    return numbers
+
+
+def kill(data: Path, out: Path, *, jobs: int, when: Callable[[], bool]) -> None:
+    """Starts an evaluation of four epochs per fold, and kills it with its workers."""
+    command = [sys.executable, "-c", KILLED, str(data), str(out), str(jobs)]
+    process = subprocess.Popen(command, start_new_session=True, cwd=Path(__file__).parents[2])
+    deadline = time.monotonic() + 120
+    while process.poll() is None and not when() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def four_epochs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    out = tmp_path_factory.mktemp("results") / "whole"
+    run_toy(data, out, recipe=SMALL.limit(4))
+    return (out / "predictions.csv").read_bytes()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_evaluation_killed_inside_a_fold_resumes_from_its_checkpoint(
+    data: Path, tmp_path: Path, four_epochs: bytes, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    out = tmp_path / "r"
+    kill(data, out, jobs=jobs, when=lambda: any(out.glob(f"folds/.*.partial/{CHECKPOINT_FILE}")))
+    time.sleep(0.5 * (jobs - 1))  # workers notice that their parent is gone
+    assert not (out / "report.json").exists()
+    started = [path.name for path in (out / "folds").glob(".*.partial")]
+    assert 1 <= len(started) <= jobs
+    epochs = count_epochs(monkeypatch)
+    run_toy(data, out, recipe=SMALL.limit(4))
+    assert (out / "predictions.csv").read_bytes() == four_epochs
+    assert 6 * 4 - 3 * jobs - 4 <= len(epochs) < 6 * 4, "no epoch before the checkpoint is trained again"
+    assert list_folds(out) == [f"seed0-fold{n}" for n in range(1, 7)]
+
+
+def test_an_evaluation_killed_between_folds_goes_on_with_the_missing_ones(
+    data: Path, tmp_path: Path, four_epochs: bytes
+) -> None:
+    out = tmp_path / "r"
+    kill(data, out, jobs=1, when=lambda: len(list(out.glob("folds/seed*"))) == 2)
+    before = read_models(out)
+    assert len(before) >= 2
+    trained: list[FoldResult] = []
+    run_toy(
+        data, out, recipe=SMALL.limit(4), on_fold=lambda _done, _total, fold: trained.extend([fold] if fold else [])
+    )
+    assert len(trained) == 6 - len(before)
+    assert {path: stamp for path, stamp in read_models(out).items() if path in before} == before
+    assert (out / "predictions.csv").read_bytes() == four_epochs
+
+
+def test_ctrl_c_between_folds_keeps_them_and_the_next_run_ends_the_same(
+    data: Path, results: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "r"
+    with pytest.raises(KeyboardInterrupt):
+        run_toy(data, out, on_fold=interrupt_after(2))
+    assert not (out / "report.json").exists()
+    assert list_folds(out) == ["seed0-fold1", "seed0-fold2"]
+    calls: list[tuple[int, int, bool]] = []
+    run_toy(data, out, on_fold=lambda done, total, fold: calls.append((done, total, fold is not None)))
+    assert calls == [(2, 6, False), *((done, 6, True) for done in range(3, 7))]
+    assert (out / "predictions.csv").read_bytes() == (results / "predictions.csv").read_bytes()
+
+
+def test_a_finished_evaluation_is_not_trained_again(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    first = run_toy(data, out, recipe=QUICK, protocol="paper")
+    before = read_models(out)
+    again = run_toy(data, out, recipe=QUICK, protocol="paper", command="sercli evaluate again")
+    assert read_models(out) == before
+    assert (again.scores, again.folds, again.command) == (first.scores, first.folds, "sercli evaluate again")
+    assert again.training_commands == ("sercli evaluate",)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [replace(QUICK, network=replace(SMALL.network, dense_size=8)), SMALL.limit(2), QUICK.join(2)],
+    ids=["another network", "more epochs", "more members"],
+)
+def test_folds_of_another_recipe_are_replaced(data: Path, tmp_path: Path, other: Recipe) -> None:
+    out = tmp_path / "r"
+    with pytest.raises(KeyboardInterrupt):
+        run_toy(data, out, recipe=other, protocol="pooled", on_fold=interrupt_after(1))
+    (old,) = read_models(out).values()
+    run_toy(data, out, recipe=QUICK, protocol="pooled", jobs=2)
+    run_toy(data, tmp_path / "fresh", recipe=QUICK, protocol="pooled", jobs=2)
+    assert (out / "predictions.csv").read_bytes() == (tmp_path / "fresh" / "predictions.csv").read_bytes()
+    assert old not in read_models(out).values()
+
+
+def test_a_fold_of_other_labels_or_another_division_is_replaced(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    index = read_index(data / "index.csv")
+    first = run_toy(data, out, recipe=QUICK, protocol="paper")
+    relabeled = replace(index, utterances=(replace(index.utterances[0], emotion="calm"), *index.utterances[1:]))
+    second = run_toy(data, out, recipe=QUICK, protocol="paper", index=relabeled)
+    third = run_toy(data, out, recipe=QUICK, protocol="loso")
+    assert len({report.folds[0].identity for report in (first, second, third)}) == 3
+    assert list_folds(out) == [f"seed0-fold{n}" for n in range(1, 7)]
+
+
+def test_folds_that_the_report_does_not_cover_are_removed_and_other_files_stay(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    run_toy(data, out, recipe=QUICK, protocol="paper", seeds=2)
+    (out / "folds" / ".DS_Store").write_bytes(b"\0")
+    (out / "folds" / ".seed7-fold1.partial").mkdir()
+    run_toy(data, out, recipe=QUICK, protocol="paper", seed=1)
+    assert list_folds(out) == [".DS_Store", "seed1-fold1"]
+
+
+def test_curves_and_models_go_with_their_report(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    run_toy(data, out, recipe=QUICK, protocol="paper")
+    assert (out / "curves.png").exists()
+    report = run_toy(data, out, recipe=RECIPES["knn"], protocol="paper")
+    assert report.recipe == "knn"
+    assert not (out / "curves.png").exists()
+    fold = out / "folds" / "seed0-fold1"
+    assert sorted(path.name for path in fold.iterdir()) == ["fold.json", "predictions.csv"]
+    result = read_fold(fold)
+    assert (result.epochs, result.setting in {5.0, 15.0, 30.0}) == ((), True)
+    assert (out / "history.csv").read_text().startswith("seed,fold,member,epoch,train_loss,")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "model.onnx").unlink(),
+        lambda folder: (folder / FOLD_FILE).write_text("{"),
+        lambda folder: (folder / FOLD_FILE).write_text("{}"),
+        lambda folder: edit(folder, schema_version=99),
+        lambda folder: edit(folder, seed="0"),
+    ],
+    ids=["without model", "cut", "empty", "of another version", "of another type"],
+)
+def test_a_damaged_fold_is_trained_again(data: Path, tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    out = tmp_path / "r"
+    report = run_toy(data, out, recipe=QUICK, protocol="paper")
+    fold = out / "folds" / "seed0-fold1"
+    damage(fold)
+    assert run_toy(data, out, recipe=QUICK, protocol="paper").scores == report.scores
+    assert read_fold(fold).identity == report.folds[0].identity
+    assert (fold / "model.onnx").exists()
+
+
+def edit(folder: Path, **changes: object) -> None:
+    values = json.loads((folder / FOLD_FILE).read_text())
+    (folder / FOLD_FILE).write_text(json.dumps({**values, **changes}))
+
+
+def test_a_longer_training_that_was_interrupted_is_not_used_for_a_shorter_one(data: Path, tmp_path: Path) -> None:
+    partial = tmp_path / "r" / "folds" / ".seed0-fold1.partial"
+    partial.mkdir(parents=True)
+    index = read_index(data / "index.csv")
+    with FeatureStore(data / "features.h5") as store:
+        corpus = CorpusFeatures(index, store, SMALL.features)
+        fold = make_folds(index, "paper", 0)[0]
+        device = loop.torch.device("cpu")
+        train_fold(corpus, fold, SMALL.limit(4), seed=0, device=device, checkpoint=partial / CHECKPOINT_FILE)
+    run_toy(data, tmp_path / "r", recipe=SMALL.limit(2), protocol="paper")
+    with (tmp_path / "r" / "history.csv").open(newline="") as stream:
+        assert [row["epoch"] for row in csv.DictReader(stream)] == ["1", "2"]
+    run_toy(data, tmp_path / "fresh", recipe=SMALL.limit(2), protocol="paper")
+    one, other = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("r", "fresh"))
+    assert one == other
+
+
+def test_a_training_that_was_finished_is_not_repeated_when_its_fold_was_not(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sercli.evaluation.fold.score_utterances", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_toy(data, tmp_path / "r", recipe=SMALL.limit(2), protocol="paper")
+    assert list_folds(tmp_path / "r") == [".seed0-fold1.partial"]
+    epochs = count_epochs(monkeypatch)
+    report = run_toy(data, tmp_path / "r", recipe=SMALL.limit(2), protocol="paper")
+    assert not epochs
+    assert report.scores.overall.utterances > 0
+
+
+def test_a_store_that_changes_during_an_evaluation_is_reported(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change_and_run(task: Any) -> FoldResult:
+        return run_fold(replace(task, identity="0" * 16))
+
+    monkeypatch.setattr("sercli.evaluation.run.run_fold", change_and_run)
+    with pytest.raises(StoreError, match="changed while the evaluation ran: run it again"):
+        run_toy(data, tmp_path / "r", recipe=QUICK, protocol="paper")
+
+
+def test_a_folder_is_written_by_one_evaluation_at_a_time(data: Path, tmp_path: Path) -> None:
+    refused: list[str] = []
+
+    def start_another(done: int, *_: object) -> None:
+        if done == 0:
+            with pytest.raises(InputError, match="being written by another sercli evaluate") as error:
+                run_toy(data, tmp_path / "r", recipe=QUICK, protocol="paper")
+            refused.append(str(error.value))
+
+    run_toy(data, tmp_path / "r", recipe=QUICK, protocol="paper", on_fold=start_another)
+    assert len(refused) == 1
+    assert not (tmp_path / "r" / ".lock").exists()
+
+
+def test_nothing_is_left_of_an_evaluation_that_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="corpus 'nemo' is not in the index"):
+        evaluate(data / "index.csv", data / "features.h5", SMALL, tmp_path / "r", protocol="loso", corpora=["nemo"])
+    assert not (tmp_path / "r").exists()
