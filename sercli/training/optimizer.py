@@ -36,9 +36,12 @@ class Optimizer:
                 {"params": [named[name] for name in vectors], "weight_decay": 0.0},
             ]
         )
-        self._muon_names = turned
         self._muon_factor = config.muon
-        self._muon = Muon([named[name] for name in turned], weight_decay=config.weight_decay) if turned else None
+        self._muon = (
+            Muon([named[name] for name in self._muon_names], weight_decay=config.weight_decay)
+            if self._muon_names
+            else None
+        )
         self.learning_rate = config.learning_rate
 
     @property
