@@ -21,6 +21,42 @@ MIN_SAMPLE_RATE = 1_000  # Hz; below it a header is damaged, or nothing of speec
 MAX_SAMPLE_RATE = 768_000  # Hz; the highest rate that audio interfaces offer
 MAX_CHANNELS = 64
 
+SUFFIXES: tuple[str, ...] = (
+    ".wav",
+    ".wave",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".mp3",
+    ".aif",
+    ".aiff",
+    ".aifc",
+    ".au",
+    ".snd",
+    ".caf",
+    ".w64",
+    ".rf64",
+    ".voc",
+    ".sph",
+    ".m4a",
+    ".m4b",
+    ".aac",
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".3gp",
+    ".webm",
+    ".mka",
+    ".mkv",
+    ".amr",
+    ".awb",
+    ".wma",
+    ".wmv",
+    ".asf",
+)
+"""Suffixes of the files in a folder that are taken for recordings, in lower case."""
+
 # What libsndfile's log says of a file that ends before its header says it should.
 _CUT = re.compile(r"^ *(?:data|SSND|riff|Riff size|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _OGG_PAGE = 27 + 255 + 255 * 255  # bytes of the largest page: header, segment table, segments (RFC 3533)
