@@ -7,7 +7,7 @@ from pathlib import Path
 from sercli.audio.cutters import MIX
 from sercli.errors import InputError
 from sercli.prediction.discovery import Recording
-from sercli.prediction.tables import match_recordings, read_column
+from sercli.prediction.truth import match_recordings, read_column
 
 FOLDER, CHANNEL = "folder", "channel"
 """Given in place of a table: one speaker a folder, on each channel; or another one in every channel of every recording.
@@ -37,7 +37,7 @@ def find_speakers(source: str, recordings: Sequence[Recording]) -> Speakers:
 
     Args:
         source: `FOLDER`, `CHANNEL`, or a CSV table with the columns ``file`` and ``speaker``, whose rows stand for
-            recordings as in `sercli.prediction.tables.match_recordings`; an empty speaker is an unknown one.
+            recordings as in `sercli.prediction.truth.match_recordings`; an empty speaker is an unknown one.
         recordings: those of the run.
 
     Raises:

@@ -318,7 +318,7 @@ def _describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, Any]:
             "speakers": len({u.speaker for u in members}),
             "dev_speakers": sorted((dev - train) & {u.speaker for u in members}),
             "sha256": hashlib.sha256("".join(sorted(u.sha256 for u in members)).encode()).hexdigest(),
-            "licence": known.licence if known else "",
+            "licence": known.license if known else "",
             "citation": known.citation if known else "",
         }
     return described
