@@ -1,4 +1,4 @@
-"""``sercli prepare``: corpora into place, their utterances into the index."""
+"""``sercli prepare``: fetches a corpus, checks its recordings, and adds them to the index."""
 
 import contextlib
 from collections import Counter
@@ -9,36 +9,39 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sercli.cli import console, options
+from sercli.corpora.registry import CORPORA
 
 if TYPE_CHECKING:
-    from sercli.corpora.base import Corpus
+    from sercli.corpora.corpus import Corpus
     from sercli.corpora.prepare import Outcome
 
-SHOWN = 5  # names of a list of problems, when not verbose
+SHOWN = 5  # names shown of each list, unless verbose
+
+DEFAULT = "ravdess"
 
 _STAGES = {"download": "downloading", "unpack": "unpacking", "index": "checking recordings"}
 
 
-def list_corpora() -> list[str]:
-    """Names for the shell to complete."""
-    from sercli.corpora.registry import CORPORA
-
-    return list(CORPORA)
+def _describe_corpora() -> str:
+    own = [name for name, corpus in CORPORA.items() if corpus.needs_labels]
+    others = [name for name in CORPORA if name not in own]
+    return f"{', '.join(others)}; {', '.join(own)} for your own recordings with a table of labels."
 
 
 def prepare(
     corpus: Annotated[
         str,
-        typer.Argument(help="ravdess, nemo, or csv for recordings of your own.", autocompletion=list_corpora),
-    ] = "ravdess",
+        typer.Argument(help=_describe_corpora(), autocompletion=lambda: list(CORPORA)),
+    ] = DEFAULT,
     *,
     source: Annotated[
         Path | None,
         typer.Option(
             "--from",
             metavar="PATH",
-            help="Zip archive, or folder of WAV, FLAC or OGG files at any depth; a folder's files stay where they are.",
-            show_default="download the corpus; for csv, the folder of the labels",
+            help="Folder of recordings at any depth, which stay where they are; or zip or tar archive, or folder of "
+            "archives, which are unpacked into the data folder.",
+            show_default="download the corpus; for csv, the folder of the table",
         ),
     ] = None,
     labels: Annotated[
@@ -46,8 +49,8 @@ def prepare(
         typer.Option(
             "--labels",
             metavar="FILE",
-            help="For csv: table with the columns file, emotion and, if known, speaker, gender, intensity, "
-            "statement, repetition; others are kept.",
+            help="For csv: table with the columns file and emotion, and optionally speaker, gender, intensity, "
+            "statement and repetition; CSV, TSV or separated by semicolons.",
             show_default="none",
         ),
     ] = None,
@@ -56,7 +59,7 @@ def prepare(
         typer.Option(
             "--map",
             metavar="LABEL=EMOTION,…",
-            help="For csv: which emotion other labels stand for, as in surprise=surprised,joy=happy.",
+            help="For csv: emotion for other labels, as in surprise=surprised,joy=happy.",
             show_default="none",
         ),
     ] = "",
@@ -64,13 +67,13 @@ def prepare(
         str | None,
         typer.Option(
             "--url",
-            help="Mirror to download from; the file's published size and hash are demanded of it.",
+            help="Mirror to download from; its file must match the published size and checksum.",
             show_default="the corpus's own address",
         ),
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", "--restart", help="Unpack and index again what is in place already."),
+        typer.Option("--force", "--restart", help="Unpack and index again what is already in place."),
     ] = False,
     jobs: options.Jobs = options.default_jobs(),
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
@@ -78,9 +81,9 @@ def prepare(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done its work
 ) -> None:
-    """Download or take a corpus, check it, and index its utterances.
+    """Download a corpus, or take it from a folder or archive, and index its recordings.
 
-    The rows of other corpora in the index stay; those of the same corpus are replaced.
+    Replaces the rows of this corpus in the index and keeps those of others.
 
     Examples: `sercli prepare` · `sercli prepare nemo --from ~/nemo` ·
     `sercli prepare csv --labels calls.csv --map joy=happy`
@@ -103,21 +106,21 @@ def prepare(
     with _open_bars() as bars:
         outcome = prepare_corpus(request, bars.update)
     _show_table(request.corpus, outcome)
-    _show_findings(request.corpus, outcome, None if verbose else SHOWN)
+    _show_exceptions(request.corpus, outcome, None if verbose else SHOWN)
     _show_result(request.corpus, outcome, request.index)
     if outcome.problems:
         raise typer.Exit(1)
 
 
 class _Bars:
-    """One progress bar at a time, that of the running stage."""
+    """The progress bar of the current stage."""
 
     def __init__(self, stack: contextlib.ExitStack) -> None:
         self._stack = stack
         self._stage = ""
 
     def update(self, stage: str, done: int, total: int) -> None:
-        """Shows how far a stage is: recordings for ``index``, bytes otherwise."""
+        """Shows the progress of a stage, in recordings for ``index`` and else in bytes."""
         if stage != self._stage:
             self._stack.close()
             show = console.show_progress if stage == "index" else console.show_download
@@ -143,7 +146,7 @@ def _show_table(corpus: "Corpus", outcome: "Outcome") -> None:
     genders = sorted({gender for _, gender in counts})
     table = Table("emotion", title=corpus.title)
     for heading in (*(gender or "unknown" for gender in genders), "all"):
-        table.add_column(Text(one_line(heading)), justify="right")  # whatever a table of labels calls it
+        table.add_column(Text(one_line(heading)), justify="right")  # not markup, whatever the user's table holds
     rows = [
         (name, [counts[name, gender] for gender in genders])
         for name in EMOTIONS
@@ -175,21 +178,24 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _show_findings(corpus: "Corpus", outcome: "Outcome", limit: int | None) -> None:
-    """One line for each kind of finding, or one for each finding when there is no limit."""
+def _show_exceptions(corpus: "Corpus", outcome: "Outcome", limit: int | None) -> None:
+    """Shows what is missing, left out or failed: one line for each kind, with at most `limit` names."""
     if outcome.missing:
-        console.warn(_summarise(f"missing from {corpus.name}", list(outcome.missing), limit))
+        console.warn(_summarize(f"missing from {corpus.name}", list(outcome.missing), limit))
     if outcome.miscounted:
-        gaps = [f"{found} of {all_} {name}" for name, (all_, found) in outcome.miscounted.items()]
-        console.warn(_summarise(f"not the whole of {corpus.name}", gaps, None))
+        gaps = [f"{actual} of {expected} {name}" for name, (expected, actual) in outcome.miscounted.items()]
+        console.warn(_summarize(f"not the whole of {corpus.name}", gaps, None))
+    if outcome.copies:
+        copies = [str(copy) for copy in outcome.copies]
+        console.warn(_summarize("further copies, not indexed", copies, limit))
     if outcome.extra:
-        console.warn(_summarise("not indexed since extra", [str(extra) for extra in outcome.extra], limit))
+        console.warn(_summarize("extra files, not indexed", [str(extra) for extra in outcome.extra], limit))
     if outcome.problems:
         failed = [str(problem) for problem in outcome.problems]
-        console.show_error(_summarise("not indexed", failed, limit))
+        console.show_error(_summarize("not indexed", failed, limit))
 
 
-def _summarise(what: str, items: list[str], limit: int | None) -> str:
+def _summarize(what: str, items: list[str], limit: int | None) -> str:
     from sercli.files import one_line
 
     shown = [one_line(item) for item in items[:limit]]
@@ -202,4 +208,4 @@ def _show_result(corpus: "Corpus", outcome: "Outcome", index: Path) -> None:
     if outcome.unchanged:
         console.say(f"{corpus.name} is in place, {count} utterances in {index}: nothing to do (--force does it again)")
     else:
-        console.say(f"indexed {count} utterances of {corpus.name} in {index}; licence: {corpus.licence}")
+        console.say(f"indexed {count} utterances of {corpus.name} in {index}; license: {corpus.license}")

@@ -1,1 +1,1 @@
-"""Speech corpora: fetching, unpacking, reading their names, indexing their utterances."""
+"""Speech corpora: download, unpack, label and index their recordings."""

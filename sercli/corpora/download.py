@@ -1,4 +1,4 @@
-"""Fetching a pinned file: resumed where it broke off, whole by size and hash, or not there at all."""
+"""Resumable downloads of files with a known size and checksum."""
 
 import os
 import re
@@ -10,27 +10,27 @@ from pathlib import Path
 
 import httpx
 
-from sercli.corpora.base import PinnedFile
+from sercli.corpora.corpus import PinnedFile
 from sercli.errors import DownloadError
 from sercli.files import hash_file, one_line
 
 Progress = Callable[[int, int], None]
-"""Is told how much is done and how much there is, here in bytes."""
+"""Called with the bytes that are done and their total."""
 
-# Request timeout, too many requests, and a server in trouble: what may be well a moment later.
+# Transient errors: request timeout, too many requests, and servers in trouble.
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How long a download is tried.
+    """When to retry a download and when to give up.
 
     Attributes:
-        attempts: requests at most; a later run goes on from where this one stopped.
-        first_wait: seconds before the second request; doubled before each one after it.
-        longest_wait: seconds between requests at most, also where the server asks for more.
-        timeout: seconds without a byte, or without a connection, after which an attempt has failed.
+        attempts: Maximum number of requests; a later run resumes where this one has stopped.
+        first_wait: Wait before the second request (s), doubled before each later one.
+        longest_wait: Maximum wait between requests (s), even if the server asks for more.
+        timeout: Time without a connection or without data after which an attempt has failed (s).
     """
 
     attempts: int = 6
@@ -39,17 +39,17 @@ class RetryPolicy:
     timeout: float = 30.0
 
     def wait_after(self, attempt: int, asked: float = 0.0) -> float:
-        """Seconds to wait after an attempt, counted from 1, that failed.
+        """Returns the wait after a failed attempt in seconds.
 
         Args:
-            attempt: that failed.
-            asked: what the server asks for, in seconds.
+            attempt: Number of the attempt, from 1.
+            asked: Wait that the server asks for (s).
         """
         return min(max(self.first_wait * 2.0 ** (attempt - 1), asked), self.longest_wait)
 
 
 class _TransientError(Exception):
-    """An attempt failed in a way that the next may not; `wait` is what the server asked for, in seconds."""
+    """An attempt failed and the next may succeed; `wait` is what the server asks for (s)."""
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -57,11 +57,11 @@ class _TransientError(Exception):
 
 
 def ignore_progress(_done: int, _total: int) -> None:
-    """Takes progress and does nothing."""
+    """Does nothing."""
 
 
 def is_whole(path: Path, pinned: PinnedFile) -> bool:
-    """Whether the file at `path` has the size and the hash of the pinned one."""
+    """Whether the file at `path` has the size and the checksum of the pinned file."""
     return path.is_file() and path.stat().st_size == pinned.size and hash_file(path, "md5") == pinned.md5
 
 
@@ -73,21 +73,20 @@ def fetch(
     policy: RetryPolicy | None = None,
     progress: Progress = ignore_progress,
 ) -> Path:
-    """Downloads a pinned file unless it is there, and returns its path.
+    """Downloads a pinned file unless it is there already, and returns its path.
 
-    The bytes go into ``NAME.part``, which takes its name only when size and hash are right. What an
-    interrupted run left there is gone on from.
+    Downloads to ``NAME.part``, which is renamed once size and checksum match. Resumes a partial download.
 
     Args:
-        pinned: the file.
-        folder: where it goes; made when missing.
-        url: of a mirror; the same size and hash are demanded of it.
-        policy: when to try again and when to give up.
-        progress: is told bytes.
+        pinned: File to download.
+        folder: Folder to download to; made if missing.
+        url: Address of a mirror; its file must match the published size and checksum.
+        policy: When to retry and when to give up.
+        progress: Called as bytes arrive.
 
     Raises:
         DownloadError: if the server does not deliver the file, or delivers another one.
-        OSError: if it cannot be written; what was fetched stays in ``NAME.part``.
+        OSError: if it cannot be written; what has arrived stays in ``NAME.part``.
     """
     path = folder / pinned.name
     if is_whole(path, pinned):
@@ -95,7 +94,7 @@ def fetch(
     part = folder / f"{pinned.name}.part"
     folder.mkdir(parents=True, exist_ok=True)
     if path.exists():
-        # Cut short by another program, perhaps: a beginning that is right saves fetching it.
+        # Perhaps another program has downloaded the beginning of it.
         path.replace(part)
     _fetch_part(part, pinned, url or pinned.url, policy or RetryPolicy(), progress)
     _check_hash(part, pinned, url or pinned.url)
@@ -109,11 +108,11 @@ def _fetch_part(part: Path, pinned: PinnedFile, url: str, policy: RetryPolicy, p
     _check_room(part, pinned)
     attempt = 0
     try:
-        made = httpx.Client(timeout=policy.timeout, follow_redirects=True)
+        opened = httpx.Client(timeout=policy.timeout, follow_redirects=True)
     except (ImportError, ValueError) as reason:
         msg = f"the proxy of this machine cannot be used ({one_line(reason)}): set HTTPS_PROXY to an http:// address"
         raise DownloadError(msg) from None
-    with made as client:
+    with opened as client:
         while _size_of(part) < pinned.size:
             attempt += 1
             try:
@@ -122,7 +121,7 @@ def _fetch_part(part: Path, pinned: PinnedFile, url: str, policy: RetryPolicy, p
                 if attempt >= policy.attempts:
                     msg = (
                         f"{url}: {reason}; gave up after {attempt} attempts with {_size_of(part)} of "
-                        f"{pinned.size} bytes: run the same command to go on from there"
+                        f"{pinned.size} bytes: run the same command to resume from there"
                     )
                     raise DownloadError(msg) from None
                 time.sleep(policy.wait_after(attempt, reason.wait))
@@ -130,11 +129,11 @@ def _fetch_part(part: Path, pinned: PinnedFile, url: str, policy: RetryPolicy, p
 
 def _attempt(client: httpx.Client, part: Path, pinned: PinnedFile, url: str, progress: Progress) -> None:
     have = _size_of(part)
-    # Compression would make sizes and ranges mean something else.
+    # With compression, sizes and ranges would mean something else.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
         with client.stream("GET", url, headers=headers) as response:
-            start = _where_it_starts(response, have, pinned, url, part)
+            start = _check_response(response, have, pinned, url, part)
             _write_body(response, part, start, pinned, url, progress)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as reason:
         msg = one_line(f"cannot fetch {url}: {reason}")
@@ -149,8 +148,8 @@ def _attempt(client: httpx.Client, part: Path, pinned: PinnedFile, url: str, pro
         raise _TransientError(msg)
 
 
-def _where_it_starts(response: httpx.Response, have: int, pinned: PinnedFile, url: str, part: Path) -> int:
-    """Position in the file of the body's first byte; refuses answers that cannot be the file."""
+def _check_response(response: httpx.Response, have: int, pinned: PinnedFile, url: str, part: Path) -> int:
+    """Returns the position of the body in the file; refuses responses that cannot be the file."""
     status = response.status_code
     if status in _TRANSIENT:
         msg = f"the server answers {status} {response.reason_phrase}"
@@ -176,12 +175,12 @@ def _where_it_starts(response: httpx.Response, have: int, pinned: PinnedFile, ur
 
 
 def _parse_content_range(text: str, have: int, part: Path) -> tuple[int, str]:
-    found = _CONTENT_RANGE.fullmatch(text.strip())
-    if not found or int(found[1]) != have:
+    match = _CONTENT_RANGE.fullmatch(text.strip())
+    if not match or int(match[1]) != have:
         part.unlink(missing_ok=True)
         msg = f"the server answers 206 with Content-Range {text!r}, expected it to start at byte {have}"
         raise _TransientError(msg)
-    return have, found[3]
+    return have, match[3]
 
 
 def _write_body(
@@ -199,7 +198,7 @@ def _write_body(
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as reason:
-        # A full disk says so without a name.
+        # A full disk gives no name.
         raise OSError(reason.errno, reason.strerror, str(part)) from reason
     if done > pinned.size:
         part.unlink()
@@ -208,12 +207,12 @@ def _write_body(
 
 
 def _check_hash(part: Path, pinned: PinnedFile, url: str) -> None:
-    found = hash_file(part, "md5")
-    if found != pinned.md5:
+    md5 = hash_file(part, "md5")
+    if md5 != pinned.md5:
         part.unlink()
         msg = (
-            f"{pinned.name} from {url} has md5 {found}, expected {pinned.md5}: it was altered or damaged on "
-            "the way and is removed; run the same command to fetch it anew"
+            f"{pinned.name} from {url} has md5 {md5}, expected {pinned.md5}: it was altered or damaged on "
+            "the way and has been removed; run the same command to download it again"
         )
         raise DownloadError(msg)
 

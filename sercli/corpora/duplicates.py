@@ -1,4 +1,4 @@
-"""The same sound twice: found, so that one copy is never trained on while the other is tested on."""
+"""Duplicate detection, so that copies of one sound never end up on both sides of a split."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,15 +9,15 @@ from sercli.corpora.index import Index
 
 
 def mark_duplicates(index: Index, digests: Mapping[str, str]) -> Index:
-    """The index with `duplicate_of` of each row pointing to the first row of the same sound.
+    """Returns the index with `duplicate_of` of each row naming the first row with the same sound.
 
-    Sound is the same when the decoded samples are, as far as their digests are known, or the files' bytes,
-    which also tells across corpora. What is known of rows from earlier runs stays, also between copies of a row
-    that is gone.
+    Two rows have the same sound if their decoded samples are equal, as far as the digests are known, or their
+    files are, also in different corpora. Duplicates marked by earlier runs stay marked, also if the row that
+    they duplicate is gone.
 
     Args:
-        index: in its order, which says what is first.
-        digests: of the decoded samples, by `file`, for the rows of this run.
+        index: Rows, in the order that decides which is first.
+        digests: Digest of the decoded samples by `file`, for the rows of this run.
     """
     groups: DisjointSet = DisjointSet()
     for row in index.utterances:
@@ -31,6 +31,9 @@ def mark_duplicates(index: Index, digests: Mapping[str, str]) -> Index:
     first: dict[str, str] = {}
     for row in index.utterances:
         first.setdefault(groups[f"row {row.file}"], row.file)
-    named = [(row, first[groups[f"row {row.file}"]]) for row in index.utterances]
-    rows = tuple(replace(row, duplicate_of=name if name != row.file else "") for row, name in named)
+    originals = [first[groups[f"row {row.file}"]] for row in index.utterances]
+    rows = tuple(
+        replace(row, duplicate_of=original if original != row.file else "")
+        for row, original in zip(index.utterances, originals, strict=True)
+    )
     return replace(index, utterances=rows)

@@ -1,4 +1,4 @@
-"""The index of utterances, one row each, that every later step starts from."""
+"""The index of utterances, which all later steps start from."""
 
 import csv
 import io
@@ -28,14 +28,14 @@ COLUMNS: tuple[str, ...] = (
     "sha256",
     "duplicate_of",
 )
-"""The columns of ``index.csv``; a corpus may add its own after them."""
+"""Columns of ``index.csv``; columns of the user's own follow them."""
 
 _PARSED = {"file", "duration", "sample_rate", "channels"}
 _REMEDY = "move it away and run 'sercli prepare', or give another --index"
 
 _SHA256 = re.compile("([0-9a-f]{64})?")
 
-NO_EXTRA: Mapping[str, str] = {}  # shared by all utterances without columns of the user's own
+NO_EXTRA: Mapping[str, str] = {}  # shared by all utterances without extra columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,20 +43,20 @@ class Utterance:
     """One recording of one speaker with its label.
 
     Attributes:
-        file: path as it stands in the index: relative to the index's folder, with ``/``, or absolute.
-        corpus: name of the corpus.
-        speaker: unique across corpora, as ``ravdess-01``; empty if unknown.
-        gender: ``female``, ``male`` or empty.
-        emotion: one of `sercli.labels.EMOTIONS`.
-        intensity: as the corpus has it, or empty.
-        statement: as the corpus has it, or empty.
-        repetition: as the corpus has it, or empty.
-        duration: in seconds.
-        sample_rate: in Hz.
-        channels: number of channels.
-        sha256: of the file's bytes.
+        file: Path, relative to the index's folder with ``/``, or absolute.
+        corpus: Name of the corpus.
+        speaker: Name that is unique across corpora, such as ``ravdess-01``; empty if unknown.
+        gender: ``female``, ``male``, another word of the corpus, or empty.
+        emotion: One of `sercli.labels.EMOTIONS`.
+        intensity: Intensity in the corpus's own words, or empty.
+        statement: Sentence in the corpus's own words, or empty.
+        repetition: Take in the corpus's own words, or empty.
+        duration: Length in seconds.
+        sample_rate: Sample rate in Hz.
+        channels: Number of channels.
+        sha256: SHA-256 of the file's bytes in hexadecimal.
         duplicate_of: `file` of the first utterance with the same sound, or empty.
-        extra: further columns of the user's own.
+        extra: Further columns of the user's own.
     """
 
     file: str
@@ -76,13 +76,13 @@ class Utterance:
 
     @property
     def sound(self) -> str:
-        """`file` of the utterance whose sound this is: its own, or that of the one it duplicates."""
+        """`file` of the first utterance with this sound, which may be this one."""
         return self.duplicate_of or self.file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """Utterances sorted by corpus, then file, and the folder their relative paths start from."""
+    """Utterances sorted by corpus and file, and the folder that their relative paths start from."""
 
     folder: Path
     utterances: tuple[Utterance, ...]
@@ -92,48 +92,48 @@ class Index:
         return len(self.utterances)
 
     def path_of(self, utterance: Utterance) -> Path:
-        """Where the recording lies."""
+        """Returns the path of the recording."""
         return self.folder / utterance.file
 
     @property
     def corpora(self) -> tuple[str, ...]:
-        """Names of the corpora in it, sorted."""
+        """Sorted names of the corpora in the index."""
         return tuple(sorted({utterance.corpus for utterance in self.utterances}))
 
     def select(self, corpora: Iterable[str] | None) -> "Index":
-        """The part of the index that belongs to the named corpora; all of it for None.
+        """Returns the part of the index that belongs to the named corpora; all of it for None.
 
         Raises:
-            CorpusError: if a name is not in the index; the message lists those that are.
+            CorpusError: if a corpus is not in the index; the message lists those that are.
         """
         if corpora is None:
             return self
-        wanted = set(corpora)
-        unknown = sorted(wanted - set(self.corpora))
+        names = set(corpora)
+        unknown = sorted(names - set(self.corpora))
         if unknown:
             msg = f"corpus {unknown[0]!r} is not in the index: it holds {', '.join(self.corpora) or 'none'}"
             raise CorpusError(msg)
-        return replace(self, utterances=tuple(u for u in self.utterances if u.corpus in wanted))
+        return replace(self, utterances=tuple(u for u in self.utterances if u.corpus in names))
 
 
 def relative_name(path: Path, folder: Path) -> str:
-    """How a path stands in an index: relative to its folder with ``/`` if below it, else absolute."""
+    """Returns the name of a path in an index: relative with ``/`` below the index's folder, else absolute."""
     absolute, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100 - keeps links
     return absolute.relative_to(base).as_posix() if absolute.is_relative_to(base) else str(absolute)
 
 
 def merge_index(index: Index, corpus: str, utterances: Iterable[Utterance]) -> Index:
-    """The index with the rows of one corpus replaced, sorted by corpus, then file."""
-    kept = [utterance for utterance in index.utterances if utterance.corpus != corpus]
-    rows = sorted([*kept, *utterances], key=lambda u: (u.corpus, u.file))
+    """Returns the index with the rows of one corpus replaced, sorted by corpus and file."""
+    others = [utterance for utterance in index.utterances if utterance.corpus != corpus]
+    rows = sorted([*others, *utterances], key=lambda u: (u.corpus, u.file))
     return replace(index, utterances=tuple(rows))
 
 
 def write_index(path: Path, index: Index) -> None:
-    """Writes the index as UTF-8 CSV, by rename; paths are those of `index.folder`, which should be `path`'s.
+    """Writes the index as UTF-8 CSV, by rename; `index.folder` should be the folder of `path`.
 
     Raises:
-        OSError: if it cannot be written; what was there stays.
+        OSError: if it cannot be written; an older index stays as it was.
     """
     extras = sorted({name for utterance in index.utterances for name in utterance.extra})
     with write_by_rename(path) as stream:
@@ -153,11 +153,11 @@ def read_index(path: Path) -> Index:
     """Reads an index.
 
     Raises:
-        CorpusError: if the file is missing, lacks a column, holds no utterance, or a row has a value that
-            cannot be; the message names file, line and column.
+        CorpusError: if the file is missing, lacks a column or has no rows, or a row has an invalid value; the
+            message names file, line and column.
     """
     try:
-        # The csv module wants a stream that keeps line ends, since a quoted file name may hold one.
+        # The csv module needs the line ends as they are, because a quoted file name may hold one.
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         msg = f"no index at {path}: make it with 'sercli prepare'"

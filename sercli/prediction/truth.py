@@ -1,6 +1,7 @@
-"""Labels that are known: finding each recording's, and scoring predictions against them."""
+"""Known labels: finding the label of each recording, and scoring predictions against them."""
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,36 +10,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sercli import metrics
-from sercli.corpora import ravdess
+from sercli.corpora.csv_tables import Row, read_rows
+from sercli.corpora.datasets import ravdess
+from sercli.corpora.label_tables import SPAN, describe_unknown, match_files, read_emotion, refuse_segments
 from sercli.errors import CorpusError, InputError
-from sercli.labels import EMOTIONS, to_emotion
-from sercli.plots import save_confusion
+from sercli.files import one_line
+from sercli.labels import EMOTIONS
 from sercli.prediction.discovery import Recording
 from sercli.prediction.report import name_confusions
 from sercli.prediction.rows import Prediction
-from sercli.prediction.tables import match_recordings, read_column
 
 NAMES = "names"
-"""Given in place of a table: the labels are in the recordings' names, as RAVDESS codes them."""
-
-SHOWN = 5  # offending rows that a message names
+"""In place of a table: the labels are in the names of the recordings, as RAVDESS codes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """How predictions compare with the truth.
+    """How predictions compare with known labels.
 
     Attributes:
-        rows: of the report; a recording has one for each channel that was scored for itself.
-        scored: those with a known label and an answer.
-        unlabelled: those without a known label.
-        unanswered: those with a known label that have no emotion, or an uncertain one; they are in no figure.
-        accuracy: share of the scored that are right, 0 to 1; NaN without any.
-        uar: unweighted average recall, 0 to 1; NaN without any.
-        macro_f1: mean F1, 0 to 1; NaN without any.
-        per_class: precision, recall, F1 and support of each emotion.
-        confusion: in shape ``(8, 8)``: rows are the truth, columns the prediction.
+        rows: Number of rows in the report; a recording has one for each channel that was scored separately.
+        scored: Rows with a known label and an emotion.
+        unlabelled: Rows without a known label.
+        unanswered: Rows with a known label and without an emotion, or with an uncertain one; not scored.
+        accuracy: Share of the scored rows that are right, 0 to 1; NaN without any.
+        uar: Unweighted average recall, 0 to 1; NaN without any.
+        macro_f1: Mean F1, 0 to 1; NaN without any.
+        per_class: Precision, recall, F1 and support of each emotion.
+        confusion: Counts in shape ``(8, 8)``: rows are known labels, columns predictions.
     """
 
     rows: int
@@ -52,7 +51,7 @@ class Scores:
     confusion: npt.NDArray[np.int64]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; what is undefined is None."""
+        """Returns the scores ready for JSON, with None for NaN."""
         figures = {"accuracy": self.accuracy, "uar": self.uar, "macro_f1": self.macro_f1}
         return {
             "rows": self.rows,
@@ -66,89 +65,164 @@ class Scores:
         }
 
 
-def find_labels(source: str, recordings: Sequence[Recording]) -> dict[str, str]:
-    """The known emotion of each recording that has one, by the recording's name.
+def find_labels(
+    source: str, recordings: Sequence[Recording], mapping: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Finds the known emotion of each recording.
 
     Args:
-        source: a CSV table with the columns ``file`` and ``emotion``, whose rows stand for recordings as in
-            `sercli.prediction.tables.match_recordings`, or `NAMES`.
-        recordings: those to label.
+        source: Path of a table with the columns ``file`` and ``emotion``, or `NAMES`.
+        recordings: Recordings to find labels for; `match_files` says which row belongs to which.
+        mapping: Emotion for each label of the table that is not an emotion itself, as `parse_label_map` reads it.
+
+    Returns:
+        Emotions by the recordings' names, for those that have one.
 
     Raises:
-        CorpusError: if the table cannot be read, labels a file twice, or holds a label outside the eight.
-        InputError: if not one of the recordings has a label.
+        CorpusError: if the table cannot be read, labels a file twice or in segments, or holds a label that is
+            neither an emotion nor mapped.
+        InputError: if none of the recordings has a label.
     """
-    labels = _read_names(recordings) if source == NAMES else match_recordings(_read_table(Path(source)), recordings)
+    if source == NAMES:
+        labels = _read_names(recordings)
+        if not labels:
+            msg = (
+                f"none of the {len(recordings)} recordings has a known label: expected names as "
+                f"03-01-06-02-01-01-12.wav, found names as {_show_example(recordings)}"
+            )
+            raise InputError(msg)
+        return labels
+    return _read_table(Path(source), recordings, mapping or {})
+
+
+def _read_table(table: Path, recordings: Sequence[Recording], mapping: Mapping[str, str]) -> dict[str, str]:
+    rows = read_rows(table, ("file", "emotion"), optional=SPAN)
+    placed = _with_places(table, rows)
+    places = list(dict.fromkeys(place for _, place in placed))
+    matches = match_files(places, [recording.path for recording in recordings], Path())
+    paths = {place: path for path, place in matches.items()}
+    refuse_segments(table, [(row, paths[place]) for row, place in placed if place in paths])
+    values: dict[str, str] = {}
+    unknown = []
+    for place, (line, label) in _collect(table, rows, "emotion").items():
+        if emotion := read_emotion(label, mapping):
+            values[place] = emotion
+        elif label:
+            unknown.append((line, label))
+    if unknown:
+        raise CorpusError(describe_unknown(table, unknown))
+    labels = {
+        recording.name: values[matches[recording.path]]
+        for recording in recordings
+        if matches.get(recording.path) in values
+    }
     if not labels:
-        wanted = "as 03-01-06-02-01-01-12.wav" if source == NAMES else f"in the column 'file' of {source}"
-        msg = f"none of the {len(recordings)} recordings has a known label: expected names {wanted}"
+        line, row = rows[0]
+        msg = (
+            f"none of the {len(recordings)} recordings has a known label: {table} names {row['file'][:80]!r} in line "
+            f"{line}, the recordings are named as {_show_example(recordings)}; expected the same path or file name"
+        )
         raise InputError(msg)
     return labels
 
 
-def score(predictions: Iterable[Prediction], labels: Mapping[str, str], *, rows: int) -> Scores:
-    """Compares predictions with known labels; recordings without an answer are counted, not scored.
+def read_column(path: Path, column: str) -> dict[str, tuple[int, str]]:
+    """Reads one column of a table of recordings.
 
     Args:
-        predictions: at least those of the recordings in `labels`.
-        labels: emotions by recording, as `find_labels` gives them.
-        rows: how many there were, labelled or not.
+        path: Table with the columns ``file`` and `column`; relative files start from the table's folder.
+        column: Column to read.
+
+    Returns:
+        Line and value by the real path of the file.
+
+    Raises:
+        CorpusError: if the table cannot be read, or holds two values for one file.
     """
-    labelled = [prediction for prediction in predictions if prediction.file in labels]
-    answered = [prediction for prediction in labelled if prediction.emotion in EMOTIONS]
-    truth = np.array([EMOTIONS.index(labels[row.file]) for row in answered], dtype=np.int64)
-    guess = np.array([EMOTIONS.index(row.emotion) for row in answered], dtype=np.int64)
-    known = len(guess) > 0  # without any, the figures are undefined
-    return Scores(
-        rows=rows,
-        scored=len(answered),
-        unlabelled=rows - len(labelled),
-        unanswered=len(labelled) - len(answered),
-        accuracy=metrics.accuracy(truth, guess),
-        uar=metrics.unweighted_average_recall(truth, guess),
-        macro_f1=metrics.macro_f1(truth, guess) if known else math.nan,
-        per_class=metrics.per_class(truth, guess) if known else {},
-        confusion=metrics.count_confusions(truth, guess) if known else np.zeros((len(EMOTIONS),) * 2, np.int64),
-    )
+    return _collect(path, read_rows(path, ("file", column)), column)
 
 
-def save_confusions(report: Path, scores: Scores) -> Path:
-    """Draws ``report.confusion.png`` beside ``report.csv``; returns its path."""
-    picture = name_confusions(report)
-    title = f"{scores.scored} {'row' if scores.scored == 1 else 'rows'}"
-    if scores.scored:
-        title += f": accuracy {scores.accuracy:.1%}, UAR {scores.uar:.1%}"
-    save_confusion(picture, scores.confusion, EMOTIONS, title)
-    return picture
+def match_recordings(table: Mapping[str, str], recordings: Sequence[Recording]) -> dict[str, str]:
+    """Finds the value of each recording in a table.
+
+    Args:
+        table: Values by path; `match_files` says which belongs to which recording.
+        recordings: Recordings to find values for.
+
+    Returns:
+        Values by the recordings' names, for those that have one.
+    """
+    matches = match_files(list(table), [recording.path for recording in recordings], Path())
+    return {recording.name: table[matches[recording.path]] for recording in recordings if recording.path in matches}
+
+
+def _with_places(table: Path, rows: Iterable[Row]) -> list[tuple[Row, str]]:
+    """Rows with the real path of their files."""
+    return [((line, row), os.path.realpath(table.parent / row["file"])) for line, row in rows]
+
+
+def _collect(table: Path, rows: Iterable[Row], column: str) -> dict[str, tuple[int, str]]:
+    values: dict[str, tuple[int, str]] = {}
+    for (line, row), place in _with_places(table, rows):
+        first, value = values.setdefault(place, (line, row[column]))
+        if value != row[column]:
+            name = one_line(row["file"])
+            msg = f"{table}, line {line}: {name} is {value!r} in line {first} and {row[column]!r} here"
+            raise CorpusError(msg)
+    return values
+
+
+def _show_example(recordings: Sequence[Recording]) -> str:
+    return repr(recordings[0].name[:80]) if recordings else "nothing"
 
 
 def _read_names(recordings: Iterable[Recording]) -> dict[str, str]:
     labels = {}
     for recording in recordings:
         try:
-            fields = ravdess.parse_name(recording.path.stem)
+            annotation = ravdess.parse_name(recording.path.stem)
         except CorpusError:
             continue
-        if fields:
-            labels[recording.name] = fields.emotion
+        if annotation:
+            labels[recording.name] = annotation.emotion
     return labels
 
 
-def _read_table(path: Path) -> dict[str, str]:
-    """Emotions by real path."""
-    labels: dict[str, str] = {}
-    unknown = []
-    for place, (line, label) in read_column(path, "emotion").items():
-        emotion = to_emotion(label.lower())
-        if emotion is None:
-            unknown.append(f"line {line}: {label[:40]!r}")
-        else:
-            labels[place] = emotion
-    if unknown:
-        more = f"; and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
-        msg = (
-            f"{path} holds labels that are no emotion ({'; '.join(unknown[:SHOWN])}{more}): "
-            f"expected {', '.join(EMOTIONS)}"
-        )
-        raise CorpusError(msg)
-    return labels
+def score(predictions: Iterable[Prediction], labels: Mapping[str, str], *, rows: int) -> Scores:
+    """Compares predictions with known labels; recordings without an emotion are counted, not scored.
+
+    Args:
+        predictions: Predictions that include those of all recordings in `labels`.
+        labels: Emotions by recording, as `find_labels` returns them.
+        rows: Number of all predictions, whether labeled or not.
+    """
+    from sercli import metrics  # slow to import
+
+    labeled = [prediction for prediction in predictions if prediction.file in labels]
+    answered = [prediction for prediction in labeled if prediction.emotion in EMOTIONS]
+    truth = np.array([EMOTIONS.index(labels[row.file]) for row in answered], dtype=np.int64)
+    guess = np.array([EMOTIONS.index(row.emotion) for row in answered], dtype=np.int64)
+    scored = len(guess) > 0  # without any, the scores are undefined
+    return Scores(
+        rows=rows,
+        scored=len(answered),
+        unlabelled=rows - len(labeled),
+        unanswered=len(labeled) - len(answered),
+        accuracy=metrics.accuracy(truth, guess),
+        uar=metrics.unweighted_average_recall(truth, guess),
+        macro_f1=metrics.macro_f1(truth, guess) if scored else math.nan,
+        per_class=metrics.per_class(truth, guess) if scored else {},
+        confusion=metrics.count_confusions(truth, guess) if scored else np.zeros((len(EMOTIONS),) * 2, np.int64),
+    )
+
+
+def save_confusions(report: Path, scores: Scores) -> Path:
+    """Draws the confusion matrix to ``report.confusion.png`` beside ``report.csv``; returns its path."""
+    from sercli.plots import save_confusion  # slow to import
+
+    picture = name_confusions(report)
+    title = f"{scores.scored} {'row' if scores.scored == 1 else 'rows'}"
+    if scores.scored:
+        title += f": accuracy {scores.accuracy:.1%}, UAR {scores.uar:.1%}"
+    save_confusion(picture, scores.confusion, EMOTIONS, title)
+    return picture

@@ -39,7 +39,7 @@ def describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, dict[str, Any
             "speakers": len(speakers),
             "dev_speakers": sorted((dev - train) & speakers),
             "sha256": hashlib.sha256("".join(sorted(u.sha256 for u in members)).encode()).hexdigest(),
-            "license": known.licence if known else "",
+            "license": known.license if known else "",
             "citation": known.citation if known else "",
         }
     return described

@@ -97,7 +97,7 @@ def test_failures_are_one_line_and_status_1(run: Run, toy: Path) -> None:
     assert f"; {NAME}: is not a sound file" in err
     assert len(read_index(Path("data/index.csv"))) == 7
     err = run("--from", toy).err
-    assert "warning: not indexed since extra (1): 03-02-03-01-01-01-01.wav: belongs to another" in err
+    assert "warning: extra files, not indexed (1): 03-02-03-01-01-01-01.wav: belongs to another" in err
 
 
 def test_verbose_lists_all(run: Run, toy: Path) -> None:
@@ -136,7 +136,7 @@ def test_folder_of_data_from_the_environment(
     ("arguments", "status", "message"),
     [
         (["emodb"], 2, "unknown corpus 'emodb': expected one of ravdess, nemo, csv"),
-        (["nemo"], 2, "sercli knows no download of nemo"),
+        (["nemo"], 2, "sercli cannot download nemo"),
         (["csv"], 2, "the corpus csv needs a table of labels"),
         (["ravdess", "--labels", "x"], 2, "--labels and --map are for the corpus csv"),
         (["csv", "--labels", "x", "--map", "joy"], 2, "cannot read the label map at 'joy'"),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from sercli.corpora.base import PinnedFile
+from sercli.corpora.corpus import PinnedFile
 from sercli.corpora.download import RetryPolicy, fetch, is_whole
 from sercli.errors import DownloadError
 from tests.corpora import server

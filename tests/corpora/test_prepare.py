@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sercli.corpora import nemo, ravdess, table
-from sercli.corpora.base import Corpus, PinnedFile
+from sercli.corpora.corpus import Corpus, PinnedFile
+from sercli.corpora.datasets import nemo, ravdess, user_table
 from sercli.corpora.download import RetryPolicy
 from sercli.corpora.index import Index, read_index, write_index
 from sercli.corpora.inspection import inspect_recordings
@@ -183,7 +183,7 @@ def test_second_corpus_adds_rows_and_the_same_replaces(tmp_path: Path, toy: Path
     prepare(tmp_path, source=toy)
     labels = tmp_path / "my.csv"
     labels.write_text("file,emotion,speaker,room\ntoy/Actor_02/03-01-03-01-01-01-02.wav,joy,ann,9\n")
-    outcome = prepare(tmp_path, table.CORPUS, labels=labels, label_map={"joy": "happy"})
+    outcome = prepare(tmp_path, user_table.CORPUS, labels=labels, label_map={"joy": "happy"})
     assert (outcome.missing, outcome.miscounted, outcome.problems) == ((), {}, ())
     index = read(tmp_path)
     assert Counter(row.corpus for row in index.utterances) == {"ravdess": 8, "csv": 1}
@@ -199,7 +199,7 @@ def test_copy_in_another_corpus_is_a_duplicate(tmp_path: Path, toy: Path) -> Non
     prepare(tmp_path, source=toy)
     shutil.copy(toy / NAME, tmp_path / "mine.wav")
     (tmp_path / "my.csv").write_text("file,emotion\nmine.wav,happy\n")
-    prepare(tmp_path, table.CORPUS, labels=tmp_path / "my.csv")
+    prepare(tmp_path, user_table.CORPUS, labels=tmp_path / "my.csv")
     (copy,) = [row for row in read(tmp_path).utterances if row.duplicate_of]
     assert (copy.file, copy.duplicate_of) == (str(toy / NAME), str(tmp_path / "mine.wav"))
 
@@ -229,8 +229,8 @@ def test_second_run_sees_changed_labels(tmp_path: Path, toy: Path) -> None:
     labels = tmp_path / "my.csv"
     for text in ("a,1", "a,2", "b,2", "b,"):
         labels.write_text(f"file,emotion,speaker,room\ntoy/{NAME},sad,{text}\n")
-        assert not prepare(tmp_path, table.CORPUS, labels=labels).unchanged
-    assert prepare(tmp_path, table.CORPUS, labels=labels).unchanged
+        assert not prepare(tmp_path, user_table.CORPUS, labels=labels).unchanged
+    assert prepare(tmp_path, user_table.CORPUS, labels=labels).unchanged
 
 
 def test_second_run_sees_another_folder_of_the_same_name(tmp_path: Path, toy: Path) -> None:
@@ -365,8 +365,8 @@ def test_altered_download_is_not_unpacked(tmp_path: Path, toy: Path) -> None:
 @pytest.mark.parametrize(
     ("corpus", "fields", "message"),
     [
-        (nemo.CORPUS, {}, "knows no download of nemo: .*amu-cai/nEMO.*--from PATH"),
-        (table.CORPUS, {}, "give it with --labels FILE"),
+        (nemo.CORPUS, {}, "cannot download nemo: .*amu-cai/nEMO.*--from PATH"),
+        (user_table.CORPUS, {}, "give it with --labels FILE"),
         (ravdess.CORPUS, {"labels": Path("x.csv")}, "--labels and --map are for the corpus csv"),
         (ravdess.CORPUS, {"label_map": {"joy": "happy"}}, "--labels and --map are for the corpus csv"),
         (ravdess.CORPUS, {"url": "http://x", "source": Path()}, "--url is for a download"),

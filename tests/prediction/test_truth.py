@@ -58,7 +58,7 @@ def test_other_columns_and_capitals_are_taken(here: Path) -> None:
 def test_labels_outside_the_eight_are_listed_with_the_valid_ones(here: Path) -> None:
     table = write_table(here / "t.csv", "a.wav,sad", "b.wav,joy", "c.wav,", *[f"{n}.wav,x" for n in range(5)])
     expected = (
-        r"holds labels that are no emotion \(line 3: 'joy'; line 4: ''; .*; and 2 more\): expected neutral, calm, "
+        r"holds labels that are no emotion \(line 3: 'joy'; line 5: 'x'; .*; and 1 more\): expected neutral, calm, "
     )
     with pytest.raises(CorpusError, match=expected):
         find_labels(table, record("a.wav"))
@@ -76,7 +76,8 @@ def test_two_labels_for_one_file_are_refused(here: Path) -> None:
         (b"", "holds no row"),
         (b"file,label\na.wav,sad\n", "no column 'emotion'"),
         (b"file,emotion\na.wav\n", "line 2: expected 2 cells"),
-        (b"\xff\xfe\x00", "not UTF-8"),
+        (b"\xff\xfe\x00", "not UTF-16"),
+        (b"file,emotion\n\x81,sad\n", "line 2: not UTF-8"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_told_as_such(here: Path, content: bytes, reason: str) -> None:

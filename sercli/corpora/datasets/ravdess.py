@@ -1,14 +1,25 @@
-"""RAVDESS, the Ryerson Audio-Visual Database of Emotional Speech and Song: its speech recordings.
+"""RAVDESS, the Ryerson Audio-Visual Database of Emotional Speech and Song: the speech recordings.
 
-1,440 recordings at 48 kHz: 24 professional actors, half of them women, say two sentences in North American
-English in eight emotions, in two intensities (neutral in one), twice each. Names and codes as on
-https://zenodo.org/records/1188976.
+Origin: Livingstone & Russo 2018, https://doi.org/10.1371/journal.pone.0196391.
+24 professional actors (12 women, 12 men) speak two sentences in North American English.
+
+Annotation: the emotion that the actor was asked for, in the file name. Eight emotions in two intensities
+(neutral in one), each spoken twice.
+
+Counts: 1,440 recordings, 60 per actor, 48 kHz, 16 bit; 96 neutral, 192 of each other emotion. Five recordings
+have two channels. Two recordings of actor 7 are the same sound.
+
+License: CC BY-NC-SA 4.0. Download: https://zenodo.org/records/1188976 (``Audio_Speech_Actors_01-24.zip``). The
+archives of songs and videos there are other parts of the corpus and are not indexed.
+
+Protocols: ``paper``, ``random10``, ``emobox``, ``luna``, ``loso``, ``pooled`` and ``cross``; the first two are
+not speaker-independent.
 """
 
 import itertools
 import re
 
-from sercli.corpora.base import Corpus, Fields, Labelling, PinnedFile, Source, label_by_name
+from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, PinnedFile, Source, label_by_name
 from sercli.errors import CorpusError
 from sercli.labels import EMOTIONS
 
@@ -24,28 +35,28 @@ REPETITIONS = {"01": "1", "02": "2"}
 _NAME = re.compile(r"[0-9]{2}(?:-[0-9]{2}){6}")
 
 
-def parse_name(stem: str) -> Fields | None:
-    """Labels in a name such as ``03-01-06-02-01-01-12``.
+def parse_name(stem: str) -> Annotation | None:
+    """Reads the annotation in a name such as ``03-01-06-02-01-01-12``.
 
-    The parts are modality, vocal channel, emotion, intensity, statement, repetition and actor.
+    The numbers are modality, vocal channel, emotion, intensity, statement, repetition and actor.
 
     Returns:
-        the labels, or None if the name is that of a video or a song.
+        The annotation, or None if the name is that of a video or a song.
 
     Raises:
-        CorpusError: if it is no name of the corpus; the message says which part.
+        CorpusError: if it is not a name of the corpus; the message says which number is wrong.
     """
     if not _NAME.fullmatch(stem):
         msg = "not a name of ravdess: expected seven numbers of two digits, as in 03-01-06-02-01-01-12"
         raise CorpusError(msg)
-    modality, channel, emotion, intensity, statement, repetition, actor = stem.split("-")
-    if (modality, channel) != (AUDIO_ONLY, SPEECH):
+    modality, vocal_channel, emotion, intensity, statement, repetition, actor = stem.split("-")
+    if (modality, vocal_channel) != (AUDIO_ONLY, SPEECH):
         return None
     if LABEL_MAP.get(emotion) == "neutral" and INTENSITIES.get(intensity) == "strong":
         msg = "not a name of ravdess: neutral has no strong intensity (02)"
         raise CorpusError(msg)
     actors = {f"{number:02}": f"ravdess-{number:02}" for number in range(1, ACTORS + 1)}
-    return Fields(
+    return Annotation(
         emotion=_look_up("emotion", emotion, LABEL_MAP),
         intensity=_look_up("intensity", intensity, INTENSITIES),
         statement=_look_up("statement", statement, STATEMENTS),
@@ -64,7 +75,7 @@ def _look_up(part: str, code: str, meanings: dict[str, str]) -> str:
 
 
 def list_names() -> list[str]:
-    """The 1,440 names, without suffix, in order."""
+    """Returns the names of all 1,440 recordings without suffix, sorted."""
     names = []
     for actor, emotion, intensity, statement, repetition in itertools.product(
         range(1, ACTORS + 1), LABEL_MAP, INTENSITIES, STATEMENTS, REPETITIONS
@@ -74,8 +85,8 @@ def list_names() -> list[str]:
     return sorted(names)
 
 
-def label(source: Source) -> Labelling:
-    """Labels recordings by their names and finds which of the 1,440 are missing."""
+def label(source: Source) -> LabeledRecordings:
+    """Labels recordings by their names and lists which of the 1,440 are missing."""
     return label_by_name(source, parse_name, list_names())
 
 
@@ -86,7 +97,7 @@ CORPUS = Corpus(
         "Livingstone SR, Russo FA (2018) The Ryerson Audio-Visual Database of Emotional Speech and Song "
         "(RAVDESS). PLoS ONE 13(5): e0196391. https://doi.org/10.1371/journal.pone.0196391"
     ),
-    licence="CC BY-NC-SA 4.0",
+    license="CC BY-NC-SA 4.0",
     page="https://zenodo.org/records/1188976",
     label_map=LABEL_MAP,
     label=label,

@@ -1,15 +1,31 @@
 """nEMO, acted emotional speech in Polish.
 
-4,481 recordings: nine actors, five of them men, say up to 90 sentences in six emotions. The labels are in
-``data.tsv``, whose names end in ``.wav`` whatever the format of the files. See
-https://github.com/amu-cai/nEMO.
+Origin: Christop 2024, https://aclanthology.org/2024.lrec-main.1059. Nine actors (4 women, 5 men) speak up to 90
+sentences each.
+
+Annotation: the emotion that the actor was asked for, one of six, in ``data.tsv``. The names in that table end in
+``.wav`` whatever the format of the files.
+
+Counts: 4,481 recordings; 809 neutral, 749 happy, 769 sad, 749 angry, 736 fearful, 669 surprised.
+
+License: CC BY-NC-SA 4.0. Get it from https://github.com/amu-cai/nEMO; sercli cannot download it.
+
+Protocols: ``loso``, ``pooled`` and ``cross``.
 """
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from sercli.corpora.base import Corpus, Fields, Labelling, Problem, Source, find_files, find_recordings
-from sercli.corpora.rows import read_rows
+from sercli.corpora.corpus import (
+    Annotation,
+    Corpus,
+    LabeledRecordings,
+    Problem,
+    Source,
+    find_files,
+    find_recordings,
+)
+from sercli.corpora.csv_tables import read_rows
 from sercli.errors import CorpusError
 
 NAME = "nemo"
@@ -26,11 +42,11 @@ LABEL_MAP = {
 }
 
 
-def parse_row(row: Mapping[str, str]) -> Fields:
-    """Labels in a row of ``data.tsv``; the number that ends `file_id` is that of the sentence.
+def parse_row(row: Mapping[str, str]) -> Annotation:
+    """Reads the annotation in a row of ``data.tsv``; the number that ends `file_id` is that of the sentence.
 
     Raises:
-        CorpusError: if the emotion is unknown, or there is no speaker.
+        CorpusError: if the emotion is unknown or the speaker is missing.
     """
     if row["emotion"] not in LABEL_MAP:
         msg = f"unknown emotion {row['emotion']!r}, expected one of {', '.join(LABEL_MAP)}"
@@ -38,7 +54,7 @@ def parse_row(row: Mapping[str, str]) -> Fields:
     if not row["speaker_id"]:
         msg = "no speaker_id"
         raise CorpusError(msg)
-    return Fields(
+    return Annotation(
         emotion=LABEL_MAP[row["emotion"]],
         speaker=f"nemo-{row['speaker_id']}",
         gender=row["gender"],
@@ -46,11 +62,11 @@ def parse_row(row: Mapping[str, str]) -> Fields:
     )
 
 
-def label(source: Source) -> Labelling:
-    """Labels recordings by ``data.tsv``, which may lie at any depth.
+def label(source: Source) -> LabeledRecordings:
+    """Labels recordings by ``data.tsv``, at any depth.
 
     Raises:
-        CorpusError: if there is no recording, or no table that can be read.
+        CorpusError: if there are no recordings, or the table is missing or unreadable.
     """
     tables = [path for path in find_files(source.folder) if path.name == TABLE]
     if not tables:
@@ -58,30 +74,35 @@ def label(source: Source) -> Labelling:
         raise CorpusError(msg)
     problems: list[Problem] = []
     recordings: dict[str, Path] = {}
+    copies = []
     for path in find_recordings(source.folder, problems):
-        recordings.setdefault(path.stem, path)
+        first = recordings.setdefault(path.stem, path)
+        if first is not path:
+            names = (str(each.relative_to(source.folder)) for each in (path, first))
+            copies.append(Problem(file=next(names), reason=f"copy of {next(names)}"))
     # A sentence may hold a stray quote, which would swallow the rows after it if quotes meant anything.
     rows = read_rows(tables[0], COLUMNS, delimiter="\t", quoted=False)
-    labelled: dict[str, tuple[Path, Fields]] = {}
+    labeled: dict[str, tuple[Path, Annotation]] = {}
     missing = []
     for line, row in rows:
         stem = PurePosixPath(row["file_id"]).stem
         try:
-            fields = parse_row(row)
+            annotation = parse_row(row)
         except CorpusError as reason:
             problems.append(Problem(file=f"{tables[0]}, line {line}", reason=str(reason)))
             recordings.pop(stem, None)
             continue
-        if stem in labelled:
+        if stem in labeled:
             problems.append(Problem(file=f"{tables[0]}, line {line}", reason=f"{stem} is there twice"))
-        elif path_of := recordings.pop(stem, None):
-            labelled[stem] = (path_of, fields)
+        elif recording := recordings.pop(stem, None):
+            labeled[stem] = (recording, annotation)
         else:
             missing.append(stem)
-    return Labelling(
-        labelled=tuple(sorted(labelled.values(), key=lambda pair: pair[0])),
+    return LabeledRecordings(
+        recordings=tuple(sorted(labeled.values(), key=lambda pair: pair[0])),
         problems=tuple(problems),
         missing=tuple(sorted(missing)),
+        copies=tuple(copies),
         extra=tuple(
             Problem(file=str(path.relative_to(source.folder)), reason=f"not in {TABLE}") for path in recordings.values()
         ),
@@ -95,10 +116,10 @@ CORPUS = Corpus(
         "Christop I (2024) nEMO: Dataset of Emotional Speech in Polish. LREC-COLING 2024, pp. 12111-12116. "
         "https://aclanthology.org/2024.lrec-main.1059"
     ),
-    licence="CC BY-NC-SA 4.0",
+    license="CC BY-NC-SA 4.0",
     page="https://github.com/amu-cai/nEMO",
     label_map=LABEL_MAP,
     label=label,
     counts={"neutral": 809, "happy": 749, "sad": 769, "angry": 749, "fearful": 736, "surprised": 669},
 )
-"""nEMO; sercli knows no pinned download of it."""
+"""nEMO, from its folder or archive."""

@@ -1,0 +1,210 @@
+"""The description of a corpus, and how its recordings get their labels.
+
+A corpus is one module of `sercli.corpora.datasets` that defines a `Corpus`.
+"""
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sercli.errors import CorpusError
+from sercli.files import one_line
+
+# What file managers append to the name of a copy: "x (1)", "x - Copy", "x - Copy (2)", "x copy 2".
+_COPY = re.compile(r"(?: \(\d+\)| - Copy(?: \(\d+\))?| copy(?: \d+)?)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """What a corpus states about a recording; fields as in `sercli.corpora.index.Utterance`."""
+
+    emotion: str
+    speaker: str = ""
+    gender: str = ""
+    intensity: str = ""
+    statement: str = ""
+    repetition: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A file that was not indexed, and why."""
+
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        """The problem on one line."""
+        return one_line(f"{self.file}: {self.reason}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Recordings on disk that are to be labeled.
+
+    Attributes:
+        folder: Folder of the recordings, at any depth.
+        labels: The user's table of labels, for a corpus that needs one.
+        label_map: Emotion for each label of that table that is not an emotion itself.
+        archives: Names of archives in the folder that were not unpacked.
+    """
+
+    folder: Path
+    labels: Path | None = None
+    label_map: Mapping[str, str] = field(default_factory=dict)
+    archives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabeledRecordings:
+    """The recordings of a source that have labels, and those that do not.
+
+    Attributes:
+        recordings: Recordings with their annotations, sorted by path.
+        problems: Files that should have a label and do not.
+        missing: Names of recordings that belong to the corpus and are not in the source.
+        copies: Further copies of recordings; only the first copy is in `recordings`.
+        extra: Recordings that do not belong to the corpus.
+    """
+
+    recordings: tuple[tuple[Path, Annotation], ...]
+    problems: tuple[Problem, ...] = ()
+    missing: tuple[str, ...] = ()
+    copies: tuple[Problem, ...] = ()
+    extra: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedFile:
+    """A file on the web with a known size and checksum.
+
+    Attributes:
+        url: Its address.
+        name: Its name on disk.
+        size: Its size in bytes.
+        md5: MD5 of its content in hexadecimal, as published.
+    """
+
+    url: str
+    name: str
+    size: int
+    md5: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """A corpus of emotional speech.
+
+    Attributes:
+        name: Name in the index and on the command line.
+        title: Name in tables and messages.
+        citation: How its authors want it cited, with a DOI or a URL.
+        license: License of the recordings.
+        page: Where to get it.
+        label_map: Emotion for each of the corpus's own codes or labels.
+        label: Labels the recordings of a source; raises `CorpusError` if it cannot label any.
+        counts: Number of utterances per emotion in the complete corpus; empty if unknown.
+        archive: The archive to download, or None if sercli cannot download the corpus.
+        needs_labels: Whether the user has to give a table of labels.
+    """
+
+    name: str
+    title: str
+    citation: str
+    license: str
+    page: str
+    label_map: Mapping[str, str]
+    label: Callable[[Source], LabeledRecordings]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    archive: PinnedFile | None = None
+    needs_labels: bool = False
+
+
+def find_files(folder: Path, problems: list[Problem] | None = None) -> Iterator[Path]:
+    """Yields every file below a folder in sorted order, except hidden files and what macOS adds to archives.
+
+    Follows links to folders but enters no folder twice, so that loops of links end.
+
+    Args:
+        folder: Where to start.
+        problems: Gets the folders that cannot be read.
+    """
+
+    def note(reason: OSError) -> None:
+        if problems is not None:
+            name = os.path.relpath(reason.filename or folder, folder)
+            problems.append(Problem(file=name, reason=f"folder cannot be read ({reason.strerror})"))
+
+    entered = set()
+    for place, folders, files in os.walk(folder, onerror=note, followlinks=True):
+        status = Path(place).stat()
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        yield from (Path(place, name) for name in sorted(files) if not name.startswith("."))
+
+
+def find_recordings(folder: Path, problems: list[Problem] | None = None) -> list[Path]:
+    """Returns the sound files below a folder, by suffix in any case, sorted.
+
+    Raises:
+        CorpusError: if there are none.
+    """
+    from sercli.audio.sniff import SUFFIXES
+
+    recordings = [path for path in find_files(folder, problems) if path.suffix.lower() in SUFFIXES]
+    if not recordings:
+        msg = f"no recording under {folder}: expected sound files such as WAV, FLAC, Ogg or MP3, at any depth"
+        raise CorpusError(msg)
+    return sorted(recordings)
+
+
+def label_by_name(
+    source: Source, parse: Callable[[str], Annotation | None], expected: Collection[str] = ()
+) -> LabeledRecordings:
+    """Labels the recordings of a source by their file names.
+
+    Of several recordings with one name, such as those of an archive that holds the corpus twice, the first
+    counts and the others are copies. So are files named like copies, such as ``x (1).wav`` beside ``x.wav``.
+
+    Args:
+        source: Where to look for recordings.
+        parse: Turns a file name without suffix into an annotation; returns None if the recording belongs to
+            another part of the corpus, and raises `CorpusError` if the name is not one of the corpus.
+        expected: Names without suffix of the complete corpus.
+
+    Raises:
+        CorpusError: if there are no recordings.
+    """
+    problems: list[Problem] = []
+    labeled: dict[str, tuple[Path, Annotation]] = {}
+    copies, extra = [], []
+    # Files named like copies come last, so that originals count.
+    paths = sorted(find_recordings(source.folder, problems), key=lambda path: bool(_COPY.search(path.stem)))
+    for path in paths:
+        name = str(path.relative_to(source.folder))
+        stem = _COPY.sub("", path.stem)
+        if first := labeled.get(stem):
+            copies.append(Problem(file=name, reason=f"copy of {first[0].relative_to(source.folder)}"))
+            continue
+        try:
+            annotation = parse(stem)
+        except CorpusError as reason:
+            problems.append(Problem(file=name, reason=str(reason)))
+            continue
+        if annotation is None:
+            extra.append(Problem(file=name, reason="belongs to another part of the corpus"))
+        else:
+            labeled[stem] = (path, annotation)
+    return LabeledRecordings(
+        recordings=tuple(sorted(labeled.values(), key=lambda pair: pair[0])),
+        problems=tuple(problems),
+        missing=tuple(sorted(set(expected) - labeled.keys())),
+        copies=tuple(copies),
+        extra=tuple(extra),
+    )

@@ -1,0 +1,119 @@
+"""The user's own recordings, labeled in a table: the corpus ``csv``.
+
+Annotation: a table with a header (CSV, TSV or separated by semicolons) with the columns ``file`` and
+``emotion``. The columns ``speaker``, ``gender``, ``intensity``, ``statement`` and ``repetition`` are used if
+they are there; all others are kept behind those of the index.
+
+Protocols: with speakers, ``loso``, ``pooled`` and ``cross``; without them, ``paper`` and ``random10``.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem, Source, find_recordings
+from sercli.corpora.csv_tables import Row, read_rows
+from sercli.corpora.index import COLUMNS
+from sercli.corpora.label_tables import SPAN, describe_unknown, match_files, read_emotion, refuse_segments
+from sercli.errors import CorpusError, UsageError
+from sercli.labels import EMOTIONS
+
+NAME = "csv"
+REQUIRED = ("file", "emotion")
+OPTIONAL = ("speaker", "gender", "intensity", "statement", "repetition")
+
+_GENDERS = {"f": "female", "m": "male"}
+
+
+def parse_row(row: Mapping[str, str], label_map: Mapping[str, str]) -> Annotation | None:
+    """Reads the annotation in a row of the table; None if its label is neither an emotion nor mapped."""
+    emotion = read_emotion(row["emotion"], label_map)
+    if emotion is None:
+        return None
+    speaker, gender = row.get("speaker", ""), row.get("gender", "").lower()
+    return Annotation(
+        emotion=emotion,
+        speaker=f"{NAME}-{speaker}" if speaker else "",
+        gender=_GENDERS.get(gender, gender),
+        intensity=row.get("intensity", ""),
+        statement=row.get("statement", ""),
+        repetition=row.get("repetition", ""),
+        extra={name: value for name, value in row.items() if name not in COLUMNS},
+    )
+
+
+def label(source: Source) -> LabeledRecordings:
+    """Labels the recordings that the table names.
+
+    Paths in the table start from the source's folder. A row whose path is not there, such as one from another
+    machine, belongs to the recording below the folder that `match_files` finds for it.
+
+    Raises:
+        UsageError: if the source has no table.
+        CorpusError: if the table cannot be read, names a file twice, labels segments, or holds labels that are
+            neither emotions nor mapped.
+    """
+    if source.labels is None:
+        msg = f"the corpus {NAME} needs a table of labels: give it with --labels FILE"
+        raise UsageError(msg)
+    rows = read_rows(source.labels, REQUIRED, optional=(*OPTIONAL, *SPAN))
+    _refuse_empty_names(source.labels, rows)
+    paths = _find_recordings_of(rows, source.folder)
+    refuse_segments(source.labels, [(row, paths[row[1]["file"]]) for row in rows])
+    unknown: list[tuple[int, str]] = []
+    lines: dict[Path, int] = {}
+    labeled: list[tuple[Path, Annotation]] = []
+    problems = []
+    for line, row in rows:
+        where = f"{source.labels}, line {line}"
+        path = paths[row["file"]]
+        if path in lines:
+            msg = f"{where}: {row['file']} is already on line {lines[path]}; a recording has one label"
+            raise CorpusError(msg)
+        lines[path] = line
+        annotation = parse_row(row, source.label_map)
+        if annotation is None:
+            unknown.append((line, row["emotion"]))
+        elif not os.path.exists(path):  # noqa: PTH110 - False also where the name is too long
+            problems.append(Problem(file=where, reason=f"no such file: {path}"))
+        else:
+            labeled.append((path, annotation))
+    if unknown:
+        raise CorpusError(describe_unknown(source.labels, unknown))
+    return LabeledRecordings(
+        recordings=tuple(sorted(labeled, key=lambda pair: pair[0])),
+        problems=tuple(problems),
+    )
+
+
+def _refuse_empty_names(table: Path, rows: list[Row]) -> None:
+    for line, row in rows:
+        if not row["file"]:
+            msg = f"{table}, line {line}: the cell 'file' is empty"
+            raise CorpusError(msg)
+
+
+def _find_recordings_of(rows: list[Row], folder: Path) -> dict[str, Path]:
+    """Path of the recording for each path in the table; one that is not there for rows without a recording."""
+    paths = {row["file"]: Path(os.path.abspath(folder / row["file"])) for _, row in rows}  # noqa: PTH100 - keeps links
+    if all(os.path.lexists(path) for path in paths.values()):
+        return paths
+    try:
+        recordings = find_recordings(folder)
+    except CorpusError:
+        return paths
+    matches = {name: recording for recording, name in match_files(list(paths), recordings, folder).items()}
+    return {name: path if os.path.lexists(path) else matches.get(name, path) for name, path in paths.items()}
+
+
+CORPUS = Corpus(
+    name=NAME,
+    title="the user's own recordings",
+    citation="none",
+    license="that of the recordings",
+    page="",
+    label_map={emotion: emotion for emotion in EMOTIONS},
+    label=label,
+    needs_labels=True,
+)
+"""Recordings that a table of the user labels."""

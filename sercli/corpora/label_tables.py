@@ -1,0 +1,177 @@
+"""Tables of the user that label recordings: which row belongs to which file, and which emotion a label means."""
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from sercli.corpora.csv_tables import Row
+from sercli.errors import AudioError, CorpusError
+from sercli.files import one_line
+from sercli.labels import EMOTIONS, to_emotion
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+SPAN = ("start", "end")
+"""Columns of a segmented table, as of audformat; seconds or times such as ``0 days 00:00:04.1``."""
+
+SHOWN = 5  # offending rows that a message names
+TOLERANCE = 0.1  # seconds by which a row may miss the beginning or the end of its recording
+
+_DEPTHS = (4, 3, 2, 1)  # parts at the end of a path that are compared
+_DRIVE = re.compile("[A-Za-z]:")
+_TIME = re.compile(
+    r"(?:(?P<days>\d+) days?,? ?)?(?:(?:(?:(?P<hours>\d+):)?(?P<minutes>\d+):)?(?P<seconds>\d+(?:\.\d*)?)s?)?"
+)
+_NO_TIME = {"", "nat", "nan", "none"}
+
+_NEAR_MISSES = {
+    "neutral": ("neu", "n", "neutrality", "normal"),
+    "calm": ("cal", "calmness"),
+    "happy": ("hap", "happiness", "happily", "joy", "joyful", "joyous"),
+    "sad": ("sadness", "unhappy"),
+    "angry": ("ang", "anger"),
+    "fearful": ("fea", "fear", "fearfulness", "afraid", "scared"),
+    "disgust": ("dis", "disgusted", "disgusting"),
+    "surprised": ("sur", "ps", "surprise", "pleasant_surprise", "pleasant surprise", "pleasant_surprised"),
+}
+
+
+def match_files(names: Sequence[str], files: Sequence[Path], folder: Path) -> dict[Path, str]:
+    """Finds the row of a table that each file belongs to.
+
+    A row belongs to the file at its path, relative to the folder. Failing that, it belongs to the file that has
+    the longest end of the path in common with it, up to four parts, down to the file name alone and the file
+    name without suffix, provided that no other row and no other file end alike. Both slashes divide paths, and
+    neither case nor Unicode normalization matters.
+
+    Args:
+        names: Paths in the table.
+        files: Files to find the rows of.
+        folder: Folder that relative paths start from.
+
+    Returns:
+        The path in the table for each file that has one.
+    """
+    exact = {place: name for name in names for place in _list_places(folder, name)}
+    matches = {file: exact[place] for file in files if (place := os.path.realpath(file)) in exact}
+    names_by_parts = [(_split(name), name) for name in names]
+    files_by_parts = [(_split(str(file)), file) for file in files]
+    for key in (*(_make_end_key(depth) for depth in _DEPTHS), _stem_key):
+        rows = _find_unique((key(parts), name) for parts, name in names_by_parts)
+        candidates = _find_unique((key(parts), file) for parts, file in files_by_parts)
+        taken = set(matches.values())
+        for end in rows.keys() & candidates.keys():
+            if rows[end] not in taken:
+                matches.setdefault(candidates[end], rows[end])
+    return matches
+
+
+def _list_places(folder: Path, name: str) -> list[str]:
+    spellings = (name, name.replace("\\", "/")) if "\\" in name else (name,)
+    return [os.path.realpath(folder / spelling) for spelling in spellings if "\0" not in spelling]
+
+
+def _split(path: str) -> tuple[str, ...]:
+    text = unicodedata.normalize("NFC", path).casefold().replace("\\", "/")
+    return tuple(
+        part for part in map(str.strip, text.split("/")) if part not in {"", "."} and not _DRIVE.fullmatch(part)
+    )
+
+
+def _make_end_key(depth: int) -> Callable[[tuple[str, ...]], Hashable]:
+    return lambda parts: parts[-depth:] if len(parts) >= depth else None
+
+
+def _stem_key(parts: tuple[str, ...]) -> Hashable:
+    return os.path.splitext(parts[-1])[0] if parts else None  # noqa: PTH122 - plain text
+
+
+def _find_unique(pairs: Iterable[tuple[K, V]]) -> dict[K, V]:
+    listed = list(pairs)
+    counts = Counter(key for key, _ in listed)
+    return {key: value for key, value in listed if key is not None and counts[key] == 1}
+
+
+def refuse_segments(table: Path, rows: Iterable[tuple[Row, Path]]) -> None:
+    """Refuses a segmented table unless each recording has one row, which spans all of it.
+
+    Args:
+        table: Table, for the message.
+        rows: Rows of the table and the recordings they belong to. Rows without the columns `SPAN`, or with
+            anything but times in them, label whole recordings.
+
+    Raises:
+        CorpusError: if a row labels a part of a recording, or a recording has several rows.
+    """
+    lines: dict[Path, int] = {}
+    for (line, row), recording in rows:
+        try:
+            start, end = (_parse_time(row[name]) for name in SPAN)
+        except (KeyError, ValueError):
+            continue
+        where = f"{table}, line {line}"
+        whole = "expected one row per recording; sercli does not score segments by themselves"
+        if recording in lines:
+            msg = f"{where}: labels a second segment of {one_line(row['file'])}, after line {lines[recording]}: {whole}"
+            raise CorpusError(msg)
+        lines[recording] = line
+        duration = _measure(recording) if end is not None else 0.0
+        if (start or 0.0) > TOLERANCE or (end or 0.0) < duration - TOLERANCE:
+            span = f"{start or 0:g} to {end:g} s of {duration:.1f} s" if end is not None else f"{start:g} s on"
+            msg = f"{where}: labels only a segment of {one_line(row['file'])}, {span}: {whole}"
+            raise CorpusError(msg)
+
+
+def _parse_time(text: str) -> float | None:
+    """Seconds in a cell, or None if it is empty."""
+    if text.casefold() in _NO_TIME:
+        return None
+    match = _TIME.fullmatch(text)
+    if not match:
+        msg = f"not a time: {text!r}"
+        raise ValueError(msg)
+    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return 86_400 * days + 3_600 * hours + 60 * minutes + seconds
+
+
+def _measure(recording: Path) -> float:
+    """Length of a recording in seconds, 0 if it cannot be decoded, which is reported later."""
+    from sercli.audio.decode import read_facts  # slow to import, and help texts read this module
+
+    try:
+        return read_facts(recording).duration
+    except (AudioError, OSError):
+        return 0.0
+
+
+def read_emotion(label: str, label_map: Mapping[str, str]) -> str | None:
+    """Returns the emotion that a label means, in any case, or None if it is neither an emotion nor mapped."""
+    return to_emotion(label, label_map) or to_emotion(label.lower(), label_map)
+
+
+def describe_unknown(table: Path, unknown: Sequence[tuple[int, str]]) -> str:
+    """Explains which labels are not emotions, and suggests the ``--map`` that would read them.
+
+    Args:
+        table: Table, for the message.
+        unknown: Lines and labels.
+    """
+    shown = "; ".join(f"line {line}: {text[:40]!r}" for line, text in unknown[:SHOWN])
+    more = f"; and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+    suggestion = suggest_map(label for _, label in unknown)
+    return (
+        f"{table} holds labels that are no emotion ({shown}{more}): expected {', '.join(EMOTIONS)}; "
+        f"map others with --map, as in --map {suggestion or 'surprise=surprised'}"
+    )
+
+
+def suggest_map(labels: Iterable[str]) -> str:
+    """Returns the value of ``--map`` for labels that nearly are emotions, as in ``anger=angry``; may be empty."""
+    meant = {near: emotion for emotion, misses in _NEAR_MISSES.items() for near in misses}
+    pairs = {label: meant[key] for label in labels if (key := " ".join(label.split()).casefold()) in meant}
+    return ",".join(f"{label}={emotion}" for label, emotion in pairs.items())

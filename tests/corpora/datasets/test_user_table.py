@@ -1,0 +1,111 @@
+"""The user's own table: from its rows to annotations."""
+
+from pathlib import Path
+
+import pytest
+
+from sercli.corpora.corpus import Annotation, Source
+from sercli.corpora.datasets import user_table
+from sercli.errors import CorpusError, UsageError
+from tests.corpora.files import touch
+
+
+def label_table(folder: Path, text: str | bytes, label_map: dict[str, str] | None = None) -> list[Annotation]:
+    """Labels of a table whose recordings a.wav, b.wav and c.wav exist."""
+    touch(folder, "a.wav", "b.wav", "c.wav")
+    path = folder / "my.csv"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    source = Source(folder=folder, labels=path, label_map=label_map or {})
+    return [fields for _, fields in user_table.label(source).recordings]
+
+
+def test_table_of_ones_own(tmp_path: Path) -> None:
+    text = (
+        "\ufefffile,emotion,speaker,gender,statement,age,sha256\r\n"
+        'a.wav,Happy,anna,F,"one, ""two""\nthree",33,no\r\n'
+        "\r\n"
+        " b.wav , joy ,,diverse,,,\r\n"
+    )
+    assert label_table(tmp_path, text, {"joy": "happy"}) == [
+        Annotation(
+            emotion="happy",
+            speaker="csv-anna",
+            gender="female",
+            statement='one, "two"\nthree',
+            extra={"age": "33"},
+        ),
+        Annotation(emotion="happy", gender="diverse", extra={"age": ""}),
+    ]
+
+
+def test_table_names_files_that_are_missing(tmp_path: Path) -> None:
+    path = tmp_path / "my.csv"
+    path.write_text(f"file,emotion\na.wav,sad\nx.wav,sad\n{'y' * 300}.wav,sad\n")
+    labeling = user_table.label(Source(folder=touch(tmp_path, "a.wav"), labels=path))
+    assert len(labeling.recordings) == 1
+    assert str(labeling.problems[0]) == f"{path}, line 3: no such file: {tmp_path}/x.wav"
+    assert "line 4: no such file" in str(labeling.problems[1])
+
+
+def test_absolute_paths_and_another_folder(tmp_path: Path) -> None:
+    touch(tmp_path / "sound", "a.wav", "b.wav")
+    path = tmp_path / "my.csv"
+    path.write_text(f"file,emotion\na.wav,sad\n{tmp_path}/sound/b.wav,sad\n")
+    labeling = user_table.label(Source(folder=tmp_path / "sound", labels=path))
+    assert [found for found, _ in labeling.recordings] == [
+        tmp_path / "sound/a.wav",
+        tmp_path / "sound/b.wav",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no row under a header"),
+        ("file,emotion\n", "holds no row under a header"),
+        ("file,label\na.wav,sad\n", "line 1: no column 'emotion', expected file,emotion, found 'file,label'"),
+        ("file;label\na.wav;sad\n", "line 1: no column 'emotion', expected file,emotion, found 'file,label'"),
+        ("\n\nname,emotion\na.wav,sad\n", "line 3: no column 'file'"),
+        ("file,emotion,emotion\na.wav,sad,sad\n", "line 1: the column 'emotion' is there twice"),
+        ("file,emotion\na.wav\n", "line 2: expected 2 cells as in the header, found 1"),
+        ("file,emotion\na.wav,sad,x\n", "line 2: expected 2 cells as in the header, found 3"),
+        ("file,emotion\na.wav,sad\n,sad\n", "line 3: the cell 'file' is empty"),
+        ("file,emotion\na.wav,sad\nb.wav,sad\n./a.wav,sad\n", r"line 4: \./a\.wav is already on line 2"),
+        ("file,emotion\na.wav,sad\nb.wav,j\0y\n", "line 3: holds a NUL character"),
+        (b"file,emotion\na.wav,sad\nb\x81.wav,sad\n", "line 3: not UTF-8 text .*save the table as UTF-8"),
+        ("file,emotion\n".encode("utf-16"), "holds no row under a header"),
+        (f"file,emotion\na.wav,{'x' * 200_000}\n", "line 2: not valid CSV .field larger"),
+        ('file,emotion\na.wav,"sad\n', "line 2: not valid CSV"),
+        ('file,emotion\na.wav,sad\nb.wav,"sad"x\n', "line 3: not valid CSV"),
+    ],
+    ids=range(16),
+)
+def test_table_that_cannot_be(tmp_path: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(CorpusError, match=message) as raised:
+        label_table(tmp_path, text)
+    assert str(tmp_path / "my.csv") in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_labels_that_are_no_emotion(tmp_path: Path) -> None:
+    rows = "".join(f"{number}.wav,joy{number}\n" for number in range(7))
+    with pytest.raises(CorpusError) as raised:
+        label_table(tmp_path, "file,emotion\na.wav,sad\n" + rows)
+    assert str(raised.value) == (
+        f"{tmp_path}/my.csv holds labels that are no emotion "
+        "(line 3: 'joy0'; line 4: 'joy1'; line 5: 'joy2'; line 6: 'joy3'; line 7: 'joy4'; and 2 more): "
+        "expected neutral, calm, happy, sad, angry, fearful, disgust, surprised; "
+        "map others with --map, as in --map surprise=surprised"
+    )
+
+
+@pytest.mark.parametrize("name", ["missing.csv", "folder"])
+def test_table_that_is_no_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(CorpusError, match="no such file" if name == "missing.csv" else "is not a file"):
+        user_table.label(Source(folder=tmp_path, labels=tmp_path / name))
+
+
+def test_table_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--labels"):
+        user_table.label(Source(folder=tmp_path))

@@ -1,0 +1,49 @@
+"""Finding the recordings of a folder."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from sercli.corpora.corpus import find_files, find_recordings
+from sercli.errors import CorpusError
+from tests.corpora.files import touch
+
+
+def test_finding_is_sorted_deep_and_ends_in_loops(tmp_path: Path) -> None:
+    names = ["a.ogg", "b/c/d.FLAC", "b/x.wav", "z/ä b.Ogg"]
+    touch(tmp_path, *reversed(names), "no.txt", "b/__MACOSX/x.wav", ".hidden/a.wav", "b/._x.wav")
+    (tmp_path / "b/c/loop").symlink_to(tmp_path)
+    assert find_recordings(tmp_path) == [tmp_path / name for name in names]
+
+
+def test_linked_folder_is_entered(tmp_path: Path) -> None:
+    touch(tmp_path / "else", "a.wav")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/link").symlink_to(tmp_path / "else")
+    assert find_recordings(tmp_path / "here") == [tmp_path / "here/link/a.wav"]
+
+
+def test_folder_without_recordings(tmp_path: Path) -> None:
+    touch(tmp_path, "a.txt")
+    with pytest.raises(CorpusError, match=re.escape(f"no recording under {tmp_path}")):
+        find_recordings(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav", "b/b.wav")
+    (tmp_path / "b").chmod(0)
+    problems: list[object] = []
+    assert list(find_files(tmp_path, problems)) == [tmp_path / "a.wav"]  # type: ignore[arg-type]
+    assert "folder cannot be read" in str(problems[0])
+    (tmp_path / "b").chmod(0o700)
+
+
+def test_every_suffix_of_sound_files_counts(tmp_path: Path) -> None:
+    from sercli.audio.decode import SUFFIXES
+
+    touch(tmp_path, *(f"x{suffix.upper()}" for suffix in SUFFIXES))
+    assert len(find_recordings(tmp_path)) == len(SUFFIXES) > 10
+    assert {".mp3", ".m4a", ".opus"} < set(SUFFIXES)
