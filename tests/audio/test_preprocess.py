@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sercli.audio.preprocess import denoise, normalise_level, preprocess, resample, to_mono, trim
+from sercli.audio.preprocess import denoise, find_ends, normalize_level, prepare, preprocess, resample, to_mono
 from sercli.config import AudioConfig
 from sercli.errors import AudioError
 
@@ -24,8 +24,8 @@ def make_burst(lead: int, body: int, tail: int, seed: int = 0) -> Array:
 @settings(max_examples=50, deadline=None)
 def test_trim_equals_librosa(lead: int, body: int, tail: int, trim_db: float) -> None:
     signal = make_burst(lead, body, tail)
-    expected, _ = librosa.effects.trim(signal.astype(np.float64), top_db=trim_db)
-    np.testing.assert_array_equal(trim(signal, trim_db), expected.astype(np.float32))
+    _, (start, stop) = librosa.effects.trim(signal.astype(np.float64), top_db=trim_db)
+    assert find_ends(signal, trim_db) == (start, stop)
 
 
 def test_preprocessing_gives_mono_at_the_wanted_rate_and_level_without_silence() -> None:
@@ -44,14 +44,33 @@ def test_level_before_preprocessing_does_not_matter() -> None:
     np.testing.assert_allclose(loud, quiet, atol=1e-5)
 
 
-@pytest.mark.parametrize("level", [0.0, 1e-5])
-def test_a_silent_recording_leaves_nothing(level: float) -> None:
+@pytest.mark.parametrize("offset", [-0.3, 0.01, 0.05, 0.6])
+def test_a_dc_offset_does_not_matter(offset: float) -> None:
+    signal = make_burst(3_000, 20_000, 3_000)
+    plain, shifted = (preprocess(signal + np.float32(each), 16_000, AudioConfig()) for each in (0, offset))
+    np.testing.assert_allclose(shifted, plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-5, 0.5])
+def test_a_recording_without_sound_leaves_nothing(level: float) -> None:
     assert len(preprocess(np.full(16_000, level, np.float32), 16_000, AudioConfig())) == 0
 
 
-@pytest.mark.parametrize("n_samples", [1, 2, 5])
-def test_a_recording_of_a_sample_or_two_survives(n_samples: int) -> None:
-    assert len(preprocess(np.full(n_samples, 0.5, np.float32), 48_000, AudioConfig())) >= 1
+@pytest.mark.parametrize("n_samples", [2, 3, 5])
+def test_a_recording_of_a_few_samples_survives(n_samples: int) -> None:
+    alternating = 0.5 * (-1.0) ** np.arange(n_samples, dtype=np.float32)
+    assert len(preprocess(alternating, 16_000, AudioConfig())) >= 1
+
+
+@given(st.integers(0, 9_000), st.integers(100, 9_000), st.integers(0, 9_000))
+@settings(max_examples=30, deadline=None)
+def test_prepared_bounds_are_those_of_the_signal_that_is_kept(lead: int, body: int, tail: int) -> None:
+    signal = make_burst(lead, body, tail)
+    prepared = prepare(signal, AudioConfig())
+    kept = signal[prepared.start : prepared.stop]
+    assert len(prepared.signal) == len(kept)
+    centered = kept - signal.mean(dtype=np.float64)
+    np.testing.assert_allclose(prepared.signal * np.std(kept) / np.std(prepared.signal), centered, atol=1e-5)
 
 
 def test_resampling_keeps_a_tone_and_removes_what_would_alias() -> None:
@@ -95,4 +114,4 @@ def test_samples_far_beyond_full_scale_are_refused(channels: int) -> None:
 
 
 def test_level_of_zeros_stays() -> None:
-    assert not normalise_level(np.zeros(10, np.float32), -20.0).any()
+    assert not normalize_level(np.zeros(10, np.float32), -20.0).any()

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sercli.audio.decode import read_signal
-from sercli.audio.quality import LEAST_SNR, LEAST_SPEECH, MOST_CLIPPED, QualityMeter
-from sercli.audio.segments import Segmenter
+from sercli.audio.quality import MAX_CLIPPED, MIN_LEVELS, MIN_SNR, MIN_SPEECH, QualityMeter, frame_power
 from sercli.audio.signal import Signal
-from sercli.audio.voice import FRAME, VOICE_RATE, VoiceDetector
+from sercli.audio.speech import count_speech
+from sercli.audio.vad import FRAME, SAMPLE_RATE, VoiceDetector
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 SPEECH = ("man-even.wav", "woman-even.ogg", "woman-low-slow.wav")
@@ -22,14 +22,14 @@ def make_speech() -> Signal:
     parts: list[Signal] = []
     for name in SPEECH:
         signal = read_signal(SAMPLES / name)[0][:, 0]
-        parts += [0.5 * signal / np.abs(signal).max(), np.zeros(VOICE_RATE, np.float32)]
+        parts += [0.5 * signal / np.abs(signal).max(), np.zeros(SAMPLE_RATE, np.float32)]
     speech = np.concatenate(parts)
     return speech + make_noise(len(speech), 0.0005)
 
 
 def make_chord(seconds: float, level: float) -> Signal:
     """Held notes of several harmonics, as of an organ."""
-    time = np.arange(round(seconds * VOICE_RATE)) / VOICE_RATE
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     notes = [np.sin(2 * np.pi * pitch * k * time) / k for pitch in (261.63, 329.63, 392.0) for k in (1, 2, 3)]
     chord = np.sum(notes, axis=0)
     scaled: Signal = (level * chord / np.sqrt(np.mean(chord**2))).astype(np.float32)
@@ -37,21 +37,23 @@ def make_chord(seconds: float, level: float) -> Signal:
 
 
 def hear(signal: Signal, block: int = 10_000) -> tuple[str, ...]:
-    meter, detector, segmenter, speech = QualityMeter(), VoiceDetector(), Segmenter(), 0.0
-    for start in range(0, len(signal), block):
-        part, last = signal[start : start + block], start + block >= len(signal)
-        voice = detector.feed(part, last=last)
+    meter, detector = QualityMeter(), VoiceDetector()
+    padded = np.pad(signal, (0, -len(signal) % FRAME))
+    probabilities = detector.feed(padded[None], last=True)[0]
+    frames = max(1, block // FRAME)
+    for start in range(0, len(probabilities), frames):
+        part = padded[start * FRAME : (start + frames) * FRAME]
         meter.count(part)
-        meter.listen(part, voice)
-        speech += sum(segment.speech for segment in segmenter.feed(voice, last=last))
+        meter.listen(frame_power(part), probabilities[start : start + frames])
+    speech = count_speech(probabilities)
     assert speech > 0
-    return meter.judge(speech)
+    return meter.judge(speech, heard=True)
 
 
 def level_of_speech(signal: Signal) -> float:
     """Effective value of the frames that are speech."""
     frames = signal[: len(signal) // FRAME * FRAME].reshape(-1, FRAME)
-    spoken = VoiceDetector().feed(signal, last=True)[: len(frames)] >= 0.5
+    spoken = VoiceDetector().feed(signal[None], last=True)[0, : len(frames)] >= 0.5
     return float(np.sqrt(np.mean(frames[spoken] ** 2)))
 
 
@@ -73,17 +75,17 @@ def test_speech_in_as_loud_noise_is_noisy() -> None:
     assert warning in {f"noisy (speech {ratio} dB over what is between it)" for ratio in (4, 5, 6)}
 
 
-@pytest.mark.parametrize(("ratio", "warns"), [(LEAST_SNR - 0.1, True), (LEAST_SNR + 0.1, False)])
+@pytest.mark.parametrize(("ratio", "warns"), [(MIN_SNR - 0.1, True), (MIN_SNR + 0.1, False)])
 def test_noise_is_told_under_a_ratio_between_speech_and_its_pauses(ratio: float, warns: bool) -> None:
     level = 10 ** (-ratio / 20)
     # Speech, its margin, a pause, perhaps speech: the second and the last belong to neither, however loud.
     parts = [(40, 1.0, 1.0), (4, 1.0, 0.0), (20, level, 0.05), (20, 2.0, 0.3)]
     meter = QualityMeter()
     meter.listen(
-        np.concatenate([np.full(count * FRAME, 0.1 * loud, np.float32) for count, loud, _ in parts]),
+        np.concatenate([np.full(count, (0.1 * loud) ** 2, np.float32) for count, loud, _ in parts]),
         np.concatenate([np.full(count, voice, np.float32) for count, _, voice in parts]),
     )
-    assert meter.judge(5.0) == (("noisy (speech 8 dB over what is between it)",) if warns else ())
+    assert meter.judge(5.0, heard=True) == (("noisy (speech 8 dB over what is between it)",) if warns else ())
 
 
 @pytest.mark.parametrize(("ratio", "count", "warns"), [(9.9, 41, True), (9.9, 40, False), (10.1, 400, False)])
@@ -91,9 +93,9 @@ def test_other_sound_is_told_where_more_of_it_than_speech_is_nearly_as_loud(
     ratio: float, count: int, warns: bool
 ) -> None:
     meter = QualityMeter()
-    signal = np.repeat(np.array([0.1] * 44 + [0.1 * 10 ** (-ratio / 20)] * count, np.float32), FRAME)
-    meter.listen(signal, np.array([1.0] * 40 + [0.0] * (4 + count), np.float32))
-    assert meter.judge(5.0) == (("more noise or music than speech",) if warns else ())
+    power = np.array([0.01] * 44 + [0.01 * 10 ** (-ratio / 10)] * count, np.float32)
+    meter.listen(power, np.array([1.0] * 40 + [0.0] * (4 + count), np.float32))
+    assert meter.judge(5.0, heard=True) == (("more noise or music than speech",) if warns else ())
 
 
 def test_amplified_and_cut_off_speech_is_clipped() -> None:
@@ -110,13 +112,13 @@ def test_clipping_is_told_from_its_share_on(clipped: int, warns: bool) -> None:
     meter = QualityMeter()
     for part in np.split(signal, [3, 5_000]):
         meter.count(part)
-    assert MOST_CLIPPED == 0.001
-    assert meter.judge(5.0) == (("clipped (0.1% of the samples at full scale or over)",) if warns else ())
+    assert MAX_CLIPPED == 0.001
+    assert meter.judge(5.0, heard=True) == (("clipped (0.1% of the samples at full scale or over)",) if warns else ())
 
 
 def test_a_long_loud_chord_is_other_sound() -> None:
     speech = make_speech()
-    signal = np.concatenate([speech, make_chord(20, 0.7 * level_of_speech(speech)), np.zeros(VOICE_RATE, np.float32)])
+    signal = np.concatenate([speech, make_chord(20, 0.7 * level_of_speech(speech)), np.zeros(SAMPLE_RATE, np.float32)])
     assert hear(signal) == ("more noise or music than speech",)
 
 
@@ -125,17 +127,17 @@ def test_a_faint_chord_does_no_harm() -> None:
     assert hear(np.concatenate([speech, make_chord(20, 0.03 * level_of_speech(speech))])) == ()
 
 
-@pytest.mark.parametrize(("speech", "warnings"), [(0.3, ("only 0.30 s of speech",)), (LEAST_SPEECH, ()), (60.0, ())])
+@pytest.mark.parametrize(("speech", "warnings"), [(0.3, ("only 0.30 s of speech",)), (MIN_SPEECH, ()), (60.0, ())])
 def test_little_speech_is_told(speech: float, warnings: tuple[str, ...]) -> None:
-    assert QualityMeter().judge(speech) == warnings
+    assert QualityMeter().judge(speech, heard=True) == warnings
 
 
 @pytest.mark.parametrize("n_frames", [*range(1, 12)])
 def test_a_recording_of_a_few_frames_is_only_short(n_frames: int) -> None:
     meter = QualityMeter()
-    meter.listen(make_noise(n_frames * FRAME, 0.1), np.ones(n_frames, np.float32))
-    seconds = n_frames * FRAME / VOICE_RATE
-    assert meter.judge(seconds) == (f"only {seconds:.2f} s of speech",)
+    meter.listen(frame_power(make_noise(n_frames * FRAME, 0.1)), np.ones(n_frames, np.float32))
+    seconds = n_frames * FRAME / SAMPLE_RATE
+    assert meter.judge(seconds, heard=True) == (f"only {seconds:.2f} s of speech",)
 
 
 def test_a_cut_out_syllable_is_only_short() -> None:
@@ -147,12 +149,60 @@ def test_a_cut_out_syllable_is_only_short() -> None:
 
 def test_without_pauses_noise_cannot_be_told() -> None:
     meter = QualityMeter()
-    meter.listen(make_noise(100 * FRAME, 0.1), np.ones(100, np.float32))
-    assert meter.judge(3.2) == ()
+    meter.listen(frame_power(make_noise(100 * FRAME, 0.1)), np.ones(100, np.float32))
+    assert meter.judge(3.2, heard=True) == ()
 
 
 def test_pauses_of_digital_silence_are_not_noise() -> None:
     meter = QualityMeter()
     signal = np.concatenate([make_noise(50 * FRAME, 0.1), np.zeros(50 * FRAME, np.float32)])
-    meter.listen(signal, np.repeat(np.array([1, 0], np.float32), 50))
-    assert meter.judge(1.6) == ()
+    meter.listen(frame_power(signal), np.repeat(np.array([1, 0], np.float32), 50))
+    assert meter.judge(1.6, heard=True) == ()
+
+
+@pytest.mark.parametrize(("levels", "warns"), [(MIN_LEVELS - 1, True), (MIN_LEVELS + 1, False)])
+def test_speech_of_few_quantization_steps_is_very_quiet(levels: int, warns: bool) -> None:
+    steps = np.resize(np.arange(-levels, levels + 1), 16_000)
+    meter = QualityMeter()
+    for part in np.split((steps / 32_768).astype(np.float32), [5, 3_000]):
+        meter.count(part)
+    expected = (f"very quiet (peak -54 dB full scale, {levels} quantization steps)",)
+    assert meter.judge(5.0, heard=True) == (expected if warns else ())
+
+
+def test_loud_sound_of_coarse_steps_is_not_quiet() -> None:
+    meter = QualityMeter()
+    meter.count(np.resize(np.array([-0.9, 0.9], np.float32), 16_000))
+    assert meter.judge(5.0, heard=True) == ()
+
+
+def test_sound_that_was_scored_because_of_its_level_is_marked() -> None:
+    (warning,) = QualityMeter().judge(0.2, heard=False)
+    assert warning == "voice activity detection found no speech, scored because of its level"
+
+
+@pytest.mark.parametrize(
+    ("db", "probability", "silent"),
+    [
+        ((-20.0, -20.0), 0.1, True),  # steady
+        ((-20.0, -25.0), 0.1, True),
+        ((-20.0, -27.0), 0.1, False),  # comes and goes
+        ((-20.0, -20.0), 0.4, False),  # may be a voice
+        ((-61.0, -90.0), 0.1, True),  # next to nothing
+        ((-59.0, -90.0), 0.1, False),
+    ],
+)
+def test_silence_needs_voice_activity_and_level_to_agree(
+    db: tuple[float, float], probability: float, silent: bool
+) -> None:
+    meter = QualityMeter()
+    for _ in range(20):
+        meter.listen((10 ** (np.array(db) / 10)).astype(np.float32), np.full(2, probability, np.float32))
+    assert meter.is_silent == silent
+
+
+def test_digital_silence_is_silent() -> None:
+    meter = QualityMeter()
+    assert meter.is_silent
+    meter.listen(np.zeros(10, np.float32), np.ones(10, np.float32))
+    assert meter.is_silent

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sercli.audio.cutters import Cutting
 from sercli.prediction.predictor import Predictor
 from tests.toy_model import make_model
+
+WINDOW = 6.0  # seconds
 
 
 @pytest.fixture(scope="session")
@@ -16,5 +17,5 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def predictor(model_folder: Path) -> Predictor:
-    """Without voice activity: it answers to tones."""
-    return Predictor(model_folder, device="cpu", cutting=Cutting(vad=False))
+    """Scores fixed windows, without voice activity: it answers to tones."""
+    return Predictor(model_folder, window=WINDOW)
