@@ -91,7 +91,8 @@ class Journal:
 
     def close(self) -> None:
         """Closes the file, which stays."""
-        self._file.close()
+        with name_file(self.path):  # what is still in the buffer is written now
+            self._file.close()
 
     def _scan(self, position: int) -> int:
         """Notes every whole record; returns where the next one would start."""
