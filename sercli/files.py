@@ -36,6 +36,7 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EISDIR: "expected a file, found a folder",
     errno.ENOTDIR: "a part of this path is a file, expected a folder",
+    errno.EEXIST: "something else has this name: move it, or give another name",
     errno.EIO: "the disk, or the network that it is on, fails",
     errno.ESTALE: "the network file system has lost the file: try again",
     errno.ENOLCK: "the file system grants no locks",

@@ -8,13 +8,14 @@ import signal
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from sercli.cli import console
 from sercli.errors import SercliError, UsageError
-from sercli.files import describe_os_error
+from sercli.files import describe_os_error, name_file
 from sercli.version import __version__
 
 _TYPERS_CTRL_C = 130  # the status that typer makes of a KeyboardInterrupt, which it does not let through
@@ -69,7 +70,8 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     sys.unraisablehook = _repeat_lost_interrupt
     try:
-        status = app(standalone_mode=False) or 0
+        with name_file(Path("standard output")):  # all other files are named where they are written
+            status = app(standalone_mode=False) or 0
         if status == _TYPERS_CTRL_C:
             _interrupt()
     except typer.TyperException as error:

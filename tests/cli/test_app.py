@@ -11,7 +11,9 @@ import typer
 from sercli.cli.app import COMMANDS, app
 from sercli.version import __version__
 from tests.command import run_sercli
+from tests.toy import make_ravdess
 
+FULL = Path("/dev/full")
 README = Path(__file__).parents[2] / "README.md"
 HEAVY = ("torch", "librosa", "h5py", "numpy", "scipy", "sklearn", "soundfile", "matplotlib", "httpx", "joblib")
 
@@ -91,3 +93,42 @@ def test_readme_shows_every_command_and_only_options_that_exist() -> None:
         for option in re.findall(r"(?<!\S)--?[a-z-]+", line)
     }
     assert shown - options == set()
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_a_full_disk_behind_stdout_is_named(option: str) -> None:
+    with FULL.open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "sercli", option], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert (
+        done.stderr == "error: No space left on device (standard output): free some space, or write to another disk\n"
+    )
+
+
+def test_a_full_disk_is_named_by_the_file_that_has_no_room(tmp_path: Path) -> None:
+    make_ravdess(tmp_path / "recordings", speakers=1)
+    small = tmp_path / "small"
+    small.mkdir()
+    prepare = f"{sys.executable} -m sercli prepare ravdess --from recordings --data-dir small"
+    mount = f"mount -t tmpfs -o size=4k none {small} && exec {prepare} --jobs 1 -q"
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", mount], cwd=tmp_path, capture_output=True, text=True)
+    if "unshare:" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
+    assert done.returncode == 1
+    expected = r"error: No space left on device \(small/\S+\): free some space, or write to another disk\n"
+    assert re.fullmatch(expected, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--index", "Is a directory (folder): expected a file, found a folder"),
+        ("--data-dir", "Not a directory (file/index.csv): a part of this path is a file, expected a folder"),
+    ],
+)
+def test_a_folder_for_a_file_and_a_file_for_a_folder_are_named(tmp_path: Path, option: str, message: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    status, _, err = run_sercli("featurize", option, "folder" if option == "--index" else "file", cwd=tmp_path)
+    assert (status, err) == (1, f"error: {message}\n")

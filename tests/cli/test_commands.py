@@ -135,7 +135,7 @@ def test_featurize_on_a_full_disk_keeps_the_old_store(copy: Path) -> None:
     before = (copy / "data/features.h5").read_bytes()
     status, _, err = run_sercli("featurize", "--restart", "--jobs", "1", cwd=copy, disk=1_000_000)
     assert status == 1
-    assert "error: " in err
+    assert "error: File too large (data/features.h5.part): " in err
     assert len(err.splitlines()) == 1
     assert (copy / "data/features.h5").read_bytes() == before
     assert not list((copy / "data").glob(".*.tmp"))
@@ -144,14 +144,14 @@ def test_featurize_on_a_full_disk_keeps_the_old_store(copy: Path) -> None:
 def test_train_on_a_full_disk_leaves_no_half_model(copy: Path) -> None:
     status, _, err = run_sercli("train", "--max-epochs", "1", cwd=copy, disk=500_000)
     assert status == 1
-    assert "error: File too large" in err
+    assert "error: File too large (models/default/" in err
     assert not (copy / "models/default").exists()
 
 
 def test_evaluate_on_a_full_disk_leaves_no_half_file(copy: Path) -> None:
     status, _, err = run_sercli("evaluate", "--protocol", "paper", "--recipe", "paper", cwd=copy, disk=500_000)
     assert status == 1
-    assert "error: File too large" in err
+    assert "error: File too large (results/paper-paper/" in err
     assert [path.name for path in (copy / "results").rglob("*") if path.is_file()] == [".lock"]
 
 

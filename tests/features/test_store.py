@@ -1,4 +1,8 @@
+import errno
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +21,7 @@ from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
 from sercli.features.utterance import Copy, Extracted, SegmentSpan
 from sercli.features.writer import Content, StoreWriter, journal_path
+from tests.locks import build_nolock
 
 PARAMETERS = StoreParameters(features=FeatureConfig(names=("rms", "zcr")))
 Lengths = list[list[int]]
@@ -303,3 +308,53 @@ def test_a_store_whose_offsets_do_not_match_is_refused(tmp_path: Path) -> None:
         file["features/rms/offsets"][-1] = 400
     with pytest.raises(StoreError, match="not a feature store"):
         FeatureStore(path)
+
+
+def test_a_store_that_is_not_hdf5_stays_and_is_not_to_be_removed(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    path.write_bytes(b"something else")
+    with pytest.raises(StoreError, match=r"features\.h5 is not a whole HDF5 file .*: move it away") as caught:
+        FeatureStore(path)
+    assert "remove" not in str(caught.value)
+
+
+def test_a_store_that_this_process_has_open_with_locks_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    write_store(path, [3])
+    with h5py.File(path), FeatureStore(path) as store:
+        assert len(store) == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EAGAIN], ids=errno.errorcode.get)
+def test_a_store_is_written_and_read_where_the_file_system_has_no_locks(tmp_path: Path, number: int) -> None:
+    path = tmp_path / "features.h5"
+    code = (
+        "import sys; from pathlib import Path; from tests.features.test_store import FeatureStore, write_store\n"
+        "path = Path(sys.argv[1]); write_store(path, [3, 4])\n"
+        "with FeatureStore(path) as store: print(len(store), store.read(1).shape)\n"
+        "write_store(path, [3, 4, 5])\n"
+    )
+    library = build_nolock(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, path],
+        env={**os.environ, "LD_PRELOAD": str(library), "NOLOCK_ERRNO": str(number)},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("2 (2, 4)\n", "")
+    with FeatureStore(path) as store:
+        assert len(store) == 3
+
+
+def test_a_damaged_journal_is_replaced_by_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    journal_path(path).write_bytes(b'sercli features 1\n{"audio": 3}\n')
+    with pytest.raises(StoreError, match=r"is damaged .*: start over with 'sercli featurize --restart'"):
+        StoreWriter(path, PARAMETERS)
+    rows = [make_row(0)]
+    with StoreWriter(path, PARAMETERS, restart=True) as writer:
+        writer.add(rows[0].key, make_matrix(0, 3).T)
+        writer.finish(rows)
+    with FeatureStore(path) as store:
+        assert store.rows == rows
