@@ -6,9 +6,10 @@ from io import RawIOBase
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from sercli.audio.signal import BLOCK, Signal
-from sercli.audio.sniff import measure_mpeg_frame
+from sercli.audio.sniff import measure_frame
 from sercli.errors import AudioError
 from sercli.files import one_line
 
@@ -24,6 +25,13 @@ TIMED = ("mov", "matroska", "ogg", "asf", "avi", "flv", "mpegts", "mpeg")  # for
 FROM_ZERO = ("mov", "matroska")  # formats in which time begins at 0 rather than with the first packet
 # Formats of which FFmpeg takes the length from a header; that of the others is an estimate from the bit rate.
 DECLARING = ("flv", "wv", "tta", "ape", "nistsphere")
+
+
+_DTYPES = {
+    name: np.dtype(kind)
+    for name, kind in (("u8", "u1"), ("s16", "i2"), ("s32", "i4"), ("s64", "i8"), ("flt", "f4"), ("dbl", "f8"))
+}
+Samples = npt.NDArray[Any]
 
 
 class StreamDecoder:
@@ -55,11 +63,13 @@ class StreamDecoder:
         self._end = 0.0  # of the last packet of any stream
         self.reason = ""
         self.torn = False
+        self._timed = demuxer in TIMED
         self._start = 0.0  # time stamp of the first packet of any stream, in seconds
         self._rate = self._channels = 0
         self._frames = 0  # at this rate
         self._earlier = 0.0  # seconds that were decoded at other rates
         self._silence = 0.0
+        self._undecoded: list[Packet] = []  # packets in a row that could not be decoded
         self._origin: float | None = None  # seconds to be added to time stamps
 
     def __iter__(self) -> Iterator[tuple[Signal, int]]:
@@ -87,7 +97,7 @@ class StreamDecoder:
         seconds = self.seconds + self.left_out
         return max(seconds, self._end) if self._demuxer == "matroska" else seconds
 
-    def _decode(self, container: "av.container.InputContainer") -> Iterator[tuple[Signal, int]]:
+    def _decode(self, container: "av.container.InputContainer") -> Iterator[tuple[Samples, int]]:
         import av
 
         if not container.streams.audio:
@@ -114,46 +124,55 @@ class StreamDecoder:
                 self.reason, packet = one_line(reason)[:160], None
             if packet is None:
                 break
-            self._note_end(packet)
+            if self._demuxer == "matroska":
+                self._note_end(packet)
             if packet.stream.index == stream.index and packet.size:
                 yield from self._decode_packet(stream, packet)
                 last = packet
         yield from self._decode_packet(stream, None)
-        self.torn = last is not None and _is_torn(last, self._demuxer)
+        if stream.codec_context.name.startswith("amr"):
+            for silent in self._undecoded:
+                yield from self._replace(silent, stream.codec_context.name)
+            self._undecoded.clear()
+        self.torn = bool(self._undecoded) or (last is not None and _is_torn(last, self._demuxer))
 
-    def _decode_packet(self, stream: "av.AudioStream", packet: "Packet | None") -> Iterator[tuple[Signal, int]]:
+    def _decode_packet(self, stream: "av.AudioStream", packet: "Packet | None") -> Iterator[tuple[Samples, int]]:
         import av
 
         try:
             frames = stream.codec_context.decode(packet)
         except (av.error.FFmpegError, ValueError, EOFError, MemoryError):
             if packet is not None:
-                yield from self._replace(packet, stream.codec_context.name)
+                self._undecoded.append(packet)
             return
+        if packet is not None and self._undecoded:
+            for damaged in self._undecoded:
+                yield from self._replace(damaged, stream.codec_context.name)
+            self._undecoded.clear()
         for frame in frames:
             if frame.samples and frame.sample_rate:
-                yield from self._place(frame)
+                yield from self._place(frame, stream.codec_context.channels)
 
-    def _replace(self, packet: "Packet", codec: str) -> Iterator[tuple[Signal, int]]:
+    def _replace(self, packet: "Packet", codec: str) -> Iterator[tuple[Samples, int]]:
         """Silence in the place of a packet that cannot be decoded, where the time stamps will not bring it."""
         duration = min(_to_seconds(packet.duration, packet.time_base) or 0.0, 1.0)
         # Packets of comfort noise, while nobody speaks, are not damaged: FFmpeg cannot decode those of AMR.
         if not codec.startswith("amr"):
             self.lost += max(duration, 0.02)
-        if self._rate and self._demuxer not in TIMED and duration > 0:
+        if self._rate and not self._timed and duration > 0:
             yield from self._fill(duration)
 
-    def _place(self, frame: "av.AudioFrame") -> Iterator[tuple[Signal, int]]:
-        samples = _to_samples(frame)
+    def _place(self, frame: "av.AudioFrame", channels: int) -> Iterator[tuple[Samples, int]]:
+        samples = _to_samples(frame, channels)
         if frame.sample_rate != self._rate:
             self._earlier += self._frames / self._rate if self._rate else 0.0
             self._rate, self._frames = frame.sample_rate, 0
         self._channels = samples.shape[1]
-        if self._demuxer in TIMED and (time := _to_seconds(frame.pts, frame.time_base)) is not None:
+        if self._timed and (time := _to_seconds(frame.pts, frame.time_base)) is not None:
             yield from self._catch_up(time)
         yield self._count(samples)
 
-    def _catch_up(self, time: float) -> Iterator[tuple[Signal, int]]:
+    def _catch_up(self, time: float) -> Iterator[tuple[Samples, int]]:
         """Silence up to the time stamp of the next frame."""
         if self._origin is None:
             self._origin = 0.0 if self._demuxer in FROM_ZERO else -self._start
@@ -171,31 +190,31 @@ class StreamDecoder:
         """Whether a time stamp that is far ahead lies behind the end of the file."""
         return self.declared is not None and time > max(self.declared, self.seconds) + 1.0
 
-    def _fill(self, seconds: float) -> Iterator[tuple[Signal, int]]:
+    def _fill(self, seconds: float) -> Iterator[tuple[Samples, int]]:
         left = round(seconds * self._rate)
         while left > 0:
             count = min(left, BLOCK)
             yield self._count(np.zeros((count, self._channels), np.float32))
             left -= count
 
-    def _count(self, samples: Signal) -> tuple[Signal, int]:
+    def _count(self, samples: Samples) -> tuple[Samples, int]:
         self._frames += len(samples)
         self.seconds = self._earlier + self._frames / self._rate
         return samples, self._rate
 
-    def _join(self, blocks: Iterator[tuple[Signal, int]]) -> Iterator[tuple[Signal, int]]:
-        """Joins short blocks of one format up to about `BLOCK` samples."""
-        held: list[Signal] = []
-        count = held_rate = 0
-        for block, rate in blocks:
-            if held and (rate != held_rate or block.shape[1] != held[0].shape[1] or count >= BLOCK):
-                yield np.concatenate(held), held_rate
+    def _join(self, blocks: Iterator[tuple[Samples, int]]) -> Iterator[tuple[Signal, int]]:
+        """Joins frames of one format up to about `BLOCK` samples, at full scale 1."""
+        held: list[Samples] = []
+        count, form = 0, (0, 0, np.dtype(np.float32))
+        for samples, rate in blocks:
+            new = (rate, samples.shape[1], samples.dtype)
+            if held and (new != form or count >= BLOCK):
+                yield _to_signal(np.concatenate(held)), form[0]
                 held, count = [], 0
-            held.append(block)
-            held_rate = rate
-            count += len(block)
+            held.append(samples)
+            count, form = count + len(samples), new
         if held:
-            yield np.concatenate(held), held_rate
+            yield _to_signal(np.concatenate(held)), form[0]
 
     def _note_end(self, packet: "Packet") -> None:
         time = _to_seconds(packet.pts, packet.time_base)
@@ -246,9 +265,8 @@ def find_tracks(container: "av.container.InputContainer") -> "list[av.AudioStrea
 
 
 def _is_torn(packet: "Packet", demuxer: str) -> bool:
-    if packet.is_corrupt:
-        return True
-    return demuxer == "mp3" and packet.size < measure_mpeg_frame(bytes(packet), 0)
+    """Whether a packet is shorter than it should be."""
+    return packet.is_corrupt or packet.size < measure_frame(bytes(packet)[:16], 0, demuxer)
 
 
 def _start_of(container: "av.container.InputContainer") -> float:
@@ -263,18 +281,27 @@ def _to_seconds(count: int | None, base: Any) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
-def _to_samples(frame: "av.AudioFrame") -> Signal:
-    """The samples of a frame in shape ``(n_samples, channels)``, full scale 1."""
-    array = frame.to_ndarray()
-    channels = len(frame.layout.channels)
-    array = array.T if frame.format.is_planar else array.reshape(-1, channels)
-    if array.dtype == np.uint8:
-        return (array.astype(np.float32) - np.float32(128)) / np.float32(128)
-    if array.dtype.kind == "i":
-        scale = 1.0 / (1 << (8 * array.dtype.itemsize - 1))
-        return (array * scale).astype(np.float32)
-    samples: Signal = np.ascontiguousarray(array, np.float32)
-    return samples
+def _to_samples(frame: "av.AudioFrame", channels: int) -> Samples:
+    """The samples of a frame in shape ``(n_samples, channels)``, of the type and scale that the codec gives them."""
+    dtype = _DTYPES[frame.format.packed.name]
+    if frame.format.is_planar:
+        planes = [np.frombuffer(plane, dtype, frame.samples) for plane in frame.planes]  # type: ignore[call-overload]
+        return planes[0][:, None] if len(planes) == 1 else np.stack(planes, axis=1)
+    # Versions before 13 do not know how many channels a layout without names has.
+    channels = len(frame.layout.channels) or max(1, channels)
+    packed: Samples = np.frombuffer(frame.planes[0], dtype, frame.samples * channels)  # type: ignore[call-overload]
+    return packed.reshape(-1, channels)
+
+
+def _to_signal(samples: Samples) -> Signal:
+    """Samples at full scale 1."""
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
+    if samples.dtype.kind == "i":
+        scale = 1.0 / (1 << (8 * samples.dtype.itemsize - 1))
+        return (samples * scale).astype(np.float32)
+    signal: Signal = np.ascontiguousarray(samples, np.float32)
+    return signal
 
 
 def _find_matroska_duration(file: RawIOBase) -> float | None:

@@ -45,7 +45,8 @@ MIN_SAMPLE_RATE = 1_000  # Hz; below it a header is damaged, or nothing of speec
 MAX_SAMPLE_RATE = 768_000  # Hz; the highest rate that audio interfaces offer
 MAX_CHANNELS = 64
 EXACT = 0.02  # seconds by which lengths may differ that count bytes or samples
-ROUNDED = 0.25  # seconds by which they may differ where containers and codecs round them
+ROUNDED = 0.15  # seconds by which they may differ where containers and codecs round them
+PADDED = 0.25  # seconds by which they may differ where a codec pads the sound
 LOST = 0.1  # seconds that may be lost where recordings were joined before a warning
 CUT = "cut short"  # how the warning of a file that ends too early begins
 DAMAGED = "damaged"  # how the warning of a file begins of which something could not be decoded
@@ -166,12 +167,12 @@ class AudioReader:
                     _check_format(rate, block.shape[1])
                     heard += len(block) / rate
                     yield block, rate
-            except AudioError as reason:
+            except AudioError:
                 if not heard:
                     if number < len(parts) - 1:
                         continue
                     raise
-                self._warn(f"{DAMAGED} after {heard:.1f} s: {reason}")
+                self._warn(f"{DAMAGED} after {heard:.1f} s: the rest cannot be decoded")
 
     def _decode_part(self, source: _Source, part: Part) -> Iterator[tuple[Signal, int]]:
         if source.raw is not None and source.raw.subtype:
@@ -205,6 +206,8 @@ class AudioReader:
                     for block, rate in _read(stream):
                         frames += len(block)
                         yield block, rate
+                    if total is not None and frames >= total:
+                        self._lengths.append(_Length(total / stream.samplerate, frames / stream.samplerate, EXACT))
                     self._note_bytes(part, frames / stream.samplerate)
             except _SOUNDFILE_ERRORS as error:
                 trusted, reason = False, one_line(error)
@@ -228,9 +231,9 @@ class AudioReader:
 
     def _read_stream(self, demuxer: str, part: Part) -> Iterator[tuple[Signal, int]]:
         with PartStream(self._path, part) as file:
-            total, whole = None, False
+            total, whole, tolerance = None, False, EXACT
             if demuxer == "mp3":
-                total, whole = count_mpeg_samples(file)
+                (total, whole), tolerance = count_mpeg_samples(file), PADDED
             elif demuxer == "flac":
                 total, _ = count_flac_samples(file)
             elif demuxer == "ogg":
@@ -239,7 +242,11 @@ class AudioReader:
             rate = 0
             for block, rate in decoder:
                 yield block, rate
-        self._note_stream(decoder, total / rate if total and rate else None, whole=whole)
+        self._note_stream(decoder)
+        if total and rate:
+            self._lengths.append(_Length(total / rate, decoder.seconds, tolerance, whole))
+        elif decoder.declared:
+            self._lengths.append(_Length(decoder.declared, decoder.found, ROUNDED))
 
     def _read_unknown(self, part: Part) -> Iterator[tuple[Signal, int]]:
         if self._path.suffix.lower() in UNREAD_SUFFIXES:
@@ -256,7 +263,7 @@ class AudioReader:
         if part.declared is not None and part.present:
             self._lengths.append(_Length(part.declared / part.present * seconds, seconds, EXACT))
 
-    def _note_stream(self, decoder: StreamDecoder, declared: float | None, *, whole: bool) -> None:
+    def _note_stream(self, decoder: StreamDecoder) -> None:
         if decoder.tracks > 1 and self._track == 0:
             self._warn(f"{decoder.tracks} audio tracks, only the first was heard")
         if decoder.left_out:
@@ -266,10 +273,6 @@ class AudioReader:
         if decoder.lost > LOST:
             self._warn(f"{DAMAGED}: {decoder.lost:.1f} s could not be decoded")
         self._torn = self._torn or decoder.torn
-        if declared:
-            self._lengths.append(_Length(declared, decoder.seconds, ROUNDED, whole))
-        elif decoder.declared:
-            self._lengths.append(_Length(decoder.declared, decoder.found, ROUNDED))
 
     def _judge(self) -> None:
         """Warns if the lengths that headers declare, summed over joined recordings, are not those that were found."""

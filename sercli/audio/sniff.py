@@ -26,10 +26,25 @@ SUFFIXES: tuple[str, ...] = (
         ".qcp",
         ".lbc",
     ),
-    *(".wma", ".m4a", ".m4b", ".m4r", ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".3ga", ".webm", ".weba"),
-    *(".mka", ".mkv", ".ogv", ".ogx", ".wmv", ".asf", ".avi", ".flv", ".f4v", ".mpg", ".mpeg", ".vob", ".m2ts"),
-    *(".gsm", ".g722", ".g723_1", ".g729", ".sln", ".sln8", ".sln12", ".sln16", ".sln24", ".sln32", ".sln44", ".sln48"),
-    *(".sln96", ".sln192", ".ulaw", ".ul", ".ulw", ".mulaw", ".pcmu", ".alaw", ".al", ".alw", ".pcma"),
+    *(".wma", ".m4a", ".m4b", ".m4r", ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".3ga", ".webm"),
+    *(
+        ".weba",
+        ".mka",
+        ".mkv",
+        ".ogv",
+        ".ogx",
+        ".wmv",
+        ".asf",
+        ".avi",
+        ".flv",
+        ".f4v",
+        ".mpg",
+        ".mpeg",
+        ".vob",
+        ".m2ts",
+    ),
+    *(".gsm", ".g722", ".g723_1", ".g729", ".sln", ".sln8", ".sln12", ".sln16", ".sln24", ".sln32", ".sln44"),
+    *(".sln48", ".sln96", ".sln192", ".ulaw", ".ul", ".ulw", ".mulaw", ".pcmu", ".alaw", ".al", ".alw", ".pcma"),
 )
 """Suffixes of recordings, in lower case. Other files are recordings if their content is sound, such as MPEG-TS, whose
 suffix ``.ts`` is that of TypeScript too."""
@@ -68,7 +83,7 @@ class RawFormat:
 
 # The rates that go with a suffix are those of Asterisk and of the ITU's recommendations.
 RAW_FORMATS: dict[str, RawFormat] = {
-    ".gsm": RawFormat(8_000, demuxer="gsm"),
+    ".gsm": RawFormat(8_000, "GSM610"),
     ".g722": RawFormat(16_000, demuxer="g722"),
     ".g723_1": RawFormat(8_000, demuxer="g723_1"),
     ".g729": RawFormat(8_000, demuxer="g729"),
@@ -124,6 +139,7 @@ _CONTAINERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"NIST_1A", "nistsphere"),
 )
 _PICTURES = frozenset({b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"crx "})  # brands of ISO media files
+_AMR_SIZES = (13, 14, 16, 18, 20, 21, 27, 32, 6, 0, 0, 0, 0, 0, 0, 1)  # bytes by mode; those of AMR-WB are larger
 _MPEG_RATES = (44_100, 48_000, 32_000)
 # kbit/s by MPEG version (1, or 2 and 2.5) and layer.
 _MPEG_BIT_RATES: dict[tuple[bool, int], tuple[int, ...]] = {
@@ -224,6 +240,20 @@ def measure_mpeg_frame(data: bytes, at: int) -> int:
     return (144 if first or layer == 2 else 72) * bits // rate + padding
 
 
+def measure_frame(data: bytes, at: int, demuxer: str) -> int:
+    """Returns the size in bytes of the frame at an offset by its header; 0 if there is none, or the format has none."""
+    if demuxer == "mp3":
+        return measure_mpeg_frame(data, at)
+    if demuxer == "loas" and _has_latm_sync(data, at):
+        return 3 + ((data[at + 1] & 0x1F) << 8 | data[at + 2])
+    if demuxer == "amr":
+        return _AMR_SIZES[data[at] >> 3 & 15] if at < len(data) else 0
+    if demuxer == "aac" and at + 6 <= len(data) and data[at] == 0xFF and data[at + 1] & 0xF6 == 0xF0:
+        size = (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
+        return size if size > 7 and data[at + 2] >> 2 & 15 <= 12 else 0
+    return 0
+
+
 def find_raw_format(suffix: str, head: bytes) -> RawFormat | None:
     """Returns the headerless format that a suffix names, or None if there is none or the content contradicts it.
 
@@ -234,7 +264,7 @@ def find_raw_format(suffix: str, head: bytes) -> RawFormat | None:
     form = RAW_FORMATS.get(suffix.lower())
     if form is None or not head or _is_text(head):
         return None
-    if form.demuxer == "gsm" and any(byte >> 4 != 0xD for byte in head[::33]):
+    if form.subtype == "GSM610" and any(byte >> 4 != 0xD for byte in head[::33]):
         return None  # every frame of GSM 06.10 begins with these four bits
     return form
 
@@ -249,7 +279,7 @@ def _is_run(data: bytes, at: int, demuxer: str, *, whole: bool) -> bool:
     for count in range(3):
         if at >= len(data) - 5:
             return count > 0 and whole and first == 0
-        size = _measure_frame(data, at, demuxer)
+        size = measure_frame(data, at, demuxer)
         if not size or (demuxer != "loas" and not _look_alike(data, first, at)):
             return False
         at += size
@@ -261,27 +291,18 @@ def _look_alike(data: bytes, first: int, other: int) -> bool:
     return data[first + 1] & 0x1E == data[other + 1] & 0x1E and data[first + 2] & 0x0C == data[other + 2] & 0x0C
 
 
-def _measure_frame(data: bytes, at: int, demuxer: str) -> int:
-    if demuxer == "mp3":
-        return measure_mpeg_frame(data, at)
-    if demuxer == "loas":
-        return 3 + ((data[at + 1] & 0x1F) << 8 | data[at + 2]) if _has_latm_sync(data, at) else 0
-    if at + 6 > len(data) or data[at] != 0xFF or data[at + 1] & 0xF6 != 0xF0 or data[at + 2] >> 2 & 15 > 12:
-        return 0
-    size = (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
-    return size if size > 7 else 0
-
-
 def _has_latm_sync(data: bytes, at: int) -> bool:
     return data[at] == 0x56 and data[at + 1] & 0xE0 == 0xE0
 
 
 def _find_packets(head: bytes) -> int | None:
     """Offset of the first of four packets of MPEG-TS in a row, which may be in the middle of one when it is cut."""
-    for step in (188, 192, 204):
-        for at in range(step):
-            if head[at : at + 3 * step + 1 : step] == b"GGGG":
+    at = head.find(b"G")
+    while 0 <= at < 204:
+        for step in (188, 192, 204):
+            if at < step and head[at : at + 3 * step + 1 : step] == b"GGGG":
                 return at
+        at = head.find(b"G", at + 1)
     return None
 
 

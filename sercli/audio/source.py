@@ -142,6 +142,7 @@ SIGNATURES: dict[str, tuple[bytes, Callable[[bytes], bool]]] = {
     "matroska": (b"\x1aE\xdf\xa3", lambda head: b"webm" in head or b"matroska" in head),
     "asf": (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), lambda head: head[22:24] == b"\0\0"),
     "amr": (b"#!AMR", lambda head: head[5:6] in (b"\n", b"-")),
+    "wv": (b"wvpk", lambda head: head[16:20] == b"\0\0\0\0" and len(head) > 26 and bool(head[25] & 8)),
     "flv": (b"FLV\x01", lambda head: head[5:9] == b"\0\0\0\x09"),
     "avi": (b"RIFF", lambda head: head[8:16] == b"AVI LIST"),
     "wav": (b"RIFF", lambda head: head[8:12] == b"WAVE"),

@@ -1,12 +1,10 @@
-import os
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-import soundfile
 
-from sercli.audio.decode import read_signal
+from sercli.audio.decode import AudioReader, read_signal
 from sercli.errors import AudioError
 from sercli.prediction.discovery import find_recordings
 from tests.encoded import ENCODERS
@@ -111,16 +109,6 @@ def test_formats_without_a_declared_length_may_begin_quietly(tmp_path: Path, kin
     assert len(signal) / rate == pytest.approx(15, abs=0.2)
 
 
-@pytest.mark.parametrize("kind", ["wav", "aiff", "au", "w64", "rf64"])
-def test_what_ends_before_its_header_says_is_refused(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / f"x.{kind}"
-    with path.open("wb") as stream:
-        soundfile.write(stream, make_tone(seconds=3), 16_000, format=kind)
-    assert len(read_signal(path)[0]) == 48_000
-    os.truncate(path, path.stat().st_size // 2)
-    assert refuse(path).startswith("cut short: header declares 96")
-
-
 @pytest.mark.parametrize("name", ["recording", "recording.m4a", "recording.wav"])
 @pytest.mark.parametrize(("kind", "codec", "rate", "layout"), FORMATS)
 def test_sound_is_decoded_whatever_its_name(
@@ -162,21 +150,35 @@ def test_a_film_gives_its_sound(tmp_path: Path, kind: str) -> None:
     assert len(signal) / rate == pytest.approx(SECONDS, abs=0.15)
 
 
+@pytest.mark.parametrize("kept", [0.3, 0.5, 0.7, 0.9])
+def test_a_cut_m4a_with_its_index_first_is_read_as_far_as_it_goes(tmp_path: Path, kept: float) -> None:
+    path = write(tmp_path / "a.m4a", "ipod", "aac", 16_000, "mono", seconds=10, options={"movflags": "faststart"})
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    reader = AudioReader(path)
+    seconds = sum(len(block) / rate for block, rate in reader)
+    assert seconds == pytest.approx(10 * kept, abs=0.7)
+    (warning,) = reader.warnings
+    assert warning.startswith(f"cut short: {seconds:.1f} of 10.")
+
+
 @pytest.mark.parametrize("kept", [0.05, 0.3, 0.5, 0.7, 0.9])
-@pytest.mark.parametrize("options", [{}, {"movflags": "faststart"}], ids=["index last", "index first"])
-def test_a_cut_m4a_is_refused(tmp_path: Path, kept: float, options: dict[str, str]) -> None:
-    path = write(tmp_path / "a.m4a", "ipod", "aac", 16_000, "mono", seconds=10, options=options)
+def test_a_cut_m4a_with_its_index_last_is_refused(tmp_path: Path, kept: float) -> None:
+    path = write(tmp_path / "a.m4a", "ipod", "aac", 16_000, "mono", seconds=10)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
     assert "cut short" in refuse(path)
 
 
-@pytest.mark.parametrize("kept", [0.01, 0.1, 0.3, 0.5, 0.7, 0.85])
-def test_a_cut_webm_is_refused(tmp_path: Path, kept: float) -> None:
+@pytest.mark.parametrize("kept", [0.1, 0.3, 0.5, 0.7, 0.85])
+def test_a_cut_webm_is_read_as_far_as_it_goes(tmp_path: Path, kept: float) -> None:
     path = write(tmp_path / "a.webm", "webm", "libopus", 48_000, "mono", seconds=10)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
-    assert "cut short" in refuse(path)
+    reader = AudioReader(path)
+    seconds = sum(len(block) / rate for block, rate in reader)
+    assert seconds == pytest.approx(10 * kept, abs=0.7)
+    assert reader.warnings == (f"cut short: {seconds:.1f} of 10.0 s",)
 
 
 def test_a_webm_that_declares_no_length_is_read_to_its_end(tmp_path: Path) -> None:
@@ -224,7 +226,7 @@ def test_a_damaged_file_is_refused_in_a_line_or_read(
             assert np.isfinite(signal).all()
 
 
-@pytest.mark.parametrize("kind", ["ipod", "webm", "matroska", "asf", "amr", "adts", "flv"])
+@pytest.mark.parametrize("kind", ["ipod", "webm", "matroska", "asf", "adts", "flv"])
 def test_a_container_without_content_is_refused(tmp_path: Path, kind: str) -> None:
     form = next(form for form in FORMATS if form[0] == kind)
     content = write(tmp_path / "whole", *form).read_bytes()

@@ -141,8 +141,8 @@ def test_a_playlist_is_refused_and_what_it_names_is_not_opened(tmp_path: Path, c
 
 def test_a_head_is_of_regular_files_only(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "long").write_bytes(bytes(range(100)))
-    assert read_head(tmp_path / "long") == bytes(range(HEAD_BYTES))
+    (tmp_path / "long").write_bytes(bytes(range(250)) * 10)
+    assert read_head(tmp_path / "long") == (bytes(range(250)) * 10)[:HEAD_BYTES]
     for path in (tmp_path / "pipe", tmp_path, tmp_path / "gone", Path("/dev/zero"), Path("nul\0")):
         assert read_head(path) == b""
 
@@ -151,12 +151,19 @@ def test_a_head_is_of_regular_files_only(tmp_path: Path) -> None:
     ("head", "reader", "demuxer"),
     [
         (b"RIFF\0\0\0\0WAVEfmt ", Reader.SOUNDFILE, "wav"),
-        (b"fLaC", Reader.SOUNDFILE, None),
-        (b"ID3\x04\0", Reader.SOUNDFILE, "aac"),
+        (b"fLaC", Reader.SOUNDFILE, "flac"),
+        (b"ID3\x04\0", Reader.SOUNDFILE, None),
         (b"\0\0\0\x1cftypM4A ", Reader.CONTAINER, "mov"),
         (b"\x1aE\xdf\xa3", Reader.CONTAINER, "matroska"),
         (b"#!AMR\n", Reader.CONTAINER, "amr"),
         (b"#!AMR-WB\n", Reader.CONTAINER, "amr"),
+        (b"wvpk", Reader.CONTAINER, "wv"),
+        (bytes(100) + b"G" + (bytes(187) + b"G") * 4, Reader.CONTAINER, "mpegts"),
+        (b"G" + (bytes(191) + b"G") * 4, Reader.CONTAINER, "mpegts"),
+        (b"\0\0\x01\xba", Reader.CONTAINER, "mpeg"),
+        (b"\x0bw\0\0\0\x40", Reader.PERHAPS, "ac3"),
+        (b"\x0bw\0\0\0\x80", Reader.PERHAPS, "eac3"),
+        (b"\x56\xe0\0", Reader.PERHAPS, None),
         (b"\xff\xfb\x90\0", Reader.PERHAPS, None),
         (b"\xff\xff\xff", None, None),
         (b"\xff\xd8\xff", None, None),
