@@ -145,33 +145,44 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
 
 PAPER_FEATURES = ("mfcc", "delta", "delta2", "chroma", "logmel", "contrast", "tonnetz")
 
+_DEFAULT = Recipe(
+    name="default",
+    features=("logmel",),
+    network=NetworkConfig(
+        name="crnn",
+        channels=(24, 48, 96),
+        kernel_size=5,
+        dropout=0.2,
+        lstm_size=64,
+        attention_size=64,
+        dense_size=128,
+        dense_dropout=0.4,
+    ),
+    training=TrainConfig(
+        schedule="one-cycle",
+        learning_rate=0.002,
+        weight_decay=0.01,
+        muon=10.0,
+        max_gradient=5.0,
+        label_smoothing=0.1,
+        max_epochs=40,
+        copies=0,
+    ),
+    augmentation=AugmentConfig(speed=0.15, warp=0.1, channel=0.5, frequency_mask=16, time_mask=16, mixup=0.3),
+)
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe(
-            name="default",
-            features=("logmel",),
-            network=NetworkConfig(
-                name="crnn",
-                channels=(24, 48, 96),
-                kernel_size=5,
-                dropout=0.2,
-                lstm_size=64,
-                attention_size=64,
-                dense_size=128,
-                dense_dropout=0.4,
-            ),
-            training=TrainConfig(
-                schedule="one-cycle",
-                learning_rate=0.002,
-                weight_decay=0.01,
-                muon=10.0,
-                max_gradient=5.0,
-                label_smoothing=0.1,
-                max_epochs=40,
-                copies=0,
-            ),
-            augmentation=AugmentConfig(speed=0.15, warp=0.1, channel=0.5, frequency_mask=16, time_mask=16, mixup=0.3),
+        _DEFAULT,
+        # For protocols whose test speakers are in training, as random10 and paper: augmentation that imitates strangers
+        # and telephones hides the voices that are known, and a light one allows three times the epochs.
+        replace(
+            _DEFAULT,
+            name="known-speakers",
+            network=replace(_DEFAULT.network, name="compact"),
+            training=replace(_DEFAULT.training, max_epochs=120),
+            augmentation=AugmentConfig(speed=0.08, warp=0.04, frequency_mask=8, time_mask=8, mixup=0.3),
         ),
         # Poongodai et al. 2025: Adam at 0.0002, early stopping, learning rate reduced on plateau.
         Recipe(name="paper", features=PAPER_FEATURES),

@@ -1,4 +1,3 @@
-import librosa
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -8,7 +7,8 @@ import torch
 from sercli.audio.codecs import degrade
 from sercli.audio.preprocess import resample
 from sercli.errors import UsageError
-from sercli.features.frontend import get_front_end
+from sercli.features.filters import mel_frequencies
+from sercli.features.frontend import FeatureConfig, compute_features
 from sercli.models.normalizer import Normalizer
 from sercli.training import augmentation
 from sercli.training.augmentation import AugmentConfig, SpectralAugmentation, smooth
@@ -16,9 +16,9 @@ from sercli.training.recipes import RECIPES
 
 LOGMEL = FeatureConfig(names=("logmel",))
 BANDS = LOGMEL.n_mels
-NORMALISER = Normalizer(
+NORMALIZER = Normalizer(
     mean=np.linspace(-20, -50, BANDS).astype(np.float32),
-    deviation=np.linspace(8, 12, BANDS).astype(np.float32),
+    std=np.linspace(8, 12, BANDS).astype(np.float32),
 )
 CPU = torch.device("cpu")
 
@@ -33,23 +33,28 @@ def make_voice(seconds: float, pitch: float = 150.0) -> npt.NDArray[np.float32]:
     return swelled
 
 
+def extract_logmel(signal: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """Log-mel spectrogram in shape ``(bands, n_frames)``."""
+    return compute_features(signal.astype(np.float32), LOGMEL)["logmel"].T
+
+
 def make_batch(lengths: tuple[int, ...] = (90, 120, 40)) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normalised log-mel of voices, zero beyond each length."""
+    """Normalized log-mel of voices, zero beyond each length."""
     batch = torch.zeros(len(lengths), BANDS, max(lengths))
     for row, length in enumerate(lengths):
-        matrix = get_front_end(LOGMEL).extract(make_voice(seconds=length * 0.016, pitch=120 + 40 * row))[:, :length]
-        batch[row, :, :length] = torch.from_numpy(NORMALISER.apply(matrix.T).T.copy())
+        matrix = extract_logmel(make_voice(seconds=length * 0.016, pitch=120 + 40 * row))[:, :length]
+        batch[row, :, :length] = torch.from_numpy(NORMALIZER.apply(matrix.T).T.copy())
     return batch, torch.tensor(lengths)
 
 
 def augment(config: AugmentConfig, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     batch, n_frames = make_batch()
-    alter = SpectralAugmentation(config, LOGMEL, NORMALISER, CPU)
+    alter = SpectralAugmentation(config, LOGMEL, NORMALIZER, CPU)
     return alter(batch, n_frames, smooth(torch.tensor([0, 3, 5]), 0.0), torch.Generator().manual_seed(seed))
 
 
 def to_db(batch: torch.Tensor) -> torch.Tensor:
-    return batch * torch.from_numpy(NORMALISER.deviation)[:, None] + torch.from_numpy(NORMALISER.mean)[:, None]
+    return batch * torch.from_numpy(NORMALIZER.std)[:, None] + torch.from_numpy(NORMALIZER.mean)[:, None]
 
 
 def test_nothing_asked_for_changes_nothing() -> None:
@@ -87,14 +92,14 @@ def test_speed_changes_the_length_and_nothing_else_of_a_steady_sound() -> None:
     ratios = lengths / torch.tensor([90, 120, 40])
     assert ((ratios > np.exp(-0.31)) & (ratios < np.exp(0.31))).all()
     assert (ratios != 1).any()
-    alter = SpectralAugmentation(AugmentConfig(speed=0.3), LOGMEL, NORMALISER, CPU)
+    alter = SpectralAugmentation(AugmentConfig(speed=0.3), LOGMEL, NORMALIZER, CPU)
     steady = torch.randn(1, BANDS, 1).expand(1, BANDS, 50)
     played, n_frames, _ = alter(steady, torch.tensor([50]), smooth(torch.tensor([0]), 0.0), torch.Generator())
     torch.testing.assert_close(played, steady[:, :, :1].expand(1, BANDS, int(n_frames)), rtol=1e-4, atol=1e-4)
 
 
 def test_warp_moves_a_line_by_its_factor() -> None:
-    alter = SpectralAugmentation(AugmentConfig(warp=0.2), LOGMEL, NORMALISER, CPU)
+    alter = SpectralAugmentation(AugmentConfig(warp=0.2), LOGMEL, NORMALIZER, CPU)
     decibels = torch.full((64, BANDS, 20), -80.0)
     decibels[:, 80] = 0.0
     batch = (decibels - to_db(torch.zeros(1, BANDS, 1))) / (
@@ -102,7 +107,7 @@ def test_warp_moves_a_line_by_its_factor() -> None:
     )
     warped, *_ = alter(batch, torch.full((64,), 20), smooth(torch.zeros(64, dtype=torch.long), 0.0), torch.Generator())
     loudest = to_db(warped)[:, :, 10].argmax(dim=1)
-    hertz = librosa.mel_frequencies(BANDS + 2, fmin=40, fmax=8_000)[1:-1]
+    hertz = mel_frequencies(BANDS + 2, fmin=40, fmax=8_000)[1:-1]
     factors = hertz[80] / hertz[loudest.numpy()]
     assert factors.min() < 0.9 < 1.1 < factors.max()
     assert (np.abs(np.log(factors)) < 0.25).all()
@@ -111,10 +116,9 @@ def test_warp_moves_a_line_by_its_factor() -> None:
 def test_a_made_up_telephone_does_to_the_bands_what_a_real_one_does() -> None:
     voice = make_voice(seconds=1.5)
     real, rate = degrade(voice, 16_000, "telephone")
-    front_end = get_front_end(LOGMEL)
-    before, after = front_end.extract(voice), front_end.extract(resample(real, rate, 16_000))
-    batch = torch.from_numpy(NORMALISER.apply(before.T).T.copy())[None].expand(200, -1, -1)
-    alter = SpectralAugmentation(AugmentConfig(channel=1.0), LOGMEL, NORMALISER, CPU)
+    before, after = extract_logmel(voice), extract_logmel(resample(real, rate, 16_000))
+    batch = torch.from_numpy(NORMALIZER.apply(before.T).T.copy())[None].expand(200, -1, -1)
+    alter = SpectralAugmentation(AugmentConfig(channel=1.0), LOGMEL, NORMALIZER, CPU)
     n_frames = torch.full((200,), batch.shape[2])
     made, *_ = alter(batch, n_frames, smooth(torch.zeros(200, dtype=torch.long), 0.0), torch.Generator())
     high = slice(104, BANDS)  # bands over 4.4 kHz
@@ -128,7 +132,7 @@ def test_a_made_up_telephone_does_to_the_bands_what_a_real_one_does() -> None:
 def test_the_level_is_kept_whatever_the_channel_does() -> None:
     batch, n_frames = make_batch()
     altered, *_ = augment(AugmentConfig(channel=1.0))
-    edges = librosa.mel_frequencies(BANDS + 2, fmin=40, fmax=8_000)
+    edges = mel_frequencies(BANDS + 2, fmin=40, fmax=8_000)
     bandwidths = torch.tensor(edges[2:] - edges[:-2], dtype=torch.float32)[:, None]
     for row, length in enumerate(n_frames.tolist()):
         power = [(10 ** (to_db(b[row, :, :length]) / 10) * bandwidths).sum() for b in (batch, altered)]
@@ -145,16 +149,16 @@ def test_simulated_noise_has_the_spectrum_and_level_of_real_noise(
     amplitude[: 40 * 4] = 0  # what the lowest band does not hear
     noise = np.fft.irfft(np.fft.rfft(np.random.default_rng(0).standard_normal(64_000)) * amplitude)
     noise *= np.sqrt(np.mean(tone**2) / np.mean(noise**2)) * 10 ** (-20 / 20)
-    clean = get_front_end(LOGMEL).extract(tone)[:, 5:-5]
-    noisy = get_front_end(LOGMEL).extract((tone + noise).astype(np.float32))[:, 5:-5]
+    clean = extract_logmel(tone)[:, 5:-5]
+    noisy = extract_logmel(tone + noise)[:, 5:-5]
     monkeypatch.setattr(augmentation, "NOISE_SLOPE", (slope, slope))
     monkeypatch.setattr(augmentation, "NOISE_SNR", (20.0, 20.0))
     for name, value in (("NOISE_SHARE", 1.0), ("TELEPHONE_SHARE", 0.0), ("EQUALIZER_DB", 0.0)):
         monkeypatch.setattr(augmentation, name, value)
-    made = to_db(degrade(torch.from_numpy(NORMALISER.apply(clean.T).T.copy())[None]))[0]
+    made = to_db(degrade_batch(torch.from_numpy(NORMALIZER.apply(clean.T).T.copy())[None]))[0]
     away = np.r_[4:85, 112:124]  # bands without the tone
     difference = 10 * np.log10((10 ** (made.numpy() / 10)).mean(1) / (10 ** (noisy / 10)).mean(1))[away]
-    hertz = librosa.mel_frequencies(BANDS + 2, fmin=40, fmax=8_000)[1:-1][away]
+    hertz = mel_frequencies(BANDS + 2, fmin=40, fmax=8_000)[1:-1][away]
     assert abs(np.polyfit(np.log2(hertz), difference, 1)[0]) < 0.3  # dB per octave
     assert abs(difference.mean()) < 1
 
@@ -164,8 +168,8 @@ def test_the_level_of_noise_does_not_depend_on_padding(monkeypatch: pytest.Monke
     for name, value in (("NOISE_SHARE", 1.0), ("TELEPHONE_SHARE", 0.0)):
         monkeypatch.setattr(augmentation, name, value)
     batch, _ = make_batch((100,))
-    alone = degrade(batch.expand(100, -1, -1))
-    padded = degrade(torch.nn.functional.pad(batch, (0, 300)).expand(100, -1, -1), length=100)
+    alone = degrade_batch(batch.expand(100, -1, -1))
+    padded = degrade_batch(torch.nn.functional.pad(batch, (0, 300)).expand(100, -1, -1), length=100)
     assert not padded[:, :, 100:].any()
     torch.testing.assert_close(to_db(padded[:, :, :100]).mean(), to_db(alone).mean(), rtol=0, atol=0.1)
 
@@ -175,20 +179,20 @@ def test_the_noise_of_the_codec_is_that_of_the_real_one(monkeypatch: pytest.Monk
         monkeypatch.setattr(augmentation, name, value)
     lowpass = scipy.signal.butter(12, 1_000, fs=16_000, output="sos")
     rumble = scipy.signal.sosfilt(lowpass, np.random.default_rng(0).standard_normal(32_000)).astype(np.float32)
-    clean = get_front_end(LOGMEL).extract(0.2 * rumble)[:, 5:-5]
-    coded, rate = apply_channel(0.2 * rumble, 16_000, "telephone")
-    real = get_front_end(LOGMEL).extract(resample(coded, rate, 16_000))[:, 5:-5]
-    made = to_db(degrade(torch.from_numpy(NORMALISER.apply(clean.T).T.copy())[None].expand(20, -1, -1)))
+    clean = extract_logmel(0.2 * rumble)[:, 5:-5]
+    coded, rate = degrade(0.2 * rumble, 16_000, "telephone")
+    real = extract_logmel(resample(coded, rate, 16_000))[:, 5:-5]
+    made = to_db(degrade_batch(torch.from_numpy(NORMALIZER.apply(clean.T).T.copy())[None].expand(20, -1, -1)))
     quiet = np.r_[70:90]  # bands between 1.7 and 2.9 kHz
     assert float(made[:, quiet].mean()) == pytest.approx(float(real[quiet].mean()), abs=4)
     by_band = made[:, quiet].mean(dim=(0, 2))
     assert float(by_band.max() - by_band.min()) < 1  # white
 
 
-def degrade(batch: torch.Tensor, length: int | None = None) -> torch.Tensor:
+def degrade_batch(batch: torch.Tensor, length: int | None = None) -> torch.Tensor:
     """Degrades every utterance of a batch, all of one length."""
     n_frames = torch.full((len(batch),), length or batch.shape[2])
-    alter = SpectralAugmentation(AugmentConfig(channel=1.0), LOGMEL, NORMALISER, CPU)
+    alter = SpectralAugmentation(AugmentConfig(channel=1.0), LOGMEL, NORMALIZER, CPU)
     targets = smooth(torch.zeros(len(batch), dtype=torch.long), 0.0)
     return alter(batch, n_frames, targets, torch.Generator().manual_seed(0))[0]
 
@@ -209,4 +213,4 @@ def test_label_smoothing_spreads_its_share() -> None:
 
 def test_other_features_are_refused() -> None:
     with pytest.raises(UsageError, match="logmel alone, found the features mfcc"):
-        SpectralAugmentation(AugmentConfig(), FeatureConfig(names=("mfcc",)), NORMALISER, CPU)
+        SpectralAugmentation(AugmentConfig(), FeatureConfig(names=("mfcc",)), NORMALIZER, CPU)
