@@ -51,17 +51,9 @@ class QualityMeter:
 
         The first must rule out speech in every frame, and the second find next to nothing, or a steady sound.
         """
-        power, probabilities = (
-            np.concatenate(self._power or [_NOTHING]),
-            np.concatenate(self._probabilities or [_NOTHING]),
-        )
-        audible = power[power > 0]
-        if not len(audible):
-            return True
-        if probabilities.max(initial=0) >= UNHEARD:
-            return False
-        low, high = 10 * np.log10(np.percentile(audible, (10, 95)))
-        return bool(high < QUIET or high - low < STEADY)
+        probabilities = np.concatenate(self._probabilities or [_NOTHING])
+        power = np.concatenate(self._power or [_NOTHING])
+        return is_flat(power) and bool(probabilities.max(initial=0) < UNHEARD or not power.any())
 
     def judge(self, speech: float, *, heard: bool) -> tuple[str, ...]:
         """What is unlike training, in a few words each.
@@ -102,6 +94,15 @@ class QualityMeter:
 
 
 _NOTHING = np.zeros(0, np.float32)
+
+
+def is_flat(power: Vector) -> bool:
+    """Whether there is next to nothing, or a steady sound, in frames of this mean square, shape ``(n_frames,)``."""
+    audible = power[power > 0]
+    if not len(audible):
+        return True
+    low, high = 10 * np.log10(np.percentile(audible, (10, 95)))
+    return bool(high < QUIET or high - low < STEADY)
 
 
 def frame_power(signals: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -14,7 +14,7 @@ import soxr
 
 from sercli.audio.decode import AudioReader
 from sercli.audio.preprocess import SILENCE, find_sound, is_silent, prepare, to_mono
-from sercli.audio.quality import QualityMeter, frame_power
+from sercli.audio.quality import QualityMeter, frame_power, is_flat
 from sercli.audio.signal import Signal
 from sercli.audio.speech import ShoutDetector, Span, SpeechSplitter, WindowSplitter, count_speech
 from sercli.audio.stereo import SAME, correlate_sides
@@ -125,7 +125,12 @@ class Summary:
 
 
 def read_segments(
-    path: Path, audio: AudioConfig, segmentation: SegmentationConfig, *, channels: str = MIX
+    path: Path,
+    audio: AudioConfig,
+    segmentation: SegmentationConfig,
+    *,
+    channels: str = MIX,
+    by_level: bool = False,
 ) -> Iterator[Segment | Heartbeat | Summary]:
     """The segments of a sound file.
 
@@ -135,6 +140,9 @@ def read_segments(
         segmentation: how to cut.
         channels: ``mix`` takes the mean of all channels, ``split`` each for itself; ``auto`` splits stereo whose sides
             differ, such as a call, and mixes the rest.
+        by_level: do without voice activity detection, which takes most of the time, in recordings of one segment
+            whose level shows that there is sound. Segments are the same, but their seconds of speech are those that
+            are not silent, and warnings are left out.
 
     Yields:
         Segments in order of time in each channel, signs of life between them, and a `Summary` at the end.
@@ -148,18 +156,23 @@ def read_segments(
         readers.append(AudioReader(path))
         return readers[-1]
 
-    for found in segment_blocks(read, audio, segmentation, channels=channels):
+    for found in segment_blocks(read, audio, segmentation, channels=channels, by_level=by_level):
         # The first reader goes through all of the file; others may look at a part.
         yield replace(found, warnings=readers[0].warnings) if isinstance(found, Summary) else found
 
 
 def segment_blocks(
-    read: Callable[[], Blocks], audio: AudioConfig, segmentation: SegmentationConfig, *, channels: str = MIX
+    read: Callable[[], Blocks],
+    audio: AudioConfig,
+    segmentation: SegmentationConfig,
+    *,
+    channels: str = MIX,
+    by_level: bool = False,
 ) -> Iterator[Segment | Heartbeat | Summary]:
     """As `read_segments`, of blocks that `read` gives; it may be called more than once."""
     summary: Summary | None = None
     unheard: tuple[str, ...] = ()
-    for found in _run(read, audio, segmentation, channels, None):
+    for found in _run(read, audio, segmentation, channels, None, by_level=by_level):
         if isinstance(found, _Ending):
             summary, unheard = found.summary, found.unheard
         else:
@@ -192,6 +205,8 @@ def _run(
     segmentation: SegmentationConfig,
     channels: str,
     only: Sequence[str] | None,
+    *,
+    by_level: bool = False,
 ) -> Iterator[Segment | Heartbeat | _Ending]:
     segmenter: _Segmenter | None = None
     route = _Route(MIX)
@@ -200,7 +215,7 @@ def _run(
     for block, rate in read():
         if segmenter is None or waiting is None:
             route = _find_route(read, channels, block.shape[1])
-            segmenter = _Segmenter(route.names(block.shape[1]), rate, audio, segmentation, only)
+            segmenter = _Segmenter(route.names(block.shape[1]), rate, audio, segmentation, only, by_level=by_level)
         else:
             yield from segmenter.feed(route.apply(waiting), last=False)
         waiting = block
@@ -282,8 +297,10 @@ class _Segmenter:
         audio: AudioConfig,
         config: SegmentationConfig,
         only: Sequence[str] | None,
+        *,
+        by_level: bool,
     ) -> None:
-        self._audio, self._config, self._rate = audio, config, audio.sample_rate
+        self._audio, self._config, self._rate, self._by_level = audio, config, audio.sample_rate, by_level
         self._resample = StreamResampler(source_rate, audio.sample_rate, len(names))
         self._channels = [
             _Channel(name, audio, config, skipped=only is not None and name not in only) for name in names
@@ -292,8 +309,9 @@ class _Segmenter:
         self._stream: _Stream | None = None
 
     def feed(self, signals: Array, *, last: bool) -> Iterator[Segment]:
-        for channel, signal in zip(self._channels, signals, strict=True):
-            channel.meter.count(signal)
+        if not self._by_level:
+            for channel, signal in zip(self._channels, signals, strict=True):
+                channel.meter.count(signal)
         self._held = np.concatenate([self._held, self._resample(signals, last=last)], axis=1)
         if self._config.method == WINDOWS:
             for channel, signal in zip(self._channels, self._held, strict=True):
@@ -317,9 +335,20 @@ class _Segmenter:
     def _take_whole(self) -> Iterator[Segment]:
         """Scores each channel as one segment, unless nobody can be heard in it."""
         signals = self._held - self._held.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+        if self._by_level and not self._is_flat(signals):
+            for channel, signal in zip(self._channels, self._held, strict=True):
+                yield from channel.take_whole(signal, np.zeros(0, np.float32), np.zeros(0, np.float32), sure=True)
+            return
         probabilities, power = _Stream(signals, self._rate).detect(signals, last=True)
         for number, channel in enumerate(self._channels):
             yield from channel.take_whole(self._held[number], probabilities[number], power[number])
+
+    def _is_flat(self, signals: Array) -> bool:
+        """Whether the level of a channel does not show that there is sound; then the voice detector must say."""
+        if self._rate != SAMPLE_RATE:
+            return True
+        power = frame_power(np.pad(signals, ((0, 0), (0, -signals.shape[1] % FRAME))))
+        return any(is_flat(channel) for channel in power)
 
     def _take(self, part: Array, *, last: bool) -> Iterator[Segment]:
         assert self._stream is not None  # noqa: S101 - set before
@@ -406,11 +435,13 @@ class _Channel:
         self._count = 0  # segments
         self._heard = True  # whether voice activity was found where something was scored
 
-    def take_whole(self, signal: Signal, probabilities: Array, power: Array) -> Iterator[Segment]:
+    def take_whole(
+        self, signal: Signal, probabilities: Array, power: Array, *, sure: bool = False
+    ) -> Iterator[Segment]:
         self.meter.listen(power, probabilities)
         prepared = prepare(signal, self._audio)
         speech = count_speech(self._shouts.feed(probabilities, power))
-        if not len(prepared.signal) or (not speech and self.meter.is_silent):
+        if not len(prepared.signal) or not (speech or sure or not self.meter.is_silent):
             return
         self._heard = speech > 0
         if not self._heard:

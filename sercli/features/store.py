@@ -37,7 +37,7 @@ class StoreRow:
         segment: Number of the segment, from 0.
         start: Start of the segment in the recording (seconds).
         end: End of the segment in the recording (seconds).
-        speech: Speech in the segment (seconds).
+        speech: Speech in the segment (seconds); where it is the only one, all that is not silent.
     """
 
     file: str

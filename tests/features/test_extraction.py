@@ -123,8 +123,8 @@ def test_a_failure_in_the_middle_leaves_no_file(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "long.wav"
     write_long(path, 20)
 
-    def fail_late(*arguments: Any) -> Any:
-        yield from list(read_segments(*arguments))[:1]
+    def fail_late(*arguments: Any, **options: Any) -> Any:
+        yield from list(read_segments(*arguments, **options))[:1]
         assert list(tmp_path.glob(".f.*.tmp"))
         msg = "the disk fell off"
         raise InputError(msg)
@@ -313,3 +313,34 @@ def test_workers_import_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("kind", ["recording", "noise", "tone", "silence", "shout", "long", "tiny"])
+def test_segments_by_level_are_those_of_prediction(toy: Path, tmp_path: Path, kind: str) -> None:
+    """Featurize does without voice activity detection where it changes nothing."""
+    path = tmp_path / "a.wav"
+    rng = np.random.default_rng(0)
+    if kind == "recording":
+        index = read_index(toy / "index.csv")
+        path = index.path_of(index.utterances[0])
+    elif kind == "long":
+        write_long(path, 20)
+    else:
+        envelope = np.clip(np.sin(np.arange(32_000) / 3_000), 0, 1)
+        made = {
+            "noise": 0.1 * rng.standard_normal(32_000),
+            "tone": make_tone(seconds=2.0)[:, 0],
+            "silence": np.zeros(32_000),
+            "shout": np.clip(5 * rng.standard_normal(32_000) * envelope, -1, 1),
+            "tiny": make_tone(seconds=0.01)[:, 0],
+        }
+        write_sound(path, made[kind])
+    expected, found = (
+        [part for part in read_segments(path, PARAMETERS.audio, PARAMETERS.segmentation, by_level=by_level)]
+        for by_level in (False, True)
+    )
+    expected, found = ([part for part in parts if isinstance(part, Segment)] for parts in (expected, found))
+    assert [(part.start, part.end) for part in found] == [(part.start, part.end) for part in expected]
+    assert bool(found) == (kind in {"recording", "tone", "shout", "long"})
+    for part, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(part.signal, other.signal)

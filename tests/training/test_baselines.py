@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from threadpoolctl import threadpool_limits
 
 from sercli.corpora.index import read_index
@@ -76,7 +75,8 @@ def test_the_setting_and_the_temperature_that_suit_development_speakers_are_kept
             patch.setitem(BASELINES, name, replace(BASELINES[name], settings=(setting,)))
             each[setting] = train_baseline(noisy, fold, name, copies=1, seed=0).dev_uar
     assert trained.dev_uar == each[trained.setting] == max(each.values()) > min(each.values())
-    logits = compute_logits(trained.pipeline, stack_functionals(noisy.matrix(row) for row in noisy.originals(fold.dev)))
+    dev = stack_functionals(noisy.read(rows) for member in fold.dev for rows in noisy.list_copies(member))
+    logits = compute_logits(trained.pipeline, dev)
     truth = np.asarray([LABELS.index(utterances[member].emotion) for member in fold.dev])
     assert trained.temperature == pytest.approx(fit_temperature(logits, truth))
     assert trained.temperature != 1.0
@@ -97,7 +97,7 @@ def test_emotions_that_were_never_seen_are_ruled_out(features: CorpusFeatures) -
 
 
 def test_a_baseline_has_no_model_folder(features: CorpusFeatures, tmp_path: Path) -> None:
-    store = features.index.folder / "features.h5"
-    with pytest.raises(UsageError, match="there to be compared with"):
-        train(features.index, store, RECIPES["svm"], tmp_path / "m", device=torch.device("cpu"))
+    folder = features.index.folder
+    with pytest.raises(UsageError, match="recipe svm is a baseline"):
+        train(folder / "index.csv", folder / "features.h5", "svm", tmp_path / "m")
     assert not (tmp_path / "m").exists()
