@@ -16,6 +16,7 @@ MARGIN = 4  # frames next to speech that belong to neither: onsets and reverbera
 SPEECH, NO_SPEECH = 0.5, 0.1  # probabilities above and below which a frame is surely one or the other
 NEARLY_AS_LOUD = 10.0  # dB below the speech from which on other sound competes with it
 STEADY = 6.0  # dB between quiet and loud frames of a hum, a hiss or a tone; speech has 20 and more
+TONE = 2.0  # dB likewise of a tone, at whose onset voice activity detection may hear something
 QUIET = -60.0  # dB full scale, mean level of the loudest frames of what is as good as silence
 UNHEARD = 0.2  # probability that no frame reaches where voice activity detection is sure
 
@@ -58,9 +59,9 @@ class QualityMeter:
         audible = power[power > 0]
         if not len(audible):
             return True
-        if probabilities.max(initial=0) >= UNHEARD:
-            return False
         low, high = 10 * np.log10(np.percentile(audible, (10, 95)))
+        if probabilities.max(initial=0) >= UNHEARD:
+            return bool(high - low < TONE and len(audible) >= MIN_PAUSE)
         return bool(high < QUIET or high - low < STEADY)
 
     def judge(self, speech: float, *, heard: bool) -> tuple[str, ...]:
