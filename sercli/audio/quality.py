@@ -16,6 +16,7 @@ MARGIN = 4  # frames next to speech that belong to neither: onsets and reverbera
 SPEECH, NO_SPEECH = 0.5, 0.1  # probabilities above and below which a frame is surely one or the other
 NEARLY_AS_LOUD = 10.0  # dB below the speech from which on other sound competes with it
 STEADY = 6.0  # dB between quiet and loud frames of a hum, a hiss or a tone; speech has 20 and more
+TONE = 2.0  # dB likewise of a tone, at whose onset voice activity detection may hear something
 QUIET = -60.0  # dB full scale, mean level of the loudest frames of what is as good as silence
 UNHEARD = 0.2  # probability that no frame reaches where voice activity detection is sure
 
@@ -51,9 +52,10 @@ class QualityMeter:
 
         The first must rule out speech in every frame, and the second find next to nothing, or a steady sound.
         """
-        probabilities = np.concatenate(self._probabilities or [_NOTHING])
         power = np.concatenate(self._power or [_NOTHING])
-        return is_flat(power) and bool(probabilities.max(initial=0) < UNHEARD or not power.any())
+        if np.concatenate(self._probabilities or [_NOTHING]).max(initial=0) < UNHEARD:
+            return is_flat(power)
+        return np.count_nonzero(power) >= MIN_PAUSE and is_flat(power, steady=TONE, quiet=-np.inf)
 
     def judge(self, speech: float, *, heard: bool) -> tuple[str, ...]:
         """What is unlike training, in a few words each.
@@ -96,13 +98,19 @@ class QualityMeter:
 _NOTHING = np.zeros(0, np.float32)
 
 
-def is_flat(power: Vector) -> bool:
-    """Whether there is next to nothing, or a steady sound, in frames of this mean square, shape ``(n_frames,)``."""
+def is_flat(power: Vector, *, steady: float = STEADY, quiet: float = QUIET) -> bool:
+    """Whether there is next to nothing, or a steady sound, in frames of this mean square, shape ``(n_frames,)``.
+
+    Args:
+        power: mean square of each frame.
+        steady: dB between quiet and loud frames of a steady sound.
+        quiet: dB full scale of the loudest frames of next to nothing.
+    """
     audible = power[power > 0]
     if not len(audible):
         return True
     low, high = 10 * np.log10(np.percentile(audible, (10, 95)))
-    return bool(high < QUIET or high - low < STEADY)
+    return bool(high < quiet or high - low < steady)
 
 
 def frame_power(signals: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -318,13 +318,16 @@ class _Segmenter:
                 yield from channel.cut_windows(signal, last=last)
             self._held = self._held[:, :0]
             return
-        if self._stream is None:
-            if self._held.shape[1] <= self._config.max_whole * self._rate:
-                if last:
-                    yield from self._take_whole()
-                return
-            self._stream = _Stream(self._held, self._rate)
         hop = max(1, round(HOP * self._rate / SAMPLE_RATE))
+        if self._stream is None:
+            # As long whatever the size of the blocks, so that it sets the same level.
+            opening = max(hop, int(self._config.max_whole * self._rate) + 1)
+            if last and self._held.shape[1] <= self._config.max_whole * self._rate:
+                yield from self._take_whole()
+                return
+            if not last and self._held.shape[1] < opening:
+                return
+            self._stream = _Stream(self._held[:, :opening], self._rate)
         while self._held.shape[1] >= hop or last:
             part, self._held = self._held[:, :hop], self._held[:, hop:]
             ending = last and not self._held.shape[1]

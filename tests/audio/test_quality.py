@@ -187,7 +187,8 @@ def test_sound_that_was_scored_because_of_its_level_is_marked() -> None:
         ((-20.0, -20.0), 0.1, True),  # steady
         ((-20.0, -25.0), 0.1, True),
         ((-20.0, -27.0), 0.1, False),  # comes and goes
-        ((-20.0, -20.0), 0.4, False),  # may be a voice
+        ((-20.0, -23.0), 0.4, False),  # may be a voice
+        ((-20.0, -21.0), 0.4, True),  # no voice is as even
         ((-61.0, -90.0), 0.1, True),  # next to nothing
         ((-59.0, -90.0), 0.1, False),
     ],

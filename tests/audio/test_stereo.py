@@ -6,10 +6,6 @@ import pytest
 from sercli.audio.decode import read_blocks, read_signal
 from sercli.audio.signal import Signal
 from sercli.audio.stereo import SAME, SILENT, correlate_sides
-from sercli.config import AudioConfig
-from sercli.features.frontend import FeatureConfig
-from sercli.prediction.analysis import Analysis, AnalysisConfig, Piece, analyse
-from sercli.prediction.discovery import Recording
 from tests.sounds import write_sound
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -27,14 +23,6 @@ def make_noise(seconds: float = 3.0, level: float = 0.1, seed: int = 0) -> Signa
 def correlate(left: Signal, right: Signal, block: int = 7_000) -> float | None:
     sides = np.stack([left, right], axis=1)
     return correlate_sides((sides[start : start + block], RATE) for start in range(0, len(sides), block))
-
-
-def analyse_file(path: Path) -> tuple[list[Piece], Analysis]:
-    config = AnalysisConfig(audio=AudioConfig(), features=FeatureConfig())
-    *found, last = analyse(Recording(path=path, name=path.name), config)
-    assert isinstance(last, Analysis)
-    assert last.error == ""
-    return [piece for piece in found if isinstance(piece, Piece)], last
 
 
 @pytest.fixture
@@ -116,23 +104,3 @@ def test_correlation_does_not_depend_on_blocks(speech: Signal, other: Signal) ->
 def test_silence_before_the_sound_does_not_count_as_heard(speech: Signal) -> None:
     blocks = [(np.zeros((700 * 100, 2), np.float32), 100), (np.stack([speech, -speech], axis=1), 100)]
     assert correlate_sides(blocks) == pytest.approx(-1)
-
-
-def test_inverted_dual_mono_is_not_cancelled(tmp_path: Path, speech: Signal) -> None:
-    mono = write_sound(tmp_path / "mono.wav", speech.astype(np.float64))
-    stereo = write_sound(tmp_path / "stereo.wav", np.stack([speech, -speech], axis=1).astype(np.float64))
-    expected, heard = analyse_file(mono)
-    found, analysis = analyse_file(stereo)
-    assert len(expected) > 0
-    assert analysis.channels == heard.channels
-    assert [piece.channel for piece in found] == ["mix"] * len(expected)
-    for one, another in zip(found, expected, strict=True):
-        assert one.segment == another.segment
-        np.testing.assert_array_equal(one.features, another.features)
-
-
-def test_two_speakers_are_scored_apart_and_one_is_not(tmp_path: Path, speech: Signal, other: Signal) -> None:
-    two = write_sound(tmp_path / "two.wav", np.stack([speech, other], axis=1).astype(np.float64))
-    one = write_sound(tmp_path / "one.wav", np.stack([speech, speech], axis=1).astype(np.float64))
-    assert [channel.name for channel in analyse_file(two)[1].channels] == ["1", "2"]
-    assert [channel.name for channel in analyse_file(one)[1].channels] == ["mix"]

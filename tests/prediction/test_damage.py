@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sercli.audio.cutters import Cutting
 from sercli.prediction.predictor import Predictor
+from tests.prediction.conftest import WINDOW
 from tests.encoded import ENCODERS, encode, fits
 from tests.sounds import make_tone
 
@@ -57,8 +57,8 @@ def test_damaged_files_are_rows_and_nothing_worse(model_folder: Path, tmp_path: 
         path.write_bytes(damage(source.read_bytes(), contents, rng))
         recordings.append(path)
     before = {path: path.read_bytes() for path in recordings}
-    predictor = Predictor(model_folder, device="cpu", cutting=Cutting(vad=vad))
-    rows = list(predictor.predict_many(recordings, jobs=2, timeout=30))
+    predictor = Predictor(model_folder, window=None if vad else WINDOW, timeout=30)
+    rows = list(predictor.predict_many(recordings, jobs=2))
     assert [row.file for row in rows] == [path.as_posix() for path in recordings]
     for row in rows:
         assert bool(row.error) == (row.status == "failed")
