@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from threadpoolctl import threadpool_limits
 
 from sercli.corpora.index import read_index
@@ -98,6 +97,6 @@ def test_emotions_that_were_never_seen_are_ruled_out(features: CorpusFeatures) -
 
 def test_a_baseline_has_no_model_folder(features: CorpusFeatures, tmp_path: Path) -> None:
     store = features.index.folder / "features.h5"
-    with pytest.raises(UsageError, match="there to be compared with"):
-        train(features.index, store, RECIPES["svm"], tmp_path / "m", device=torch.device("cpu"))
+    with pytest.raises(UsageError, match="recipe svm is a baseline"):
+        train(features.index.folder / "index.csv", store, "svm", tmp_path / "m", device="cpu")
     assert not (tmp_path / "m").exists()
