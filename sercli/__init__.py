@@ -1,12 +1,13 @@
-"""sercli: which emotion is in recorded speech.
+"""sercli: recognizes the emotion in recorded speech.
 
-The command line is a thin skin over this package; every step is usable from Python::
+Every command is a function of this package::
 
-    from sercli import Predictor
+    from sercli import Predictor, evaluate, featurize, predict_folder, prepare, train
 
+    predict_folder("calls", "report.csv", progress=True)
     print(Predictor().predict("call.wav").emotion)
 
-Importing the package itself loads nothing heavy.
+Importing the package loads nothing heavy.
 """
 
 import importlib
@@ -15,14 +16,28 @@ from typing import TYPE_CHECKING, Any
 from sercli.version import __version__
 
 if TYPE_CHECKING:
+    from sercli.corpora.prepare import prepare
+    from sercli.evaluation.run import evaluate
+    from sercli.prediction.batch import predict_folder
     from sercli.prediction.predictor import Predictor
+    from sercli.training.featurize import featurize
+    from sercli.training.train import train
 
-__all__ = ["Predictor", "__version__"]
+__all__ = ["Predictor", "__version__", "evaluate", "featurize", "predict_folder", "prepare", "train"]
+
+_MODULES = {
+    "Predictor": "sercli.prediction.predictor",
+    "evaluate": "sercli.evaluation.run",
+    "featurize": "sercli.training.featurize",
+    "predict_folder": "sercli.prediction.batch",
+    "prepare": "sercli.corpora.prepare",
+    "train": "sercli.training.train",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Loads `Predictor`, and torch with it, when it is first asked for."""
-    if name == "Predictor":
-        return importlib.import_module("sercli.prediction.predictor").Predictor
+    """Loads a function or class, and what it needs, when it is first asked for."""
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

@@ -88,26 +88,27 @@ def prepare(
     Examples: `sercli prepare` · `sercli prepare nemo --from ~/nemo` ·
     `sercli prepare csv --labels calls.csv --map joy=happy`
     """
-    from sercli.corpora.prepare import Request, prepare_corpus
+    from sercli.corpora.prepare import prepare as run
     from sercli.corpora.registry import get_corpus
     from sercli.labels import parse_label_map
 
-    request = Request(
-        corpus=get_corpus(corpus),
-        index=options.index_file(data_dir, index),
-        data_dir=data_dir,
-        source=source,
-        labels=labels,
-        label_map=parse_label_map(label_map),
-        url=url,
-        jobs=jobs,
-        force=force,
-    )
     with _open_bars() as bars:
-        outcome = prepare_corpus(request, bars.update)
-    _show_table(request.corpus, outcome)
-    _show_exceptions(request.corpus, outcome, None if verbose else SHOWN)
-    _show_result(request.corpus, outcome, request.index)
+        outcome = run(
+            corpus,
+            source,
+            data_dir=data_dir,
+            index=index,
+            labels=labels,
+            label_map=parse_label_map(label_map),
+            url=url,
+            jobs=jobs,
+            force=force,
+            on_progress=bars.update,
+        )
+    chosen = get_corpus(corpus)
+    _show_table(chosen, outcome)
+    _show_exceptions(chosen, outcome, None if verbose else SHOWN)
+    _show_result(chosen, outcome, options.index_file(data_dir, index))
     if outcome.problems:
         raise typer.Exit(1)
 

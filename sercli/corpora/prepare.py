@@ -13,14 +13,16 @@ from sercli.corpora.duplicates import mark_duplicates
 from sercli.corpora.index import Index, Utterance, merge_index, read_index, relative_name, write_index
 from sercli.corpora.inspection import inspect_recordings, make_row
 from sercli.corpora.sources import Request, StageProgress, check_request, open_source, read_marker
+from sercli.cpus import count_cpus
 from sercli.errors import CorpusError
 from sercli.files import acquire_lock, write_json
+from sercli.progress import show_bar
 
 PREPARED_MARKER = "prepared.json"  # under data/<corpus>/: what the rows of the index were made from
 
 _COMPARED = ("emotion", "speaker", "gender", "intensity", "statement", "repetition")
 
-__all__ = ["Outcome", "Request", "prepare_corpus"]
+__all__ = ["Outcome", "Request", "prepare", "prepare_corpus"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,60 @@ class Outcome:
     extra: tuple[Problem, ...]
     miscounted: Mapping[str, tuple[int, int]]
     unchanged: bool
+
+
+def prepare(
+    corpus: str = "ravdess",
+    source: Path | str | None = None,
+    *,
+    data_dir: Path | str = "data",
+    index: Path | str | None = None,
+    labels: Path | str | None = None,
+    label_map: Mapping[str, str] | None = None,
+    url: str | None = None,
+    jobs: int | None = None,
+    force: bool = False,
+    progress: bool = False,
+    on_progress: StageProgress | None = None,
+) -> Outcome:
+    """Prepares a corpus: fetches it, checks its recordings and writes their rows to the index.
+
+    Example:
+        ``prepare("csv", "calls", labels="labels.csv", label_map={"joy": "happy"})``
+
+    Args:
+        corpus: Name of a corpus, or ``csv`` for recordings with a table of labels.
+        source: Folder of recordings or archives, or an archive; None for the corpus's own download.
+        data_dir: Folder for downloads and unpacked archives.
+        index: Index to add rows to; None for ``index.csv`` in `data_dir`.
+        labels: Table of labels, for a corpus that needs one.
+        label_map: Emotion for each label of that table that is not an emotion itself.
+        url: Mirror of the download.
+        jobs: Recordings to decode at the same time; None for as many as there are CPUs.
+        force: Unpack and index again what is in place.
+        progress: Show a progress bar, for notebooks.
+        on_progress: Called with the stage, what is done and what there is to do.
+
+    Raises:
+        UsageError: if the corpus is unknown, needs something that is missing, or the other way round.
+        InputError: if there is nothing to index, or the table, an archive or the old index is damaged.
+        DownloadError: if the download fails.
+        OSError: if something cannot be written; the index is then as it was.
+    """
+    folder = Path(data_dir)
+    request = Request(
+        corpus=look_up("corpus", corpus, CORPORA),
+        index=folder / "index.csv" if index is None else Path(index),
+        data_dir=folder,
+        source=None if source is None else Path(source),
+        labels=None if labels is None else Path(labels),
+        label_map=label_map or {},
+        url=url,
+        jobs=count_cpus() if jobs is None else jobs,
+        force=force,
+    )
+    with show_bar(f"prepare {corpus}", enabled=progress) as update:
+        return prepare_corpus(request, on_progress or (lambda _stage, done, total: update(done, total)))
 
 
 def prepare_corpus(request: Request, progress: StageProgress = lambda *_: None) -> Outcome:

@@ -35,6 +35,7 @@ from sercli.prediction.rows import Prediction, SegmentPrediction
 from sercli.prediction.settings import ScoringSettings
 from sercli.prediction.summary import Tally
 from sercli.prediction.timeline import TimelinePlan, plan_timelines, write_timelines
+from sercli.progress import show_bar
 from sercli.version import __version__
 
 if TYPE_CHECKING:
@@ -193,15 +194,8 @@ class _Run:
             self._progress = progress or (lambda *_: None)
             yield
             return
-        from tqdm.auto import tqdm
-
-        with tqdm(total=len(self.recordings), desc="predict", unit="recording") as bar:
-
-            def update(done: int, _total: int, seconds: float) -> None:
-                bar.set_postfix_str(f"{seconds / 3600:.2f} h of audio", refresh=False)
-                bar.update(done - bar.n)
-
-            self._progress = update
+        with show_bar("predict") as update:
+            self._progress = lambda done, total, _: update(done, total)
             yield
 
     def write_report(self, out: Path, *, restart: bool, on_resume: Callable[[int], None]) -> None:

@@ -15,12 +15,12 @@ import scipy.fft
 import soundfile
 import soxr
 import torch
+from sercli.features.journal import Journal
 
 from sercli.audio.decode import read_signal
 from sercli.audio.preprocess import normalise_level, preprocess, resample, to_mono, trim
 from sercli.config import AudioConfig
 from sercli.features.frontend import FeatureConfig, FrontEnd
-from sercli.features.journal import Journal
 from sercli.features.parameters import StoreParameters
 from sercli.files import hash_file
 from tests.benchmarks.measure import Row, compare, time_cpu

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from sercli.evaluation.results import name_test, read_figures, read_predictions, summarise
+
 from sercli.models.folder import DEFAULT_MODEL, load_model
 
 RESULTS = Path(__file__).parent / "results"

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from sercli.features.journal import journal_path
 
 from sercli.corpora.index import read_index
-from sercli.features.journal import journal_path
 from sercli.features.store import FeatureStore
 from sercli.models.folder import load_model
 from tests.command import interrupt_sercli, run_sercli

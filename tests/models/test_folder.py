@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from sercli.models.folder import DEFAULT_MODEL, Model, load_model, model_digest, round_weights, save_model
 
 from sercli.config import AudioConfig
 from sercli.errors import ModelError
 from sercli.features.frontend import FeatureConfig
 from sercli.models.config import NetworkConfig
+from sercli.models.folder import DEFAULT_MODEL, Model, load_model, model_digest, round_weights, save_model
 from sercli.models.networks import build_network
 from sercli.models.normalizer import Normalizer
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sercli.audio.cutters import Cutting
 
 import sercli
-from sercli.audio.cutters import Cutting
 from sercli.audio.decode import read_signal
 from sercli.audio.preprocess import preprocess
 from sercli.errors import ModelError, UsageError
