@@ -9,10 +9,10 @@ from typer.main import get_command
 
 from sercli.cli.app import COMMANDS, app
 from sercli.prediction.rows import COLUMNS
+from tests.command import run_sercli
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
-PREDICTOR_EXAMPLE = re.search(r"^    from sercli import Predictor\n(?:(?:    .*)?\n)+", README, re.MULTILINE)
 
 
 def list_options() -> set[str]:
@@ -22,8 +22,7 @@ def list_options() -> set[str]:
 
 
 def test_every_option_that_is_named_exists() -> None:
-    others = {"--nthreads", "--nworkers"}  # of dask worker
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - others
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
     assert len(named) > 15
     assert named <= list_options()
 
@@ -33,22 +32,30 @@ def test_every_command_is_described() -> None:
         assert f"sercli {command}" in README
 
 
-def test_the_columns_of_a_report_are_those_that_are_named() -> None:
-    shown = ",".join(COLUMNS).replace("p_calm,p_happy,p_sad,p_angry,p_fearful,p_disgust,", "…,")
-    assert f"`{shown}`" in README
+def test_the_report_of_the_first_example_is_the_one_that_is_shown(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT / "samples", tmp_path / "samples")
+    run_sercli("predict", "samples/calls", "--out", "report.csv", cwd=tmp_path)
+    lines = (tmp_path / "report.csv").read_text(encoding="utf-8").splitlines()
+    shown = [line.strip() for line in README.splitlines() if re.match(r"    (file,start|samples/)", line)]
+    assert len(shown) == len(lines) == 5
+    assert shown[0].startswith(",".join(COLUMNS[:7]))
+    for line, written in zip(shown, lines, strict=True):
+        begin, _, end = line.partition("…")
+        assert (written.startswith(begin), written.endswith(end)) == (True, True), (line, written)
 
 
 def test_the_example_in_python_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert PREDICTOR_EXAMPLE
-    code = re.sub(r"^    ", "", PREDICTOR_EXAMPLE[0], flags=re.MULTILINE)
-    for name, source in (("call.wav", "calls/stereo.flac"), ("a.mp3", "man-even.wav"), ("b.m4a", "silence.wav")):
-        shutil.copy(PROJECT / "samples" / source, tmp_path / name)  # by content, not by name
+    example = re.search(r"^    from sercli import Predictor, .*\n(?:(?:    .*)?\n)+", README, re.MULTILINE)
+    assert example
+    code = re.sub(r"^    ", "", example[0], flags=re.MULTILINE)
+    shutil.copytree(PROJECT / "samples/calls", tmp_path / "calls")
+    shutil.copy(PROJECT / "samples/calls/stereo.flac", tmp_path / "call.wav")  # by content, not by name
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})  # noqa: S102 - our own text
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-2:] == ["a.mp3 ok ", "b.m4a no-speech "]
+    assert capsys.readouterr().out.splitlines()[-1] == "4 of 4"
+    assert len((tmp_path / "report.csv").read_text(encoding="utf-8").splitlines()) == 5
 
 
 def test_every_file_that_is_linked_is_there() -> None:
