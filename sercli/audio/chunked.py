@@ -81,7 +81,7 @@ def _read_riff(source: Source, start: int) -> Found | None:
     if len(head) < 12 or head[8:12] != b"WAVE":
         return None
     order = ">" if head[:4] == b"RIFX" else "<"
-    form, long_size = b"", None
+    form, long_size, padded = b"", None, True
     at = start + 12
     for _ in range(_MAX_CHUNKS):
         header = source.read(at, 8)
@@ -94,7 +94,9 @@ def _read_riff(source: Source, start: int) -> Found | None:
             form = source.read(at + 8, min(size, _MAX_FORMAT))
         elif name == b"data":
             break
-        at += 8 + size + _measure_pad(source, at + 8 + size, size)
+        pad = _measure_pad(source, at + 8 + size, size)
+        padded = padded and pad == size & 1
+        at += 8 + size + pad
     else:
         return None
     if len(form) < 16:
@@ -106,7 +108,9 @@ def _read_riff(source: Source, start: int) -> Found | None:
     spans, following = _find_sound(source, "wav", first, size, frame, order)
     declared = None if _is_placeholder(size) else size
     present = sum(stop - start for start, stop in spans)
-    sane = (start, first + size) == (0, spans[-1][1]) and declared == present and following is None
+    if len(spans) > 1:
+        declared = present  # in several chunks, all of which are as they should be
+    sane = (start, first + size) == (0, spans[-1][1]) and declared == present and following is None and padded
     riff_size = struct.unpack(order + "I", head[4:8])[0]
     if sane and head[:4] in (b"RIFF", b"RIFX") and riff_size >= first + size - 8:
         return Part(content=((0, source.size),), declared=declared, present=present, as_is=True), None
@@ -175,7 +179,7 @@ def _read_chain(
         further spans of sound and the offset of the next recording; None if what stands there are no chunks: known
         ones, or any names with sizes that lead to the end of the file exactly.
     """
-    sign, fits = SIGNATURES[demuxer]
+    signs, fits = SIGNATURES[demuxer]
     sound: list[Span] = []
     known = False
     for _ in range(_MAX_CHUNKS):
@@ -183,7 +187,7 @@ def _read_chain(
             return sound, None
         header = source.read(at, 64)
         name = header[:4]
-        if name == sign[:4] and fits(header):
+        if name in signs and fits(header):
             return sound, at
         if len(header) < 8:
             return (sound, None) if known or not any(header) else None
@@ -191,7 +195,7 @@ def _read_chain(
         if name == b"data" and demuxer == "wav":
             sound.append((at + 8, min(at + 8 + size, source.size)))
         elif name in _SILENT_CHUNKS:
-            known = known or at + 8 + size <= source.size + 1
+            known = True
         elif not anything or not all(32 <= byte < 127 for byte in name):
             return (sound, None) if known else None
         end = at + 8 + size
@@ -283,7 +287,7 @@ def _read_w64(source: Source, start: int) -> Found | None:
     frame = _measure_riff_frame(form, "<")
     span = _round_down((first, stop), frame)
     present = span[1] - span[0]
-    if (start, declared, following) == (0, present, None):
+    if (start, declared, following) == (0, present, None) and stop + 8 > source.size:
         return Part(content=((0, source.size),), declared=declared, present=present, as_is=True), None
     header = _make_riff_header(_mend_format(form, "<"), present, "<")
     return Part(content=(header, span), declared=declared, present=present), following

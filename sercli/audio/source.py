@@ -137,24 +137,24 @@ class Source:
 
 
 # What a second recording of the same format begins with, and what must be true of its first 64 bytes.
-SIGNATURES: dict[str, tuple[bytes, Callable[[bytes], bool]]] = {
-    "flac": (b"fLaC", lambda head: head[4:8] in (b"\0\0\0\x22", b"\x80\0\0\x22")),
-    "matroska": (b"\x1aE\xdf\xa3", lambda head: b"webm" in head or b"matroska" in head),
-    "asf": (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), lambda head: head[22:24] == b"\0\0"),
-    "amr": (b"#!AMR", lambda head: head[5:6] in (b"\n", b"-")),
-    "wv": (b"wvpk", lambda head: head[16:20] == b"\0\0\0\0" and len(head) > 26 and bool(head[25] & 8)),
-    "flv": (b"FLV\x01", lambda head: head[5:9] == b"\0\0\0\x09"),
-    "avi": (b"RIFF", lambda head: head[8:16] == b"AVI LIST"),
-    "wav": (b"RIFF", lambda head: head[8:12] == b"WAVE"),
-    "aiff": (b"FORM", lambda head: head[8:12] in (b"AIFF", b"AIFC")),
-    "caf": (b"caff\0\x01\0\0desc", lambda _: True),
-    "w64": (bytes.fromhex("726966662e91cf11a5d628db04c10000"), lambda head: head[24:28] == b"wave"),
-    "au": (b".snd", lambda head: len(head) >= 24 and head[4:6] == b"\0\0" and head[12:15] == b"\0\0\0"),
+SIGNATURES: dict[str, tuple[tuple[bytes, ...], Callable[[bytes], bool]]] = {
+    "flac": ((b"fLaC",), lambda head: head[4:8] in (b"\0\0\0\x22", b"\x80\0\0\x22")),
+    "matroska": ((b"\x1aE\xdf\xa3",), lambda head: b"webm" in head or b"matroska" in head),
+    "asf": ((bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"),), lambda head: head[22:24] == b"\0\0"),
+    "amr": ((b"#!AMR",), lambda head: head[5:6] in (b"\n", b"-")),
+    "wv": ((b"wvpk",), lambda head: head[16:20] == b"\0\0\0\0" and len(head) > 26 and bool(head[25] & 8)),
+    "flv": ((b"FLV\x01",), lambda head: head[5:9] == b"\0\0\0\x09"),
+    "avi": ((b"RIFF",), lambda head: head[8:16] == b"AVI LIST"),
+    "wav": ((b"RIFF", b"RIFX", b"RF64", b"BW64"), lambda head: head[8:12] == b"WAVE"),
+    "aiff": ((b"FORM",), lambda head: head[8:12] in (b"AIFF", b"AIFC")),
+    "caf": ((b"caff\0\x01\0\0desc",), lambda _: True),
+    "w64": ((bytes.fromhex("726966662e91cf11a5d628db04c10000"),), lambda head: head[24:28] == b"wave"),
+    "au": ((b".snd",), lambda head: len(head) >= 24 and head[4:6] == b"\0\0" and head[12:15] == b"\0\0\0"),
 }
 
 
-def split(source: Source, demuxer: str, start: int, stop: int | None = None) -> Iterator[Span]:
+def split(source: Source, demuxer: str, start: int) -> Iterator[Span]:
     """Spans of recordings that each begin with the signature of their format."""
-    sign, fits = SIGNATURES[demuxer]
-    places = [start, *(at for at in source.find(sign, fits, start + 1) if stop is None or at < stop)]
-    yield from zip(places, [*places[1:], source.size if stop is None else stop], strict=True)
+    signs, fits = SIGNATURES[demuxer]
+    places = [start, *sorted(at for sign in signs for at in source.find(sign, fits, start + 1))]
+    yield from zip(places, [*places[1:], source.size], strict=True)
