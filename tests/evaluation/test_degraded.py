@@ -10,7 +10,7 @@ from sercli.audio.segmentation import Segment, segment_blocks
 from sercli.corpora.index import read_index, write_index
 from sercli.errors import UsageError
 from sercli.evaluation.compare import compare_results
-from sercli.evaluation.predictions import read_predictions
+from sercli.evaluation.predictions import TestRow, read_predictions
 from sercli.evaluation.scores import summarize
 from sercli.features.frontend import extract_features
 from sercli.files import read_json_object
@@ -94,7 +94,7 @@ def test_recordings_that_cannot_be_tested_are_named(data: Path, tmp_path: Path) 
     assert report.scores.overall.utterances == len(tested) - 1
 
 
-def _first_test(data: Path, tmp_path: Path) -> list[object]:
+def _first_test(data: Path, tmp_path: Path) -> list[TestRow]:
     run_toy(data, tmp_path / "first", recipe=SMALL.limit(1), protocol="paper")
     return list(read_predictions(tmp_path / "first" / "predictions.csv"))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from sercli.corpora.index import read_index
 from sercli.errors import InputError, StoreError
@@ -222,7 +223,7 @@ def test_a_longer_training_that_was_interrupted_is_not_used_for_a_shorter_one(da
     with FeatureStore(data / "features.h5") as store:
         corpus = CorpusFeatures(index, store, SMALL.features)
         fold = make_folds(index, "paper", 0)[0]
-        device = loop.torch.device("cpu")
+        device = torch.device("cpu")
         train_fold(corpus, fold, SMALL.limit(4), seed=0, device=device, checkpoint=partial / CHECKPOINT_FILE)
     run_toy(data, tmp_path / "r", recipe=SMALL.limit(2), protocol="paper")
     with (tmp_path / "r" / "history.csv").open(newline="") as stream:
