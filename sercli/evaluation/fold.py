@@ -16,7 +16,6 @@ from sercli.config import Config
 from sercli.errors import CheckpointError, InputError, StoreError, UsageError
 from sercli.evaluation.plan import FoldTask
 from sercli.evaluation.predictions import PREDICTIONS_FILE, make_rows, write_predictions
-from sercli.features.store import FeatureStore
 from sercli.files import read_json_object, write_json, write_table
 from sercli.folders import replace_folder
 from sercli.metrics import Probabilities
@@ -108,10 +107,7 @@ def run_fold(task: FoldTask) -> FoldResult:
         OSError: if the folder cannot be written.
     """
     plan, partial = task.plan, task.partial
-    with FeatureStore(plan.store) as store, contextlib.ExitStack() as stack:
-        if plan.device == "cpu":
-            stack.enter_context(single_thread())
-        corpus = plan.load_corpus(store)
+    with plan.open_corpus() as corpus, single_thread() if plan.device == "cpu" else contextlib.nullcontext():
         fold = make_folds(corpus.index, plan.protocol, task.seed)[task.fold - 1]
         if plan.identify(corpus, fold, task.seed) != task.identity:
             msg = f"{plan.index} or {plan.store} changed while the evaluation ran: run it again"

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sercli.corpora.index import read_index
-from sercli.features.store import FeatureStore
 from sercli.splits.fold import Fold
 from sercli.splits.protocols import get_protocol, make_folds
 from sercli.training.data import CorpusFeatures
@@ -40,17 +39,16 @@ class EvaluationPlan:
     out: Path
     command: str
 
-    def load_corpus(self, store: FeatureStore) -> CorpusFeatures:
-        """The utterances that take part and are in the opened store.
+    def open_corpus(self) -> CorpusFeatures:
+        """Opens the features of the utterances that take part and are in the store.
 
         Raises:
             CorpusError: if the index is missing or damaged, or lacks a corpus.
-            StoreError: if the store has none of the utterances.
-            UsageError: if it lacks features of the recipe.
+            StoreError: if the store is missing or damaged, has none of the utterances, or lacks features or copies.
             SplitError: if the corpora do not fit the protocol.
         """
         index = get_protocol(self.protocol).select(read_index(self.index).select(self.corpora))
-        return CorpusFeatures(index, store, self.recipe.features)
+        return CorpusFeatures(index, self.store, self.recipe.features, copies=self.recipe.training.copies)
 
     def make_tasks(self, corpus: CorpusFeatures) -> "list[FoldTask]":
         """One task per seed and fold.

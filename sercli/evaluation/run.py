@@ -17,7 +17,6 @@ from sercli.evaluation.fold import HISTORY_FILE, FoldResult, find_finished, run_
 from sercli.evaluation.plan import FOLDS_FOLDER, EvaluationPlan, FoldTask
 from sercli.evaluation.predictions import PREDICTIONS_FILE, read_predictions
 from sercli.evaluation.report import REPORT_FILE, EvaluationReport, write_report
-from sercli.features.store import FeatureStore
 from sercli.files import write_table
 from sercli.folders import own_folder
 from sercli.parallel import map_as_done
@@ -87,9 +86,9 @@ def evaluate(
         on_recording: Called after each group of degraded recordings.
 
     Raises:
-        UsageError: if a name is unknown, the arguments do not go together, or the store lacks the features.
+        UsageError: if a name is unknown, or the arguments do not go together.
         CorpusError: if the index is missing or damaged, or lacks a corpus.
-        StoreError: if the store is missing, damaged, lacks the utterances, or changes meanwhile.
+        StoreError: if the store is missing or damaged, lacks what the recipe reads, or changes meanwhile.
         SplitError: if the corpora do not fit the protocol, or a fold would leak.
         InputError: if another evaluation is writing the folder.
         KeyboardInterrupt: at Ctrl-C; finished folds and checkpoints stay.
@@ -146,16 +145,14 @@ def run_plan(
 ) -> EvaluationReport:
     """Runs an evaluation, see `evaluate`."""
     start = time.monotonic()
-    with FeatureStore(plan.store) as store:
-        corpus = plan.load_corpus(store)
+    with plan.open_corpus() as corpus:
         tasks = plan.make_tasks(corpus)
-        parameters = store.parameters
     with own_folder(plan.out, "sercli evaluate"):
         results, trained = _run_folds(tasks, jobs, on_fold)
 
         def report(folder: Path, **more: Any) -> EvaluationReport:
             seconds = time.monotonic() - start
-            return write_report(folder, plan, corpus.index, parameters, results, seconds=seconds, **more)
+            return write_report(folder, plan, corpus.index, corpus.parameters, results, seconds=seconds, **more)
 
         if not degrade or trained or not (plan.out / REPORT_FILE).exists():
             rows = [row for task in tasks for row in read_predictions(task.folder / PREDICTIONS_FILE)]

@@ -31,25 +31,25 @@ def render_card(description: Mapping[str, Any]) -> str:
 
 
 def _interface(description: Mapping[str, Any]) -> str:
-    features, labels = description["features"], description["labels"]
-    members = description["network"].get("members", 1)
-    rows = len(description["normalization"]["mean"])
-    names = " + ".join(features["names"])
-    rate, hop = features["sample_rate"], features["hop_length"]
-    segments = description["segmentation"]
-    return "\n".join(
-        [
-            f"- `model.onnx` takes `features`, float32 of shape (segments, {rows}, frames), zero beyond the frames of a "
-            f"segment, and `n_frames`, int64 of shape (segments,). A row is a feature ({names}, as in librosa), a frame "
-            f"is {hop} samples at {rate} Hz. Normalize first: subtract `mean` and divide by `std`, {rows} numbers each, "
-            "under `normalization` in `model.json`.",
-            f"- It returns `logits`, float32 of shape (segments, {len(labels)}), in the order of the labels above, and "
-            f"`attention`, float32 of shape (segments, {members}, steps), which sums to 1 over time.",
-            "- Probabilities of a recording: average the logits of its segments, weighted by their seconds of speech, "
-            f"divide by the temperature, {description['calibration']['temperature']:.4f}, and take the softmax. Up to "
-            f"{segments['max_whole']:g} s are one segment.",
-        ]
+    features, rows = description["features"], len(description["normalization"]["mean"])
+    labels, members = len(description["labels"]), description["network"].get("members", 1)
+    temperature = description["calibration"]["temperature"]
+    inputs = (
+        f"- `model.onnx` takes `features`, float32 of shape (segments, {rows}, frames), zero beyond the frames of a "
+        f"segment, and `n_frames`, int64 of shape (segments,). Rows are {' + '.join(features['names'])}, as in librosa, "
+        f"and frames are {features['hop_length']} samples apart at {features['sample_rate']} Hz. Normalize first: "
+        f"subtract `mean` and divide by `std`, {rows} numbers each, which `model.json` has under `normalization`."
     )
+    outputs = (
+        f"- It returns `logits`, float32 of shape (segments, {labels}), in the order of the labels above, and "
+        f"`attention`, float32 of shape (segments, {members}, steps), which sums to 1 over time."
+    )
+    probabilities = (
+        "- For the probabilities of a recording, average the logits of its segments, weighted by their seconds of "
+        f"speech, divide by the temperature, {temperature:.4f}, and take the softmax. A recording of up to "
+        f"{description['segmentation']['max_whole']:g} s is one segment."
+    )
+    return f"{inputs}\n{outputs}\n{probabilities}"
 
 
 def _data(corpora: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 from sercli.corpora.index import read_index
 from sercli.cpus import count_cpus
 from sercli.errors import InputError, ModelError, UsageError
-from sercli.features.store import FeatureStore
 from sercli.files import read_json_object, write_table
 from sercli.folders import own_folder
 from sercli.models.folder import JSON_FILE
@@ -90,11 +89,11 @@ def train(
 
     Raises:
         UsageError: if the recipe is a baseline or unknown, the device is unknown, both `resume` and `restart` are
-            given, `out` is a file, or the store lacks the features.
+            given, or `out` is a file.
         ModelError: if there is nothing to resume, an interrupted training would be lost, the checkpoint belongs to
             another training, or the loss is not finite.
         CorpusError: if the index is missing or damaged, or lacks a corpus.
-        StoreError: if the store is missing, damaged, or lacks the utterances.
+        StoreError: if the store is missing or damaged, or lacks what the recipe reads.
         SplitError: if there are too few speakers or utterances.
         InputError: if another training is writing the folder.
     """
@@ -103,8 +102,7 @@ def train(
     _check_usage(recipe, out, resume=resume, restart=restart)
     torch_device = pick_device(device)
     utterances = read_index(Path(index)).select(corpora)
-    with FeatureStore(Path(store)) as opened:
-        corpus = CorpusFeatures(utterances, opened, recipe.features)
+    with CorpusFeatures(utterances, Path(store), recipe.features, copies=recipe.training.copies) as corpus:
         fold = make_training_split(corpus.index, seed)
         with (
             own_folder(out, "sercli train"),

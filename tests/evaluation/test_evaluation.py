@@ -17,7 +17,6 @@ from sercli.evaluation.predictions import COLUMNS, TestRow, read_predictions, wr
 from sercli.evaluation.report import name_test, read_figures
 from sercli.evaluation.run import evaluate
 from sercli.evaluation.scores import summarize
-from sercli.features.store import FeatureStore
 from sercli.labels import EMOTIONS
 from sercli.models.model import load_model
 from sercli.splits.protocols import make_folds
@@ -151,8 +150,7 @@ def test_a_fold_is_scored_by_the_model_in_its_folder(data: Path, results: Path) 
     index = read_index(data / "index.csv")
     fold = make_folds(index, "loso", 0)[2]
     model = load_model(results / "folds" / "seed0-fold3")
-    with FeatureStore(data / "features.h5") as store:
-        corpus = CorpusFeatures(index, store, SMALL.features)
+    with CorpusFeatures(index, data / "features.h5", SMALL.features) as corpus:
         probabilities = score_utterances(corpus, fold.test, model)
         for member, row in zip(fold.test, probabilities, strict=True):
             matrices, speech = zip(*corpus.segments(member), strict=True)

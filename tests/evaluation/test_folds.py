@@ -18,7 +18,6 @@ from sercli.corpora.index import read_index
 from sercli.errors import InputError, StoreError
 from sercli.evaluation.fold import CHECKPOINT_FILE, FOLD_FILE, FoldResult, read_fold, run_fold
 from sercli.evaluation.run import evaluate
-from sercli.features.store import FeatureStore
 from sercli.splits.protocols import make_folds
 from sercli.training import loop
 from sercli.training.data import CorpusFeatures
@@ -220,8 +219,7 @@ def test_a_longer_training_that_was_interrupted_is_not_used_for_a_shorter_one(da
     partial = tmp_path / "r" / "folds" / ".seed0-fold1.partial"
     partial.mkdir(parents=True)
     index = read_index(data / "index.csv")
-    with FeatureStore(data / "features.h5") as store:
-        corpus = CorpusFeatures(index, store, SMALL.features)
+    with CorpusFeatures(index, data / "features.h5", SMALL.features) as corpus:
         fold = make_folds(index, "paper", 0)[0]
         device = torch.device("cpu")
         train_fold(corpus, fold, SMALL.limit(4), seed=0, device=device, checkpoint=partial / CHECKPOINT_FILE)

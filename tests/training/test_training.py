@@ -2,7 +2,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,9 @@ import safetensors.torch
 import torch
 
 from sercli.corpora.index import Index, read_index
-from sercli.errors import InputError, ModelError, StoreError, UsageError
+from sercli.errors import InputError, ModelError, UsageError
 from sercli.features.extraction import extract_store
 from sercli.features.parameters import StoreParameters
-from sercli.features.store import FeatureStore
 from sercli.models.config import NetworkConfig
 from sercli.models.model import load_model
 from sercli.splits.development import make_training_split
@@ -54,15 +53,15 @@ def index(data: Path) -> Index:
 
 
 @pytest.fixture(scope="module")
-def features(data: Path, index: Index) -> CorpusFeatures:
-    with FeatureStore(data / "features.h5") as store:
-        return CorpusFeatures(index, store, SMALL.features)
+def features(data: Path, index: Index) -> Iterator[CorpusFeatures]:
+    with CorpusFeatures(index, data / "features.h5", SMALL.features) as corpus:
+        yield corpus
 
 
 @pytest.fixture(scope="module")
-def spectra(data: Path, index: Index) -> CorpusFeatures:
-    with FeatureStore(data / "features.h5") as store:
-        return CorpusFeatures(index, store, ("logmel",))
+def spectra(data: Path, index: Index) -> Iterator[CorpusFeatures]:
+    with CorpusFeatures(index, data / "features.h5", ("logmel",)) as corpus:
+        yield corpus
 
 
 @pytest.fixture
@@ -207,8 +206,8 @@ def test_the_recipe_overfits_a_tiny_set(index: Index, name: str) -> None:
         training=replace(RECIPES[name].training, max_epochs=40, patience=40, batch_size=6, copies=0),
         augmentation=AugmentConfig(),
     )
-    with FeatureStore(index.folder / "features.h5") as store:
-        learned = train_fold(CorpusFeatures(index, store, recipe.features), fold, recipe, seed=0, device=CPU)
+    with CorpusFeatures(index, index.folder / "features.h5", recipe.features) as corpus:
+        learned = train_fold(corpus, fold, recipe, seed=0, device=CPU)
     assert learned.members[0].history[-1].train_accuracy == 1.0
     assert learned.members[0].history[-1].dev_accuracy == 1.0
     assert (learned.dev.accuracy, learned.dev.uar) == (1.0, 1.0)
@@ -255,37 +254,11 @@ def test_normalization_is_fitted_on_training_utterances_alone(features: CorpusFe
     trained = train_fold(
         features, fold, replace(SMALL, training=replace(SMALL.training, max_epochs=1)), seed=0, device=CPU
     )
-    frames = np.concatenate([features.matrix(row) for row in features.originals(fold.train)])
+    frames = np.concatenate(
+        [matrix.T for member in fold.train for matrix, _ in features.segments(member)], dtype=np.float32
+    )
     np.testing.assert_allclose(trained.model.normalizer.mean, frames.mean(axis=0), rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(trained.model.normalizer.std, frames.std(axis=0), rtol=1e-3, atol=1e-3)
-
-
-def test_copies_are_trained_on_and_never_scored(features: CorpusFeatures, fold: Fold) -> None:
-    normalizer = features.fit_normalizer(fold.train)
-    train_side = features.batches(fold.train, normalizer, copies=1, device=CPU)
-    dev_side = features.batches(fold.dev, normalizer, device=CPU)
-    assert len(train_side) == 2 * len(fold.train)
-    assert len(dev_side) == len(fold.dev)
-    assert {u.file for u in train_side.utterances} == {features.index.utterances[n].file for n in fold.train}
-    rows = {row for _, row in features.with_copies(fold.train, 1)}
-    assert not rows & {row for _, row in features.with_copies(fold.dev, 1)}
-
-
-def test_every_utterance_is_in_exactly_one_batch(features: CorpusFeatures, fold: Fold) -> None:
-    batches = features.batches(fold.train, features.fit_normalizer(fold.train), copies=1, device=CPU)
-    seen, truth = 0, []
-    for frames, lengths, labels in batches.shuffled(7, torch.Generator().manual_seed(0)):
-        seen += len(labels)
-        truth += labels.tolist()
-        assert frames.shape[2] == lengths.max()
-    assert seen == len(batches)
-    assert sorted(truth) == sorted(batches.truth.tolist())
-
-
-def test_a_store_without_the_indexed_utterances_is_refused(index: Index, data: Path) -> None:
-    strangers = replace(index, utterances=tuple(replace(u, sha256="f" * 64) for u in index.utterances))
-    with FeatureStore(data / "features.h5") as store, pytest.raises(StoreError, match="none of the 72 indexed"):
-        CorpusFeatures(strangers, store, SMALL.features)
 
 
 def run_train(data: Path, out: Path, recipe: Recipe, *, seed: int = 1, **options: Any) -> TrainingResult:
@@ -463,7 +436,7 @@ def test_the_temperature_found_is_the_one_that_was_put_in() -> None:
 def test_a_loss_that_is_not_finite_stops_the_training(features: CorpusFeatures, fold: Fold) -> None:
     normalizer = features.fit_normalizer(fold.train)
     batches = features.batches(fold.train, normalizer, device=CPU)
-    batches.frames[0].fill_(torch.nan)
+    batches.mean.fill_(torch.nan)
     from sercli.models.networks import build_network
 
     network = build_network(SMALL.network, len(normalizer.mean))
@@ -518,7 +491,7 @@ def test_an_ensemble_that_was_killed_goes_on_with_the_member_it_was_at(
 def test_copies_and_augmentation_are_those_of_the_recipe(
     features: CorpusFeatures, spectra: CorpusFeatures, fold: Fold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[tuple[float, Any]] = []
+    calls: list[Any] = []
 
     def note(network: Any, train: Any, *arguments: Any, augment: Any, **options: Any) -> Any:
         calls.append((len(train) / len(fold.train) - 1, augment))
@@ -538,18 +511,17 @@ def test_an_identity_names_what_training_depends_on_and_nothing_else(
 ) -> None:
     default = RECIPES["default"]
     extract_store(index, tmp_path / "plain.h5", StoreParameters())
-    with FeatureStore(tmp_path / "plain.h5") as store:
-        plain = CorpusFeatures(index, store, ("logmel",))
+    with CorpusFeatures(index, tmp_path / "plain.h5", ("logmel",)) as plain:
         assert identify_training(plain, fold, default, 0) == identify_training(spectra, fold, default, 0), "no copies"
-        assert identify_training(plain, fold, SMALL, 0) != identify_training(features, fold, SMALL, 0)
     before = identify_training(features, fold, SMALL, 0)
     others = [
         identify_training(features, fold, SMALL, 1),
         identify_training(features, fold, SMALL.join(2), 0),
         identify_training(features, replace(fold, train=fold.train[1:]), SMALL, 0),
         identify_training(features, fold, replace(SMALL, features=("logmel",)), 0),
+        identify_training(features, fold, replace(SMALL, training=replace(SMALL.training, copies=0)), 0),
     ]
-    assert len({before, *others}) == 5
+    assert len({before, *others}) == 6
 
 
 def test_fewer_epochs_than_were_trained_cannot_be_resumed(data: Path, tmp_path: Path) -> None:
