@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sercli.prediction.predictor import Predictor
-from tests.prediction.conftest import WINDOW
 from tests.encoded import ENCODERS, encode, fits
+from tests.prediction.conftest import WINDOW
 from tests.sounds import make_tone
 
 DAMAGED = 2_100

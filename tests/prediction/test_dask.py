@@ -4,8 +4,8 @@ import signal
 from pathlib import Path
 
 import pytest
-
 from sercli.audio.cutters import Cutting
+
 from sercli.prediction.predictor import Predictor
 from tests.dask_cluster import Cluster
 from tests.sounds import write_tone
