@@ -5,9 +5,10 @@ from collections.abc import Generator, Iterator
 from typing import cast
 
 import pytest
+import torch
 
 from sercli.errors import InputError
-from sercli.parallel import map_in_order
+from sercli.parallel import map_in_order, single_thread
 
 
 def halve(number: float) -> float:
@@ -45,3 +46,18 @@ def end(number: float) -> float:
 def test_a_worker_that_is_killed_is_said_in_a_line() -> None:
     with pytest.raises(InputError, match=r"a worker process was killed.* fewer --jobs"):
         list(map_in_order(end, range(4), jobs=2))
+
+
+def test_threads_are_put_back_whoever_leaves_last() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        one, two = single_thread(), single_thread()
+        one.__enter__()
+        two.__enter__()
+        one.__exit__(None, None, None)
+        assert torch.get_num_threads() == 1
+        two.__exit__(None, None, None)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
