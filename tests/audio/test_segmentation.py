@@ -253,10 +253,14 @@ def test_where_only_the_level_is_that_of_speech_all_is_scored_with_a_warning(sec
         make_hum,
         make_hiss,
         lambda seconds: make_hiss(seconds, 0.001),
-        *[lambda seconds, frequency=frequency: make_tone(seconds, frequency) for frequency in (60, 220, 440, 1_000, 3_000)],
+        *[
+            lambda seconds, frequency=frequency: make_tone(seconds, frequency)
+            for frequency in (60, 220, 440, 1_000, 3_000)
+        ],
         lambda seconds: make_tone(seconds, 440) + make_tone(seconds, 554) + make_tone(seconds, 659),
     ],
     ids=["zeros", "offset", "faint", "hum", "hiss", "soft-hiss", "60", "220", "440", "1000", "3000", "chord"],
+)
 def test_silence_hum_hiss_and_steady_tones_are_without_speech(make: "type[Signal]", seconds: float) -> None:
     found = cut(make(seconds))
     assert found.segments == []
