@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks import predict
 from tests.benchmarks.features import measure_cuda, measure_features, measure_stages
 from tests.benchmarks.measure import HEADINGS, describe_machine
 from tests.benchmarks.pipeline import measure_backends, measure_growth, measure_jobs, measure_reading
-from tests.benchmarks.predict import measure_predict
 from tests.benchmarks.recordings import copy_recordings
 
 RESULTS = Path(__file__).parent / "results"
@@ -28,8 +28,13 @@ def main() -> None:
         folder = Path(name)
         recordings = copy_recordings(folder / "clips", arguments.clips)
         if arguments.only != "featurize":
-            cells = [row.cells for row in measure_predict(recordings, folder, quick=arguments.quick)]
-            keep(console, "predict.md", [("predict, start-up included", HEADINGS, cells)])
+            stages = predict.measure_stages(recordings[:: max(1, len(recordings) // 80)])
+            cells = [row.cells for row in predict.measure_predict(recordings, folder, quick=arguments.quick)]
+            tables = [
+                ("predict, start-up included", HEADINGS, cells),
+                ("where the time of a clip goes, one core", ["stage", "time", "share", "floor"], stages),
+            ]
+            keep(console, "predict.md", tables)
         if arguments.only == "predict":
             return
         rows = measure_features(recordings)

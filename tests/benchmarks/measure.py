@@ -24,12 +24,11 @@ class Row:
 
     @property
     def cells(self) -> list[str]:
-        verdict = {True: "yes", False: "no", None: "not measured"}[self.reached]
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}×"
-        return [self.what, self.against, self.ours, self.theirs, ratio, self.wanted, verdict]
+        return [self.what, self.against, self.ours, self.theirs, ratio]
 
 
-HEADINGS = ["what", "against", "sercli", "other", "ratio", "wanted", "reached"]
+HEADINGS = ["what", "against", "sercli", "other", "ratio"]
 
 
 def time_cpu(tasks: Mapping[str, Callable[[Path], Any]], recordings: Sequence[Path]) -> dict[str, float]:
@@ -63,7 +62,7 @@ def compare(what: str, against: str, ours: float, theirs: float, *, at_least: fl
 
 def describe_machine() -> str:
     """Processor, cores and versions that figures depend on."""
-    from sercli.models.folder import collect_versions
+    from sercli.version import collect_versions
 
     versions = collect_versions()
     names = [line.split(":", 1)[1].strip() for line in _read_cpuinfo() if line.startswith("model name")]
