@@ -55,7 +55,7 @@ class QualityMeter:
         power = np.concatenate(self._power or [_NOTHING])
         if np.concatenate(self._probabilities or [_NOTHING]).max(initial=0) < UNHEARD:
             return is_flat(power)
-        return np.count_nonzero(power) >= MIN_PAUSE and is_flat(power, steady=TONE, quiet=-np.inf)
+        return bool(np.count_nonzero(power) >= MIN_PAUSE) and is_flat(power, steady=TONE, quiet=-np.inf)
 
     def judge(self, speech: float, *, heard: bool) -> tuple[str, ...]:
         """What is unlike training, in a few words each.

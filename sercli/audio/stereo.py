@@ -3,20 +3,24 @@
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 from sercli.audio.signal import Signal
 
-SAME = 0.9  # correlation from which on both sides are taken for one; lossy codecs leave dual mono over 0.99
-SILENT = 1e-4  # peak under which a block tells nothing
-ENOUGH = 600.0  # seconds of sound that are listened to
-LONGEST_WAIT = 3_600.0  # seconds of recording in which they should begin and end
+Moments = npt.NDArray[np.float64]
+
+SAME = 0.9  # correlation from which on both sides are one signal; lossy codecs leave dual mono over 0.99
+DIFFERENT = 0.5  # correlation below which they are two after a short while
+SILENT = 1e-4  # peak below which a block says nothing
+ENOUGH, ENOUGH_DIFFERENT = 600.0, 30.0  # seconds of sound to listen to, and if the sides are clearly different
+LONGEST_WAIT = 3_600.0  # seconds of recording to look at
 
 
 def correlate_sides(blocks: Iterable[tuple[Signal, int]]) -> float | None:
-    """Pearson correlation of the two sides, −1 to 1, over at most the first ten minutes in which anything sounds.
+    """Pearson correlation of the two sides, -1 to 1, over the first minutes in which there is sound.
 
     Args:
-        blocks: in shape ``(n_samples, 2)``, with the sample rate in Hz.
+        blocks: shape ``(n_samples, 2)``, with the sample rate in Hz.
 
     Returns:
         None where one side, or both, is silent.
@@ -33,8 +37,14 @@ def correlate_sides(blocks: Iterable[tuple[Signal, int]]) -> float | None:
         count += len(wide)
         total += wide.sum(axis=0)
         products += wide.T @ wide
-        if count >= ENOUGH * rate:
+        correlation = _correlate(count, total, products)
+        clear = correlation is not None and abs(correlation) < DIFFERENT
+        if count >= (ENOUGH_DIFFERENT if clear else ENOUGH) * rate:
             break
+    return _correlate(count, total, products)
+
+
+def _correlate(count: int, total: Moments, products: Moments) -> float | None:
     if not count:
         return None
     covariance = products / count - np.outer(total, total) / count**2

@@ -66,12 +66,14 @@ class VoiceDetector:
         if active.any():
             inputs[active] = self._weights.encode(frames[active])
         states = np.zeros((*active.shape, STATE), np.float32)
-        for step in np.flatnonzero(active.any(axis=0)).tolist():
+        for step, count in enumerate(active.sum(axis=0).tolist()):
+            if not count:
+                continue
             hidden, cell = self._weights.remember(inputs[:, step], self._hidden, self._cell)
-            chosen = active[:, step]
-            if chosen.all():
+            if count == len(active):
                 self._hidden, self._cell = hidden, cell
             else:
+                chosen = active[:, step]
                 self._hidden[chosen], self._cell[chosen] = hidden[chosen], cell[chosen]
             states[:, step] = self._hidden
         probabilities: Array = np.where(active, self._weights.decode(states), np.float32(0))

@@ -12,6 +12,7 @@ from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem
 from sercli.corpora.duplicates import mark_duplicates
 from sercli.corpora.index import Index, Utterance, merge_index, read_index, relative_name, write_index
 from sercli.corpora.inspection import inspect_recordings, make_row
+from sercli.corpora.registry import get_corpus
 from sercli.corpora.sources import Request, StageProgress, check_request, open_source, read_marker
 from sercli.cpus import count_cpus
 from sercli.errors import CorpusError
@@ -88,7 +89,7 @@ def prepare(
     """
     folder = Path(data_dir)
     request = Request(
-        corpus=look_up("corpus", corpus, CORPORA),
+        corpus=get_corpus(corpus),
         index=folder / "index.csv" if index is None else Path(index),
         data_dir=folder,
         source=None if source is None else Path(source),

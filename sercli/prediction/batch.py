@@ -141,9 +141,9 @@ def predict_folder(
     unread: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="sercli-") if "-" in given else contextlib.nullcontext("") as folder:
         recordings = find_recordings(given, stdin, spool=Path(folder, "stdin"), unread=unread)
-        workers = min(count_cpus() if jobs is None else jobs, count_cpus(), len(recordings))
+        workers = count_cpus() if jobs is None else jobs
         if not cluster:
-            start_ahead(workers)  # they load while the rest is checked
+            start_ahead(min(workers, count_cpus(), len(recordings)))  # they load while the rest is checked
         truth = _find_truth(labels, recordings)
         timelines = _plan_timelines(segments, segments_format, recordings)
         inputs = [*([Path(labels)] if labels else []), *list_files(predictor.settings.folder)]
@@ -243,7 +243,7 @@ class _Run:
         settings = self.predictor.settings.to_dict()
         content = {
             "sercli": __version__,
-            **{name: value for name, value in settings.items() if name != "timeout"},
+            **{name: value for name, value in settings.items() if name not in {"timeout", "overlap"}},
             "model": model_digest(self.predictor.settings.folder),
             "row": [field.name for field in fields(Prediction)],  # as the journal keeps it
             "segment": [field.name for field in fields(SegmentPrediction)],

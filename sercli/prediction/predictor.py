@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Generator, Iterable, Sequence, Set
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -164,7 +165,9 @@ class Predictor:
 
             yield from score_on_cluster(recordings, self.settings, cluster)
             return
-        with WorkerPool(self.settings, max(1, min(jobs, count_cpus(), len(recordings)))) as pool:
+        cpus = min(jobs, count_cpus())
+        workers = max(1, min(cpus, len(recordings)))
+        with WorkerPool(replace(self.settings, overlap=workers < cpus), workers) as pool:
             yield from pool.score(recordings)
 
 

@@ -3,7 +3,8 @@
 import contextlib
 import hashlib
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,11 +22,12 @@ from sercli.audio.segmentation import (
 from sercli.errors import AudioError, SercliError
 from sercli.features.frontend import extract_features
 from sercli.files import HASH_BLOCK, one_line
-from sercli.models.model import BATCH_FRAMES, Features, Logits, Model, Probabilities, load_model
+from sercli.models.model import BATCH_FRAMES, Logits, Model, Probabilities, load_model
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import UNCERTAIN, Prediction, RecordingResult, SegmentPrediction
 from sercli.prediction.settings import ScoringSettings
 
+MAX_WAITING = 2  # batches that may wait for the network
 HEARTBEAT = 1.0  # seconds after which a sign of life is given while a file is only read
 
 
@@ -79,15 +81,17 @@ class RecordingScorer:
             yield RecordingResult.failed(recording.name, f"{type(error).__name__}: {one_line(error)}", sha256)
 
     def _score(self, recording: Recording, sha256: str, channels: str) -> Iterator[Heartbeat | RecordingResult]:
-        pending = _Pending(self.model)
         segments = read_segments(recording.path, self.model.audio, self._segmentation, channels=channels)
-        for found in segments:
-            if isinstance(found, Segment):
-                pending.add(found)
-            elif isinstance(found, Heartbeat):
-                yield found
-            else:
-                yield self._finish(recording.name, sha256, found, pending.finish())
+        # No thread outlives the recording, so that a fork between recordings is safe.
+        with ThreadPoolExecutor(1) if self.settings.overlap else contextlib.nullcontext() as executor:
+            pending = _Pending(self.model, executor)
+            for found in segments:
+                if isinstance(found, Segment):
+                    pending.add(found)
+                elif isinstance(found, Heartbeat):
+                    yield found
+                else:
+                    yield self._finish(recording.name, sha256, found, pending.finish())
 
     @property
     def _segmentation(self) -> SegmentationConfig:
@@ -156,25 +160,40 @@ class _Pending:
     """Segments that wait until there are enough of them for the network to be fast."""
 
     model: Model
+    executor: Executor | None
     _segments: list[Segment] = field(default_factory=list)
-    _matrices: list[Features] = field(default_factory=list)
-    _scored: list[_Scored] = field(default_factory=list)
+    _frames: int = 0
+    _scored: list[Callable[[], list[_Scored]]] = field(default_factory=list)
 
     def add(self, segment: Segment) -> None:
-        self._matrices.append(extract_features(segment.signal, self.model.features))
-        self._segments.append(replace(segment, signal=segment.signal[:0]))
-        if sum(matrix.shape[1] for matrix in self._matrices) >= BATCH_FRAMES:
+        self._segments.append(segment)
+        self._frames += len(segment.signal) // self.model.features.hop_length + 1
+        if self._frames >= BATCH_FRAMES:
             self._run()
 
     def finish(self) -> list[_Scored]:
         if self._segments:
             self._run()
-        return self._scored
+        return [each for results in self._scored for each in results()]
 
     def _run(self) -> None:
-        logits = self.model.logits(self._matrices)
-        self._scored += [_Scored(segment, row) for segment, row in zip(self._segments, logits, strict=True)]
-        self._segments, self._matrices = [], []
+        segments, self._segments, self._frames = self._segments, [], 0
+        if self.executor:
+            for earlier in self._scored[-MAX_WAITING:][:1]:
+                earlier()  # so that not too many wait for the network
+            self._scored.append(self.executor.submit(_score_segments, self.model, segments).result)
+        else:
+            scored = _score_segments(self.model, segments)
+            self._scored.append(lambda: scored)
+
+
+def _score_segments(model: Model, segments: Sequence[Segment]) -> list[_Scored]:
+    with np.errstate(all="ignore"):  # does not follow into a thread
+        logits = model.logits([extract_features(segment.signal, model.features) for segment in segments])
+    return [
+        _Scored(replace(segment, signal=segment.signal[:0].copy()), row)
+        for segment, row in zip(segments, logits, strict=True)
+    ]
 
 
 def _hash(path: Path) -> Generator[Heartbeat, None, str]:

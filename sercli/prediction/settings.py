@@ -22,6 +22,7 @@ class ScoringSettings(Config):
         hop: from one window to the next, in seconds.
         min_confidence: 0 to 1; an emotion with less is ``uncertain``.
         timeout: seconds without a sign of life after which a recording is given up.
+        overlap: run the network in a thread beside decoding and segmentation, where a CPU would be idle otherwise.
     """
 
     model: str = str(DEFAULT_MODEL)
@@ -30,6 +31,7 @@ class ScoringSettings(Config):
     hop: float = 0.0
     min_confidence: float = 0.0
     timeout: float = 120.0
+    overlap: bool = False
 
     def __post_init__(self) -> None:
         modes = ", ".join(CHANNEL_MODES)
