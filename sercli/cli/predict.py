@@ -126,6 +126,7 @@ def predict(
         bool, typer.Option("--restart", help="Start over where an interrupted run could go on.")
     ] = False,
     dask: options.Dask = None,
+    device: options.Device = "auto",
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
 ) -> None:
@@ -155,6 +156,7 @@ def predict(
             labels=labels,
             jobs=jobs,
             cluster=dask,
+            device=device,
             timeout=timeout,
             restart=restart,
             progress=bar.update,

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sercli.audio.segmentation import SegmentationConfig
-from sercli.config import AudioConfig
+from sercli.config import AudioConfig, look_up
 from sercli.errors import ModelError, UsageError
 from sercli.features.frontend import FeatureConfig
 from sercli.files import one_line, write_by_rename
@@ -26,6 +26,9 @@ from sercli.models.normalizer import Normalizer
 from sercli.telemetry import turn_off_telemetry
 
 BATCH_FRAMES = 1 << 12  # frames that the network sees at once, padding included; about 65 seconds
+PROVIDERS = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider", "cpu": "CPUExecutionProvider"}
+"""ONNX Runtime's provider for each device, the fastest first; all but the last come with other builds of it."""
+
 MIN_WEIGHT = 1e-3  # seconds; a segment without measured speech still counts a little
 
 Features = npt.NDArray[np.floating[Any]]
@@ -50,6 +53,7 @@ class Model:
         temperature: divisor of the logits that calibrates the probabilities (Guo et al. 2017).
         facts: how the model was made, JSON-ready: ``recipe``, ``training_data``, ``figures``, ``seed``, ``versions``,
             ``command``.
+        device: where the network runs, a key of `PROVIDERS`, or ``auto`` for the first one that there is.
     """
 
     graph: bytes
@@ -61,6 +65,7 @@ class Model:
     network: Mapping[str, Any]
     temperature: float = 1.0
     facts: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
 
     @cached_property
     def _session(self) -> Any:
@@ -72,8 +77,9 @@ class Model:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False  # keeps memory at what is in use
         options.log_severity_level = 3
+        provider = _choose_provider(self.device, onnxruntime.get_available_providers())
         try:
-            return onnxruntime.InferenceSession(self.graph, options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(self.graph, options, providers=[provider])
         except Exception as error:  # noqa: BLE001 - its own exceptions share no base class
             msg = f"{ONNX_FILE} cannot be loaded ({one_line(error)[:200]}): train the model again"
             raise ModelError(msg) from None
@@ -144,6 +150,21 @@ class Model:
         return self.probabilities(self.pool(self.logits(matrices), speech))
 
 
+def _choose_provider(device: str, available: Sequence[str]) -> str:
+    """ONNX Runtime's provider for a device.
+
+    Raises:
+        UsageError: if this installation has none for it.
+    """
+    if device == "auto":
+        return next(provider for provider in PROVIDERS.values() if provider in available)
+    provider = look_up("device", device, PROVIDERS)
+    if provider not in available:
+        msg = f"this ONNX Runtime has no {provider} for the device {device}: install one that does, or use cpu"
+        raise UsageError(msg)
+    return provider
+
+
 def _make_batches(n_frames: Sequence[int]) -> Iterator[list[int]]:
     """Positions of segments of similar length, so that little is padding, in batches of bounded size."""
     batch: list[int] = []
@@ -194,19 +215,26 @@ def save_model(folder: Path, model: Model, weights: bytes) -> None:
         card_stream.write(render_card(description))
 
 
-def load_model(folder: Path) -> Model:
+def load_model(folder: Path, device: str = "cpu") -> Model:
     """Reads a model folder; nothing in it is ever executed.
+
+    Args:
+        folder: the model folder.
+        device: where the network runs; see `Model.device`.
 
     Raises:
         ModelError: if a file is missing or damaged, does not match the description, or has another schema version.
+        UsageError: if this installation cannot use the device.
     """
     description = read_description(folder)
     path = folder / JSON_FILE
     try:
-        return _build(folder, description)
+        model = _build(folder, description, device)
     except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
         msg = f"{path} lacks something or holds an invalid value ({one_line(error)})"
         raise ModelError(msg) from None
+    _check_graph(model)
+    return model
 
 
 _STRUCTURE = frozenset(
@@ -225,7 +253,7 @@ _STRUCTURE = frozenset(
 )
 
 
-def _build(folder: Path, description: dict[str, Any]) -> Model:
+def _build(folder: Path, description: dict[str, Any], device: str) -> Model:
     audio = AudioConfig.from_dict(description["audio"])
     features = FeatureConfig.from_dict(description["features"])
     if audio.sample_rate != features.sample_rate:
@@ -235,7 +263,8 @@ def _build(folder: Path, description: dict[str, Any]) -> Model:
     if not 0.01 <= temperature <= 100:
         msg = f"the calibration temperature should be 0.01 to 100, found {temperature}"
         raise ValueError(msg)
-    model = Model(
+    return Model(
+        device=device,
         graph=_read_graph(folder / ONNX_FILE, str(description["onnx_sha256"])),
         labels=tuple(description["labels"]),
         audio=audio,
@@ -246,8 +275,6 @@ def _build(folder: Path, description: dict[str, Any]) -> Model:
         temperature=temperature,
         facts={name: value for name, value in description.items() if name not in _STRUCTURE},
     )
-    _check_graph(model)
-    return model
 
 
 def _read_graph(path: Path, sha256: str) -> bytes:

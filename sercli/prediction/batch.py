@@ -88,6 +88,7 @@ def predict_folder(
     labels: str | None = None,
     jobs: int | None = None,
     cluster: str | None = None,
+    device: str = "auto",
     timeout: float = ScoringSettings().timeout,
     restart: bool = False,
     progress: bool | ShowProgress = False,
@@ -116,6 +117,7 @@ def predict_folder(
         labels: table of known emotions, or ``names`` for recordings named as in RAVDESS.
         jobs: processes side by side; all CPUs that this process may use if None.
         cluster: address of a Dask scheduler whose workers score instead.
+        device: where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         timeout: seconds without a sign of life after which a recording is given up.
         restart: start over where an interrupted run could go on.
         progress: True for a progress bar, or a function that is called as recordings are done.
@@ -135,7 +137,7 @@ def predict_folder(
         check_report_path(report)
     window, hop = _choose_windows(vad, window, hop)
     predictor = Predictor(
-        model, channels=channels, window=window, hop=hop, min_confidence=min_confidence, timeout=timeout
+        model, channels=channels, window=window, hop=hop, min_confidence=min_confidence, device=device, timeout=timeout
     )
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     unread: Counter[str] = Counter()
@@ -243,7 +245,7 @@ class _Run:
         settings = self.predictor.settings.to_dict()
         content = {
             "sercli": __version__,
-            **{name: value for name, value in settings.items() if name not in {"timeout", "overlap"}},
+            **{name: value for name, value in settings.items() if name not in {"device", "timeout", "overlap"}},
             "model": model_digest(self.predictor.settings.folder),
             "row": [field.name for field in fields(Prediction)],  # as the journal keeps it
             "segment": [field.name for field in fields(SegmentPrediction)],

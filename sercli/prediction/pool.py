@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, Any, Self
 
-from sercli.errors import ModelError, SercliError
+from sercli.errors import ModelError, SercliError, UsageError
 from sercli.files import one_line
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import RecordingResult
@@ -149,6 +149,7 @@ class WorkerPool:
 
         Raises:
             ModelError: if the model cannot be used.
+            UsageError: if it cannot be used on this device.
             WorkerError: if a worker cannot even start.
         """
         self._todo = iter(enumerate(recordings))
@@ -187,7 +188,8 @@ class WorkerPool:
 
     def _take(self, worker: _Worker, message: dict[str, Any]) -> Iterator[tuple[int, Message]]:
         if "error" in message:
-            raise ModelError(str(message["error"]))
+            kind = UsageError if message.get("usage") else ModelError
+            raise kind(str(message["error"]))
         worker.ready = self._proven = True
         if "result" not in message:
             if "task" in message:

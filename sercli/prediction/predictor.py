@@ -38,6 +38,8 @@ class Predictor:
         window: length of fixed windows in seconds, instead of segments cut at pauses; 0.1 to 60.
         hop: from one window to the next, in seconds; the window if None.
         min_confidence: 0 to 1; an emotion with less is ``uncertain``.
+        device: where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``; all but ``cpu`` need another build of
+            ONNX Runtime, such as onnxruntime-gpu, which ``auto`` takes if it is there.
         timeout: seconds without a sign of life after which a worker gives a recording up.
 
     Raises:
@@ -53,6 +55,7 @@ class Predictor:
         window: float | None = None,
         hop: float | None = None,
         min_confidence: float = 0.0,
+        device: str = "auto",
         timeout: float = ScoringSettings().timeout,
     ) -> None:
         self.settings = ScoringSettings(
@@ -61,6 +64,7 @@ class Predictor:
             window=float(window or 0.0),
             hop=float(hop or window or 0.0),
             min_confidence=float(min_confidence),
+            device=device,
             timeout=float(timeout),
         )
         self.labels: tuple[str, ...] = tuple(read_description(self.settings.folder)["labels"])

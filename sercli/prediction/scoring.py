@@ -43,7 +43,7 @@ class RecordingScorer:
 
     def __init__(self, settings: ScoringSettings) -> None:
         self.settings = settings
-        self.model = load_model(settings.folder)
+        self.model = load_model(settings.folder, settings.device)
 
     def warm_up(self) -> None:
         """Scores half a second of noise, so that what is not installed as it should be shows before any recording."""

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sercli.config import Config
+from sercli.errors import UsageError
 from sercli.models.folder import DEFAULT_MODEL
 
 CHANNEL_MODES = ("auto", "mix", "split")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 MAX_WINDOW = 60.0  # seconds
 
 
@@ -21,6 +23,7 @@ class ScoringSettings(Config):
         window: length of fixed windows, in seconds, instead of the model's segmentation; 0 for the latter.
         hop: from one window to the next, in seconds.
         min_confidence: 0 to 1; an emotion with less is ``uncertain``.
+        device: where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         timeout: seconds without a sign of life after which a recording is given up.
         overlap: run the network in a thread beside decoding and segmentation, where a CPU would be idle otherwise.
     """
@@ -30,6 +33,7 @@ class ScoringSettings(Config):
     window: float = 0.0
     hop: float = 0.0
     min_confidence: float = 0.0
+    device: str = "auto"
     timeout: float = 120.0
     overlap: bool = False
 
@@ -42,8 +46,14 @@ class ScoringSettings(Config):
         self._require(
             condition=self.window == 0 or 0.01 <= self.hop <= self.window, name="hop", expected="0.01 s to the window"
         )
+        self._require(condition=self.device in DEVICES, name="device", expected=f"one of {', '.join(DEVICES)}")
         self._require(condition=0 <= self.min_confidence <= 1, name="min_confidence", expected="0 to 1")
         self._require(condition=self.timeout > 0, name="timeout", expected="more than 0 s")
+
+    def _require(self, *, condition: bool, name: str, expected: str) -> None:
+        if not condition:  # without the name of the class, since users gave the value
+            msg = f"{name.replace('_', '-')} should be {expected}, found {getattr(self, name)!r}"
+            raise UsageError(msg)
 
     @property
     def folder(self) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sercli.audio.segmentation import Heartbeat
-from sercli.errors import SercliError
+from sercli.errors import SercliError, UsageError
 from sercli.prediction.discovery import Recording
 from sercli.prediction.scoring import RecordingScorer
 from sercli.prediction.settings import ScoringSettings
@@ -39,7 +39,7 @@ def _work() -> None:
         scorer = RecordingScorer(settings)
         scorer.warm_up()
     except SercliError as error:
-        _write(out, {"error": str(error)})
+        _write(out, {"error": str(error), "usage": isinstance(error, UsageError)})
         return
     _write(out, {"ready": True})
     tasks: queue.Queue[dict[str, Any]] = queue.Queue()
