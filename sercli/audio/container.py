@@ -22,7 +22,7 @@ GAP = 0.1  # seconds that time stamps may be off before silence is filled in
 MAX_GAP = 3_600.0  # seconds of silence that one gap is filled with at most; a longer one is a damaged time stamp
 MAX_SILENCE = 12 * 3_600.0  # seconds of silence that the gaps of one recording are filled with at most
 TIMED = ("mov", "matroska", "ogg", "asf", "avi", "flv", "mpegts", "mpeg")  # formats that store time stamps
-FROM_ZERO = ("mov", "matroska")  # formats in which time begins at 0 rather than with the first packet
+FROM_ZERO = ("mov", "matroska", "asf")  # formats in which time begins at 0 rather than with the first packet
 # Formats of which FFmpeg takes the length from a header; that of the others is an estimate from the bit rate.
 DECLARING = ("flv", "wv", "tta", "ape", "nistsphere")
 
