@@ -16,7 +16,7 @@ Matrix = npt.NDArray[np.float32]
 
 LINEAR_MEL = 200.0 / 3  # Hz per mel up to 1 kHz, Slaney 1998, "Auditory Toolbox"
 LOG_START = 1_000.0  # Hz, where the mel scale becomes logarithmic
-LOG_STEP = np.log(6.4) / 27.0  # log frequency per mel above
+LOG_STEP = float(np.log(6.4)) / 27.0  # log frequency per mel above
 CHROMA_CENTER, CHROMA_WIDTH = 5.0, 2.0  # octaves: mean and std of the weight of octaves, defaults of librosa
 CONTRAST_FMIN = 200.0  # Hz, upper edge of the lowest contrast band
 CONTRAST_OCTAVES = 6  # bands above it
@@ -54,7 +54,8 @@ def make_mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fma
     slopes = np.subtract.outer(edges, bins)
     steps = np.diff(edges)[:, None]
     triangles = np.maximum(0, np.minimum(-slopes[:-2] / steps[:-1], slopes[2:] / steps[1:]))
-    return (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
+    filters: Matrix = (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
+    return filters
 
 
 @lru_cache(maxsize=8)
@@ -101,7 +102,7 @@ def make_chroma_filters(sample_rate: int, n_fft: int, n_chroma: int) -> Matrix:
 def make_cosines(n_mels: int, n_mfcc: int) -> npt.NDArray[np.float64]:
     """Orthonormal DCT-II in shape ``(n_mels, n_mfcc)``; double precision, since sums of decibels are large."""
     angles = np.pi / n_mels * np.outer(np.arange(n_mels) + 0.5, np.arange(n_mfcc))
-    cosines = np.sqrt(2 / n_mels) * np.cos(angles)
+    cosines: npt.NDArray[np.float64] = np.sqrt(2 / n_mels) * np.cos(angles)
     cosines[:, 0] /= np.sqrt(2)
     return cosines
 

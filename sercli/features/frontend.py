@@ -302,7 +302,8 @@ def compute_contrast(analysis: Analysis) -> Matrix:
 def compute_rms(analysis: Analysis) -> Matrix:
     """Root mean square of each frame, as `librosa.feature.rms`."""
     energy = np.einsum("ij,ij->i", analysis.frames, analysis.frames, dtype=np.float64) / analysis.config.n_fft
-    return np.sqrt(energy).astype(np.float32)[:, None]
+    rms: Matrix = np.sqrt(energy).astype(np.float32)[:, None]
+    return rms
 
 
 def compute_zcr(analysis: Analysis) -> Matrix:
@@ -322,13 +323,17 @@ def compute_zcr(analysis: Analysis) -> Matrix:
 
 def _to_db(power: Matrix) -> Matrix:
     """`librosa.power_to_db` with a reference of 1: clipped `TOP_DB` below the signal's maximum."""
-    decibels = 10 * np.log10(np.maximum(power, np.float32(AMIN)))
-    return np.maximum(decibels, decibels.max() - np.float32(TOP_DB))
+    decibels: Matrix = 10 * np.log10(np.maximum(power, np.float32(AMIN)))
+    clipped: Matrix = np.maximum(decibels, decibels.max() - np.float32(TOP_DB))
+    return clipped
 
 
 def _divide(chroma: Matrix, norm: Matrix) -> Matrix:
     """`librosa.util.normalize`: frames whose norm is next to nothing stay as they are."""
-    return chroma / np.where(norm < np.finfo(np.float32).tiny, np.float32(1), norm)
+    divisor = norm.copy()
+    divisor[divisor < np.finfo(np.float32).tiny] = 1
+    normalized: Matrix = chroma / divisor
+    return normalized
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from sercli.features.hdf5 import open_hdf5
 from sercli.features.parameters import StoreParameters
 from sercli.features.store import NUMBER_COLUMNS, SCHEMA_VERSION, TEXT_COLUMNS, FeatureStore, StoreRow
 from sercli.features.utterance import Extracted, SegmentSpan
-from sercli.files import acquire_lock, name_file
+from sercli.files import acquire_lock, name_file, one_line
 from sercli.journal import Journal, read_identity
 from sercli.version import __version__
 
@@ -293,8 +293,8 @@ class StoreWriter:
             return
         try:
             parameters = StoreParameters.from_dict(json.loads(identity))
-        except (ValueError, TypeError, KeyError, UsageError):
-            msg = f"{path} is a journal of something else: move it away, or give another --store"
+        except (ValueError, TypeError, KeyError, UsageError) as reason:
+            msg = f"{path} is damaged ({one_line(reason)}): start over with 'sercli featurize --restart'"
             raise StoreError(msg) from None
         self._refuse_difference(parameters, path)
 

@@ -8,9 +8,15 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks import predict
-from tests.benchmarks.features import measure_cuda, measure_features, measure_stages
+from tests.benchmarks.features import measure_features, measure_stages
 from tests.benchmarks.measure import HEADINGS, describe_machine
-from tests.benchmarks.pipeline import measure_backends, measure_growth, measure_jobs, measure_reading
+from tests.benchmarks.pipeline import (
+    measure_command,
+    measure_growth,
+    measure_jobs,
+    measure_reading,
+    measure_training,
+)
 from tests.benchmarks.recordings import copy_recordings
 
 RESULTS = Path(__file__).parent / "results"
@@ -39,16 +45,14 @@ def main() -> None:
             return
         rows = measure_features(recordings)
         stages = measure_stages(recordings[:: max(1, len(recordings) // 40)])
-        rows += [*measure_jobs(recordings), measure_cuda(recordings)]
-        backends = measure_backends(recordings)
+        rows += [measure_command(recordings), *measure_jobs(recordings)]
         reading = measure_reading(recordings)
         if not arguments.quick:
-            rows += measure_growth(folder)
+            rows += [*measure_growth(folder), *measure_training(folder)]
     tables = [
         ("featurize, side by side", HEADINGS, [row.cells for row in rows]),
         ("where the time of a clip goes, one core", ["stage", "time", "share", "floor", "what the floor is"], stages),
-        ("workers", ["two workers", "time", "rate"], backends),
-        ("the store", ["opening", "random batches of 64", "size"], [reading]),
+        ("the store", ["opening", "random rows", "size"], [reading]),
     ]
     keep(console, "featurize.md", tables)
 

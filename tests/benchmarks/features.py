@@ -1,9 +1,7 @@
-"""The front end against librosa and openSMILE, on one core, decoding included; and where its time goes."""
+"""The front end against librosa and openSMILE on one core, decoding included; and where the time goes."""
 
-import contextlib
 import hashlib
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,18 +9,19 @@ from typing import Any
 
 import librosa
 import numpy as np
-import scipy.fft
 import soundfile
 import soxr
-import torch
-from sercli.features.journal import Journal
+from threadpoolctl import threadpool_limits
 
 from sercli.audio.decode import read_signal
-from sercli.audio.preprocess import normalise_level, preprocess, resample, to_mono, trim
+from sercli.audio.preprocess import preprocess
+from sercli.audio.segmentation import Segment, read_segments
 from sercli.config import AudioConfig
-from sercli.features.frontend import FeatureConfig, FrontEnd
+from sercli.features.filters import make_mel_filters
+from sercli.features.frontend import Analysis, FeatureConfig, extract_features
 from sercli.features.parameters import StoreParameters
 from sercli.files import hash_file
+from sercli.journal import Journal
 from tests.benchmarks.measure import Row, compare, time_cpu
 
 CONFIG = FeatureConfig()
@@ -77,10 +76,15 @@ def librosa_logmel(path: Path) -> np.ndarray:
     return logmel
 
 
-def make_sercli(config: FeatureConfig) -> Callable[[Path], np.ndarray]:
+def make_sercli(config: FeatureConfig) -> Callable[[Path], list[np.ndarray]]:
     """What featurize does with a recording, but for the check of its hash."""
-    front_end, audio = FrontEnd(config), AudioConfig()
-    return lambda path: front_end.extract(preprocess(*read_signal(path), audio))
+    parameters = StoreParameters(features=config)
+
+    def extract(path: Path) -> list[np.ndarray]:
+        parts = read_segments(path, parameters.audio, parameters.segmentation, by_level=True)
+        return [extract_features(part.signal, config) for part in parts if isinstance(part, Segment)]
+
+    return extract
 
 
 def make_opensmile() -> Callable[[Path], Any] | None:
@@ -96,7 +100,6 @@ def make_opensmile() -> Callable[[Path], Any] | None:
 
 def measure_features(recordings: list[Path]) -> list[Row]:
     """CPU time per recording, one thread."""
-    torch.set_num_threads(1)
     few = recordings[:: max(1, len(recordings) // 24)]
     tasks: dict[str, Callable[[Path], Any]] = {
         "sercli": make_sercli(PAPER),
@@ -107,12 +110,12 @@ def measure_features(recordings: list[Path]) -> list[Row]:
     }
     if smile := make_opensmile():
         tasks["opensmile"] = smile
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
         times = time_cpu(tasks, few)
     ours = times["sercli"]
     rows = [
-        compare("the paper's features, a clip", "librosa script", ours, times["librosa"], at_least=40),
+        compare("the paper's features, a clip", "librosa script", ours, times["librosa"], at_least=60),
         compare("the same", "librosa, one shared STFT", ours, times["librosa, shared"], at_least=1),
     ]
     logmel = times["sercli log-mel"]
@@ -127,96 +130,49 @@ def measure_features(recordings: list[Path]) -> list[Row]:
     return rows
 
 
-def measure_cuda(recordings: list[Path], batch: int = 256) -> Row:
-    """The front end alone on a batch of signals in memory: a GPU against one CPU core, wall time."""
-    what, against = f"front end on CUDA, batch of {batch}", "one CPU core"
-    if not torch.cuda.is_available():
-        return Row(what=what, against=against, ours="", theirs="", ratio=None, wanted="≥ 50×", reached=None)
-    audio = AudioConfig()
-    signals = [torch.from_numpy(preprocess(*read_signal(path), audio)) for path in recordings[:batch]]
-    torch.set_num_threads(1)
-    seconds = []
-    for device in ("cuda", "cpu"):
-        front_end, moved = FrontEnd(CONFIG).to(device), [signal.to(device) for signal in signals]
-        best = float("inf")
-        for _ in range(4):
-            began = time.perf_counter()
-            front_end(moved)
-            torch.cuda.synchronize()
-            best = min(best, time.perf_counter() - began)
-        seconds.append(best / len(signals))
-    return compare(what, against, *seconds, at_least=50)
-
-
 def measure_stages(recordings: list[Path]) -> list[list[str]]:
     """Where the time of a recording goes: stage, milliseconds, share, the floor in milliseconds, and what it is."""
-    torch.set_num_threads(1)
-    front_end, audio = FrontEnd(CONFIG), AudioConfig()
+    logmel, audio = StoreParameters().select(("logmel",)), AudioConfig()
     content = {path: path.read_bytes() for path in recordings}
     read = {path: read_signal(path) for path in recordings}
-    mono = {path: to_mono(signal) for path, (signal, _) in read.items()}
-    resampled = {path: resample(signal, read[path][1], audio.sample_rate) for path, signal in mono.items()}
-    signals = {path: normalise_level(trim(s, audio.trim_db), audio.level_db) for path, s in resampled.items()}
-    batches = {path: torch.from_numpy(signal)[None] for path, signal in signals.items()}
-    power = {path: front_end.power(batch)[0].T.contiguous() for path, batch in batches.items()}
-    frames = {path: make_frames(signal) for path, signal in signals.items()}
-    matrices = {path: front_end.extract(signal).T.astype(np.float16) for path, signal in signals.items()}
-    banks = torch.randn(CONFIG.n_mels + CONFIG.n_chroma, 1 + CONFIG.n_fft // 2)
+    mono = {path: np.ascontiguousarray(signal.reshape(len(signal), -1)[:, 0]) for path, (signal, _) in read.items()}
+    signals = {path: preprocess(*read[path], audio) for path in recordings}
+    frames = {path: np.ascontiguousarray(Analysis(s, CONFIG).frames, np.float64) for path, s in signals.items()}
+    power = {path: Analysis(signal, CONFIG).power for path, signal in signals.items()}
+    matrices = {path: extract_features(signal, logmel.features).tobytes() for path, signal in signals.items()}
+    mel = make_mel_filters(CONFIG.sample_rate, CONFIG.n_fft, CONFIG.n_mels, CONFIG.fmin, CONFIG.fmax).T.copy()
 
-    def level(path: Path) -> np.ndarray:
-        return normalise_level(trim(resampled[path], audio.trim_db), audio.level_db)
+    def segment(path: Path) -> int:
+        return sum(1 for _ in read_segments(path, audio, logmel.segmentation, by_level=True))
 
-    with tempfile.TemporaryDirectory() as folder, contextlib.closing(_open_journal(folder)) as journal:
+    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal", "bench") as journal:
         raw = (Path(folder) / "raw").open("wb", buffering=0)
         stages: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Any], str]] = {
             "hash": (hash_file, lambda p: hashlib.sha256(content[p]).digest(), "SHA-256 of bytes in memory"),
             "decode": (read_signal, lambda p: soundfile.read(p, dtype="float32"), "libsndfile"),
-            "resample": (
-                lambda p: resample(mono[p], read[p][1], audio.sample_rate),
+            "resample, trim, level": (
+                segment,
                 lambda p: soxr.resample(mono[p], read[p][1], audio.sample_rate, quality="HQ"),
                 "soxr HQ",
             ),
-            "trim and level": (level, lambda p: resampled[p] * np.float32(2), "one pass over memory"),
-            "FFT and power": (
-                lambda p: front_end.power(batches[p]),
-                lambda p: scipy.fft.rfft(frames[p]),
-                "pocketfft of frames in memory",
-            ),
-            "whole front end": (
-                lambda p: front_end.extract(signals[p]),
-                lambda p: banks @ power[p],
-                "matrix products of mel and chroma",
+            "log-mel": (
+                lambda p: extract_features(signals[p], logmel.features),
+                lambda p: (np.fft.rfft(frames[p]), power[p] @ mel),
+                "FFT of frames in memory and one matrix product",
             ),
             "journal": (
                 lambda p: journal.append(p.name, matrices[p]),
-                lambda p: raw.write(matrices[p].tobytes()),
+                lambda p: raw.write(matrices[p]),
                 "a plain write of the numbers",
             ),
         }
-        times = time_cpu({name: stage for name, (stage, _, _) in stages.items()}, recordings)
-        floors = time_cpu({name: floor for name, (_, floor, _) in stages.items()}, recordings)
+        with threadpool_limits(1):
+            times = time_cpu({name: stage for name, (stage, _, _) in stages.items()}, recordings)
+            floors = time_cpu({name: floor for name, (_, floor, _) in stages.items()}, recordings)
         raw.close()
-    times["whole front end"] -= times["FFT and power"]
+    times["resample, trim, level"] -= times["decode"]
     total = sum(times.values())
     return [
-        [
-            "filter banks, contrast, deltas" if name == "whole front end" else name,
-            f"{times[name] * 1e3:.2f} ms",
-            f"{times[name] / total:.0%}",
-            f"{floors[name] * 1e3:.2f} ms",
-            bound,
-        ]
+        [name, f"{times[name] * 1e3:.2f} ms", f"{times[name] / total:.0%}", f"{floors[name] * 1e3:.2f} ms", bound]
         for name, (_, _, bound) in stages.items()
     ]
-
-
-def _open_journal(folder: str) -> Journal:
-    return Journal(Path(folder) / "journal", StoreParameters())
-
-
-def make_frames(signal: np.ndarray) -> np.ndarray:
-    """Windowed frames in double precision, as the front end transforms them."""
-    padded = np.pad(signal.astype(np.float64), CONFIG.n_fft // 2)
-    return np.lib.stride_tricks.sliding_window_view(padded, CONFIG.n_fft)[:: CONFIG.hop_length] * np.hanning(
-        CONFIG.n_fft
-    )

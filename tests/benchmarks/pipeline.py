@@ -1,6 +1,7 @@
-"""featurize as a whole: more workers, more utterances, and reading the store back."""
+"""featurize and training as a whole: start-up, workers, many utterances, and reading the store back."""
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -8,19 +9,22 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import joblib
 import numpy as np
+import numpy.typing as npt
 
 from sercli.corpora.index import Index, Utterance, read_index, write_index
-from sercli.features.extraction import BATCH, extract_store, extract_utterance, plan_utterance
+from sercli.features.extraction import extract_store
 from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
 from sercli.files import hash_file
 from tests.benchmarks.measure import Row, compare
-from tests.sounds import write_tone
+from tests.sounds import write_sound
 
+PARAMETERS = StoreParameters().select(("logmel",))  # what the default recipe reads
 GROWTH = (1_000, 100_000)  # utterances
-GROWTH_SECONDS = 0.2  # of each made utterance
+GROWTH_SECONDS = 0.4  # of each made utterance
+GROWTH_EMOTIONS = ("neutral", "happy", "sad", "angry")
+TRAINED_BATCHES = 40  # batches that are trained on to time an epoch of a large corpus
 
 
 def index_recordings(recordings: list[Path]) -> Index:
@@ -33,7 +37,7 @@ def index_recordings(recordings: list[Path]) -> Index:
 def time_featurize(index: Index, jobs: int) -> float:
     """Wall seconds of a run in this process, its workers warm."""
     with tempfile.TemporaryDirectory() as folder:
-        return extract_store(index, Path(folder) / "f.h5", StoreParameters(), jobs=jobs).seconds
+        return extract_store(index, Path(folder) / "f.h5", PARAMETERS, jobs=jobs).seconds
 
 
 def measure_jobs(recordings: list[Path]) -> list[Row]:
@@ -52,29 +56,31 @@ def measure_jobs(recordings: list[Path]) -> list[Row]:
     return [two, eight]
 
 
-def measure_backends(recordings: list[Path]) -> list[list[str]]:
-    """Wall time of the same work by two worker processes and by two threads; the processes have been started."""
-    index = index_recordings(recordings)
-    tasks = [plan_utterance(index, utterance, copies=0, seed=0) for utterance in index.utterances]
-    rows = []
-    for name, backend in (("2 processes (loky)", "loky"), ("2 threads", "threading")):
-        seconds = []
-        for part in (tasks[:16], tasks, tasks):
-            began = time.perf_counter()
-            with joblib.parallel_config(backend=backend, **({"inner_max_num_threads": 1} if backend == "loky" else {})):
-                pool = joblib.Parallel(n_jobs=2, return_as="generator", batch_size=BATCH)
-                for outcome in pool(joblib.delayed(extract_utterance)(task, StoreParameters()) for task in part):
-                    assert outcome
-            seconds.append(time.perf_counter() - began)
-        rows.append([name, f"{min(seconds[1:]):.1f} s", f"{len(tasks) / min(seconds[1:]):.0f} clips/s"])
-    return rows
+def measure_command(recordings: list[Path]) -> Row:
+    """`sercli featurize` with the default recipe and two jobs, start-up included, wall and CPU time."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_index(Path(folder) / "index.csv", index_recordings(recordings))
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        command = [sys.executable, "-m", "sercli", "featurize", "--jobs", "2", "--quiet", "--data-dir", folder]
+        subprocess.run(command, check=True)
+        seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Row(
+        what=f"sercli featurize, {len(recordings)} clips, --jobs 2",
+        against="start-up included",
+        ours=f"{seconds:.1f} s",
+        theirs=f"{cpu:.1f} s of CPU",
+        ratio=None,
+        wanted="under 6 s",
+        reached=seconds < 6,
+    )
 
 
 def measure_reading(recordings: list[Path]) -> list[str]:
-    """Random batches of 64 from a store, as training without memory to spare would read them."""
+    """Random rows of a store, as training reads them."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "f.h5"
-        extract_store(index_recordings(recordings), path, StoreParameters(), jobs=os.cpu_count() or 1)
+        extract_store(index_recordings(recordings), path, PARAMETERS, jobs=os.cpu_count() or 1)
         generator = np.random.default_rng(0)
         began = time.perf_counter()
         with FeatureStore(path) as store:
@@ -85,7 +91,7 @@ def measure_reading(recordings: list[Path]) -> list[str]:
                     store.read(int(number))
                 count += 64
             rate = count / (time.perf_counter() - began)
-            numbers = len(store.read_frames(0, len(store))) * store.parameters.features.n_features
+            numbers = int(store.count_frames("logmel").sum()) * store.parameters.features.n_features
         share = path.stat().st_size / (numbers * 2)
     return [f"{opened * 1e3:.1f} ms", f"{rate:,.0f} utterances/s", f"{share:.3f} × its numbers"]
 
@@ -132,26 +138,48 @@ def measure_growth(folder: Path) -> list[Row]:
 
 
 def _run_growth(folder: Path, count: int) -> dict[str, float]:
-    index_file = make_growth_index(folder, count)
+    values = _run("featurize", make_growth_index(folder, count), count)
+    return dict(zip(("rate", "memory", "size", "numbers"), values, strict=True))
+
+
+def _run(what: str, index_file: Path, count: int) -> list[float]:
+    """Measures one thing in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.pipeline", str(index_file), str(count)],
+        [sys.executable, "-m", "tests.benchmarks.pipeline", what, str(index_file), str(count)],
         capture_output=True,
         text=True,
         check=True,
     )
-    names = ("rate", "memory", "size", "numbers")
-    return dict(zip(names, map(float, done.stdout.split()), strict=True))
+    return [float(value) for value in done.stdout.split()]
 
 
 def make_growth_index(folder: Path, count: int) -> Path:
     """An index of `count` short recordings, each of its own content."""
     recordings = [
-        write_tone(folder / f"{count}/{number // 1000:03}/{number:06}.wav", seconds=GROWTH_SECONDS, seed=number)
+        write_sound(folder / f"{count}/{number // 1000:03}/{number:06}.wav", make_syllable(number))
         for number in range(count)
     ]
+    index = index_recordings(recordings)
+    utterances = tuple(
+        replace(
+            utterance,
+            emotion=GROWTH_EMOTIONS[number % len(GROWTH_EMOTIONS)],
+            speaker=f"csv-{number // len(GROWTH_EMOTIONS) % 20}",
+        )
+        for number, utterance in enumerate(index.utterances)
+    )
     path = folder / f"index-{count}.csv"
-    write_index(path, index_recordings(recordings))
+    write_index(path, replace(index, utterances=utterances))
     return path
+
+
+def make_syllable(seed: int) -> npt.NDArray[np.float64]:
+    """A short sound that rises and falls, as speech does, and is different for every seed."""
+    generator = np.random.default_rng(seed)
+    times = np.arange(round(GROWTH_SECONDS * 16_000)) / 16_000
+    tone = np.sin(2 * np.pi * generator.uniform(100, 300) * times) + 0.1 * generator.standard_normal(len(times))
+    envelope: npt.NDArray[np.float64] = 0.3 * np.sin(np.pi * times / GROWTH_SECONDS) ** 2
+    return envelope * tone
 
 
 def read_peak_memory() -> int:
@@ -163,20 +191,64 @@ def read_peak_memory() -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
-def _main(index_file: Path, count: int) -> None:
-    """Featurizes a growth index in this process, workers warm, and prints what it took."""
-    index = read_index(index_file)
-    folder = index_file.parent
-    jobs = os.cpu_count() or 1
+def measure_training(folder: Path) -> list[Row]:
+    """Training on the stores of `measure_growth`: time per utterance and memory, each in a process of its own."""
+    results = {count: _run("train", folder / f"index-{count}.csv", count) for count in GROWTH}
+    few, many = (results[count] for count in GROWTH)
+    what, against = f"train on {GROWTH[1]:,} utterances", f"{GROWTH[0]:,} utterances"
+    speed = compare(f"{what}: time per utterance", against, many[0], few[0], at_least=0.9)
+    memory = Row(
+        what=f"{what}: memory",
+        against=against,
+        ours=f"{many[1] / 1e6:.0f} MB",
+        theirs=f"{few[1] / 1e6:.0f} MB",
+        ratio=None,
+        wanted="under 4,000 MB",
+        reached=many[1] < 4e9,
+    )
+    return [speed, memory]
+
+
+def _featurize(index_file: Path, count: int) -> list[float]:
+    """Featurizes a growth index in this process, workers warm: rate, memory, size of the store and of its numbers."""
+    index, folder, jobs = read_index(index_file), index_file.parent, os.cpu_count() or 1
     warm = replace(index, utterances=index.utterances[:64])
-    extract_store(warm, folder / f"warm-{count}.h5", StoreParameters(), jobs=jobs)
-    summary = extract_store(index, folder / f"store-{count}.h5", StoreParameters(), jobs=jobs)
+    extract_store(warm, folder / f"warm-{count}.h5", PARAMETERS, jobs=jobs)
+    summary = extract_store(index, folder / f"store-{count}.h5", PARAMETERS, jobs=jobs)
     memory = read_peak_memory()
     with FeatureStore(folder / f"store-{count}.h5") as store:
-        numbers = int(store.n_frames.sum()) * store.parameters.features.n_features * 2
-        size = store.path.stat().st_size
-    sys.stdout.write(f"{count / summary.seconds} {memory} {size} {numbers}\n")
+        numbers = int(store.count_frames("logmel").sum()) * store.parameters.features.n_features * 2
+    return [count / summary.seconds, memory, (folder / f"store-{count}.h5").stat().st_size, numbers]
+
+
+def _train(index_file: Path, count: int) -> list[float]:
+    """Trains the default recipe's network on some batches of a growth store: seconds per utterance, and memory."""
+    import torch
+
+    from sercli.models.networks import build_network
+    from sercli.training.data import CorpusFeatures
+    from sercli.training.recipes import RECIPES
+
+    torch.set_num_threads(1)
+    recipe, device = RECIPES["default"], torch.device("cpu")
+    corpus = CorpusFeatures(read_index(index_file), index_file.parent / f"store-{count}.h5", recipe.features)
+    normalizer = corpus.fit_normalizer(range(len(corpus.index)))
+    batches = corpus.batches(range(len(corpus.index)), normalizer, device=device)
+    network = build_network(recipe.network, len(normalizer.mean))
+    seen, began = 0, time.perf_counter()
+    drawn = batches.shuffled(recipe.training.batch_size, torch.Generator().manual_seed(0))
+    for _, (features, n_frames, truth) in zip(range(TRAINED_BATCHES), drawn, strict=False):
+        if not seen:
+            began = time.perf_counter()  # after the order is drawn, which a whole epoch does once
+        network.zero_grad()
+        torch.nn.functional.cross_entropy(network(features, n_frames), truth).backward()  # type: ignore[no-untyped-call]
+        seen += len(truth)
+    seconds = time.perf_counter() - began
+    for _ in drawn:  # the rest of the epoch is read as well, for the memory
+        pass
+    return [seconds / seen, read_peak_memory()]
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]), int(sys.argv[2]))
+    measure = {"featurize": _featurize, "train": _train}[sys.argv[1]]
+    sys.stdout.write(" ".join(map(str, measure(Path(sys.argv[2]), int(sys.argv[3])))) + "\n")

@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from sercli.features.journal import journal_path
 
 from sercli.corpora.index import read_index
+from sercli.features.frontend import FEATURES
 from sercli.features.store import FeatureStore
-from sercli.models.folder import load_model
+from sercli.features.writer import journal_path
+from sercli.models.model import load_model
+from sercli.training.recipes import RECIPES
 from tests.command import interrupt_sercli, run_sercli
 from tests.toy_index import index_toy
 
@@ -21,9 +23,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which prepare and featurize have run."""
     folder = tmp_path_factory.mktemp("work")
     index_toy(folder / "data", speakers=6, takes=2)
-    status, out, err = run_sercli("featurize", "--jobs", "8", cwd=folder)
+    status, out, err = run_sercli("featurize", "--recipe", "paper", "--jobs", "8", cwd=folder)
     assert (status, out) == (0, "")
-    assert "144 matrices extracted, 0 reused, 0 of 48 utterances failed" in err
+    assert "144 extracted, 0 reused, 0 of 48 utterances failed" in err
     return folder
 
 
@@ -58,16 +60,48 @@ def test_train_evaluate_and_predict_follow_featurize(copy: Path) -> None:
     assert (copy / "r.confusion.png").stat().st_size > 1_000
 
 
-def test_a_second_featurize_reuses_everything(copy: Path) -> None:
-    status, _, err = run_sercli("featurize", cwd=copy)
+@pytest.mark.parametrize("arguments", [(), ("--recipe", "paper")])
+def test_a_second_featurize_reuses_everything(copy: Path, arguments: tuple[str, ...]) -> None:
+    status, _, err = run_sercli("featurize", *arguments, cwd=copy)
     assert status == 0
-    assert "0 matrices extracted, 144 reused" in err
+    assert ": 0 extracted, 144 reused" in err
+
+
+def test_featurize_adds_what_is_asked_for(copy: Path) -> None:
+    (copy / "data/features.h5").unlink()
+    for arguments, names, rows, extracted in (
+        ((), ("logmel",), 48, 48),
+        (("--features", "rms, zcr"), ("logmel", "rms", "zcr"), 48, 48),
+        (("--recipe", "svm"), (*RECIPES["svm"].features, "rms", "zcr"), 144, 144),
+        (("--features", "all"), tuple(FEATURES), 144, 0),
+    ):
+        status, _, err = run_sercli("featurize", *arguments, cwd=copy)
+        assert status == 0
+        assert f": {extracted} extracted, {rows - extracted} reused, 0 of 48" in err
+        with FeatureStore(copy / "data/features.h5") as store:
+            assert (store.parameters.names, len(store)) == (names, rows)
+
+
+def test_train_and_evaluate_say_what_adds_what_a_store_lacks(copy: Path) -> None:
+    (copy / "data/features.h5").unlink()
+    assert run_sercli("featurize", cwd=copy)[0] == 0
+    for command in (("train",), ("evaluate", "--protocol", "loso")):
+        status, _, err = run_sercli(*command, "--recipe", "paper", cwd=copy)
+        assert status == 1
+        assert "lacks mfcc of 48 of 48 utterances: add it with 'sercli featurize --recipe paper'" in err
+    names = ",".join(RECIPES["paper"].features)
+    assert run_sercli("featurize", "--features", names, cwd=copy)[0] == 0
+    for command in (("train",), ("evaluate", "--protocol", "loso")):
+        status, _, err = run_sercli(*command, "--recipe", "paper", cwd=copy)
+        assert status == 1
+        assert "has 0 of 2 augmented copies" in err
+        assert "'sercli featurize --recipe paper'" in err
 
 
 def test_a_recording_that_fails_is_named_and_the_status_is_1(copy: Path) -> None:
     gone = min((copy / "data/recordings").rglob("*.wav"))
     gone.unlink()
-    status, _, err = run_sercli("featurize", "--restart", "--augment", "0", cwd=copy)
+    status, _, err = run_sercli("featurize", "--restart", cwd=copy)
     assert status == 1
     assert f"error: recordings/{gone.parent.name}/{gone.name}: no such file" in err
     with FeatureStore(copy / "data/features.h5") as store:
@@ -117,6 +151,8 @@ def test_what_is_missing_or_damaged_gives_one_line_and_status_1(
         (("evaluate", "--protocol", "cross", "--train", "a", "--test", "a"), "needs different ones on either side"),
         (("evaluate", "--protocol", "loso", "--channel", "fax"), "unknown channel 'fax': expected one of telephone"),
         (("featurize", "--jobs", "0"), "greater than or equal to 1"),
+        (("featurize", "--recipe", "best"), "unknown recipe 'best': expected one of default, paper"),
+        (("featurize", "--features", "pitch"), "unknown feature 'pitch': expected one of mfcc, delta"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
@@ -133,7 +169,7 @@ def test_wrong_usage_gives_status_2(copy: Path, arguments: tuple[str, ...], mess
 
 def test_featurize_on_a_full_disk_keeps_the_old_store(copy: Path) -> None:
     before = (copy / "data/features.h5").read_bytes()
-    status, _, err = run_sercli("featurize", "--restart", "--jobs", "1", cwd=copy, disk=1_000_000)
+    status, _, err = run_sercli("featurize", "--restart", "--features", "all", "--jobs", "1", cwd=copy, disk=1_000_000)
     assert status == 1
     assert "error: File too large (data/features.h5.part): " in err
     assert len(err.splitlines()) == 1

@@ -20,8 +20,11 @@ PARAMETERS = StoreParameters()
 def assert_same_store(one: Path, other: Path) -> None:
     with FeatureStore(one) as first, FeatureStore(other) as second:
         assert first.rows == second.rows
-        np.testing.assert_array_equal(first.n_frames, second.n_frames)
-        np.testing.assert_array_equal(first.read_frames(0, len(first)), second.read_frames(0, len(second)))
+        assert first.parameters == second.parameters
+        for name in first.parameters.names:
+            np.testing.assert_array_equal(first.count_frames(name), second.count_frames(name))
+            frames = first.read_frames(0, len(first), name)
+            np.testing.assert_array_equal(frames, second.read_frames(0, len(second), name))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")

@@ -21,6 +21,7 @@ from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
 from sercli.features.utterance import Copy, Extracted, SegmentSpan
 from sercli.features.writer import Content, StoreWriter, journal_path
+from sercli.journal import Journal
 from tests.locks import build_nolock
 
 PARAMETERS = StoreParameters(features=FeatureConfig(names=("rms", "zcr")))
@@ -320,7 +321,7 @@ def test_a_store_that_is_not_hdf5_stays_and_is_not_to_be_removed(tmp_path: Path)
 
 def test_a_store_that_this_process_has_open_with_locks_is_read(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
-    write_store(path, [3])
+    write_store(path, [[3]])
     with h5py.File(path), FeatureStore(path) as store:
         assert len(store) == 1
 
@@ -330,9 +331,9 @@ def test_a_store_is_written_and_read_where_the_file_system_has_no_locks(tmp_path
     path = tmp_path / "features.h5"
     code = (
         "import sys; from pathlib import Path; from tests.features.test_store import FeatureStore, write_store\n"
-        "path = Path(sys.argv[1]); write_store(path, [3, 4])\n"
+        "path = Path(sys.argv[1]); write_store(path, [[3], [4]])\n"
         "with FeatureStore(path) as store: print(len(store), store.read(1).shape)\n"
-        "write_store(path, [3, 4, 5])\n"
+        "write_store(path, [[3], [4], [5]])\n"
     )
     library = build_nolock(tmp_path)
     done = subprocess.run(
@@ -347,14 +348,14 @@ def test_a_store_is_written_and_read_where_the_file_system_has_no_locks(tmp_path
         assert len(store) == 3
 
 
-def test_a_damaged_journal_is_replaced_by_a_restart(tmp_path: Path) -> None:
+@pytest.mark.parametrize("identity", ["x", '{"audio": 3}', "[]", '{"audio": {"sample_rate": "fast"}}'])
+def test_a_damaged_journal_is_replaced_by_a_restart(tmp_path: Path, identity: str) -> None:
     path = tmp_path / "features.h5"
-    journal_path(path).write_bytes(b'sercli features 1\n{"audio": 3}\n')
+    Journal(journal_path(path), identity).close()
     with pytest.raises(StoreError, match=r"is damaged .*: start over with 'sercli featurize --restart'"):
         StoreWriter(path, PARAMETERS)
-    rows = [make_row(0)]
     with StoreWriter(path, PARAMETERS, restart=True) as writer:
-        writer.add(rows[0].key, make_matrix(0, 3).T)
-        writer.finish(rows)
+        writer.add(name_content(0).sha256, make_extracted(0, [3]))
+        writer.finish([(name_content(0), "a")])
     with FeatureStore(path) as store:
-        assert store.rows == rows
+        assert len(store) == 1
