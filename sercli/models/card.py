@@ -36,7 +36,7 @@ def _interface(description: Mapping[str, Any]) -> str:
     temperature = description["calibration"]["temperature"]
     inputs = (
         f"- `model.onnx` takes `features`, float32 of shape (segments, {rows}, frames), zero beyond the frames of a "
-        f"segment, and `n_frames`, int64 of shape (segments,). Rows are {' + '.join(features['names'])}, as in librosa, "
+        f"segment, and `n_frames`, int64 of shape (segments,). Rows are {' + '.join(features['names'])} of librosa, "
         f"and frames are {features['hop_length']} samples apart at {features['sample_rate']} Hz. Normalize first: "
         f"subtract `mean` and divide by `std`, {rows} numbers each, which `model.json` has under `normalization`."
     )

@@ -149,7 +149,10 @@ def test_what_is_missing_or_damaged_gives_one_line_and_status_1(
         (("evaluate", "--protocol", "cross", "--train", "ravdess"), "--protocol cross, --train and --test go together"),
         (("evaluate", "--train", "ravdess", "--test", "nemo"), "--protocol cross, --train and --test go together"),
         (("evaluate", "--protocol", "cross", "--train", "a", "--test", "a"), "needs different ones on either side"),
-        (("evaluate", "--protocol", "loso", "--channel", "fax"), "unknown channel 'fax': expected one of telephone"),
+        (
+            ("evaluate", "--protocol", "loso", "--degrade", "fax"),
+            "unknown degradation 'fax': expected one of telephone",
+        ),
         (("featurize", "--jobs", "0"), "greater than or equal to 1"),
         (("featurize", "--recipe", "best"), "unknown recipe 'best': expected one of default, paper"),
         (("featurize", "--features", "pitch"), "unknown feature 'pitch': expected one of mfcc, delta"),
@@ -212,23 +215,26 @@ def test_ctrl_c_in_featurize_keeps_what_was_committed_and_the_old_store(copy: Pa
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_ctrl_c_in_evaluate_keeps_finished_folds(copy: Path, jobs: str) -> None:
-    work = copy / "r/.unfinished"
-    status, out, err = interrupt_sercli(
-        "evaluate", "--protocol", "loso", "--recipe", "paper", "--out", "r", "--jobs", jobs, cwd=copy,
-        when=lambda: any(work.glob("*.json")),
-    )  # fmt: skip
+    folds = copy / "r/folds"
+    asked = ("--protocol", "loso", "--recipe", "paper", "--max-epochs", "3", "--out", "r", "--jobs", jobs)
+    status, out, err = interrupt_sercli("evaluate", *asked, cwd=copy, when=lambda: any(folds.glob("seed*")))
     assert (status, out) == (1, "")
     assert err.splitlines()[-1] == "error: interrupted; what was finished is kept"
     assert "Traceback" not in err
-    assert list(work.glob("*.json"))
+    finished = {path: path.stat().st_mtime_ns for path in folds.glob("seed*/fold.json")}
+    assert 1 <= len(finished) < 6
     assert not (copy / "r/report.json").exists()
+    status, _, err = run_sercli("evaluate", *asked, cwd=copy)
+    assert status == 0, err
+    assert err.count("development UAR") == 6 - len(finished)
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
 
 def test_ctrl_c_in_train_leaves_a_model(copy: Path) -> None:
     checkpoint = copy / "models/paper/checkpoint.safetensors"
     status, out, err = interrupt_sercli("train", "--recipe", "paper", cwd=copy, when=checkpoint.exists)
     assert (status, out) == (1, "")
-    assert "error: interrupted: models/paper holds the best model so far; go on with --resume" in err
+    assert "error: interrupted: models/paper holds the best model so far; resume with --resume" in err
     load_model(copy / "models/paper")
     status, _, err = run_sercli("train", "--recipe", "paper", "--resume", "--max-epochs", "3", cwd=copy)
     assert status == 0, err
@@ -245,6 +251,21 @@ def test_results_are_named_by_protocol_recipe_and_members(copy: Path, more: tupl
     assert [path.name for path in (copy / "results").iterdir()] == [folder]
 
 
+def test_the_models_of_an_evaluation_are_tested_on_telephone_audio(copy: Path) -> None:
+    asked = ("evaluate", "--protocol", "paper", "--recipe", "paper", "--max-epochs", "2")
+    assert run_sercli(*asked, cwd=copy)[0] == 0
+    before = (copy / "results/paper-paper/report.json").read_bytes()
+    status, out, err = run_sercli(*asked, "--degrade", "telephone", cwd=copy)
+    assert (status, out) == (0, ""), err
+    assert "protocol paper, telephone: random 80/10/10" in err
+    assert "development UAR" not in err, "nothing is trained again"
+    assert (copy / "results/paper-paper/report.json").read_bytes() == before
+    status, out, err = run_sercli("compare", "results/paper-paper", "results/paper-paper/telephone", cwd=copy)
+    assert status == 0
+    assert "telephone" in out
+    assert "do not compare their figures" in err
+
+
 def test_baselines_are_evaluated_and_compared(copy: Path) -> None:
     for recipe in ("logistic", "knn"):
         status, out, err = run_sercli("evaluate", "--protocol", "loso", "--recipe", recipe, cwd=copy)
@@ -259,18 +280,18 @@ def test_baselines_are_evaluated_and_compared(copy: Path) -> None:
     assert len((copy / "table.csv").read_text().splitlines()) == 3
     status, out, err = run_sercli("compare", "results/none", cwd=copy)
     assert (status, out) == (1, "")
-    assert "results/none is no folder: expected results" in err
-    assert (copy / "results" / "loso-knn" / "history.csv").read_text().startswith("seed,fold,epoch,train_loss,")
+    assert "results/none is not a folder: expected results" in err
+    assert (copy / "results" / "loso-knn" / "history.csv").read_text().startswith("seed,fold,member,epoch,train_loss,")
 
 
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (("compare", "results", "--out", "table.json"), "expected a name that ends in .csv, found 'table.json'"),
+        (("compare", "results", "--out", "table.json"), "expected a name ending in .csv, found 'table.json'"),
         (("evaluate", "--recipe", "knn", "--max-epochs", "3"), "recipe knn has no epochs"),
-        (("evaluate", "--channel", "radio"), "unknown channel 'radio'"),
-        (("evaluate", "--recipe", "paper", "--ensemble"), "give --networks and --seeds"),
-        (("evaluate", "--recipe", "svm", "--enroll"), "recipe svm has no network"),
+        (("evaluate", "--degrade", "radio"), "unknown degradation 'radio'"),
+        (("evaluate", "--recipe", "svm", "--degrade", "gsm"), "recipe svm has no network"),
+        (("evaluate", "--recipe", "svm", "--members", "3"), "recipe svm has no network"),
         (("evaluate", "--out", "data/index.csv"), "data/index.csv is a file, expected a folder"),
         (("train", "--out", "data/index.csv"), "data/index.csv is a file, expected a folder"),
     ],
