@@ -177,6 +177,8 @@ def _read_zip(archive: Path, shown: str, budget: Budget) -> Iterator[Member]:
         budget.add_members(shown, len(infos))
         files = [(info, _clean_name(info.filename)) for info in infos]
         files = [(info, name) for info, name in files if not _is_clutter(name)]
+        # Some tools store a file twice; what has the same checksum is the same file.
+        files = list({(name, info.CRC, info.file_size): (info, name) for info, name in files}.values())
         for info, name in files:
             _refuse_zip_member(shown, info, name)
         total = sum(info.file_size for info, _ in files)

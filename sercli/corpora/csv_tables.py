@@ -171,7 +171,10 @@ def _check_header(path: Path, line: int, header: list[str], required: Sequence[s
     missing = [name for name in required if name not in header]
     if missing:
         shown = one_line(",".join(header)[:200])
-        msg = f"{path}, line {line}: no column {missing[0]!r}, expected {','.join(required)}, found {shown!r}"
+        msg = (
+            f"{path}, line {line}: no column {missing[0]!r}, expected {','.join(required)}, found {shown!r}: "
+            "rename the columns"
+        )
         raise CorpusError(msg)
     twice = [name for name in header if name and header.count(name) > 1]
     if twice:

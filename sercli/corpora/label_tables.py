@@ -45,8 +45,8 @@ def match_files(names: Sequence[str], files: Sequence[Path], folder: Path) -> di
     """Finds the row of a table that each file belongs to.
 
     A row belongs to the file at its path, relative to the folder. Failing that, it belongs to the file that has
-    the longest end of the path in common with it, up to four parts, down to the file name alone and the file
-    name without suffix, provided that no other row and no other file end alike. Both slashes divide paths, and
+    the longest end of the path in common with it, from four parts down to the file name and the file name
+    without its suffix, provided that no other row and no other file end alike. Both slashes divide paths, and
     neither case nor Unicode normalization matters.
 
     Args:
@@ -88,7 +88,12 @@ def _make_end_key(depth: int) -> Callable[[tuple[str, ...]], Hashable]:
 
 
 def _stem_key(parts: tuple[str, ...]) -> Hashable:
-    return os.path.splitext(parts[-1])[0] if parts else None  # noqa: PTH122 - plain text
+    from sercli.audio.decode import SUFFIXES  # slow to import, and help texts read this module
+
+    if not parts:
+        return None
+    stem, suffix = os.path.splitext(parts[-1])  # noqa: PTH122 - plain text, thousands of it
+    return stem if suffix in SUFFIXES else parts[-1]
 
 
 def _find_unique(pairs: Iterable[tuple[K, V]]) -> dict[K, V]:
@@ -151,7 +156,8 @@ def _measure(recording: Path) -> float:
 
 def read_emotion(label: str, label_map: Mapping[str, str]) -> str | None:
     """Returns the emotion that a label means, in any case, or None if it is neither an emotion nor mapped."""
-    return to_emotion(label, label_map) or to_emotion(label.lower(), label_map)
+    folded = {other.casefold(): emotion for other, emotion in label_map.items()}
+    return to_emotion(label, label_map) or to_emotion(label.casefold(), folded)
 
 
 def describe_unknown(table: Path, unknown: Sequence[tuple[int, str]]) -> str:

@@ -2,15 +2,17 @@
 
 import io
 import json
+import shutil
 import stat
 import struct
+import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from sercli.corpora.archive import unpack_archive
+from sercli.corpora.archive import unpack_archive, unpack_archives
 from sercli.errors import ArchiveError
 
 FILES = {"Actor_01/a.wav": b"first" * 1000, "Actor_02/b c.wav": b"second", "ż/ó.wav": b"third"}
@@ -234,3 +236,233 @@ def test_zip_with_bytes_before_it_still_unpacks(tmp_path: Path) -> None:
         inner.writestr("a.wav", b"a")
     (tmp_path / "a.zip").write_bytes(b"stub" + stream.getvalue())
     assert unpack_archive(tmp_path / "a.zip", tmp_path / "out") == 1
+
+
+def make_tar(path: Path, files: Mapping[str, bytes], mode: str = "w", info: tarfile.TarInfo | None = None) -> Path:
+    with tarfile.open(path, mode) as stream:  # type: ignore[call-overload]
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            stream.addfile(member, io.BytesIO(content))
+        if info:
+            stream.addfile(info)
+    return path
+
+
+def read_all(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+TAR_MODES = ("w", "w:gz", "w:bz2", "w:xz")
+
+
+@pytest.mark.parametrize("mode", TAR_MODES)
+def test_tar_unpacks_by_content_not_name(tmp_path: Path, mode: str) -> None:
+    clutter = {"__MACOSX/._a.wav": b"", "Actor_01/._a.wav": b"x", "Actor_01/.DS_Store": b""}
+    archive = make_tar(tmp_path / "download", {f"./{name}": content for name, content in FILES.items()} | clutter, mode)
+    seen: list[tuple[int, int]] = []
+    count = unpack_archive(archive, tmp_path / "out", progress=lambda done, total: seen.append((done, total)))
+    assert count == len(FILES)
+    assert read_all(tmp_path / "out") == FILES
+    assert seen == sorted(seen)
+    assert {total for _, total in seen} == {archive.stat().st_size}
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+@pytest.mark.parametrize("name", ["../evil.wav", "/tmp/evil.wav", "a/../../evil.wav", "C:\\evil.wav", "a/" * 70 + "x"])  # noqa: S108
+def test_tar_member_outside_the_folder_is_refused(tmp_path: Path, name: str, mode: str) -> None:
+    (tmp_path / "in").mkdir()
+    archive = make_tar(tmp_path / "in/a.zip", {"good.wav": b"good", name: b"evil"}, mode)
+    with pytest.raises(ArchiveError, match=r"would land outside|64 folders deep"):
+        unpack_archive(archive, tmp_path / "in/out")
+    assert_nothing_kept(tmp_path / "in")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (tarfile.SYMTYPE, "is a link: unpack it and give the folder"),
+        (tarfile.LNKTYPE, "is a link: unpack it and give the folder"),
+        (tarfile.FIFOTYPE, "is not a plain file"),
+        (tarfile.CHRTYPE, "is not a plain file"),
+        (tarfile.BLKTYPE, "is not a plain file"),
+    ],
+)
+def test_links_and_devices_in_a_tar_are_refused(tmp_path: Path, kind: bytes, message: str) -> None:
+    info = tarfile.TarInfo("link.wav")
+    info.type, info.linkname = kind, "good.wav"
+    with pytest.raises(ArchiveError, match=message):
+        unpack_archive(make_tar(tmp_path / "a.zip", {"good.wav": b"good"}, info=info), tmp_path / "out")
+    assert_nothing_kept(tmp_path)
+
+
+def test_limits_hold_for_tar(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.zip", {f"{number}.wav": bytes(1_000_000) for number in range(10)}, "w:gz")
+    assert archive.stat().st_size < 20_000
+    with pytest.raises(ArchiveError, match="more than the limit of 9999999 bytes"):
+        unpack_archive(archive, tmp_path / "out", max_bytes=9_999_999)
+    with pytest.raises(ArchiveError, match="10 members, over the limit of 9"):
+        unpack_archive(archive, tmp_path / "out", max_members=9)
+    assert_nothing_kept(tmp_path)
+    with pytest.raises(ArchiveError, match=f"no room to unpack {archive}"):
+        unpack_archive(_claim_size(tmp_path / "a.zip", 1 << 60), tmp_path / "out", max_bytes=1 << 61)
+
+
+def _claim_size(path: Path, size: int) -> Path:
+    info = tarfile.TarInfo("huge.wav")
+    info.size = size
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT))
+    return path
+
+
+def test_zeros_after_the_end_of_a_tar_are_counted(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as inner:
+        inner.addfile(tarfile.TarInfo("a.wav"))
+    shutil.copyfileobj(io.BytesIO(bytes(5_000_000)), stream)
+    import gzip
+
+    (tmp_path / "a.zip").write_bytes(gzip.compress(stream.getvalue()))
+    with pytest.raises(ArchiveError, match="more than the limit of 1000000 bytes"):
+        unpack_archive(tmp_path / "a.zip", tmp_path / "out", max_bytes=1_000_000)
+    assert_nothing_kept(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9, 0.999])
+@pytest.mark.parametrize("mode", TAR_MODES)
+def test_tar_cut_short_is_refused(tmp_path: Path, kept: float, mode: str) -> None:
+    content = bytes(range(256)) * 100
+    archive = make_tar(tmp_path / "a.zip", {f"{number}.wav": content + bytes([number]) for number in range(4)}, mode)
+    whole = archive.read_bytes().rstrip(b"\0") if mode == "w" else archive.read_bytes()
+    archive.write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(ArchiveError, match=r"is not a whole tar archive|is damaged"):
+        unpack_archive(archive, tmp_path / "out")
+    assert_nothing_kept(tmp_path)
+
+
+def test_tar_that_ends_between_members_is_refused(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.zip", {"a.wav": bytes(512), "b.wav": bytes(512)})
+    archive.write_bytes(archive.read_bytes()[:1_024])
+    with pytest.raises(ArchiveError, match="no mark of the end"):
+        unpack_archive(archive, tmp_path / "out")
+    assert_nothing_kept(tmp_path)
+
+
+def test_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.zip", {"a.wav": bytes(512), "b.wav": bytes(512)})
+    content = bytearray(archive.read_bytes())
+    content[1_030] ^= 0xFF
+    archive.write_bytes(content)
+    with pytest.raises(ArchiveError, match="is not a whole tar archive"):
+        unpack_archive(archive, tmp_path / "out")
+    assert_nothing_kept(tmp_path)
+
+
+def test_endless_header_is_not_read(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("x")
+    info.type, info.size = tarfile.XHDTYPE, 1 << 40
+    (tmp_path / "a.zip").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(2_000))
+    with pytest.raises(ArchiveError, match="a header claims 1099511627776 bytes"):
+        unpack_archive(tmp_path / "a.zip", tmp_path / "out")
+    assert_nothing_kept(tmp_path)
+
+
+def test_backslashes_divide_folders(tmp_path: Path) -> None:
+    files = {"Audio\\Actor_01\\a.wav": b"a", "Audio\\empty\\": b"", "Audio\\__MACOSX\\x": b"x"}
+    assert unpack_archive(make_zip(tmp_path / "a.zip", files), tmp_path / "out") == 1
+    assert read_all(tmp_path / "out") == {"Audio/Actor_01/a.wav": b"a"}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_same_file_twice_counts_once(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as stream:
+        for _ in range(2):
+            stream.writestr("a.wav", b"a")
+    assert unpack_archive(tmp_path / "a.zip", tmp_path / "out") == 1
+
+
+def nest(folder: Path, depth: int, content: bytes = b"deep") -> bytes:
+    files = {"x.wav": content} if depth == 1 else {"inner.zip": nest(folder, depth - 1, content)}
+    return make_zip(folder / "nest", files).read_bytes()
+
+
+def test_archives_in_an_archive_become_folders(tmp_path: Path) -> None:
+    inner = {name: nest(tmp_path, 1, name.encode()) for name in ("Actor_01.zip", "sub/Actor_02.ZIP")}
+    tar = make_tar(tmp_path / "inner.tar", {"x.wav": b"tar"}, "w:gz").read_bytes()
+    archive = make_zip(tmp_path / "a.zip", inner | {"y.tgz": tar, "Actor_01/x.wav": b"beside"})
+    count = unpack_archive(archive, tmp_path / "out", marker=(".marker", {}))
+    (tmp_path / "out/.marker").unlink()
+    assert read_all(tmp_path / "out") == {
+        "Actor_01.zip/x.wav": b"Actor_01.zip",
+        "Actor_01/x.wav": b"beside",
+        "sub/Actor_02.ZIP/x.wav": b"sub/Actor_02.ZIP",
+        "y.tgz/x.wav": b"tar",
+    }
+    assert count == 4
+
+
+def test_limits_hold_for_archives_in_archives_together(tmp_path: Path) -> None:
+    inner = nest(tmp_path, 1, bytes(1_000_000))
+    archive = make_zip(tmp_path / "a.zip", {f"{number}.zip": inner for number in range(5)})
+    (tmp_path / "nest").unlink()
+    with pytest.raises(ArchiveError, match=r"a\.zip/4\.zip unpacks to more than the limit of 5000000 bytes"):
+        unpack_archive(archive, tmp_path / "out", max_bytes=5_000_000)
+    with pytest.raises(ArchiveError, match="10 members, over the limit of 9"):
+        unpack_archive(archive, tmp_path / "out", max_members=9)
+    assert_nothing_kept(tmp_path)
+
+
+def test_nesting_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(nest(tmp_path, 3))
+    (tmp_path / "nest").unlink()
+    with pytest.raises(ArchiveError, match="nested more than 2 deep; unpack it and give the folder"):
+        unpack_archive(tmp_path / "a.zip", tmp_path / "out")
+    assert_nothing_kept(tmp_path)
+
+
+def test_bad_archive_in_an_archive_is_named(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"b/inner.zip": b"text", "x.wav": b"x"})
+    with pytest.raises(ArchiveError, match=rf"{archive}/b/inner\.zip is not a whole zip archive"):
+        unpack_archive(archive, tmp_path / "out")
+    assert_nothing_kept(tmp_path)
+
+
+def test_several_archives_share_a_folder(tmp_path: Path) -> None:
+    one, two = make_zip(tmp_path / "1.zip", {"a.wav": b"1"}), make_tar(tmp_path / "2.tar", {"a.wav": b"2"})
+    assert unpack_archives({"1.zip": one, "x/2.tar": two}, tmp_path / "out") == 2
+    assert read_all(tmp_path / "out") == {"1.zip/a.wav": b"1", "x/2.tar/a.wav": b"2"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"7z\xbc\xaf\x27\x1c" + bytes(50),
+            "is a 7z archive, .*: unpack it and give the folder",
+        ),
+        (b"Rar!\x1a\x07\x01\x00" + bytes(50), "is a RAR archive, .*: unpack it and give the folder"),
+        (b"\x28\xb5\x2f\xfd" + bytes(50), "is a Zstandard archive, .*: unpack it and give the folder"),
+        (b"\n<!DOCTYPE html><html>", "is a web page, not an archive"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "Git LFS pointer.*'git lfs pull'"),
+        (b"\x1f\x8b\x08" + bytes(50), "is not a whole tar archive .*unpack it and give the folder"),
+        (b"PK\x03\x04" + bytes(50), "is not a whole zip archive .*unpack it and give the folder"),
+    ],
+    ids=["7z", "rar", "zstd", "web page", "git lfs", "gzip", "zip"],
+)
+def test_what_cannot_be_read_says_what_to_do(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(ArchiveError, match=message) as raised:
+        unpack_archive(tmp_path / "a.zip", tmp_path / "out")
+    assert "\n" not in str(raised.value)
+    assert_nothing_kept(tmp_path)
+
+
+@pytest.mark.parametrize(("method", "name"), [(9, "Deflate64"), (93, "Zstandard"), (98, "PPMd")])
+def test_compression_that_cannot_be_read_is_named(tmp_path: Path, method: int, name: str) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"odd.wav": b"odd"})
+    content = bytearray(archive.read_bytes())
+    content[8] = content[content.index(b"PK\1\2") + 10] = method
+    archive.write_bytes(content)
+    with pytest.raises(ArchiveError, match=f"is compressed with {name}.*: unpack it and give the folder"):
+        unpack_archive(archive, tmp_path / "out")

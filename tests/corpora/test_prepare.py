@@ -54,13 +54,14 @@ def read(tmp_path: Path) -> Index:
 
 
 def make_zip(path: Path, folder: Path) -> Path:
+    path.parent.mkdir(exist_ok=True)
     with zipfile.ZipFile(path, "w") as stream:
         for file in sorted(folder.rglob("*.*")):
             stream.write(file, f"deep/down/{file.relative_to(folder)}")
     return path
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
 def test_folder_is_indexed_where_it_lies(tmp_path: Path, suffix: str) -> None:
     toy = make_ravdess(tmp_path / "toy", speakers=2, takes=2, seconds=0.25, suffix=suffix)
     outcome = prepare(tmp_path, source=toy)
@@ -298,6 +299,77 @@ def test_nothing_is_removed_where_nothing_is_unpacked(tmp_path: Path, toy: Path)
     with pytest.raises(CorpusError, match="nothing under"):
         prepare(tmp_path, source=mine.parent)
     assert mine.is_file()
+
+
+def copy_twice(toy: Path, folder: Path) -> Path:
+    """The corpus as Kaggle has it: all of it, and again in a folder within."""
+    shutil.copytree(toy, folder)
+    shutil.copytree(toy, folder / "audio_speech_actors_01-24")
+    return folder
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_corpus_that_is_there_twice_counts_once(tmp_path: Path, toy: Path, packed: bool) -> None:
+    folder = copy_twice(toy, tmp_path / "kaggle")
+    outcome = prepare(tmp_path, source=make_zip(tmp_path / "kaggle.zip", folder) if packed else folder)
+    assert len(outcome.utterances) == len({Path(row.file).name for row in outcome.utterances}) == 8
+    assert len(outcome.copies) == 8
+    assert "copy of " in str(outcome.copies[0])
+    assert (outcome.problems, outcome.extra) == ((), ())
+    assert outcome.miscounted["neutral"] == (96, 2)
+
+
+def test_folder_of_archives_is_unpacked_once(tmp_path: Path, toy: Path) -> None:
+    for actor in ("Actor_01", "Actor_02"):
+        make_zip(tmp_path / f"zips/{actor}.zip", toy / actor)
+    assert len(prepare(tmp_path, source=tmp_path / "zips").utterances) == 8
+    assert read(tmp_path).utterances[0].file.startswith("ravdess/recordings/Actor_01.zip/deep/down/03-")
+    assert prepare(tmp_path, source=tmp_path / "zips").unchanged
+    (tmp_path / "zips/Actor_02.zip").unlink()
+    assert len(prepare(tmp_path, source=tmp_path / "zips").utterances) == 4
+
+
+def test_archive_of_archives_is_indexed(tmp_path: Path, toy: Path) -> None:
+    for actor in ("Actor_01", "Actor_02"):
+        make_zip(tmp_path / f"zips/{actor}.zip", toy / actor)
+    outcome = prepare(tmp_path, source=make_zip(tmp_path / "all.zip", tmp_path / "zips"))
+    assert len(outcome.utterances) == 8
+    assert prepare(tmp_path, source=tmp_path / "all.zip").unchanged
+
+
+def test_archive_beside_recordings_is_named(tmp_path: Path, toy: Path) -> None:
+    make_zip(tmp_path / "again.zip", toy).rename(toy / "again.zip")  # not in place, where it would hold itself
+    outcome = prepare(tmp_path, source=toy)
+    assert len(outcome.utterances) == 8
+    assert [str(extra) for extra in outcome.extra] == ["again.zip: archive beside recordings, not unpacked"]
+
+
+def test_folder_of_archives_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/all.7z").write_bytes(b"7z")
+    with pytest.raises(CorpusError, match=r"no recording under .*/x, but all\.7z, .*: unpack it and give the folder"):
+        prepare(tmp_path, source=tmp_path / "x")
+
+
+def test_git_lfs_pointers_are_named(tmp_path: Path, toy: Path) -> None:
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 72862\n"
+    (toy / NAME).write_text(pointer)
+    (problem,) = prepare(tmp_path, source=toy).problems
+    assert str(problem) == f"{NAME}: is a Git LFS pointer, not the file itself: run 'git lfs pull' in its repository"
+    for path in toy.rglob("*.wav"):
+        path.write_text(pointer)
+    with pytest.raises(CorpusError, match=r"none of the 8 recordings .* the first: .*: run 'git lfs pull'"):
+        prepare(tmp_path, source=toy)
+
+
+def test_git_annex_pointers_are_named(tmp_path: Path, toy: Path) -> None:
+    names = sorted(path.relative_to(toy).as_posix() for path in toy.rglob("*.wav"))
+    (toy / names[0]).unlink()
+    (toy / names[0]).symlink_to(".git/annex/objects/Xx/Yy/MD5E-s9--00.wav/MD5E-s9--00.wav")
+    (toy / names[1]).write_text("/annex/objects/MD5E-s9--00.wav\n")
+    problems = prepare(tmp_path, source=toy).problems
+    assert [problem.file for problem in problems] == names[:2]
+    assert all("git-annex pointer" in problem.reason for problem in problems)
 
 
 def test_folder_of_another_owner_is_not_replaced(tmp_path: Path, toy: Path) -> None:

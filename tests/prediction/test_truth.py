@@ -11,6 +11,7 @@ from sercli.labels import EMOTIONS
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import Prediction
 from sercli.prediction.truth import NAMES, find_labels, save_confusions, score
+from tests.sounds import write_tone
 
 
 def record(*names: str | Path) -> list[Recording]:
@@ -97,6 +98,36 @@ def test_no_recording_with_a_label_is_an_error(here: Path) -> None:
         find_labels(table, record("b.wav", "c.wav"))
     with pytest.raises(InputError, match=r"expected names as 03-01-06-02-01-01-12\.wav"):
         find_labels(NAMES, record("b.wav"))
+
+
+def test_example_of_what_was_looked_for_and_what_there_is(here: Path) -> None:
+    table = write_table(here / "t.csv", "old/a.wav,sad")
+    expected = r"t\.csv names 'old/a\.wav' in line 2, the recordings are named as 'x/b\.wav'; expected the same path"
+    with pytest.raises(InputError, match=expected):
+        find_labels(table, record("x/b.wav", "x/c.wav"))
+    with pytest.raises(InputError, match=r"found names as 'x/b\.wav'"):
+        find_labels(NAMES, record("x/b.wav"))
+
+
+def test_labels_can_be_mapped(here: Path) -> None:
+    table = write_table(here / "t.csv", "a.wav,joy", "b.wav,SAD", "c.wav,")
+    with pytest.raises(CorpusError, match="as in --map joy=happy"):
+        find_labels(table, record("a.wav"))
+    assert find_labels(table, record("a.wav", "b.wav", "c.wav"), {"Joy": "happy"}) == {"a.wav": "happy", "b.wav": "sad"}
+
+
+def test_windows_paths_and_semicolons(here: Path) -> None:
+    table = write_table(here / "t.csv", r"C:\calls\A.WAV;sad", r"calls\b.wav;happy", header="File;Emotion")
+    assert find_labels(table, record("calls/a.wav", "calls/b.wav")) == {"calls/a.wav": "sad", "calls/b.wav": "happy"}
+
+
+def test_segments_are_refused_unless_they_span_the_recording(here: Path) -> None:
+    write_tone(here / "a.wav", seconds=2)
+    table = write_table(here / "t.csv", "a.wav,0,2.0,sad", "gone.wav,3,4,sad", header="file,start,end,emotion")
+    assert find_labels(table, record("a.wav")) == {"a.wav": "sad"}
+    table = write_table(here / "t.csv", "a.wav,0,1,sad", "a.wav,1,2,happy", header="file,start,end,emotion")
+    with pytest.raises(CorpusError, match=r"line 2: labels only a segment of a\.wav, 0 to 1 s of 2.0 s"):
+        find_labels(table, record("a.wav"))
 
 
 def test_names_of_ravdess_carry_their_emotion() -> None:

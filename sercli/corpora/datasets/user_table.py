@@ -72,7 +72,9 @@ def label(source: Source) -> LabeledRecordings:
             raise CorpusError(msg)
         lines[path] = line
         annotation = parse_row(row, source.label_map)
-        if annotation is None:
+        if not row["emotion"]:
+            problems.append(Problem(file=where, reason=f"{row['file']} has no label"))
+        elif annotation is None:
             unknown.append((line, row["emotion"]))
         elif not os.path.exists(path):  # noqa: PTH110 - False also where the name is too long
             problems.append(Problem(file=where, reason=f"no such file: {path}"))

@@ -109,3 +109,52 @@ def test_table_that_is_no_file(tmp_path: Path, name: str) -> None:
 def test_table_is_needed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--labels"):
         user_table.label(Source(folder=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("file", "recording"),
+    [
+        ("calls\\a.wav", "calls/a.wav"),
+        ("C:\\Users\\me\\calls\\a.wav", "calls/a.wav"),
+        ("calls/A.WAV", "calls/a.wav"),
+        ("a.wav", "calls/a.wav"),
+        ("a", "calls/a.wav"),
+    ],
+)
+def test_paths_of_other_machines_are_found(tmp_path: Path, file: str, recording: str) -> None:
+    touch(tmp_path, "calls/a.wav", "calls/b.wav")
+    (tmp_path / "t.csv").write_text(f"file,emotion\n{file},sad\ngone.wav,happy\n")
+    labeled = user_table.label(Source(folder=tmp_path, labels=tmp_path / "t.csv"))
+    assert [(path, annotation.emotion) for path, annotation in labeled.recordings] == [(tmp_path / recording, "sad")]
+    assert [str(problem) for problem in labeled.problems] == [
+        f"{tmp_path}/t.csv, line 3: no such file: {tmp_path}/gone.wav"
+    ]
+
+
+def test_two_rows_for_a_recording_in_other_words_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "calls/a.wav")
+    (tmp_path / "t.csv").write_text("file,emotion\ncalls/a.wav,sad\ncalls\\a.wav,happy\n")
+    with pytest.raises(CorpusError, match=r"line 3: .* is already on line 2"):
+        user_table.label(Source(folder=tmp_path, labels=tmp_path / "t.csv"))
+
+
+def test_row_without_a_label_is_a_problem(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav", "b.wav")
+    (tmp_path / "t.csv").write_text("file,emotion\na.wav,sad\nb.wav,\n")
+    labeled = user_table.label(Source(folder=tmp_path, labels=tmp_path / "t.csv"))
+    assert len(labeled.recordings) == 1
+    assert [str(problem) for problem in labeled.problems] == [f"{tmp_path}/t.csv, line 3: b.wav has no label"]
+
+
+def test_segmented_table_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav")
+    (tmp_path / "t.csv").write_text("file,start,end,emotion\na.wav,0 days 00:00:01,0 days 00:00:02,sad\n")
+    with pytest.raises(CorpusError, match="line 2: labels only a segment of a"):
+        user_table.label(Source(folder=tmp_path, labels=tmp_path / "t.csv"))
+
+
+def test_map_is_suggested_and_read_in_any_case(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="as in --map Anger=angry,ps=surprised"):
+        label_table(tmp_path, "file,emotion\na.wav,Anger\nb.wav,ps\n")
+    labels = label_table(tmp_path, "file,emotion\na.wav,Anger\nb.wav,PS\n", {"anger": "angry", "Ps": "surprised"})
+    assert [annotation.emotion for annotation in labels] == ["angry", "surprised"]
