@@ -1,4 +1,4 @@
-"""Reports as CSV, TSV, JSON and JSON Lines: rows are written as they come, the file appears when all are there."""
+"""Reports as CSV, TSV, JSON, JSON Lines and Excel workbooks, written row by row; the file appears by rename."""
 
 import contextlib
 import json
@@ -115,7 +115,11 @@ WRITERS: dict[str, MakeWriter] = {
     ".json": JsonWriter,
     ".jsonl": JsonLinesWriter,
 }
-"""Makes the writer for each suffix of a report."""
+"""Makes the writer for each suffix of a report that is text."""
+
+EXCEL = ".xlsx"
+SUFFIXES: tuple[str, ...] = (*WRITERS, EXCEL)
+"""Suffixes that a report may have."""
 
 
 def name_summary(report: Path) -> Path:
@@ -132,10 +136,10 @@ def check_report_path(path: Path) -> None:
     """Refuses, before any work, a path that no report can be written to.
 
     Raises:
-        UsageError: if its suffix is none of `WRITERS`, it is a folder, or it would lie in a file.
+        UsageError: if its suffix is none of `SUFFIXES`, it is a folder, or it would lie in a file.
     """
-    if path.suffix.lower() not in WRITERS:
-        msg = f"unknown kind of report {path.name!r}: expected a name ending in {', '.join(WRITERS)}"
+    if path.suffix.lower() not in SUFFIXES:
+        msg = f"unknown kind of report {path.name!r}: expected a name ending in {', '.join(SUFFIXES)}"
         raise UsageError(msg)
     if path.is_dir():
         msg = f"cannot write the report to {path}: it is a folder"
@@ -161,8 +165,15 @@ def open_report(path: Path, *, segments: bool = False) -> Iterator[Writer]:
         OSError: if it cannot be written.
     """
     check_report_path(path)
-    with write_by_rename(path) as stream:
-        writer = WRITERS[path.suffix.lower()](stream, segments=segments)
+    suffix = path.suffix.lower()
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(write_by_rename(path, "wb" if suffix == EXCEL else "w"))
+        if suffix == EXCEL:
+            from sercli.prediction.excel import open_workbook  # slow to import, and few want it
+
+            writer: Writer = stack.enter_context(open_workbook(stream))
+        else:
+            writer = WRITERS[suffix](stream, segments=segments)
         yield writer
         writer.finish()
 

@@ -176,9 +176,9 @@ def test_names_that_are_no_text_are_shown_escaped(tmp_path: Path, suffix: str) -
     assert [row["file"] for row in found] == ["caf\\xe9.wav", "caf\\ud83d.wav", "café 😀.wav"]
 
 
-@pytest.mark.parametrize("name", ["report", "report.xlsx", "report.csv.gz", ".csv"])
+@pytest.mark.parametrize("name", ["report", "report.xls", "report.csv.gz", ".csv"])
 def test_an_unknown_suffix_lists_the_valid_ones(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match=r"expected a name ending in \.csv, \.tsv, \.json, \.jsonl"):
+    with pytest.raises(UsageError, match=r"expected a name ending in \.csv, \.tsv, \.json, \.jsonl, \.xlsx"):
         check_report_path(tmp_path / name)
 
 
