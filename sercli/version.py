@@ -1,3 +1,3 @@
-"""The version of sercli; apart, so that every layer may name it."""
+"""Version of sercli, in a module that every layer may import."""
 
 __version__ = "0.1.0"
