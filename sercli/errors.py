@@ -1,18 +1,18 @@
-"""The errors sercli raises on purpose.
+"""Errors that sercli raises on purpose.
 
 The tree::
 
     SercliError
-    ├── UsageError        the command or call was put wrongly (exit status 2)
+    ├── UsageError        invalid usage of a command or function (exit status 2)
     ├── InputError        a file or folder is missing, empty or not what was expected
     │   ├── AudioError    a recording cannot be decoded or used
-    │   ├── ArchiveError  an archive is damaged or would unpack where it must not
-    │   ├── CorpusError   a corpus or an index breaks its own rules
-    │   ├── StoreError    a feature store is damaged or was made with other parameters
-    │   └── ModelError    a model folder is damaged or of another version
-    │       └── CheckpointError  what a training left cannot be gone on with
-    ├── DownloadError     the network or the server did not deliver
-    └── SplitError        a split would leak, or cannot be made from this corpus
+    │   ├── ArchiveError  an archive is damaged, or would write outside its folder
+    │   ├── CorpusError   a corpus or an index is inconsistent
+    │   ├── StoreError    a feature store is damaged, or has other parameters
+    │   └── ModelError    a model folder is damaged, or of an unsupported version
+    │       └── CheckpointError  cannot resume from this checkpoint
+    ├── DownloadError     a download failed
+    └── SplitError        a split would leak, or the corpus is too small for it
 
 Every message is one line: what, where, expected, found, what to do next.
 """
@@ -23,7 +23,7 @@ class SercliError(Exception):
 
 
 class UsageError(SercliError):
-    """The command or call was put wrongly; the command line exits with status 2."""
+    """Invalid usage of a command or function; the command line exits with status 2."""
 
 
 class InputError(SercliError):
@@ -35,28 +35,28 @@ class AudioError(InputError):
 
 
 class ArchiveError(InputError):
-    """An archive is damaged, or would unpack where it must not."""
+    """An archive is damaged, or would write outside its folder."""
 
 
 class CorpusError(InputError):
-    """A corpus or an index breaks its own rules."""
+    """A corpus or an index is inconsistent."""
 
 
 class StoreError(InputError):
-    """A feature store is damaged, or was made with other parameters."""
+    """A feature store is damaged, or has other parameters."""
 
 
 class ModelError(InputError):
-    """A model folder is damaged, or of a version that cannot be read."""
+    """A model folder is damaged, or of an unsupported version."""
 
 
 class CheckpointError(ModelError):
-    """What an interrupted training left is damaged, or belongs to another training."""
+    """A checkpoint is damaged, or belongs to another training."""
 
 
 class DownloadError(SercliError):
-    """The network or the server did not deliver."""
+    """A download failed."""
 
 
 class SplitError(SercliError):
-    """A split would leak between its sides, or cannot be made from this corpus."""
+    """A split would leak, or the corpus is too small for it."""

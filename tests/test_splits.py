@@ -1,5 +1,6 @@
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,11 +135,93 @@ def test_unknown_speakers_and_too_few_of_an_emotion_are_refused() -> None:
     with pytest.raises(SplitError):
         make_folds(unnamed, "loso", 0)
     first, *others = INDEX.utterances
-    with pytest.raises(SplitError, match="and some recordings without one"):
+    with pytest.raises(SplitError, match=r"1 of 768 have none, .* among them: add the column speaker"):
         make_folds(replace(INDEX, utterances=(replace(first, speaker=""), *others)), "loso", 0)
     few = replace(INDEX, utterances=INDEX.utterances[:12])
     with pytest.raises(SplitError, match="stratified"):
         make_folds(few, "random10", 0)
+
+
+def keep(index: Index, chosen: Callable[[Utterance], bool]) -> Index:
+    return replace(index, utterances=tuple(u for u in index.utterances if chosen(u)))
+
+
+def number_of(utterance: Utterance) -> int:
+    return int(utterance.speaker[-2:])
+
+
+OWN = make_index(speakers=6, takes=2, corpus="csv")
+SMALL = {
+    "one speaker": keep(OWN, lambda u: number_of(u) == 1),
+    "three speakers": keep(OWN, lambda u: number_of(u) <= 3),
+    "no speakers": replace(OWN, utterances=tuple(replace(u, speaker="") for u in OWN.utterances)),
+    "one emotion": keep(OWN, lambda u: u.emotion == "sad"),
+    "an emotion that one speaker has": keep(OWN, lambda u: (u.emotion == "sad") == (number_of(u) == 1)),
+    "two emotions, one of one speaker": keep(
+        OWN, lambda u: u.emotion == ("sad" if number_of(u) == 1 else "happy") and number_of(u) <= 4
+    ),
+    "one utterance of an emotion": keep(OWN, lambda u: u.emotion != "calm" or u.file == "csv/03-calm-0.wav"),
+    "one utterance": keep(OWN, lambda u: u.file == "csv/03-calm-0.wav"),
+    "two utterances": keep(OWN, lambda u: u.file in {"csv/03-calm-0.wav", "csv/03-sad-0.wav"}),
+    "one speaker of RAVDESS": make_index(speakers=1),
+}
+
+
+@pytest.mark.parametrize(
+    ("corpus", "protocol", "message"),
+    [
+        ("one speaker", "loso", "needs at least 4 speakers of each corpus .*, found 1 of csv: add more, or take"),
+        ("three speakers", "loso", "needs at least 4 speakers of each corpus .*, found 3 of csv"),
+        ("three speakers", "pooled", "needs at least 4 speakers of each corpus .*, found 3 of csv"),
+        ("no speakers", "loso", "needs the speaker of every utterance, 96 of 96 have none"),
+        ("no speakers", "pooled", "needs the speaker of every utterance, 96 of 96 have none"),
+        ("no speakers", "emobox", "24 speakers of RAVDESS, found 0 speakers: none of RAVDESS; for other corpora take"),
+        ("one speaker", "luna", "24 speakers of RAVDESS, found 1 speakers: none of RAVDESS; for other corpora take"),
+        ("one speaker of RAVDESS", "luna", "found 1 speakers: 'ravdess-02' is missing"),
+        ("one emotion", "loso", "needs utterances of at least 2 emotions, found sad"),
+        ("one emotion", "paper", "needs utterances of at least 2 emotions, found sad"),
+        ("one utterance", "random10", "needs utterances of at least 2 emotions, found calm"),
+        ("two utterances", "paper", "at least 2 utterances of each emotion, without duplicates, are needed, found 1"),
+        ("two emotions, one of one speaker", "loso", "fold 1 has only utterances of happy to train on, .* all of sad"),
+        ("two emotions, one of one speaker", "pooled", "fold 1 has only utterances of sad .* all of happy"),
+        ("one utterance of an emotion", "random10", "at least 10 utterances of each emotion, .* found 1 of calm"),
+        ("one utterance of an emotion", "paper", "at least 2 utterances of each emotion, .* found 1 of calm"),
+        ("three speakers", "paper", "5 of 47, fewer than the 8 emotions; at least 71 utterances"),
+    ],
+)
+def test_a_corpus_too_small_for_a_protocol_is_refused_with_what_is_missing(
+    corpus: str, protocol: str, message: str
+) -> None:
+    with pytest.raises(SplitError, match=message) as caught:
+        make_folds(SMALL[corpus], protocol, 0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("protocol", [*PROTOCOLS, "cross-csv-to-csv2"])
+@pytest.mark.parametrize("corpus", SMALL)
+def test_every_small_corpus_is_divided_or_refused(corpus: str, protocol: str) -> None:
+    index = SMALL[corpus]
+    copies = tuple(replace(u, corpus="csv2", file=f"2/{u.file}", speaker="") for u in index.utterances)
+    both = replace(index, utterances=(*(replace(u, corpus="csv") for u in index.utterances), *copies))
+    try:
+        folds = make_folds(both if protocol.startswith("cross") else index, protocol, 0)
+    except SplitError:
+        return
+    for fold in folds:
+        assert len({index.utterances[n % len(index)].emotion for n in fold.train}) > 1
+        assert fold.dev
+        assert fold.test
+
+
+@pytest.mark.parametrize("corpus", SMALL)
+def test_every_small_corpus_is_trained_on_or_refused(corpus: str) -> None:
+    index = SMALL[corpus]
+    try:
+        fold = make_training_split(index, 0)
+    except SplitError:
+        return
+    assert len({index.utterances[n].emotion for n in fold.train}) > 1
+    assert fold.dev
 
 
 def test_an_unknown_protocol_lists_those_there_are() -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from sercli.caches import provide_caches
 from sercli.cli import console
 from sercli.errors import SercliError, UsageError
 from sercli.files import describe_os_error, name_file
@@ -64,6 +65,7 @@ def main() -> NoReturn:
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     if sys.stdout.encoding and sys.stdout.encoding.lower() != "utf-8":
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    provide_caches()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     verbose = any(argument in {"-v", "--verbose"} for argument in sys.argv[1:])
     # SIGTERM ends a command as Ctrl-C does, so that temporary files go and finished work stays.

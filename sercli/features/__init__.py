@@ -1,1 +1,5 @@
-"""From signals to feature matrices, and the store that keeps them."""
+"""Features of utterances, and the store that holds them."""
+
+from sercli.caches import provide_caches
+
+provide_caches()  # before librosa is imported, also in notebooks and workers of a Dask cluster

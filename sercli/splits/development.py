@@ -1,60 +1,64 @@
-"""The development side of a fold, and the division for a model that will be used."""
+"""The development side of a fold, and the split for a model that will be used."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.model_selection import StratifiedShuffleSplit
 
 from sercli.corpora.index import Index
 from sercli.errors import SplitError
 from sercli.splits.fold import Fold, check_fold
-from sercli.splits.sounds import divide_evenly, group_by_sound, leave_sounds_out
+from sercli.splits.sounds import group_by_sound, leave_sounds_out, split_off_share
 
-DEV_SHARE = 1 / 9  # of what is not test, where whole speakers are not held out: a tenth of all beside a test of a tenth
-MAX_DEV_SPEAKERS = 2  # of a corpus; one of each gender where it tells
+DEV_SHARE = 1 / 9  # of what is not tested, without unseen speakers: a tenth of all, as the test side of the paper
+MAX_DEV_SPEAKERS = 2  # of a corpus; one of each gender where genders are known
 
 
 def make_training_split(index: Index, seed: int) -> Fold:
-    """Divides an index for a model that will be used: training, and development speakers to stop it by.
+    """Splits an index into training and development utterances, for a model that will be used.
 
-    Speakers of every corpus whose speakers are all known are held out, else a stratified ninth.
+    Holds out speakers of every corpus with more than 2 speakers, all of them known; of other corpora a stratified
+    ninth of the utterances.
+
+    Args:
+        index: Utterances to divide.
+        seed: Seed of the random draws.
 
     Raises:
-        SplitError: if there are too few speakers, too few utterances of an emotion, or too few emotions.
+        SplitError: if there are fewer than 2 emotions, or too few utterances of one of them.
     """
+    emotions = sorted({utterance.emotion for utterance in index.utterances})
+    if len(emotions) < 2:
+        msg = f"a model needs utterances of at least 2 emotions to learn from, found {', '.join(emotions) or 'none'}"
+        raise SplitError(msg)
     generator = np.random.default_rng([seed, 0])
     train: list[int] = []
     dev: list[int] = []
     for corpus in index.corpora:
         members = [number for number, u in enumerate(index.utterances) if u.corpus == corpus]
         speakers = {index.utterances[number].speaker for number in members}
-        known = "" not in speakers and len(speakers) > MAX_DEV_SPEAKERS
-        kept, held = cut_development(index, members, generator, by_speaker=known)
-        train += kept
-        dev += held
+        by_speaker = "" not in speakers and len(speakers) > MAX_DEV_SPEAKERS
+        train_part, dev_part = hold_out_development(index, members, generator, by_speaker=by_speaker)
+        train += train_part
+        dev += dev_part
     fold = Fold(number=1, train=tuple(leave_sounds_out(index, train, dev)), dev=tuple(sorted(dev)), test=())
-    emotions = sorted({index.utterances[number].emotion for number in fold.train})
-    if len(emotions) < 2:
-        msg = f"a model needs utterances of at least 2 emotions to learn from, found {', '.join(emotions) or 'none'}"
-        raise SplitError(msg)
     check_fold(index, fold, speaker_independent=False)
     return fold
 
 
-def cut_development(
+def hold_out_development(
     index: Index, rest: Sequence[int], generator: np.random.Generator, *, by_speaker: bool
 ) -> tuple[list[int], list[int]]:
-    """Cuts the development side from the positions that do not test.
+    """Splits positions that are not tested into training and development.
 
     Args:
-        index: the utterances.
-        rest: their positions.
-        generator: of the draw.
-        by_speaker: whether whole speakers are held out, else a ninth, even over emotions.
+        index: Utterances.
+        rest: Positions of the utterances that are not tested.
+        generator: Source of the random draws.
+        by_speaker: Whether to hold out whole speakers, else a ninth with equal shares of each emotion.
 
     Returns:
-        positions that train and that are for development, ascending; what sounds the same is on one side only.
+        Positions to train on and positions for development, ascending; duplicates are on one side only.
 
     Raises:
         SplitError: if there are too few speakers, or too few utterances of an emotion.
@@ -64,14 +68,13 @@ def cut_development(
         dev = [number for number in rest if index.utterances[number].speaker in held]
     else:
         groups = group_by_sound(index, rest)
-        parts = StratifiedShuffleSplit(1, test_size=DEV_SHARE, random_state=int(generator.integers(2**31)))
-        _, dev_groups = divide_evenly(index, groups, parts)[0]
-        dev = [number for group in dev_groups for number in groups[group]]
+        _, dev_groups = split_off_share(index, groups, DEV_SHARE, int(generator.integers(2**31)))
+        dev = [number for group in dev_groups for number in group]
     return leave_sounds_out(index, rest, dev), sorted(dev)
 
 
 def _draw_speakers(index: Index, rest: Sequence[int], generator: np.random.Generator) -> list[str]:
-    """Of each corpus one speaker of each gender, or `MAX_DEV_SPEAKERS` of any where it does not tell."""
+    """Draws one speaker of each gender from each corpus, or `MAX_DEV_SPEAKERS` of any where genders are unknown."""
     by_corpus: dict[str, list[int]] = defaultdict(list)
     for number in rest:
         by_corpus[index.utterances[number].corpus].append(number)
@@ -84,10 +87,11 @@ def _draw_from_corpus(index: Index, rest: Sequence[int], generator: np.random.Ge
         by_gender[index.utterances[number].gender].add(index.utterances[number].speaker)
     speakers = sorted(set().union(*by_gender.values()))
     if "" in speakers or len(speakers) <= MAX_DEV_SPEAKERS:
+        unknown = sum(not index.utterances[number].speaker for number in rest)
         msg = (
-            f"a speaker-independent split needs known speakers, more than {MAX_DEV_SPEAKERS} of them beside "
-            f"those that test; found {len(set(speakers) - {''})}, and {'some' if '' in speakers else 'no'} recordings "
-            "without one"
+            f"a speaker-independent split needs more than {MAX_DEV_SPEAKERS} speakers of each corpus besides those "
+            f"that test, all of them known; found {len(set(speakers) - {''})} of {index.utterances[rest[0]].corpus}, "
+            f"and {unknown} utterances without a speaker"
         )
         raise SplitError(msg)
     genders = sorted(gender for gender in by_gender if gender)

@@ -1,4 +1,4 @@
-"""One division of an index, and the check that it does not leak."""
+"""One division of an index, and the check that it can be used and does not leak."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from sercli.errors import SplitError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """One division of an index; each side holds positions in ``index.utterances``, ascending.
+    """One division of an index; each side holds ascending positions in ``index.utterances``.
 
     Attributes:
-        number: from 1.
-        train: utterances the network learns from.
-        dev: utterances that stop the training and set the calibration; cut from training.
-        test: utterances that are scored; empty when a model is trained for use.
+        number: Number of the fold, from 1.
+        train: Utterances that are learned from.
+        dev: Utterances that decide when training stops, and that calibration is fitted on; held out from training.
+        test: Utterances that are scored; empty when a model is trained for use.
     """
 
     number: int
@@ -25,16 +25,22 @@ class Fold:
 
 
 def check_fold(index: Index, fold: Fold, *, speaker_independent: bool) -> None:
-    """Makes sure that a fold does not leak.
+    """Checks that a fold can be trained on and does not leak.
+
+    Args:
+        index: Utterances that the fold divides.
+        fold: Division to check.
+        speaker_independent: Whether no speaker may be on two sides.
 
     Raises:
-        SplitError: if a side that must not be is empty, or if an utterance, a sound or (where asked for) a
-            speaker stands on two sides; the message names it.
+        SplitError: if the training or development side is empty, if fewer than 2 emotions are trained on, or if an
+            utterance, a sound or (if `speaker_independent`) a speaker is on two sides; the message names it.
     """
     for name in ("train", "dev"):
         if not getattr(fold, name):
             msg = f"fold {fold.number} has no {name} utterances: the corpus is too small for this protocol"
             raise SplitError(msg)
+    _check_emotions(index, fold)
     kinds: list[tuple[str, Callable[[int], str]]] = [
         ("utterance", lambda number: index.utterances[number].file),
         ("sound", lambda number: index.utterances[number].sound),
@@ -49,3 +55,15 @@ def check_fold(index: Index, fold: Fold, *, speaker_independent: bool) -> None:
                 if side_of.setdefault(name, side) != side:
                     msg = f"fold {fold.number} leaks: {kind} {name!r} is in {side_of[name]} and in {side}"
                     raise SplitError(msg)
+
+
+def _check_emotions(index: Index, fold: Fold) -> None:
+    trained = {index.utterances[number].emotion for number in fold.train}
+    held_out = {index.utterances[number].emotion for number in (*fold.dev, *fold.test)} - trained
+    if len(trained) < 2:
+        why = f": all of {', '.join(sorted(held_out))} is held out, so add more speakers of it" if held_out else ""
+        msg = (
+            f"fold {fold.number} has only utterances of {', '.join(trained)} to train on, at least 2 emotions are "
+            f"needed{why}"
+        )
+        raise SplitError(msg)

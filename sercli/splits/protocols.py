@@ -1,4 +1,4 @@
-"""The named ways to divide a corpus, those of papers among them."""
+"""Named protocols of train/dev/test splits, those of published papers among them."""
 
 import re
 from collections import Counter
@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
 from sercli.corpora.index import Index
 from sercli.errors import SplitError, UsageError
-from sercli.splits.development import cut_development
+from sercli.splits.development import MAX_DEV_SPEAKERS, hold_out_development
 from sercli.splits.fold import Fold, check_fold
-from sercli.splits.sounds import divide_evenly, group_by_sound, leave_sounds_out
+from sercli.splits.sounds import group_by_sound, leave_sounds_out, split_into_folds, split_off_share
 
 EMOBOX_TEST_SPEAKERS: tuple[tuple[int, ...], ...] = (
     (1, 11, 20, 21),
@@ -34,6 +33,9 @@ LUNA_TEST_SPEAKERS: tuple[tuple[int, ...], ...] = (
 """RAVDESS actors that test each fold of Luna-Jiménez et al. 2022 (Applied Sciences 12:327)."""
 
 POOLED_FOLDS = 6  # as many as EmoBox has
+MIN_SPEAKERS = 1 + MAX_DEV_SPEAKERS + 1  # of a corpus: to test, for development, to train on
+
+_Sides = list[tuple[list[int], list[int]]]
 
 _CROSS_NAME = re.compile(r"cross-(?P<train>.+)-to-(?P<test>.+)")
 
@@ -43,39 +45,42 @@ class Protocol:
     """A named way to divide a corpus.
 
     Attributes:
-        name: as in ``--protocol``.
-        description: one line.
-        speaker_independent: whether the speakers of test and dev are unseen in training.
-        complete: whether the folds together test every utterance once.
-        make: from index and seed to pairs of (rest, test) positions.
-        select: the part of an index that takes part; `make` is given that part.
+        name: Name in ``--protocol``.
+        description: Description in one line.
+        speaker_independent: Whether the speakers of test and dev are unseen in training.
+        complete: Whether the folds together test every utterance once.
+        make: Makes pairs of (rest, test) positions from index and seed.
+        select: Selects the utterances of an index that take part; `make` gets those.
+        needs_speakers: Whether every corpus needs `MIN_SPEAKERS` speakers, and every utterance a known one.
     """
 
     name: str
     description: str
     speaker_independent: bool
     complete: bool
-    make: Callable[[Index, int], list[tuple[list[int], list[int]]]]
+    make: Callable[[Index, int], _Sides]
     select: Callable[[Index], Index] = lambda index: index
+    needs_speakers: bool = False
 
 
 def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
-    """Divides an index by a named protocol; the development part is drawn by the seed.
+    """Divides an index by a named protocol; the development speakers depend on the seed.
 
     Args:
-        index: what the protocol's `Protocol.select` has left.
-        protocol: a name that `get_protocol` knows.
-        seed: of all draws.
+        index: Utterances that the protocol's `Protocol.select` returned.
+        protocol: Name that `get_protocol` knows.
+        seed: Seed of all random draws.
 
     Raises:
         UsageError: if there is no such protocol.
-        SplitError: if the corpus does not fit the protocol, or a fold would leak.
+        SplitError: if the corpus does not suit the protocol, or a fold would leak.
     """
     rules = get_protocol(protocol)
+    _check_corpus(index, rules)
     folds = []
     for number, (rest, test) in enumerate(rules.make(index, seed), start=1):
         generator = np.random.default_rng([seed, number])
-        train, dev = cut_development(index, rest, generator, by_speaker=rules.speaker_independent)
+        train, dev = hold_out_development(index, rest, generator, by_speaker=rules.speaker_independent)
         fold = Fold(number=number, train=tuple(train), dev=tuple(dev), test=tuple(sorted(test)))
         check_fold(index, fold, speaker_independent=rules.speaker_independent)
         folds.append(fold)
@@ -85,10 +90,10 @@ def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
 
 
 def get_protocol(name: str) -> Protocol:
-    """The protocol of that name, one of `PROTOCOLS` or as `name_cross_protocol` makes them.
+    """Looks up a protocol of `PROTOCOLS`, or makes one whose name is from `name_cross_protocol`.
 
     Raises:
-        UsageError: if there is none; the message lists those there are.
+        UsageError: if the name is unknown; the message lists the known ones.
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
@@ -100,7 +105,7 @@ def get_protocol(name: str) -> Protocol:
 
 
 def name_cross_protocol(train: Sequence[str], test: Sequence[str]) -> str:
-    """Name of the protocol that trains on all of some corpora and tests on all of others.
+    """Names the protocol that trains on all of some corpora and tests on all of others.
 
     Only the emotions that both sides have take part.
 
@@ -110,10 +115,36 @@ def name_cross_protocol(train: Sequence[str], test: Sequence[str]) -> str:
     if not train or not test or set(train) & set(test):
         msg = (
             f"training and testing across corpora needs different ones on either side, found "
-            f"{', '.join(train) or 'none'} to train and {', '.join(test) or 'none'} to test"
+            f"{', '.join(train) or 'none'} to train on and {', '.join(test) or 'none'} to test on"
         )
         raise UsageError(msg)
     return f"cross-{'+'.join(train)}-to-{'+'.join(test)}"
+
+
+def _check_corpus(index: Index, rules: Protocol) -> None:
+    emotions = sorted({utterance.emotion for utterance in index.utterances})
+    if len(emotions) < 2:
+        msg = f"protocol {rules.name} needs utterances of at least 2 emotions, found {', '.join(emotions) or 'none'}"
+        raise SplitError(msg)
+    if not rules.needs_speakers:
+        return
+    others = "or take --protocol random10 or paper, which do without"
+    unknown = [utterance.file for utterance in index.utterances if not utterance.speaker]
+    if unknown:
+        msg = (
+            f"protocol {rules.name} needs the speaker of every utterance, {len(unknown)} of {len(index)} have none, "
+            f"{unknown[0]!r} among them: add the column speaker to the labels and run 'sercli prepare' again, {others}"
+        )
+        raise SplitError(msg)
+    for corpus in index.corpora:
+        speakers = {utterance.speaker for utterance in index.utterances if utterance.corpus == corpus}
+        if len(speakers) < MIN_SPEAKERS:
+            msg = (
+                f"protocol {rules.name} needs at least {MIN_SPEAKERS} speakers of each corpus (1 to test, "
+                f"{MAX_DEV_SPEAKERS} for development, 1 to train on), found {len(speakers)} of {corpus}: add more, "
+                f"{others}"
+            )
+            raise SplitError(msg)
 
 
 def _check_complete(index: Index, folds: Sequence[Fold]) -> None:
@@ -123,51 +154,49 @@ def _check_complete(index: Index, folds: Sequence[Fold]) -> None:
         raise SplitError(msg)
 
 
-def _stratified(folds: int | None) -> Callable[[Index, int], list[tuple[list[int], list[int]]]]:
-    """Random folds, or one random tenth for None."""
-
-    def make(index: Index, seed: int) -> list[tuple[list[int], list[int]]]:
-        groups = group_by_sound(index, range(len(index)))
-        splitter = (
-            StratifiedShuffleSplit(1, test_size=0.1, random_state=seed)
-            if folds is None
-            else StratifiedKFold(folds, shuffle=True, random_state=seed)
-        )
-        return [
-            ([n for g in rest for n in groups[g]], [n for g in test for n in groups[g]])
-            for rest, test in divide_evenly(index, groups, splitter)
-        ]
-
-    return make
+def _random_tenth(index: Index, seed: int) -> _Sides:
+    groups = group_by_sound(index, range(len(index)))
+    rest, test = split_off_share(index, groups, 0.1, seed)
+    return [(_join(rest), _join(test))]
 
 
-def _named_speakers(
-    test_speakers: tuple[tuple[int, ...], ...],
-) -> Callable[[Index, int], list[tuple[list[int], list[int]]]]:
-    """Folds that a paper has published for RAVDESS."""
+def _random_folds(index: Index, seed: int) -> _Sides:
+    groups = group_by_sound(index, range(len(index)))
+    return [(_join(rest), _join(test)) for rest, test in split_into_folds(index, groups, 10, seed)]
 
-    def make(index: Index, seed: int) -> list[tuple[list[int], list[int]]]:  # noqa: ARG001 - folds are fixed
-        wanted = {f"ravdess-{actor:02d}" for fold in test_speakers for actor in fold}
-        found = {utterance.speaker for utterance in index.utterances}
-        if found != wanted:
-            odd = sorted(wanted ^ found)
-            msg = f"this protocol divides the {len(wanted)} speakers of RAVDESS, found {len(found)} speakers: " + (
-                f"{odd[0]!r} is missing; prepare all of RAVDESS, or take another protocol"
-                if odd[0] in wanted
-                else f"{odd[0]!r} is not one of them; choose with --corpora ravdess"
-            )
+
+def _join(groups: list[list[int]]) -> list[int]:
+    return [number for group in groups for number in group]
+
+
+def _named_speakers(test_speakers: tuple[tuple[int, ...], ...]) -> Callable[[Index, int], _Sides]:
+    """Folds that a paper published for RAVDESS."""
+    expected = {f"ravdess-{actor:02d}" for fold in test_speakers for actor in fold}
+
+    def make(index: Index, seed: int) -> _Sides:  # noqa: ARG001 - folds are fixed
+        speakers = {utterance.speaker for utterance in index.utterances}
+        if speakers != expected:
+            missing, others = sorted(expected - speakers), sorted(speakers - expected)
+            if len(missing) == len(expected):
+                why = "none of RAVDESS; for other corpora take --protocol loso, pooled, random10 or paper"
+            elif missing:
+                why = f"{missing[0]!r} is missing; prepare all of RAVDESS, or take another protocol"
+            else:
+                why = f"{others[0]!r} is not one of them; choose with --corpora ravdess"
+            count = f"{len(speakers - {''})} speakers"
+            msg = f"this protocol divides the {len(expected)} speakers of RAVDESS, found {count}: {why}"
             raise SplitError(msg)
         return [_by_speaker(index, {f"ravdess-{actor:02d}" for actor in actors}) for actors in test_speakers]
 
     return make
 
 
-def _leave_one_out(index: Index, seed: int) -> list[tuple[list[int], list[int]]]:  # noqa: ARG001 - no draw
+def _leave_one_out(index: Index, seed: int) -> _Sides:  # noqa: ARG001 - no draw
     return [_by_speaker(index, {s}) for s in sorted({utterance.speaker for utterance in index.utterances})]
 
 
-def _pooled(index: Index, seed: int) -> list[tuple[list[int], list[int]]]:
-    """Folds that each test some speakers of every corpus, of each gender in turns."""
+def _pooled(index: Index, seed: int) -> _Sides:
+    """Folds that each test some speakers of every corpus, alternating between genders."""
     generator = np.random.default_rng([seed, 0])
     folds: list[set[str]] = [set() for _ in range(POOLED_FOLDS)]
     for corpus in index.corpora:
@@ -183,19 +212,20 @@ def _cross_corpus(name: str, train: list[str], test: list[str]) -> Protocol:
         sides = [index.select(names) for names in (train, test)]
         shared = set.intersection(*({u.emotion for u in side.utterances} for side in sides))
         if len(shared) < 2:
-            msg = f"the corpora on both sides share {len(shared)} emotions, at least 2 are needed"
+            names_of_shared = f" ({', '.join(sorted(shared))})" if shared else ""
+            msg = f"the corpora on both sides share {len(shared)} emotions{names_of_shared}, at least 2 are needed"
             raise SplitError(msg)
         kept = tuple(u for u in index.utterances if u.corpus in {*train, *test} and u.emotion in shared)
         return replace(index, utterances=kept)
 
-    def make(index: Index, seed: int) -> list[tuple[list[int], list[int]]]:  # noqa: ARG001 - no draw
+    def make(index: Index, seed: int) -> _Sides:  # noqa: ARG001 - no draw
         tested = [number for number, u in enumerate(index.utterances) if u.corpus in test]
         rest = [number for number, u in enumerate(index.utterances) if u.corpus in train]
         return [(leave_sounds_out(index, rest, tested), tested)]
 
     return Protocol(
         name=name,
-        description=f"train on {' and '.join(train)}, test on {' and '.join(test)}; the emotions that they share",
+        description=f"train on {' and '.join(train)}, test on {' and '.join(test)}, with the emotions that they share",
         speaker_independent=True,
         complete=False,
         make=make,
@@ -214,17 +244,17 @@ PROTOCOLS: dict[str, Protocol] = {
     for protocol in (
         Protocol(
             name="paper",
-            description="random 80/10/10, even over emotions; the same speakers on all sides",
+            description="random 80/10/10, stratified by emotion; the same speakers on all sides",
             speaker_independent=False,
             complete=False,
-            make=_stratified(None),
+            make=_random_tenth,
         ),
         Protocol(
             name="random10",
-            description="random 10-fold, even over emotions; the same speakers on all sides",
+            description="random 10-fold, stratified by emotion; the same speakers on all sides",
             speaker_independent=False,
             complete=True,
-            make=_stratified(10),
+            make=_random_folds,
         ),
         Protocol(
             name="emobox",
@@ -246,6 +276,7 @@ PROTOCOLS: dict[str, Protocol] = {
             speaker_independent=True,
             complete=True,
             make=_leave_one_out,
+            needs_speakers=True,
         ),
         Protocol(
             name="pooled",
@@ -253,7 +284,8 @@ PROTOCOLS: dict[str, Protocol] = {
             speaker_independent=True,
             complete=True,
             make=_pooled,
+            needs_speakers=True,
         ),
     )
 }
-"""The protocols by name; those across corpora have names of their own, see `name_cross_protocol`."""
+"""Protocols by name; those across corpora are named by `name_cross_protocol`."""

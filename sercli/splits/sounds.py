@@ -1,5 +1,6 @@
-"""Dividing utterances so that those of one sound, which are duplicates, stay together."""
+"""Splits that keep the utterances of one sound, which are duplicates, together."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from sercli.errors import SplitError
 
 
 def group_by_sound(index: Index, members: Sequence[int]) -> list[list[int]]:
-    """Positions grouped by sound, so that duplicates move together."""
+    """Groups positions by sound, so that duplicates move together."""
     groups: dict[str, list[int]] = defaultdict(list)
     for number in members:
         groups[index.utterances[number].sound].append(number)
@@ -19,27 +20,62 @@ def group_by_sound(index: Index, members: Sequence[int]) -> list[list[int]]:
 
 
 def leave_sounds_out(index: Index, members: Sequence[int], others: Sequence[int]) -> list[int]:
-    """The members whose sound none of the others has: a duplicate is left out rather than leaked."""
+    """Drops members that share a sound with one of the others, so that duplicates do not leak; sorted."""
     sounds = {index.utterances[number].sound for number in others}
     return sorted(number for number in members if index.utterances[number].sound not in sounds)
 
 
-def divide_evenly(
-    index: Index, groups: list[list[int]], splitter: StratifiedKFold | StratifiedShuffleSplit
-) -> list[tuple[list[int], list[int]]]:
-    """Splits groups of positions evenly over the emotions, as pairs of numbers of groups.
+def split_into_folds(
+    index: Index, groups: list[list[int]], folds: int, seed: int
+) -> list[tuple[list[list[int]], list[list[int]]]]:
+    """Splits groups of positions into folds of equal shares of each emotion; pairs of (rest, held out).
 
     Raises:
-        SplitError: if an emotion has too few groups.
+        SplitError: if an emotion has fewer groups than there are folds.
     """
+    _check_emotions(index, groups, least=folds)
+    return _split(index, groups, StratifiedKFold(folds, shuffle=True, random_state=seed))
+
+
+def split_off_share(
+    index: Index, groups: list[list[int]], share: float, seed: int
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Splits a random share (0 to 1) off groups of positions, with equal shares of each emotion; (rest, held out).
+
+    Raises:
+        SplitError: if an emotion has fewer than 2 groups, or the share has fewer groups than there are emotions.
+    """
+    emotions = _check_emotions(index, groups, least=2)
+    held = math.ceil(share * len(groups))
+    if held < emotions:
+        enough = math.floor((emotions - 1) / share) + 1
+        msg = (
+            f"a stratified split cannot be made: 1 of {round(1 / share)} utterances is held out, {held} of "
+            f"{len(groups)}, fewer than the {emotions} emotions; at least {enough} utterances without duplicates are "
+            "needed"
+        )
+        raise SplitError(msg)
+    return _split(index, groups, StratifiedShuffleSplit(1, test_size=share, random_state=seed))[0]
+
+
+def _check_emotions(index: Index, groups: list[list[int]], *, least: int) -> int:
+    """Makes sure that there are enough groups of each emotion; returns the number of emotions."""
+    counts = Counter(index.utterances[group[0]].emotion for group in groups)
+    emotion, count = min(counts.items(), key=lambda item: item[1], default=("any emotion", 0))
+    if count < least:
+        msg = (
+            f"a stratified split cannot be made: at least {least} utterances of each emotion, without duplicates, are "
+            f"needed, found {count} of {emotion}; add some, or leave this emotion out of the labels"
+        )
+        raise SplitError(msg)
+    return len(counts)
+
+
+def _split(
+    index: Index, groups: list[list[int]], splitter: StratifiedKFold | StratifiedShuffleSplit
+) -> list[tuple[list[list[int]], list[list[int]]]]:
     emotions = [index.utterances[group[0]].emotion for group in groups]
-    least, count = min(Counter(emotions).items(), key=lambda item: item[1]) if emotions else ("any", 0)
-    needed = splitter.get_n_splits() if isinstance(splitter, StratifiedKFold) else 2
-    try:
-        if count < needed:
-            msg = f"{count} utterances of {least} can be told apart, at least {needed} are needed"
-            raise ValueError(msg)
-        return [(rest.tolist(), test.tolist()) for rest, test in splitter.split(np.zeros((len(groups), 1)), emotions)]
-    except ValueError as reason:
-        msg = f"a stratified split cannot be made: {reason}"
-        raise SplitError(msg) from None
+    return [
+        ([groups[n] for n in rest], [groups[n] for n in held])
+        for rest, held in splitter.split(np.zeros((len(groups), 1)), emotions)
+    ]

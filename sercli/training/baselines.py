@@ -1,4 +1,4 @@
-"""Traditional methods on functionals of the same features, to be compared with; scikit-learn throughout."""
+"""Baselines to compare networks with: scikit-learn classifiers on functionals of the same features."""
 
 import time
 import warnings
@@ -28,20 +28,28 @@ from sercli.training.functionals import stack_functionals
 Logits = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 
-LEAST_LOGIT = -20.0  # of an emotion that a classifier rules out, or has never seen
+LEAST_LOGIT = -20.0  # of an emotion that a classifier rules out, or that is not in its training data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """A family of classifiers, and the setting that is chosen on development utterances.
+    """A family of classifiers with one setting, which is chosen on development utterances.
 
     Attributes:
-        make: from setting and seed to a classifier.
-        settings: to choose from.
+        make: Makes a classifier from setting and seed.
+        settings: Values to choose from, ascending.
+        counts_neighbors: Whether the setting is a number of training utterances, so that there must be as many.
     """
 
     make: Callable[[float, int], ClassifierMixin]
     settings: tuple[float, ...]
+    counts_neighbors: bool = False
+
+    def list_settings(self, utterances: int) -> tuple[float, ...]:
+        """Lists the settings that are possible with so many training utterances, at least one."""
+        if not self.counts_neighbors:
+            return self.settings
+        return tuple(setting for setting in self.settings if setting <= utterances) or (utterances,)
 
 
 BASELINES: Mapping[str, Baseline] = {
@@ -54,7 +62,11 @@ BASELINES: Mapping[str, Baseline] = {
         ),
         settings=(1, 3),
     ),
-    "knn": Baseline(make=lambda k, _seed: KNeighborsClassifier(int(k), weights="distance"), settings=(5, 15, 30)),
+    "knn": Baseline(
+        make=lambda k, _seed: KNeighborsClassifier(int(k), weights="distance"),
+        settings=(5, 15, 30),
+        counts_neighbors=True,
+    ),
     "mlp": Baseline(
         make=lambda alpha, seed: MLPClassifier((128,), alpha=alpha, max_iter=60, random_state=seed),
         settings=(0.01, 1.0, 10.0),
@@ -64,19 +76,19 @@ BASELINES: Mapping[str, Baseline] = {
         settings=(0.0003, 0.003, 0.03),
     ),
 }
-"""The baselines by name of recipe; what is chosen is C, leaf size, neighbours or weight decay."""
+"""Baselines by name of recipe; their settings are C, leaf size, number of neighbors or weight decay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedBaseline:
-    """A classifier, and what goes with it.
+    """A trained classifier.
 
     Attributes:
-        pipeline: standardises, with what was measured on training utterances, and classifies.
-        setting: chosen by development UAR.
-        dev_uar: that it was chosen by, 0 to 1.
-        temperature: fitted on the development utterances.
-        seconds: that all of it took.
+        pipeline: Standardization, fitted on the training utterances, and classifier.
+        setting: Setting with the highest development UAR.
+        dev_uar: That UAR, 0 to 1.
+        temperature: Calibration temperature, fitted on the development utterances.
+        seconds: Time of all trainings.
     """
 
     pipeline: Pipeline
@@ -87,14 +99,14 @@ class TrainedBaseline:
 
 
 def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int, seed: int) -> TrainedBaseline:
-    """Fits a classifier for each setting on a fold's training side, and keeps the best on its development side.
+    """Trains a classifier with each setting, and keeps the one with the highest development UAR.
 
     Args:
-        corpus: the utterances that the fold divides.
-        fold: its test side is not touched.
-        name: a key of `BASELINES`.
-        copies: altered copies of each training utterance that are used.
-        seed: of the classifier.
+        corpus: Utterances that the fold divides.
+        fold: Training and development utterances, of at least 2 emotions; the test side is not used.
+        name: Key of `BASELINES`.
+        copies: Number of augmented copies of each training utterance to train on.
+        seed: Seed of the classifier.
     """
     began = time.monotonic()
     examples = [(member, rows) for member in fold.train for rows in corpus.list_copies(member, copies)]
@@ -102,10 +114,10 @@ def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int
     truth = _truth(corpus, [member for member, _ in examples])
     dev_vectors, dev_truth = _vectors(corpus, fold.dev), _truth(corpus, fold.dev)
     best: tuple[float, float, Pipeline, Logits] | None = None
-    for setting in BASELINES[name].settings:
+    for setting in BASELINES[name].list_settings(len(vectors)):
         pipeline = make_pipeline(StandardScaler(), BASELINES[name].make(setting, seed))
         with warnings.catch_warnings():
-            # Recipe mlp ends after its epochs, converged or not.
+            # Recipe mlp stops after a fixed number of epochs, converged or not.
             warnings.simplefilter("ignore", ConvergenceWarning)
             pipeline.fit(vectors, truth)
         logits = compute_logits(pipeline, dev_vectors)
@@ -124,12 +136,12 @@ def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int
 
 
 def score_baseline(corpus: CorpusFeatures, members: tuple[int, ...], trained: TrainedBaseline) -> Probabilities:
-    """Calibrated probabilities of utterances without copies, in shape ``(n, 8)``."""
+    """Computes calibrated probabilities of utterances (not of their copies) in shape ``(n, 8)``."""
     return to_probabilities(compute_logits(trained.pipeline, _vectors(corpus, members)), trained.temperature)
 
 
 def compute_logits(pipeline: Pipeline, vectors: Vectors) -> Logits:
-    """Scores whose softmax can be calibrated: decision values, else logarithms of probabilities; ``(n, 8)``."""
+    """Computes scores whose softmax can be calibrated, in shape ``(n, 8)``: decision values, else log probabilities."""
     classifier = pipeline[-1]
     if hasattr(classifier, "decision_function"):
         scores = pipeline.decision_function(vectors)

@@ -82,6 +82,26 @@ def test_the_setting_and_the_temperature_that_suit_development_speakers_are_kept
     assert trained.temperature != 1.0
 
 
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("count", [2, 4, 6])
+def test_a_baseline_learns_from_very_few_utterances(features: CorpusFeatures, name: str, count: int) -> None:
+    """Of two emotions, or of one and an utterance of another; fewer than any number of neighbors."""
+    fold = make_folds(features.index, "loso", 0)[0]
+    emotions = [features.index.utterances[member].emotion for member in fold.train]
+    happy, sad = (
+        [m for m, e in zip(fold.train, emotions, strict=True) if e == emotion] for emotion in ("happy", "sad")
+    )
+    few = replace(fold, train=tuple(sorted([*happy[: count - 1], sad[0]])))
+    trained = train_baseline(features, few, name, copies=0, seed=0)
+    probabilities = score_baseline(features, fold.test, trained)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
+
+
+def test_numbers_of_neighbors_are_no_more_than_there_are_utterances() -> None:
+    assert [BASELINES["knn"].list_settings(count) for count in (3, 5, 20, 100)] == [(3,), (5,), (5, 15), (5, 15, 30)]
+    assert BASELINES["svm"].list_settings(1) == BASELINES["svm"].settings
+
+
 def test_one_seed_gives_one_forest(features: CorpusFeatures) -> None:
     fold = make_folds(features.index, "loso", 0)[0]
     one, two = (train_baseline(features, fold, "forest", copies=0, seed=3) for _ in range(2))
