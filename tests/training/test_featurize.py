@@ -22,19 +22,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_recipe_decides_features_and_copies(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = tmp_path / "features.h5"
+    seen: list[int] = []
+
+    def note(done: int, total: int) -> None:
+        seen.append(done)
+
     for recipe, features, names, rows in (
         ("default", (), ("logmel",), 4),
         (RECIPES["paper"], ("zcr",), (*RECIPES["paper"].features, "zcr"), 12),
         ("default", ("all",), tuple(FEATURES), 12),
     ):
-        seen: list[int] = []
-        summary = featurize(
-            data / "index.csv",
-            store,
-            recipe,
-            features=features,
-            on_progress=lambda done, _, seen=seen: seen.append(done),
-        )
+        seen.clear()
+        summary = featurize(data / "index.csv", store, recipe, features=features, on_progress=note)
         assert (summary.utterances, summary.failures, summary.parameters.names) == (4, (), names)
         assert seen == [1, 2, 3, 4]
         with FeatureStore(store) as opened:
