@@ -54,7 +54,7 @@ def featurize(
             seed=seed,
             restart=restart,
             cluster=dask,
-            progress=bar.update,
+            on_progress=bar.update,
         )
     console.say(
         f"{store_path}: {summary.extracted} extracted, {summary.reused} reused, {len(summary.failures)} of "

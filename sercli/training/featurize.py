@@ -8,6 +8,7 @@ from sercli.corpora.index import read_index
 from sercli.features.extraction import ExtractionSummary, Progress, extract_store
 from sercli.features.frontend import FEATURES, FeatureConfig, order_features
 from sercli.features.parameters import StoreParameters
+from sercli.progress import show_bar
 from sercli.training.recipes import Recipe, get_recipe
 
 ALL = "all"  # stands for every feature of the front end
@@ -24,7 +25,8 @@ def featurize(
     seed: int = 0,
     restart: bool = False,
     cluster: str | None = None,
-    progress: Progress | None = None,
+    progress: bool = False,
+    on_progress: Progress | None = None,
 ) -> ExtractionSummary:
     """Computes what a recipe reads of every indexed utterance, and adds it to a feature store.
 
@@ -40,7 +42,8 @@ def featurize(
         seed: Seed of the augmented copies.
         restart: Compute everything again, and replace a store made with other parameters.
         cluster: Address of a Dask scheduler whose workers do the work.
-        progress: Called after each utterance with the number done and their total.
+        progress: Show a progress bar, for notebooks.
+        on_progress: Called after each utterance with the number done and their total.
 
     Raises:
         UsageError: If the recipe or a feature is unknown.
@@ -50,20 +53,21 @@ def featurize(
         OSError: If the store cannot be written.
 
     Example:
-        >>> from sercli.training.featurize import featurize
-        >>> summary = featurize("data/index.csv", "data/features.h5", "paper", jobs=8)  # doctest: +SKIP
+        ``featurize("data/index.csv", "data/features.h5", "paper", jobs=8, progress=True).failures``
     """
     recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
     names = tuple(FEATURES) if ALL in features else order_features((*recipe.features, *features))
     parameters = StoreParameters(audio=audio or AudioConfig(), features=FeatureConfig(names=names))
-    return extract_store(
-        read_index(Path(index)),
-        Path(store),
-        parameters,
-        jobs=jobs,
-        copies=recipe.training.copies,
-        seed=seed,
-        restart=restart,
-        cluster=cluster,
-        progress=progress,
-    )
+    utterances = read_index(Path(index))
+    with show_bar("featurize", enabled=progress) as update:
+        return extract_store(
+            utterances,
+            Path(store),
+            parameters,
+            jobs=jobs,
+            copies=recipe.training.copies,
+            seed=seed,
+            restart=restart,
+            cluster=cluster,
+            progress=on_progress or update,
+        )
