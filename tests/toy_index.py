@@ -35,8 +35,8 @@ def index_toy(
     return read_index(folder / "index.csv")
 
 
-def featurize_toy(folder: Path, *, takes: int, copies: int) -> Path:
+def featurize_toy(folder: Path, *, takes: int, copies: int, seconds: float = 0.6) -> Path:
     """Makes and indexes recordings of six speakers, and a store of all their features beside; returns the folder."""
-    index = index_toy(folder, speakers=6, takes=takes)
+    index = index_toy(folder, speakers=6, takes=takes, seconds=seconds)
     extract_store(index, folder / "features.h5", StoreParameters(), copies=copies)
     return folder

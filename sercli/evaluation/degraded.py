@@ -15,20 +15,13 @@ from sercli.errors import AudioError, SercliError
 from sercli.evaluation.plan import FoldTask
 from sercli.evaluation.predictions import TestRow, make_rows
 from sercli.features.frontend import extract_features
+from sercli.features.utterance import Failure
 from sercli.files import hash_file, one_line
 from sercli.models.model import Features, Model, load_model
 from sercli.parallel import map_in_order
 from sercli.splits.protocols import make_folds
 
 CHUNK = 64  # recordings per task of a worker
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A recording that could not be tested, and why in one line."""
-
-    file: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

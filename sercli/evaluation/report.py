@@ -8,12 +8,12 @@ from typing import Any
 
 from sercli.corpora.index import Index
 from sercli.errors import InputError
-from sercli.evaluation.degraded import Failure
 from sercli.evaluation.fold import FoldResult
 from sercli.evaluation.plan import EvaluationPlan
 from sercli.evaluation.predictions import PREDICTIONS_FILE, TestRow, write_predictions
 from sercli.evaluation.scores import ScoreSummary, summarize
 from sercli.features.parameters import StoreParameters
+from sercli.features.utterance import Failure
 from sercli.files import one_line, read_json_object, write_json
 from sercli.plots import save_confusion, save_reliability
 from sercli.splits.protocols import get_protocol

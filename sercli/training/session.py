@@ -107,24 +107,7 @@ def train_fold(
         identity=identify_checkpoint(corpus, fold, recipe, seed),
         resume=resume,
     )
-    networks: list[nn.Module] = []
-    results: list[FitResult] = []
-    interrupted = False
-    for number in range(recipe.network.members):
-        path = name_checkpoint(checkpoint, number) if checkpoint else None
-        try:
-            network, result = training.run(seed_member(seed, number), path, partial(on_epoch, number))
-        except KeyboardInterrupt:
-            if not networks:
-                raise
-            interrupted = True
-            break
-        interrupted = result.interrupted
-        if not (interrupted and networks):  # an unfinished network is better than none
-            networks.append(network)
-            results.append(result)
-        if interrupted:
-            break
+    networks, results, interrupted = training.run_members(recipe.network.members, seed, checkpoint, on_epoch)
     network = networks[0] if len(networks) == 1 else Ensemble(networks)
     model = _export(network, corpus, recipe.join(len(networks)), normalizer)
     model, dev = _calibrate(model, corpus, fold)
@@ -168,6 +151,28 @@ class _MemberTraining:
     device: torch.device
     identity: str
     resume: bool
+
+    def run_members(
+        self, count: int, seed: int, checkpoint: Path | None, on_epoch: OnEpoch
+    ) -> tuple[list[nn.Module], list[FitResult], bool]:
+        """Trains members one after the other; also returns whether Ctrl-C ended it early."""
+        networks: list[nn.Module] = []
+        results: list[FitResult] = []
+        for number in range(count):
+            path = name_checkpoint(checkpoint, number) if checkpoint else None
+            try:
+                network, result = self.run(seed_member(seed, number), path, partial(on_epoch, number))
+            except KeyboardInterrupt:  # in the first epoch
+                if not networks:
+                    raise
+                return networks, results, True
+            if result.interrupted and networks:
+                return networks, results, True
+            networks.append(network)
+            results.append(result)
+            if result.interrupted:  # an unfinished network is better than none
+                return networks, results, True
+        return networks, results, False
 
     def run(
         self, seed: int, checkpoint: Path | None, on_epoch: Callable[[EpochRecord], None]

@@ -116,17 +116,22 @@ def test_an_evaluation_killed_between_folds_goes_on_with_the_missing_ones(
 
 
 def test_ctrl_c_between_folds_keeps_them_and_the_next_run_ends_the_same(
-    data: Path, results: Path, tmp_path: Path
+    data: Path, tmp_path: Path, four_epochs: bytes
 ) -> None:
     out = tmp_path / "r"
     with pytest.raises(KeyboardInterrupt):
-        run_toy(data, out, on_fold=interrupt_after(2))
+        run_toy(data, out, recipe=SMALL.limit(4), on_fold=interrupt_after(2))
     assert not (out / "report.json").exists()
     assert list_folds(out) == ["seed0-fold1", "seed0-fold2"]
     calls: list[tuple[int, int, bool]] = []
-    run_toy(data, out, on_fold=lambda done, total, fold: calls.append((done, total, fold is not None)))
+    run_toy(
+        data,
+        out,
+        recipe=SMALL.limit(4),
+        on_fold=lambda done, total, fold: calls.append((done, total, fold is not None)),
+    )
     assert calls == [(2, 6, False), *((done, 6, True) for done in range(3, 7))]
-    assert (out / "predictions.csv").read_bytes() == (results / "predictions.csv").read_bytes()
+    assert (out / "predictions.csv").read_bytes() == four_epochs
 
 
 def test_a_finished_evaluation_is_not_trained_again(data: Path, tmp_path: Path) -> None:
@@ -139,19 +144,25 @@ def test_a_finished_evaluation_is_not_trained_again(data: Path, tmp_path: Path) 
     assert again.training_commands == ("sercli evaluate",)
 
 
+@pytest.fixture(scope="module")
+def two_seeds(data: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    out = tmp_path_factory.mktemp("results") / "fresh"
+    run_toy(data, out, recipe=QUICK, protocol="paper", seeds=2)
+    return (out / "predictions.csv").read_bytes()
+
+
 @pytest.mark.parametrize(
     "other",
     [replace(QUICK, network=replace(SMALL.network, dense_size=8)), SMALL.limit(2), QUICK.join(2)],
     ids=["another network", "more epochs", "more members"],
 )
-def test_folds_of_another_recipe_are_replaced(data: Path, tmp_path: Path, other: Recipe) -> None:
+def test_folds_of_another_recipe_are_replaced(data: Path, tmp_path: Path, two_seeds: bytes, other: Recipe) -> None:
     out = tmp_path / "r"
     with pytest.raises(KeyboardInterrupt):
-        run_toy(data, out, recipe=other, protocol="pooled", on_fold=interrupt_after(1))
+        run_toy(data, out, recipe=other, protocol="paper", seeds=2, on_fold=interrupt_after(1))
     (old,) = read_models(out).values()
-    run_toy(data, out, recipe=QUICK, protocol="pooled", jobs=2)
-    run_toy(data, tmp_path / "fresh", recipe=QUICK, protocol="pooled", jobs=2)
-    assert (out / "predictions.csv").read_bytes() == (tmp_path / "fresh" / "predictions.csv").read_bytes()
+    run_toy(data, out, recipe=QUICK, protocol="paper", seeds=2)
+    assert (out / "predictions.csv").read_bytes() == two_seeds
     assert old not in read_models(out).values()
 
 
@@ -159,7 +170,7 @@ def test_a_fold_of_other_labels_or_another_division_is_replaced(data: Path, tmp_
     out = tmp_path / "r"
     index = read_index(data / "index.csv")
     first = run_toy(data, out, recipe=QUICK, protocol="paper")
-    relabeled = replace(index, utterances=(replace(index.utterances[0], emotion="calm"), *index.utterances[1:]))
+    relabeled = replace(index, utterances=(replace(index.utterances[0], emotion="sad"), *index.utterances[1:]))
     second = run_toy(data, out, recipe=QUICK, protocol="paper", index=relabeled)
     third = run_toy(data, out, recipe=QUICK, protocol="loso")
     assert len({report.folds[0].identity for report in (first, second, third)}) == 3
