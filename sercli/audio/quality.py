@@ -53,7 +53,7 @@ class QualityMeter:
         The first must rule out speech in every frame, and the second find next to nothing, or a steady sound.
         """
         power = np.concatenate(self._power or [_NOTHING])
-        if np.concatenate(self._probabilities or [_NOTHING]).max(initial=0) < UNHEARD:
+        if not power.any() or np.concatenate(self._probabilities or [_NOTHING]).max(initial=0) < UNHEARD:
             return is_flat(power)
         return bool(np.count_nonzero(power) >= MIN_PAUSE) and is_flat(power, steady=TONE, quiet=-np.inf)
 
