@@ -1,5 +1,7 @@
-"""Altered copies of training utterances: pitch shift and time stretch of the waveform."""
+"""Augmented copies of training utterances: pitch shift and time stretch of the waveform."""
 
+import importlib.metadata
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +27,20 @@ class Alteration:
     def __str__(self) -> str:
         """As in ``pitch+1.25`` or ``speed0.930``."""
         return f"pitch{self.semitones:+.2f}" if self.semitones else f"speed{self.speed:.3f}"
+
+
+def augmentation_version() -> str:
+    """Names what decides the samples of augmented copies, as in ``librosa1-soxr1``.
+
+    Librosa 1 stretches and shifts differently from 0.11, and soxr resamples what is shifted: copies of different
+    major versions (before 1.0, minor versions) must not be mixed in one store.
+    """
+    return "-".join(name + _shorten_version(importlib.metadata.version(name)) for name in ("librosa", "soxr"))
+
+
+def _shorten_version(version: str) -> str:
+    major, minor = version.split(".")[:2]
+    return major if major != "0" else f"0.{minor}"
 
 
 def draw_alterations(sha256: str, copies: int, seed: int) -> list[Alteration]:
@@ -61,8 +77,11 @@ def alter(signal: Signal, sample_rate: int, alteration: Alteration) -> Signal:
     from librosa import effects
 
     altered = signal
-    if alteration.semitones:
-        altered = effects.pitch_shift(altered, sr=sample_rate, n_steps=alteration.semitones, res_type="soxr_hq")
-    if alteration.speed != 1.0:
-        altered = effects.time_stretch(altered, rate=alteration.speed)
+    with warnings.catch_warnings():
+        # Of librosa 1.0 about a call of its own.
+        warnings.filterwarnings("ignore", "The `hop_length` parameter is deprecated", FutureWarning)
+        if alteration.semitones:
+            altered = effects.pitch_shift(altered, sr=sample_rate, n_steps=alteration.semitones, res_type="soxr_hq")
+        if alteration.speed != 1.0:
+            altered = effects.time_stretch(altered, rate=alteration.speed)
     return np.asarray(altered, dtype=np.float32)

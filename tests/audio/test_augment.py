@@ -1,7 +1,18 @@
+import importlib.metadata
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from sercli.audio.augment import PITCH_RANGE, STRETCH_RANGE, Alteration, alter, draw_alterations
+from sercli.audio.augment import (
+    PITCH_RANGE,
+    STRETCH_RANGE,
+    Alteration,
+    alter,
+    augmentation_version,
+    draw_alterations,
+)
 
 TONE = (0.5 * np.sin(2 * np.pi * 400 * np.arange(16_000) / 16_000)).astype(np.float32)
 
@@ -39,3 +50,28 @@ def test_alterations_are_seeded_and_in_range_and_alternate() -> None:
 def test_an_alteration_has_a_name_of_its_own() -> None:
     assert str(Alteration(semitones=-1.5)) == "pitch-1.50"
     assert str(Alteration(speed=0.93)) == "speed0.930"
+
+
+@pytest.mark.parametrize(
+    ("librosa", "soxr", "expected"),
+    [
+        ("0.11.0", "1.1.0", "librosa0.11-soxr1"),
+        ("1.0.0", "1.2.3", "librosa1-soxr1"),
+        ("1.7.2", "0.5.0", "librosa1-soxr0.5"),
+    ],
+)
+def test_libraries_that_make_copies_differently_have_different_versions(
+    monkeypatch: pytest.MonkeyPatch, librosa: str, soxr: str, expected: str
+) -> None:
+    versions = {"librosa": librosa, "soxr": soxr}
+    monkeypatch.setattr(importlib.metadata, "version", versions.__getitem__)
+    assert augmentation_version() == expected
+
+
+def test_the_version_is_that_of_what_is_installed() -> None:
+    assert augmentation_version().startswith(f"librosa{importlib.metadata.version('librosa')[0]}")
+
+
+def test_every_dependency_has_an_upper_bound() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert [name for name in project["dependencies"] if ",<" not in name] == []
