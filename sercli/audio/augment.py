@@ -78,8 +78,8 @@ def alter(signal: Signal, sample_rate: int, alteration: Alteration) -> Signal:
 
     altered = signal
     with warnings.catch_warnings():
-        # Of librosa 1.0 about a call of its own.
-        warnings.filterwarnings("ignore", "The `hop_length` parameter is deprecated", FutureWarning)
+        # Of librosa 1.0 about calls of its own.
+        warnings.filterwarnings("ignore", r"The `\w+` parameter is deprecated", FutureWarning)
         if alteration.semitones:
             altered = effects.pitch_shift(altered, sr=sample_rate, n_steps=alteration.semitones, res_type="soxr_hq")
         if alteration.speed != 1.0:
