@@ -1,6 +1,7 @@
 """Augmented copies of training utterances: pitch shift and time stretch of the waveform."""
 
 import importlib.metadata
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,12 +33,21 @@ class Augmentation:
 
 @lru_cache(maxsize=1)
 def augmentation_version() -> str:
-    """Versions of the libraries that decide the numbers of augmented copies, as ``librosa 0.11.0, soxr 1.0.0``."""
-    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
+    """Names what decides the samples of augmented copies, as in ``librosa1-soxr1``.
+
+    Librosa 1 stretches and shifts differently from 0.11, and soxr resamples what is shifted: copies of different
+    major versions (before 1.0, minor versions) must not be mixed in one store.
+    """
+    return "-".join(name + _shorten_version(importlib.metadata.version(name)) for name in LIBRARIES)
+
+
+def _shorten_version(version: str) -> str:
+    major, minor = version.split(".")[:2]
+    return major if major != "0" else f"0.{minor}"
 
 
 def name_copy(augmentation: Augmentation) -> str:
-    """Identifies an augmented copy beside its original's content, as ``pitch+1.25 (librosa 0.11.0, soxr 1.0.0)``."""
+    """Identifies an augmented copy beside its original's content, as ``pitch+1.25 (librosa0.11-soxr1)``."""
     return f"{augmentation} ({augmentation_version()})"
 
 
@@ -78,8 +88,13 @@ def augment(signal: Signal, sample_rate: int, augmentation: Augmentation) -> Sig
     from librosa import effects
 
     augmented = signal
-    if augmentation.semitones:
-        augmented = effects.pitch_shift(augmented, sr=sample_rate, n_steps=augmentation.semitones, res_type="soxr_hq")
-    if augmentation.speed != 1.0:
-        augmented = effects.time_stretch(augmented, rate=augmentation.speed)
+    with warnings.catch_warnings():
+        # Of librosa 1.0 about calls of its own.
+        warnings.filterwarnings("ignore", r"The `\w+` parameter is deprecated", FutureWarning)
+        if augmentation.semitones:
+            augmented = effects.pitch_shift(
+                augmented, sr=sample_rate, n_steps=augmentation.semitones, res_type="soxr_hq"
+            )
+        if augmentation.speed != 1.0:
+            augmented = effects.time_stretch(augmented, rate=augmentation.speed)
     return np.asarray(augmented, dtype=np.float32)
