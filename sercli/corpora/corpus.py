@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sercli.audio.sniff import SUFFIXES
 from sercli.errors import CorpusError
 from sercli.files import one_line
 
@@ -155,8 +156,6 @@ def find_recordings(folder: Path, problems: list[Problem] | None = None) -> list
     Raises:
         CorpusError: if there are none.
     """
-    from sercli.audio.sniff import SUFFIXES
-
     recordings = [path for path in find_files(folder, problems) if path.suffix.lower() in SUFFIXES]
     if not recordings:
         msg = f"no recording under {folder}: expected sound files such as WAV, FLAC, Ogg or MP3, at any depth"

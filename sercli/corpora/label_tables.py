@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from sercli.audio.sniff import SUFFIXES
 from sercli.corpora.csv_tables import Row
 from sercli.errors import AudioError, CorpusError
 from sercli.files import one_line
@@ -88,8 +89,6 @@ def _make_end_key(depth: int) -> Callable[[tuple[str, ...]], Hashable]:
 
 
 def _stem_key(parts: tuple[str, ...]) -> Hashable:
-    from sercli.audio.decode import SUFFIXES  # slow to import, and help texts read this module
-
     if not parts:
         return None
     stem, suffix = os.path.splitext(parts[-1])  # noqa: PTH122 - plain text, thousands of it

@@ -16,7 +16,7 @@ from sercli.corpora.registry import get_corpus
 from sercli.corpora.sources import Request, StageProgress, check_request, open_source, read_marker
 from sercli.cpus import count_cpus
 from sercli.errors import CorpusError
-from sercli.files import acquire_lock, write_json
+from sercli.files import acquire_lock, release_lock, write_json
 from sercli.progress import show_bar
 
 PREPARED_MARKER = "prepared.json"  # under data/<corpus>/: what the rows of the index were made from
@@ -222,7 +222,7 @@ def _add_rows(request: Request, rows: Sequence[Utterance], digests: Mapping[str,
         index = mark_duplicates(merge_index(_read_old_index(request.index), request.corpus.name, rows), digests)
         write_index(request.index, index)
     finally:
-        lock.release()  # its file stays, since others may wait for it
+        release_lock(lock)
     return index
 
 

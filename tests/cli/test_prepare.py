@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,27 @@ def test_own_table(run: Run, toy: Path) -> None:
     assert "1 speaker," in taken.err
     (row,) = read_index(Path("other.csv")).utterances
     assert (row.file, row.corpus, row.speaker, row.emotion) == (f"toy/{NAME}", "csv", "csv-ann", "happy")
+
+
+def test_copies_are_named_and_not_counted(run: Run, toy: Path) -> None:
+    shutil.copytree(toy, toy / "audio_speech_actors_01-24")
+    status, _, err = run("--from", toy)
+    assert status == 0
+    assert "warning: further copies, not indexed (8): audio_speech_actors_01-24/" in err
+    assert f"{NAME}: copy of {NAME}" in run("--from", toy, "-v").err
+    assert "indexed 8 utterances" in err
+
+
+def test_archive_that_cannot_be_read_is_one_line(run: Run) -> None:
+    Path("all.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(50))
+    status, _, err = run("--from", "all.7z")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "is a 7z archive, which sercli does not read: unpack it and give the folder" in err
+
+
+def test_help_lists_the_corpora(run: Run) -> None:
+    out = run("--help").out
+    assert "ravdess, nemo; csv for your own" in " ".join(out.split())
 
 
 def test_folder_of_data_from_the_environment(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sercli.audio.sniff import SUFFIXES
 from sercli.corpora.corpus import find_files, find_recordings
 from sercli.errors import CorpusError
 from tests.corpora.files import touch
@@ -42,8 +43,6 @@ def test_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 def test_every_suffix_of_sound_files_counts(tmp_path: Path) -> None:
-    from sercli.audio.decode import SUFFIXES
-
     touch(tmp_path, *(f"x{suffix.upper()}" for suffix in SUFFIXES))
     assert len(find_recordings(tmp_path)) == len(SUFFIXES) > 10
     assert {".mp3", ".m4a", ".opus"} < set(SUFFIXES)
