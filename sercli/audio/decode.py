@@ -255,6 +255,9 @@ class AudioReader:
         try:
             # As a stream, since libsndfile takes any file for headerless samples by some suffixes.
             with PartStream(self._path, part) as file, soundfile.SoundFile(file) as stream:
+                if stream.format == "MP3":
+                    # It has no three frames in a row, and libsndfile would believe the length in its header.
+                    raise AudioError(_why_unopened(self._path, "its frames of MPEG audio are damaged"))
                 yield from _read(stream)
         except _SOUNDFILE_ERRORS as reason:
             raise AudioError(_why_unopened(self._path, reason)) from None
