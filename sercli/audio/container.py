@@ -228,9 +228,8 @@ class StreamDecoder:
         whole = container.duration / 1e6 if container.duration else None
         if self._demuxer in DECLARING:
             self.declared = whole
-        elif self._demuxer == "mov" and stream.frames:  # no fragments, whose lengths are in no header
-            self.declared = self._find_end_of(stream)
-        elif self._demuxer == "ogg" and len(container.streams) == 1:  # by the position that the last page states
+        elif (self._demuxer == "mov" and stream.frames) or (self._demuxer == "ogg" and len(container.streams) == 1):
+            # The lengths of fragments of MP4 are in no header; Ogg states positions in its pages.
             self.declared = self._find_end_of(stream)
         elif self._demuxer == "matroska":
             self.declared = _find_matroska_duration(self._file)
