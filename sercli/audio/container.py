@@ -23,6 +23,7 @@ MAX_GAP = 3_600.0  # seconds of silence that one gap is filled with at most; a l
 MAX_SILENCE = 12 * 3_600.0  # seconds of silence that the gaps of one recording are filled with at most
 TIMED = ("mov", "matroska", "ogg", "asf", "avi", "flv", "mpegts", "mpeg")  # formats that store time stamps
 FROM_ZERO = ("mov", "matroska", "asf")  # formats in which time begins at 0 rather than with the first packet
+MAX_CHANNELS = 64
 OGG_START = 60.0  # seconds; an Ogg stream that begins later was cut out of a live stream
 # Formats of which FFmpeg takes the length from a header; that of the others is an estimate from the bit rate.
 DECLARING = ("flv", "wv", "tta", "ape", "nistsphere")
