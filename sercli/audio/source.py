@@ -117,7 +117,9 @@ class Source:
     size: int
 
     def read(self, at: int, size: int) -> bytes:
-        """Reads up to `size` bytes from offset `at` on."""
+        """Reads up to `size` bytes from offset `at` on; none behind the end of the file, however far that is."""
+        if at >= self.size:
+            return b""
         self.file.seek(at)
         return self.file.read(size)
 

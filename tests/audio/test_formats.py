@@ -10,7 +10,7 @@ from sercli.audio.decode import SUFFIXES, UNREAD_SUFFIXES, AudioReader, read_sig
 from sercli.audio.sniff import RAW_FORMATS, find_mpeg
 from sercli.errors import AudioError
 from tests.encoded import ENCODERS, encode, fits
-from tests.headers import aiff, au, caf, w64, wav
+from tests.headers import aiff, au, caf, rf64, w64, wav
 from tests.sounds import make_tone
 
 SECONDS = 3.0
@@ -150,4 +150,20 @@ def test_a_header_that_claims_thousands_of_channels_is_refused(tmp_path: Path, c
     assert content.count(channels) == 1
     (tmp_path / "a").write_bytes(content.replace(channels, claim))
     with pytest.raises(AudioError, match="header claims 32767 channels"):
+        read_signal(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"caff\0\1\0\0desc" + b"\x7f" + b"\xff" * 7 + bytes(64),
+        b"\0\0\0\1ftyp" + b"\xff" * 8 + bytes(64),
+        rf64(bytes(100), 2**64 - 1).replace(b"fmt ", b"junk"),
+        w64(bytes(100), 2**63 - 1).replace(b"fmt ", b"junk"),
+    ],
+    ids=["CAF", "MP4", "RF64", "W64"],
+)
+def test_a_size_beyond_all_files_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(AudioError):
         read_signal(tmp_path / "a")
