@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import soundfile
+from av.audio.stream import AudioStream
 
 from tests.sounds import Samples
 
@@ -31,7 +32,7 @@ def _by_ffmpeg(codec: str, container: str) -> Callable[[Path, Samples, int], Non
         layout = "stereo" if samples.shape[1] == 2 else "mono"
         with av.open(str(path), "w", format=container) as output:
             stream = output.add_stream(codec, rate=sample_rate, layout=layout)
-            assert isinstance(stream, av.AudioStream)
+            assert isinstance(stream, AudioStream)
             stream.bit_rate = {"amr": 12_200, "g722": 64_000}.get(container, 48_000)  # the highest of AMR
             context = stream.codec_context
             resampler = av.AudioResampler(

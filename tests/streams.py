@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
 
 from tests.sounds import Samples, make_tone
 
@@ -26,7 +27,7 @@ def write_tracks(
         for sounds in tracks:
             layout = "stereo" if sounds[0][1].shape[1] == 2 else "mono"
             stream = output.add_stream(codec, rate=rate, layout=layout)
-            assert isinstance(stream, av.AudioStream)
+            assert isinstance(stream, AudioStream)
             stream.bit_rate = 64_000
             stream.codec_context.open()
             streams.append(stream)
@@ -38,7 +39,7 @@ def write_tracks(
 
 
 def _encode(
-    output: "av.container.OutputContainer", stream: av.AudioStream, rate: int, start: float, samples: Samples
+    output: "av.container.OutputContainer", stream: AudioStream, rate: int, start: float, samples: Samples
 ) -> None:
     context = stream.codec_context
     size = context.frame_size or 1_024

@@ -76,6 +76,12 @@ Found = tuple[Part, int | None]
 """A part, and where the next one begins."""
 
 
+def _take_whole(source: Source, n_bytes: int, channels: int) -> Found:
+    """A file with one recording and a header that is right."""
+    content = ((0, source.size),)
+    return Part(content=content, declared=n_bytes, present=n_bytes, as_is=True, channels=channels), None
+
+
 def _read_riff(source: Source, start: int) -> Found | None:
     head = source.read(start, 12)
     if len(head) < 12 or head[8:12] != b"WAVE":
@@ -101,6 +107,7 @@ def _read_riff(source: Source, start: int) -> Found | None:
         return None
     if len(form) < 16:
         return None
+    channels = struct.unpack(order + "H", form[2:4])[0]
     if size == 0xFFFF_FFFF and long_size is not None:
         size = long_size
     first = at + 8
@@ -113,9 +120,11 @@ def _read_riff(source: Source, start: int) -> Found | None:
     sane = (start, first + size) == (0, spans[-1][1]) and declared == present and following is None and padded
     riff_size = struct.unpack(order + "I", head[4:8])[0]
     if sane and head[:4] in (b"RIFF", b"RIFX") and riff_size >= first + size - 8:
-        return Part(content=((0, source.size),), declared=declared, present=present, as_is=True), None
+        return Part(
+            content=((0, source.size),), declared=declared, channels=channels, present=present, as_is=True
+        ), None
     header = _make_riff_header(_mend_format(form, order), present, order)
-    return Part(content=(header, *spans), declared=declared, present=present), following
+    return Part(content=(header, *spans), declared=declared, channels=channels, present=present), following
 
 
 def _measure_pad(source: Source, end: int, size: int) -> int:
@@ -274,6 +283,7 @@ def _read_w64(source: Source, start: int) -> Found | None:
         return None
     if len(form) < 16:
         return None
+    channels = struct.unpack("<H", form[2:4])[0]
     first, stop = at + 24, source.size
     declared = None if _is_placeholder(size) else max(0, size)
     following = next((at for at, _ in list(split(source, "w64", start))[1:]), None)
@@ -288,9 +298,11 @@ def _read_w64(source: Source, start: int) -> Found | None:
     span = _round_down((first, stop), frame)
     present = span[1] - span[0]
     if (start, declared, following) == (0, present, None) and stop + 8 > source.size:
-        return Part(content=((0, source.size),), declared=declared, present=present, as_is=True), None
+        return Part(
+            content=((0, source.size),), declared=declared, channels=channels, present=present, as_is=True
+        ), None
     header = _make_riff_header(_mend_format(form, "<"), present, "<")
-    return Part(content=(header, span), declared=declared, present=present), following
+    return Part(content=(header, span), declared=declared, channels=channels, present=present), following
 
 
 def _read_aiff(source: Source, start: int) -> Found | None:
@@ -312,6 +324,7 @@ def _read_aiff(source: Source, start: int) -> Found | None:
         return None
     if len(header) < 16 or len(common) < 18:
         return None  # the format stands behind the sound
+    channels = struct.unpack(">H", common[:2])[0]
     skipped = struct.unpack(">I", header[8:12])[0]
     first = at + 16 + skipped
     frame = _measure_aiff_frame(common)
@@ -324,14 +337,14 @@ def _read_aiff(source: Source, start: int) -> Found | None:
     elif frame and declared is not None and abs(declared - present) < max(frame, 2):
         declared = None if _is_placeholder(frames * frame) else frames * frame
     if start == 0 and declared is not None and abs(declared - present) < max(frame, 2) and following is None:
-        return Part(content=((0, source.size),), declared=present, present=present, as_is=True), None
+        return _take_whole(source, present, channels)
     if frame:
         common = common[:2] + struct.pack(">I", min(present // frame, 0xFFFF_FFFF)) + common[6:]
     common += b"\0" * (len(common) & 1)
     body = head[8:] + b"COMM" + struct.pack(">I", len(common)) + common
     short = min(present, 0xFFFF_0000)
     mended = b"FORM" + struct.pack(">I", len(body) + 16 + short) + body + b"SSND" + struct.pack(">III", short + 8, 0, 0)
-    return Part(content=(mended, *spans), declared=declared, present=present), following
+    return Part(content=(mended, *spans), declared=declared, channels=channels, present=present), following
 
 
 def _measure_aiff_frame(common: bytes) -> int:
@@ -351,15 +364,18 @@ def _read_au(source: Source, start: int) -> Found | None:
     offset, size = struct.unpack(">II", head[4:12])
     if offset < 24 or start + offset > source.size:
         return None
+    channels = struct.unpack(">I", head[20:24])[0]
     spans = list(split(source, "au", start))
     following = spans[1][0] if len(spans) > 1 else None
     first, stop = start + offset, spans[0][1]
     present = stop - first
     declared = None if _is_placeholder(size) else size
     if (start, following) == (0, None) and declared == present:
-        return Part(content=((0, source.size),), declared=declared, present=present, as_is=True), None
+        return Part(
+            content=((0, source.size),), declared=declared, channels=channels, present=present, as_is=True
+        ), None
     mended = head[:4] + struct.pack(">II", 24, min(present, 0xFFFF_FFFF)) + head[12:24]
-    return Part(content=(mended, (first, stop)), declared=declared, present=present), following
+    return Part(content=(mended, (first, stop)), declared=declared, channels=channels, present=present), following
 
 
 def _read_caf(source: Source, start: int) -> Found | None:
@@ -376,13 +392,16 @@ def _read_caf(source: Source, start: int) -> Found | None:
         at += 12 + size
     else:
         return None
+    channels = int.from_bytes(source.read(start + 44, 4), "big")
     spans = list(split(source, "caf", start))
     following = spans[1][0] if len(spans) > 1 else None
     end = spans[0][1]
     first, stop = at + 16, at + 12 + size
     chained = size > 4 and stop <= end and _is_caf_chunk(source.read(stop, 12), end - stop)
     if (start, following) == (0, None) and chained:
-        return Part(content=((0, source.size),), declared=size - 4, present=size - 4, as_is=True), None
+        return Part(
+            content=((0, source.size),), declared=size - 4, channels=channels, present=size - 4, as_is=True
+        ), None
     if not chained:
         stop = end
     declared = None if size == -1 or _is_placeholder(size) else max(0, size - 4)
@@ -390,7 +409,7 @@ def _read_caf(source: Source, start: int) -> Found | None:
     content: tuple[bytes | Span, ...] = ((start, at), mended, (at + 12, stop))
     if chained:
         content = (*content, (stop, end))
-    return Part(content=content, declared=declared, present=max(0, stop - first)), following
+    return Part(content=content, declared=declared, channels=channels, present=max(0, stop - first)), following
 
 
 def _is_caf_chunk(header: bytes, left: int) -> bool:

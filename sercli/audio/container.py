@@ -23,6 +23,8 @@ MAX_GAP = 3_600.0  # seconds of silence that one gap is filled with at most; a l
 MAX_SILENCE = 12 * 3_600.0  # seconds of silence that the gaps of one recording are filled with at most
 TIMED = ("mov", "matroska", "ogg", "asf", "avi", "flv", "mpegts", "mpeg")  # formats that store time stamps
 FROM_ZERO = ("mov", "matroska", "asf")  # formats in which time begins at 0 rather than with the first packet
+MAX_CHANNELS = 64
+OGG_START = 60.0  # seconds; an Ogg stream that begins later was cut out of a live stream
 # Formats of which FFmpeg takes the length from a header; that of the others is an estimate from the bit rate.
 DECLARING = ("flv", "wv", "tta", "ape", "nistsphere")
 
@@ -175,7 +177,8 @@ class StreamDecoder:
     def _catch_up(self, time: float) -> Iterator[tuple[Samples, int]]:
         """Silence up to the time stamp of the next frame."""
         if self._origin is None:
-            self._origin = 0.0 if self._demuxer in FROM_ZERO else -self._start
+            late_ogg = self._demuxer == "ogg" and self._start < OGG_START
+            self._origin = 0.0 if late_ogg or self._demuxer in FROM_ZERO else -self._start
         gap = time + self._origin - self.seconds
         if gap < -1.0:  # time begins anew, or sound runs ahead of the clock
             self._origin -= gap
@@ -226,16 +229,22 @@ class StreamDecoder:
         whole = container.duration / 1e6 if container.duration else None
         if self._demuxer in DECLARING:
             self.declared = whole
-        elif self._demuxer == "mov" and stream.frames:  # no fragments, whose lengths are in no header
-            declared = _to_seconds(stream.duration, stream.time_base)
-            late = max(0.0, _to_seconds(stream.start_time, stream.time_base) or 0.0)
-            self.declared = None if declared is None else declared + late
+        elif (self._demuxer == "mov" and stream.frames) or (self._demuxer == "ogg" and len(container.streams) == 1):
+            # The lengths of fragments of MP4 are in no header; Ogg states positions in its pages.
+            self.declared = self._find_end_of(stream)
         elif self._demuxer == "matroska":
             self.declared = _find_matroska_duration(self._file)
         elif self._demuxer == "asf":
             self.declared = _find_asf_duration(self._file)
         if self.declared is not None and not 0 < self.declared < 1e7:
             self.declared = None
+
+    def _find_end_of(self, stream: "av.AudioStream") -> float | None:
+        """The time in seconds at which a track should end."""
+        duration = _to_seconds(stream.duration, stream.time_base)
+        start = max(0.0, _to_seconds(stream.start_time, stream.time_base) or 0.0)
+        late = start if self._demuxer == "mov" or start < OGG_START else 0.0
+        return None if duration is None else duration + late
 
 
 def open_container(file: RawIOBase, demuxer: str) -> "av.container.InputContainer":

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from sercli.audio.conform import conform
-from sercli.audio.container import StreamDecoder, find_tracks, open_container
+from sercli.audio.container import MAX_CHANNELS, StreamDecoder, find_tracks, open_container
 from sercli.audio.lengths import count_flac_samples, count_mpeg_samples, is_torn_ogg
 from sercli.audio.parts import find_parts
 from sercli.audio.signal import BLOCK, Signal
@@ -43,7 +43,6 @@ __all__ = [
 
 MIN_SAMPLE_RATE = 1_000  # Hz; below it a header is damaged, or nothing of speech is left
 MAX_SAMPLE_RATE = 768_000  # Hz; the highest rate that audio interfaces offer
-MAX_CHANNELS = 64
 EXACT = 0.02  # seconds by which lengths may differ that count bytes or samples
 ROUNDED = 0.15  # seconds by which they may differ where containers and codecs round them
 PADDED = 0.25  # seconds by which they may differ where a codec pads the sound
@@ -195,6 +194,9 @@ class AudioReader:
 
     def _read_counted(self, demuxer: str, part: Part) -> Iterator[tuple[Signal, int]]:
         """Reads formats whose headers count bytes or samples by libsndfile, and by FFmpeg what that cannot."""
+        if part.channels > MAX_CHANNELS:  # as many make FFmpeg crash
+            msg = f"header claims {part.channels} channels: the file is damaged or not audio"
+            raise AudioError(msg)
         frames, total, reason = 0, None, ""
         trusted = True
         if demuxer == "flac":
@@ -255,6 +257,9 @@ class AudioReader:
         try:
             # As a stream, since libsndfile takes any file for headerless samples by some suffixes.
             with PartStream(self._path, part) as file, soundfile.SoundFile(file) as stream:
+                if stream.format == "MP3":
+                    # It has no three frames in a row, and libsndfile would believe the length in its header.
+                    raise AudioError(_why_unopened(self._path, "its frames of MPEG audio are damaged"))
                 yield from _read(stream)
         except _SOUNDFILE_ERRORS as reason:
             raise AudioError(_why_unopened(self._path, reason)) from None
@@ -399,7 +404,7 @@ def _read(stream: soundfile.SoundFile) -> Iterator[tuple[Signal, int]]:
 
 def _check_format(rate: int, channels: int) -> None:
     if not (MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE and 1 <= channels <= MAX_CHANNELS):
-        msg = f"header claims {rate} Hz, channels: {channels}: the file is damaged or not audio"
+        msg = f"header claims {rate} Hz and {channels} channels: the file is damaged or not audio"
         raise AudioError(msg)
 
 

@@ -21,12 +21,14 @@ class Part:
         declared: Bytes of sound that the header declares; None if it leaves them open or does not count bytes.
         present: Bytes of sound that the file holds; 0 if `declared` is None.
         as_is: Whether the part is the whole file and its header is right.
+        channels: Number of channels that the header states; 0 if it was not read.
     """
 
     content: tuple[bytes | Span, ...]
     declared: int | None = None
     present: int = 0
     as_is: bool = False
+    channels: int = 0
 
 
 def make_part(span: Span, size: int) -> Part:
@@ -115,7 +117,9 @@ class Source:
     size: int
 
     def read(self, at: int, size: int) -> bytes:
-        """Reads up to `size` bytes from offset `at` on."""
+        """Reads up to `size` bytes from offset `at` on; none behind the end of the file, however far that is."""
+        if at >= self.size:
+            return b""
         self.file.seek(at)
         return self.file.read(size)
 

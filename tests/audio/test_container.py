@@ -3,6 +3,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
 
 from sercli.audio.decode import AudioReader, read_signal
 from sercli.errors import AudioError
@@ -55,7 +57,7 @@ def write(
     tone = make_tone(seconds=seconds, sample_rate=rate, channels=channels)
     with av.open(str(path), "w", format=kind, options=options or {}) as container:
         stream = container.add_stream(codec, rate=rate, layout=layout)
-        assert isinstance(stream, av.AudioStream)
+        assert isinstance(stream, AudioStream)
         if codec == "wmav2":
             stream.bit_rate = 64_000
         context = stream.codec_context
@@ -73,14 +75,14 @@ def write(
 def write_video(path: Path, kind: str = "mp4", codec: str = "mpeg4", *, sound: bool = False) -> Path:
     with av.open(str(path), "w", format=kind) as container:
         video = container.add_stream(codec, rate=10)
-        assert isinstance(video, av.VideoStream)
+        assert isinstance(video, VideoStream)
         video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
         audio = container.add_stream("aac", rate=16_000, layout="mono") if sound else None
         for number in range(10):
             picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 20 * number, np.uint8), format="rgb24")
             container.mux(video.encode(picture))
         container.mux(video.encode(None))
-        if isinstance(audio, av.AudioStream):
+        if isinstance(audio, AudioStream):
             tone = make_tone(seconds=SECONDS).T.astype(np.float32)
             frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
             frame.sample_rate = 16_000
@@ -191,10 +193,10 @@ def test_sound_that_ends_before_its_film_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w", format="matroska") as container:
         video = container.add_stream("mpeg4", rate=10)
-        assert isinstance(video, av.VideoStream)
+        assert isinstance(video, VideoStream)
         video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
         audio = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
-        assert isinstance(audio, av.AudioStream)
+        assert isinstance(audio, AudioStream)
         frame = av.AudioFrame.from_ndarray(np.full((1, 16_000), 1_000, np.int16), format="s16", layout="mono")
         frame.sample_rate, frame.pts = 16_000, 0
         container.mux(audio.encode(frame))
