@@ -313,10 +313,8 @@ def test_scores_against_names(run: Run, tmp_path: Path) -> None:
     (tmp_path / "toy/Actor_01/03-01-05-01-01-01-01.wav").write_text("text")
     status, out, err = run("toy", "--labels", "names")
     assert (status, len(read_csv(out))) == (1, 5)
-    assert re.search(
-        r"accuracy \d+\.\d%, UAR \d+\.\d%, .* of 4 scored, 0 of them wrong for lack of speech; 0 without a known label, 1 failed",
-        err,
-    )
+    assert re.search(r"accuracy \d+\.\d%, UAR \d+\.\d%, .* of 4 scored, 0 of them wrong for lack of speech; ", err)
+    assert "0 without a known label, 1 failed or uncertain" in err
     assert not list(tmp_path.glob("*.json"))
 
 

@@ -46,7 +46,7 @@ def test_predict_gives_the_answers_of_evaluate(data: Path, default_results: Path
 
 
 def test_both_cut_long_recordings_alike(tmp_path: Path) -> None:
-    index = index_toy(tmp_path, speakers=3, emotions=("happy", "sad"), takes=2, seconds=10.0)
+    index = index_toy(tmp_path, speakers=4, emotions=("happy", "sad"), takes=2, seconds=10.0)
     extract_store(index, tmp_path / "features.h5", StoreParameters())
     recipe = replace(DEFAULT, training=replace(DEFAULT.training, max_epochs=2))
     run_toy(tmp_path, tmp_path / "results", recipe=recipe)
