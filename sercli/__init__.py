@@ -13,6 +13,7 @@ Importing the package loads nothing heavy.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from sercli.telemetry import turn_off_telemetry
 from sercli.version import __version__
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from sercli.training.train import train
 
 __all__ = ["Predictor", "__version__", "evaluate", "featurize", "predict_folder", "prepare", "train"]
+
+turn_off_telemetry()  # before anybody imports ONNX Runtime
 
 _MODULES = {
     "Predictor": "sercli.prediction.predictor",

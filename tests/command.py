@@ -12,7 +12,9 @@ from pathlib import Path
 TIMEOUT = 120  # seconds; a command that hangs fails its test
 
 
-def start_sercli(*arguments: str | Path, cwd: Path, disk: int | None = None) -> "subprocess.Popen[str]":
+def start_sercli(
+    *arguments: str | Path, cwd: Path, disk: int | None = None, stdout: int = subprocess.PIPE
+) -> "subprocess.Popen[str]":
     """Starts ``sercli`` in a folder; `disk` is the greatest size in bytes that a file may reach."""
     limit = None if disk is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
     return subprocess.Popen(
@@ -25,7 +27,8 @@ def start_sercli(*arguments: str | Path, cwd: Path, disk: int | None = None) -> 
             "COLUMNS": "120",
             "PYTHONPATH": str(Path(__file__).parents[1]),
         },
-        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=limit,

@@ -247,12 +247,12 @@ def _emotion_table(tally: "Tally") -> "Table":
 
 
 def _show_scores(scores: "Scores") -> None:
-    left_out = f"{scores.unlabelled} without a known label, {scores.unanswered} with one but without an answer"
+    left_out = f"{scores.unlabelled} without a known label, {scores.excluded} failed or uncertain"
     if not scores.scored:
         console.warn(f"nothing to score: {left_out}")
         return
     console.stderr.print(console.confusion_table(scores.confusion.tolist(), scores.per_class))
     console.say(
         f"accuracy {scores.accuracy:.1%}, UAR {scores.uar:.1%}, macro F1 {scores.macro_f1:.1%} "
-        f"of {scores.scored} scored; {left_out}"
+        f"of {scores.scored} scored, {scores.unanswered} of them wrong for lack of speech; {left_out}"
     )

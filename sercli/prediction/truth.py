@@ -23,6 +23,8 @@ from sercli.prediction.rows import Prediction
 NAMES = "names"
 """In place of a table: the labels are in the names of the recordings, as RAVDESS codes them."""
 
+NO_ANSWER = -1  # in place of the position of an emotion
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
@@ -30,9 +32,11 @@ class Scores:
 
     Attributes:
         rows: Number of rows in the report; a recording has one for each channel that was scored separately.
-        scored: Rows with a known label and an emotion.
+        scored: Rows with a known label that are scored: those with an emotion, and the unanswered ones.
         unlabelled: Rows without a known label.
-        unanswered: Rows with a known label and without an emotion, or with an uncertain one; not scored.
+        unanswered: Rows with a known label in which no speech was found, of recordings without any answer; they count
+            as wrong.
+        excluded: Rows with a known label that failed, are uncertain, or are the silent side of a call; not scored.
         accuracy: Share of the scored rows that are right, 0 to 1; NaN without any.
         uar: Unweighted average recall, 0 to 1; NaN without any.
         macro_f1: Mean F1, 0 to 1; NaN without any.
@@ -44,6 +48,7 @@ class Scores:
     scored: int
     unlabelled: int
     unanswered: int
+    excluded: int
     accuracy: float
     uar: float
     macro_f1: float
@@ -58,6 +63,7 @@ class Scores:
             "scored": self.scored,
             "unlabelled": self.unlabelled,
             "unanswered": self.unanswered,
+            "excluded": self.excluded,
             **{name: None if math.isnan(value) else value for name, value in figures.items()},
             "per_class": self.per_class,
             "labels": list(EMOTIONS),
@@ -189,7 +195,7 @@ def _read_names(recordings: Iterable[Recording]) -> dict[str, str]:
 
 
 def score(predictions: Iterable[Prediction], labels: Mapping[str, str], *, rows: int) -> Scores:
-    """Compares predictions with known labels; recordings without an emotion are counted, not scored.
+    """Compares predictions with known labels; a recording in which no speech was found counts as wrong.
 
     Args:
         predictions: Predictions that include those of all recordings in `labels`.
@@ -200,19 +206,24 @@ def score(predictions: Iterable[Prediction], labels: Mapping[str, str], *, rows:
 
     labeled = [prediction for prediction in predictions if prediction.file in labels]
     answered = [prediction for prediction in labeled if prediction.emotion in EMOTIONS]
-    truth = np.array([EMOTIONS.index(labels[row.file]) for row in answered], dtype=np.int64)
-    guess = np.array([EMOTIONS.index(row.emotion) for row in answered], dtype=np.int64)
-    scored = len(guess) > 0  # without any, the scores are undefined
+    heard = {prediction.file for prediction in labeled if prediction.status != "no-speech"}
+    unanswered = [prediction for prediction in labeled if prediction.file not in heard]
+    scored = [*answered, *unanswered]
+    truth = np.array([EMOTIONS.index(labels[row.file]) for row in scored], dtype=np.int64)
+    guess = np.array([EMOTIONS.index(row.emotion) if row.emotion else NO_ANSWER for row in scored], dtype=np.int64)
+    per_class = metrics.per_class(truth, guess) if scored else {}  # without any, the scores are undefined
+    recalls = [scores["recall"] for scores in per_class.values() if scores["support"]]
     return Scores(
         rows=rows,
-        scored=len(answered),
+        scored=len(scored),
         unlabelled=rows - len(labeled),
-        unanswered=len(labeled) - len(answered),
+        unanswered=len(unanswered),
+        excluded=len(labeled) - len(scored),
         accuracy=metrics.accuracy(truth, guess),
-        uar=metrics.unweighted_average_recall(truth, guess),
+        uar=float(np.mean(recalls)) if scored else math.nan,
         macro_f1=metrics.macro_f1(truth, guess) if scored else math.nan,
-        per_class=metrics.per_class(truth, guess) if scored else {},
-        confusion=metrics.count_confusions(truth, guess) if scored else np.zeros((len(EMOTIONS),) * 2, np.int64),
+        per_class=per_class,
+        confusion=metrics.count_confusions(truth[guess != NO_ANSWER], guess[guess != NO_ANSWER]),
     )
 
 

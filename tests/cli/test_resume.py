@@ -158,20 +158,6 @@ def test_two_runs_do_not_write_one_report(here: Path) -> None:
     process.communicate(timeout=60)
 
 
-def test_enrolled_speakers_who_sound_different_now_are_all_done_again(here: Path) -> None:
-    arguments = [*command("killed.csv"), "--enroll", "folder"]
-    process = start_sercli(*arguments, cwd=here)
-    while len(read_journal(here)) < 5 and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
-    assert len(read_journal(here)) >= 5
-    write_sound(here / "calls" / "100.wav", make_tone(seconds=2.0, frequency=3_000))
-    _, _, err = run_sercli(*arguments, cwd=here)
-    assert "finished before" not in err
-    assert len(read_rows(here / "killed.csv")) == RECORDINGS
-
-
 def test_a_journal_is_neither_read_nor_written_through_a_link(here: Path) -> None:
     (here / "victim.txt").write_text("precious")
     (here / ".killed.csv.journal").symlink_to("victim.txt")

@@ -1,45 +1,54 @@
-"""What is measured is what ships: the models of an evaluation answer in predict as they did in the test."""
+"""What is measured is what ships: evaluation and prediction give the same answers."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from sercli.evaluation.predictions import TestRow, read_predictions
+from sercli.corpora.index import read_index
+from sercli.features.extraction import extract_store
+from sercli.features.parameters import StoreParameters
 from sercli.labels import EMOTIONS
-from sercli.models.model import load_model
-from sercli.prediction.batch import predict_folder
+from tests.command import run_sercli
 from tests.evaluation.toy_plan import DEFAULT, run_toy
-from tests.toy_index import featurize_toy
+from tests.toy_index import index_toy
 
 
-def predict(rows: list[TestRow], folder: Path, model: Path, out: Path) -> list[dict[str, str]]:
-    predict_folder([folder / row.file for row in rows], out, model=model, jobs=1)
-    with out.open(newline="") as stream:
-        answers = {Path(answer["file"]).name: answer for answer in csv.DictReader(stream)}
-    return [answers[Path(row.file).name] for row in rows]
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
 
 
-@pytest.mark.parametrize("name", ["results", "default_results"])
-def test_predict_answers_as_the_test_did(data: Path, tmp_path: Path, request: pytest.FixtureRequest, name: str) -> None:
-    fold = request.getfixturevalue(name) / "folds" / "seed0-fold2"
-    rows = read_predictions(fold / "predictions.csv")
-    answers = predict(rows, data, fold, tmp_path / "report.csv")
-    assert [answer["status"] for answer in answers] == ["ok"] * len(rows)
-    assert [answer["emotion"] for answer in answers] == [row.prediction for row in rows]
-    for row, answer in zip(rows, answers, strict=True):
-        probabilities = [float(answer[f"p_{emotion}"]) for emotion in EMOTIONS]
-        np.testing.assert_allclose(probabilities, row.probabilities, rtol=0, atol=1e-3)
+def assert_agreement(data: Path, fold: Path, tmp_path: Path) -> list[dict[str, str]]:
+    """Predicts the test recordings of a fold with its model, by the command; returns the rows of the evaluation."""
+    evaluated = read_rows(fold / "predictions.csv")
+    folder = read_index(data / "index.csv").folder
+    paths = [str(folder / row["file"]) for row in evaluated]
+    status, _, err = run_sercli("predict", *paths, "--model", fold, "--out", "report.csv", cwd=tmp_path)
+    assert status == 0, err
+    predicted = {row["file"]: row for row in read_rows(tmp_path / "report.csv")}
+    assert list(predicted) == paths
+    for row, path in zip(evaluated, paths, strict=True):
+        answer = predicted[path]
+        assert (answer["status"], answer["emotion"]) == ("ok", row["prediction"])
+        for emotion in EMOTIONS:
+            assert float(answer[f"p_{emotion}"]) == pytest.approx(float(row[f"p_{emotion}"]), abs=1e-3)
+    return evaluated
 
 
-def test_recordings_of_several_segments_are_averaged_alike(tmp_path: Path) -> None:
-    data = featurize_toy(tmp_path / "data", takes=1, copies=0, seconds=9.5)
-    run_toy(data, tmp_path / "r", recipe=DEFAULT.limit(1))
-    fold = tmp_path / "r" / "folds" / "seed0-fold1"
-    rows = read_predictions(fold / "predictions.csv")
-    assert load_model(fold).segmentation.max_whole < 9.5
-    answers = predict(rows, data, fold, tmp_path / "report.csv")
-    for row, answer in zip(rows, answers, strict=True):
-        probabilities = [float(answer[f"p_{emotion}"]) for emotion in EMOTIONS]
-        np.testing.assert_allclose(probabilities, row.probabilities, rtol=0, atol=1e-3)
+def test_predict_gives_the_answers_of_evaluate(data: Path, default_results: Path, tmp_path: Path) -> None:
+    folds = sorted((default_results / "folds").iterdir())
+    assert len(folds) == 6
+    rows = assert_agreement(data, folds[0], tmp_path)
+    assert len(rows) == 16
+    assert len({row["prediction"] for row in rows}) > 1
+
+
+def test_both_cut_long_recordings_alike(tmp_path: Path) -> None:
+    index = index_toy(tmp_path, speakers=4, emotions=("happy", "sad"), takes=2, seconds=10.0)
+    extract_store(index, tmp_path / "features.h5", StoreParameters())
+    recipe = replace(DEFAULT, training=replace(DEFAULT.training, max_epochs=2))
+    run_toy(tmp_path, tmp_path / "results", recipe=recipe)
+    fold = min((tmp_path / "results/folds").iterdir())
+    assert len(assert_agreement(tmp_path, fold, tmp_path)) == 4

@@ -22,7 +22,7 @@ SPOKEN = ("woman-low-slow.wav", "man-even.wav", "woman-even.ogg", "man-low-slow.
 
 @pytest.fixture(scope="module")
 def shipped() -> Predictor:
-    return Predictor(device="cpu")
+    return Predictor()
 
 
 def read_mono(path: Path, sample_rate: int = RATE) -> Samples:

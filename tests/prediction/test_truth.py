@@ -135,30 +135,41 @@ def test_names_of_ravdess_carry_their_emotion() -> None:
     assert find_labels(NAMES, record(*names)) == {names[0]: "neutral", names[1]: "surprised"}
 
 
-def test_scores_count_what_was_answered() -> None:
-    labels = {"a": "sad", "b": "sad", "c": "sad", "d": "happy", "e": "happy", "f": "calm"}
+def test_scores_count_what_was_answered_and_what_was_wrongly_without_speech() -> None:
+    labels = {"a": "sad", "b": "sad", "c": "sad", "d": "happy", "e": "happy", "f": "happy", "h": "sad", "i": "calm"}
     rows = [
         *(predict(*pair) for pair in zip("abcd", ["sad", "sad", "calm", "happy"], strict=True)),
         Prediction(file="e", status="failed", error="x"),
         Prediction(file="f", status="no-speech"),
         predict("g", "angry"),
+        predict("h", "uncertain"),
+        Prediction(file="i", status="no-speech", channel="1"),
+        Prediction(file="i", status="ok", emotion="calm", channel="2"),  # the other side of a call
     ]
-    scores = score(rows, labels, rows=9)
-    assert (scores.rows, scores.scored, scores.unlabelled, scores.unanswered) == (9, 4, 3, 2)
-    assert scores.accuracy == 3 / 4
-    assert scores.uar == pytest.approx((2 / 3 + 1) / 2)
-    assert scores.macro_f1 == pytest.approx((4 / 5 + 1) / 2)
+    scores = score(rows, labels, rows=12)
+    assert (scores.rows, scores.scored, scores.unlabelled) == (12, 6, 3)
+    assert (scores.unanswered, scores.excluded) == (1, 3)
+    assert scores.accuracy == 4 / 6
+    assert scores.uar == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+    assert scores.macro_f1 == pytest.approx((4 / 5 + 2 / 3 + 2 / 3) / 3)
     sad, calm, happy = EMOTIONS.index("sad"), EMOTIONS.index("calm"), EMOTIONS.index("happy")
     assert scores.confusion[sad, sad] == 2
     assert scores.confusion[sad, calm] == 1
     assert scores.confusion[happy, happy] == 1
-    assert scores.confusion.sum() == 4
+    assert scores.confusion.sum() == 5
     assert scores.per_class["sad"] == {
         "precision": 1.0,
         "recall": pytest.approx(2 / 3),
         "f1": pytest.approx(0.8),
         "support": 3,
     }
+    assert scores.per_class["happy"]["recall"] == 0.5
+
+
+def test_only_silence_where_there_is_speech_is_all_wrong() -> None:
+    scores = score([Prediction(file="a", status="no-speech")], {"a": "sad"}, rows=1)
+    assert (scores.scored, scores.unanswered, scores.accuracy, scores.uar, scores.macro_f1) == (1, 1, 0.0, 0.0, 0.0)
+    assert not scores.confusion.any()
 
 
 def test_nothing_answered_leaves_figures_undefined_not_zero() -> None:
