@@ -82,7 +82,10 @@ def test_attention_is_a_weighted_mean_of_the_frames() -> None:
     torch.manual_seed(0)
     pooling = AttentionPooling(3, 5)
     frames = torch.full((2, 6, 3), 2.5)
-    torch.testing.assert_close(pooling(frames, torch.tensor([6, 2])), torch.full((2, 3), 2.5))
+    mean, weights = pooling(frames, torch.tensor([6, 2]))
+    torch.testing.assert_close(mean, torch.full((2, 3), 2.5))
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(2))
+    assert not weights[1, 2:].any()
 
 
 def test_an_unknown_network_lists_those_there_are() -> None:
@@ -98,11 +101,11 @@ def test_sizes_out_of_range_are_refused(values: dict[str, object]) -> None:
         NetworkConfig.from_dict(values)
 
 
-def test_attentive_statistics_are_mean_and_deviation_of_the_frames_that_count() -> None:
+def test_attentive_statistics_are_mean_and_std_of_the_frames_that_count() -> None:
     pooling = AttentionPooling(2, 5)
     nn.init.zeros_(pooling.score.weight)  # every frame weighs the same
     frames = torch.randn(1, 7, 2)
-    found = pooling.statistics(frames, torch.tensor([5]))[0]
+    (found,), _ = pooling.statistics(frames, torch.tensor([5]))
     expected = torch.cat([frames[0, :5].mean(dim=0), frames[0, :5].std(dim=0, correction=0)])
     torch.testing.assert_close(found, expected)
 
