@@ -1,9 +1,9 @@
-"""The network of the default recipe: 2-D convolutions, a BiLSTM with a path around it, attentive statistics.
+"""The network of the default recipe: 2-D convolutions, a BiLSTM with a residual path, attentive statistics.
 
-The parts are those of Poongodai et al. 2025: convolution with skip connections, recurrence and attention. What is
-different has a measured gain on unseen speakers in one study or another: convolutions over time and frequency that
-keep the time resolution after the first, a residual path around the recurrence (Krasnoproshin & Vashkevich 2026), and
-the weighted deviation beside the weighted mean (Okabe, Koshinaka & Shinoda 2018, "Attentive Statistics Pooling").
+The parts are those of Poongodai et al. 2025: convolution with skip connections, recurrence and attention. The
+differences improve recognition of unseen speakers in published studies: convolutions over time and frequency that keep
+most of the time resolution, a residual path around the recurrence (Krasnoproshin & Vashkevich 2026), and the weighted
+std beside the weighted mean (Okabe, Koshinaka & Shinoda 2018, "Attentive Statistics Pooling").
 """
 
 import itertools
@@ -102,7 +102,7 @@ class ConvolutionalRecurrentNetwork(Network):
         self.head = nn.Sequential(nn.Dropout(config.dense_dropout), nn.Linear(2 * size, len(EMOTIONS)))
 
     def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and attention of a batch; a step of the attention is four frames."""
+        """Logits and attention of a batch; a step of the attention is as many frames as the strides merge."""
         # Whole groups of frames, so that an utterance's last group is the same alone and in a batch.
         padding = -features.shape[2] % math.prod(self.strides)
         spectra = nn.functional.pad(features, (0, padding))[:, None]
