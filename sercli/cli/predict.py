@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sercli.prediction.summary import Tally
     from sercli.prediction.truth import Scores
 
+OUTPUT, SCORING, KNOWN = "Output", "Scoring", "Known emotions"  # panels of the help
 MOST_CHANNELS = 3  # that have a column each on the screen
 SHOWN_NEGATIVE = 5  # most negative recordings that are named on the screen
 
@@ -28,8 +29,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="Recordings, folders of them at any depth, and patterns as 'calls/**/*.mp3'; - reads a list from "
-            "stdin, one path a line, or with a NUL after each.",
+            help="Recordings, folders at any depth, patterns such as 'calls/**/*.mp3'; - reads a list of paths, or one "
+            "recording, from stdin.",
             show_default=False,
         ),
     ],
@@ -40,9 +41,9 @@ def predict(
             "--out",
             "-o",
             metavar="FILE",
-            help="Report; .csv, .tsv, .json or .jsonl chooses the format. With it, an interrupted run goes on where it "
-            "was when the command is given again.",
+            help="Report: .csv, .tsv, .xlsx, .json or .jsonl. An interrupted run resumes when repeated.",
             show_default="CSV on stdout",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     segments: Annotated[
@@ -50,10 +51,10 @@ def predict(
         typer.Option(
             "--segments",
             metavar="FILE|DIR/",
-            help="Timeline of all recordings, by suffix .csv, .tsv (milliseconds), .json, .jsonl, .rttm, .txt "
-            "(Audacity labels), .srt or .vtt; or a folder, ending in /, for a file a recording, as call.wav.csv. JSON "
-            "reports then hold the segments too.",
+            help="Timeline: .csv, .tsv, .json, .jsonl, .rttm, .txt, .srt or .vtt; or a folder, ending in /, for one "
+            "file per recording.",
             show_default="none",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     segments_format: Annotated[
@@ -61,8 +62,9 @@ def predict(
         typer.Option(
             "--segments-format",
             metavar="NAME",
-            help="Format of the files in a folder of timelines.",
+            help="Format of the files in that folder.",
             show_default="csv",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     channels: Annotated[
@@ -70,14 +72,17 @@ def predict(
         typer.Option(
             "--channels",
             metavar="auto|mix|split",
-            help="mix scores the mean of all channels, split each for itself; auto splits stereo whose sides differ, "
-            "as of a call, and mixes the rest.",
+            help="Score the mix of all channels, or each; auto splits stereo whose sides differ.",
+            rich_help_panel=SCORING,
         ),
     ] = "auto",
     vad: Annotated[
         str,
         typer.Option(
-            "--vad", metavar="on|off", help="Cut long recordings at pauses; off scores fixed windows, as --window does."
+            "--vad",
+            metavar="on|off",
+            help="Cut long recordings at pauses; off scores fixed windows.",
+            rich_help_panel=SCORING,
         ),
     ] = "on",
     window: Annotated[
@@ -86,8 +91,9 @@ def predict(
             "--window",
             min=0.1,
             max=60.0,
-            help="Score fixed windows of so many seconds instead of segments cut at pauses.",
-            show_default="none",
+            help="Length of fixed windows in seconds; turns --vad off.",
+            show_default="6 with --vad off",
+            rich_help_panel=SCORING,
         ),
     ] = None,
     hop: Annotated[
@@ -96,49 +102,63 @@ def predict(
             "--hop",
             min=0.01,
             max=60.0,
-            help="Seconds from one fixed window to the next.",
+            help="Seconds from one window to the next.",
             show_default="the window",
+            rich_help_panel=SCORING,
         ),
     ] = None,
     min_confidence: Annotated[
         float,
-        typer.Option("--min-confidence", min=0.0, max=1.0, help="Confidence under which an emotion is 'uncertain'."),
+        typer.Option(
+            "--min-confidence",
+            min=0.0,
+            max=1.0,
+            help="Below this confidence an emotion is 'uncertain'.",
+            rich_help_panel=SCORING,
+        ),
     ] = 0.0,
     labels: Annotated[
         str | None,
         typer.Option(
             "--labels",
             metavar="FILE|names",
-            help="Known emotions to score against: a CSV table with the columns file,emotion, or 'names' for "
-            "recordings named as in RAVDESS.",
+            help="Known emotions to score against: a table with the columns file and emotion, or 'names' for names as "
+            "in RAVDESS.",
             show_default="none",
+            rich_help_panel=KNOWN,
         ),
     ] = None,
+    label_map: Annotated[
+        str,
+        typer.Option(
+            "--map",
+            metavar="LABEL=EMOTION,…",
+            help="Emotion for other labels of that table, as in joy=happy.",
+            show_default="none",
+            rich_help_panel=KNOWN,
+        ),
+    ] = "",
     model: options.ModelDir = None,
     jobs: options.Jobs = options.default_jobs(),
     timeout: Annotated[
         float,
-        typer.Option(
-            "--timeout", min=1.0, help="Seconds without a sign of life after which a recording is given up as failed."
-        ),
+        typer.Option("--timeout", min=1.0, help="Seconds without a sign of life after which a recording has failed."),
     ] = 120.0,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Start over where an interrupted run could go on.")
-    ] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
     dask: options.Dask = None,
     device: options.Device = "auto",
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
 ) -> None:
-    """Tell the emotion of every recording and write a report.
+    """Recognize the emotion of every recording and write a report.
 
-    A row a recording, or a channel of it, in sorted order. What cannot be used is a row that says why; the others are
-    done all the same, and the exit status is 1. Beside the report stands its summary; with known labels also the
-    confusion matrix.
+    Writes one row per recording, or per side of a call, in sorted order. Unreadable files get a row with the reason;
+    the exit status is then 1. A summary lies beside the report, with known labels also a confusion matrix.
 
     Examples: `sercli predict ./calls --out report.csv --segments timelines/` ·
     `find . -name '*.mp3' -print0 | sercli predict - > report.csv`
     """
+    from sercli.labels import parse_label_map
     from sercli.prediction.batch import predict_folder
 
     with console.show_audio_progress("predict") as bar, _guard_stdout():
@@ -154,6 +174,7 @@ def predict(
             hop=hop,
             min_confidence=min_confidence,
             labels=labels,
+            label_map=parse_label_map(label_map),
             jobs=jobs,
             cluster=dask,
             device=device,

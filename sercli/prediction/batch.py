@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
@@ -86,6 +86,7 @@ def predict_folder(
     hop: float | None = None,
     min_confidence: float = 0.0,
     labels: str | None = None,
+    label_map: Mapping[str, str] | None = None,
     jobs: int | None = None,
     cluster: str | None = None,
     device: str = "auto",
@@ -115,6 +116,7 @@ def predict_folder(
         hop: from one window to the next, in seconds; the window if None.
         min_confidence: 0 to 1; an emotion with less is ``uncertain``.
         labels: table of known emotions, or ``names`` for recordings named as in RAVDESS.
+        label_map: emotion for each label of that table that is not an emotion itself.
         jobs: processes side by side; all CPUs that this process may use if None.
         cluster: address of a Dask scheduler whose workers score instead.
         device: where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -146,7 +148,7 @@ def predict_folder(
         workers = count_cpus() if jobs is None else jobs
         if not cluster:
             start_ahead(min(workers, count_cpus(), len(recordings)))  # they load while the rest is checked
-        truth = _find_truth(labels, recordings)
+        truth = _find_truth(labels, label_map, recordings)
         timelines = _plan_timelines(segments, segments_format, recordings)
         inputs = [*([Path(labels)] if labels else []), *list_files(predictor.settings.folder)]
         _refuse_collisions(report, timelines, inputs, recordings)
@@ -268,12 +270,17 @@ def _choose_windows(vad: str, window: float | None, hop: float | None) -> tuple[
     return window, hop
 
 
-def _find_truth(labels: str | None, recordings: Sequence[Recording]) -> dict[str, str]:
+def _find_truth(
+    labels: str | None, label_map: Mapping[str, str] | None, recordings: Sequence[Recording]
+) -> dict[str, str]:
     if not labels:
+        if label_map:
+            msg = "--map goes with --labels: name the table whose labels it maps"
+            raise UsageError(msg)
         return {}
     from sercli.prediction.truth import find_labels
 
-    return find_labels(labels, recordings)
+    return find_labels(labels, recordings, label_map)
 
 
 def _plan_timelines(segments: str | None, kind: str | None, recordings: Sequence[Recording]) -> TimelinePlan | None:
