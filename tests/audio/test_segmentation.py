@@ -2,10 +2,11 @@
 
 import itertools
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,7 @@ RATE = 16_000
 AUDIO, CONFIG = AudioConfig(), SegmentationConfig()
 PAUSE = 1.2  # seconds between sentences
 BLOCK = 65_536
+Samples = npt.NDArray[np.floating[Any]]
 Bounds = npt.NDArray[np.float64]
 UNHEARD = "voice activity detection found no speech, scored because of its level"
 
@@ -60,7 +62,7 @@ class Found:
 
 
 def cut(
-    signal: Signal, rate: int = RATE, *, config: SegmentationConfig = CONFIG, channels: str = MIX, block: int = BLOCK
+    signal: Samples, rate: int = RATE, *, config: SegmentationConfig = CONFIG, channels: str = MIX, block: int = BLOCK
 ) -> Found:
     """Segments of a signal of shape ``(n_samples,)`` or ``(n_samples, channels)``."""
     wide = signal.astype(np.float32).reshape(len(signal), -1)
@@ -78,7 +80,8 @@ def cut(
 def read_sample(name: str) -> Signal:
     signal, rate = read_signal(SAMPLES / name)
     assert rate == RATE
-    return signal[:, 0] / np.abs(signal).max() * np.float32(0.7)
+    scaled: Signal = signal[:, 0] / np.abs(signal).max() * np.float32(0.7)
+    return scaled
 
 
 @cache
@@ -97,30 +100,30 @@ def make_talk() -> tuple[Signal, tuple[tuple[float, float], ...]]:
     return np.concatenate([*parts, parts[0]]), tuple(spans)
 
 
-def make_hum(seconds: float) -> Signal:
+def make_hum(seconds: float) -> Samples:
     time = np.arange(round(seconds * RATE)) / RATE
-    hum: Signal = 0.2 * np.sum([np.sin(2 * np.pi * 50 * k * time) / k for k in range(1, 8)], axis=0)
+    hum: Samples = 0.2 * np.sum([np.sin(2 * np.pi * 50 * k * time) / k for k in range(1, 8)], axis=0)
     return hum
 
 
-def make_hiss(seconds: float, level: float = 0.05) -> Signal:
-    hiss: Signal = level * np.random.default_rng(1).standard_normal(round(seconds * RATE))
+def make_hiss(seconds: float, level: float = 0.05) -> Samples:
+    hiss: Samples = level * np.random.default_rng(1).standard_normal(round(seconds * RATE))
     return hiss
 
 
-def make_tone(seconds: float, frequency: float) -> Signal:
-    tone: Signal = 0.3 * np.sin(2 * np.pi * frequency * np.arange(round(seconds * RATE)) / RATE)
+def make_tone(seconds: float, frequency: float) -> Samples:
+    tone: Samples = 0.3 * np.sin(2 * np.pi * frequency * np.arange(round(seconds * RATE)) / RATE)
     return tone
 
 
-def make_bursts(seconds: float, *, pitch: float = 700.0, seed: int = 0) -> Signal:
+def make_bursts(seconds: float, *, pitch: float = 700.0, seed: int = 0) -> Samples:
     """High-pitched, distorted harmonic bursts: as loud as a shout, and next to nothing to voice activity detection."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * RATE)) / RATE
     phase = 2 * np.pi * np.cumsum(pitch * (1 + 0.3 * np.sin(2 * np.pi * 3 * time))) / RATE
     carrier = np.tanh(20 * np.sum([np.sin(k * phase) for k in range(1, 6)], axis=0))
     envelope = np.clip(3 * np.sin(2 * np.pi * 1.3 * time), 0, 1)
-    bursts: Signal = 0.6 * carrier * envelope + 1e-4 * rng.standard_normal(len(time))
+    bursts: Samples = 0.6 * carrier * envelope + 1e-4 * rng.standard_normal(len(time))
     return bursts
 
 
@@ -261,7 +264,7 @@ def test_where_only_the_level_is_that_of_speech_all_is_scored_with_a_warning(sec
     ],
     ids=["zeros", "offset", "faint", "hum", "hiss", "soft-hiss", "60", "220", "440", "1000", "3000", "chord"],
 )
-def test_silence_hum_hiss_and_steady_tones_are_without_speech(make: "type[Signal]", seconds: float) -> None:
+def test_silence_hum_hiss_and_steady_tones_are_without_speech(make: Callable[[float], Samples], seconds: float) -> None:
     found = cut(make(seconds))
     assert found.segments == []
     assert (found.channel.speech, found.channel.warnings) == (0.0, ())

@@ -33,7 +33,8 @@ def read_sample(name: str) -> Vector:
 
 
 def detect(signal: Vector, **options: Any) -> Vector:
-    return VoiceDetector().feed(signal[None], last=True, **options)[0]
+    probabilities: Vector = VoiceDetector().feed(signal[None], last=True, **options)[0]
+    return probabilities
 
 
 def detect_in_parts(signal: Vector, bounds: list[int], **options: Any) -> Vector:

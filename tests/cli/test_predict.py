@@ -222,7 +222,7 @@ def test_a_strange_name_that_fails_is_one_line(run: Run, tmp_path: Path) -> None
         (["gone"], 1, "no such file or folder: gone"),
         (["calls", "gone.wav"], 1, "no such file or folder: gone.wav"),
         (["empty"], 1, "no recording in empty: expected sound files"),
-        (["calls", "-o", "r.xlsx"], 2, "unknown kind of report 'r.xlsx': expected a name ending in .csv, .tsv, "),
+        (["calls", "-o", "r.doc"], 2, "unknown kind of report 'r.doc': expected a name ending in .csv, .tsv, "),
         (["calls", "-o", "r"], 2, "unknown kind of report 'r'"),
         (["calls", "-o", "folder.csv"], 2, "cannot write the report to folder.csv: it is a folder"),
         (["calls", "-o", "calls/c.flac/new/r.csv"], 2, "to calls/c.flac/new/r.csv: calls/c.flac is not a folder"),

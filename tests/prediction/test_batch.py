@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".jsonl"])
 def test_the_report_is_that_of_the_command(calls: Path, model_folder: Path, tmp_path: Path, suffix: str) -> None:
-    options = ["--model", model_folder, "--window", "6", "--segments", "command/"]
+    options = ["--model", str(model_folder), "--window", "6", "--segments", "command/"]
     status, out, _ = run_sercli("predict", "calls", "--out", f"command{suffix}", *options, cwd=tmp_path)
     assert (status, out) == (1, "")
     result = predict_folder("calls", f"python{suffix}", model=model_folder, window=6.0, segments="python/", jobs=2)
@@ -82,15 +83,15 @@ def test_an_interrupted_run_goes_on(calls: Path, model_folder: Path) -> None:
         if done == 4:
             raise KeyboardInterrupt
 
-    options = {"model": model_folder, "window": 6.0, "jobs": 1}
+    options: dict[str, Any] = {"model": model_folder, "window": 6.0, "jobs": 1}
     with pytest.raises(KeyboardInterrupt):
-        predict_folder("calls", "r.csv", progress=interrupt, **options)  # type: ignore[arg-type]
+        predict_folder("calls", "r.csv", progress=interrupt, **options)
     assert not Path("r.csv").exists()
     told: list[int] = []
-    result = predict_folder("calls", "r.csv", on_resume=told.append, **options)  # type: ignore[arg-type]
+    result = predict_folder("calls", "r.csv", on_resume=told.append, **options)
     assert told == [result.finished_before] == [3]
     assert result.tally.recordings == 5
-    predict_folder("calls", "whole.csv", **options)  # type: ignore[arg-type]
+    predict_folder("calls", "whole.csv", **options)
     assert Path("r.csv").read_bytes() == Path("whole.csv").read_bytes()
 
 
@@ -116,8 +117,9 @@ def test_known_labels_count_a_recording_without_speech_as_wrong(calls: Path, mod
     ],
 )
 def test_what_does_not_fit_is_an_error_before_any_work(
-    calls: Path, options: dict[str, str], error: type[Exception], message: str
+    calls: Path, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
+    arguments: dict[str, Any] = {"paths": "calls", "jobs": 1, **options}
     with pytest.raises(error, match=message):
-        predict_folder(**{"paths": "calls", "jobs": 1, **options})
+        predict_folder(**arguments)
     assert sorted(path.name for path in Path().iterdir()) == ["calls"]
