@@ -30,6 +30,7 @@ VAD_LEVEL = 0.1  # RMS amplitude of the loudest half second, to which the voice 
 MAX_GAIN = 1e3
 LEVEL_DECAY = 0.98  # of the level per hop, so that a bang does not deafen the detector for the rest of a call
 DC_MEMORY = 0.05  # weight of a hop in the mean that is taken for the DC offset
+SILENT_RMS = SILENCE / 4  # of speech that peaks at SILENCE, and over the rounding noise of 16 bits
 NOISE_PERCENTILE, NOISE_MEMORY = 10, 512  # of the power of so many frames (16 s), which is taken for the noise
 OVER_NOISE = 10 ** (5 / 20)  # RMS over the noise that a frame must have to be worth a look
 UNDER_SPEECH = 10 ** (-15 / 20)  # and never more than this, relative to VAD_LEVEL
@@ -408,7 +409,7 @@ class _Stream:
         power = frame_power(heard)
         self._rest = heard[:, power.shape[1] * FRAME :]
         self._power = np.concatenate([self._power, power], axis=1)[:, -NOISE_MEMORY:]
-        floor = np.maximum(np.maximum(SILENCE * gain, VAD_FLOOR), self._find_noise(gain))
+        floor = np.maximum(np.maximum(SILENT_RMS * gain, VAD_FLOOR), self._find_noise(gain))
         return self._detector.feed(resampled * gain, floor=floor, last=last), power
 
     def _find_noise(self, gain: Array) -> Array:
