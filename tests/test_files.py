@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import os
 import re
@@ -25,15 +26,17 @@ def nolock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_nolock(tmp_path_factory.mktemp("nolock"))
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_disk() -> Iterator[None]:
-    """Files of this process may have 1000 bytes."""
+    """Files of this process may have 1000 bytes; in the block only, since pytest may write into a larger one."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, ignored)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
 def run_without_locks(code: str, library: Path, number: int) -> "subprocess.Popen[str]":
@@ -158,10 +161,9 @@ def test_other_errors_keep_their_own_name() -> None:
         raise RuntimeError("a defect")  # noqa: EM101
 
 
-@pytest.mark.usefixtures("small_disk")
 def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    with pytest.raises(OSError, match="File too large") as caught, write_by_rename(path) as stream:
+    with pytest.raises(OSError, match="File too large") as caught, small_disk(), write_by_rename(path) as stream:
         stream.write("x" * 100_000)
     assert caught.value.filename == str(path)
     assert not list(tmp_path.iterdir())
@@ -172,9 +174,8 @@ def write_nested(folder: Path) -> None:
         stream.write("x" * 100_000)
 
 
-@pytest.mark.usefixtures("small_disk")
 def test_of_nested_files_the_one_that_failed_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="File too large") as caught:
+    with pytest.raises(OSError, match="File too large") as caught, small_disk():
         write_nested(tmp_path)
     assert caught.value.filename == str(tmp_path / "inner.csv")
 
