@@ -1,5 +1,6 @@
 """Decodes sound files; the only place that opens them."""
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import soundfile
 
 from sercli.audio.conform import conform
 from sercli.audio.container import MAX_CHANNELS, StreamDecoder, find_tracks, open_container
-from sercli.audio.lengths import count_flac_samples, count_mpeg_samples, is_torn_ogg
+from sercli.audio.lengths import count_flac_samples, count_mpeg_samples, count_vorbis_samples, is_torn_ogg
 from sercli.audio.parts import find_parts
 from sercli.audio.signal import BLOCK, Signal
 from sercli.audio.sniff import (
@@ -46,6 +47,7 @@ MAX_SAMPLE_RATE = 768_000  # Hz; the highest rate that audio interfaces offer
 EXACT = 0.02  # seconds by which lengths may differ that count bytes or samples
 ROUNDED = 0.15  # seconds by which they may differ where containers and codecs round them
 PADDED = 0.25  # seconds by which they may differ where a codec pads the sound
+SHORT_OGG = 1 << 19  # bytes of an Ogg file that is decoded at once
 LOST = 0.1  # seconds that may be lost where recordings were joined before a warning
 CUT = "cut short"  # how the warning of a file that ends too early begins
 DAMAGED = "damaged"  # how the warning of a file begins of which something could not be decoded
@@ -178,6 +180,8 @@ class AudioReader:
             yield from self._read_raw(source.raw)
         elif source.demuxer in _BY_SOUNDFILE:
             yield from self._read_counted(source.demuxer, part)
+        elif source.demuxer == "ogg" and not self._track:
+            yield from self._read_ogg(part)
         elif source.demuxer:
             yield from self._read_stream(source.demuxer, part)
         else:
@@ -215,6 +219,23 @@ class AudioReader:
                 trusted, reason = False, one_line(error)
         if not trusted or (total is not None and frames < total):
             yield from self._resume(demuxer, part, frames, reason)
+
+    def _read_ogg(self, part: Part) -> Iterator[tuple[Signal, int]]:
+        """Reads a short, whole Vorbis stream by libsndfile, to the sample, and all else by FFmpeg.
+
+        FFmpeg leaves out the first milliseconds of a stream and keeps the padding at its end, which only matters
+        for utterances; libsndfile passes over damaged pages in silence.
+        """
+        blocks: list[tuple[Signal, int]] = []
+        with PartStream(self._path, part) as file:
+            total = count_vorbis_samples(file) if file.seek(0, os.SEEK_END) <= SHORT_OGG else None
+        if total:
+            with contextlib.suppress(*_SOUNDFILE_ERRORS), _open_soundfile(self._path, part) as stream:
+                blocks = list(_read(stream))
+        if blocks and sum(len(block) for block, _ in blocks) == total:
+            yield from blocks
+        else:
+            yield from self._read_stream("ogg", part)
 
     def _resume(self, demuxer: str, part: Part, done: int, reason: str) -> Iterator[tuple[Signal, int]]:
         """Decodes by FFmpeg what libsndfile cannot, leaving out the samples per channel that it has decoded."""

@@ -127,6 +127,20 @@ def is_torn_ogg(file: io.RawIOBase) -> bool:
     return stop > len(tail) or (stop < len(tail) and b"OggS".startswith(tail[stop : stop + 4]))
 
 
+def count_vorbis_samples(file: io.RawIOBase) -> int | None:
+    """Samples per channel of an Ogg file that holds one whole Vorbis stream (RFC 3533), else None."""
+    head = _read(file, 0, _OGG_TAIL)
+    size = file.seek(0, os.SEEK_END)
+    tail = _read(file, max(0, size - _OGG_TAIL), _OGG_TAIL)
+    torn = is_torn_ogg(file)
+    first = head[27 + head[26] :] if len(head) > 27 else b""
+    others = any(head[at : at + 4] == b"OggS" and head[at + 5] & 2 for at in range(1, len(head) - 6))
+    if torn or others or not first.startswith(b"\x01vorbis"):
+        return None
+    last = tail[tail.rfind(b"OggS") :]
+    return int.from_bytes(last[6:14], "little", signed=True) if last[5] & 4 else None
+
+
 def _read(file: io.RawIOBase, at: int, size: int) -> bytes:
     file.seek(at)
     return file.read(size) or b""

@@ -52,7 +52,7 @@ class ScoringSettings(Config):
 
     def _require(self, *, condition: bool, name: str, expected: str) -> None:
         if not condition:  # without the name of the class, since users gave the value
-            msg = f"{name.replace('_', '-')} should be {expected}, found {getattr(self, name)!r}"
+            msg = f"{name} should be {expected}, found {getattr(self, name)!r}"
             raise UsageError(msg)
 
     @property
