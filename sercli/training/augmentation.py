@@ -78,8 +78,8 @@ class SpectralAugmentation:
         config, draw = self.config, _Draw(len(batch), generator, batch.device)
         if config.speed or config.warp:
             batch, n_frames = self._change_speed_and_pitch(batch, n_frames, draw)
-        if config.channel:
-            chosen = draw.chosen(config.channel).nonzero()[:, 0]
+        if config.degraded:
+            chosen = draw.chosen(config.degraded).nonzero()[:, 0]
             if len(chosen):
                 decibels = batch[chosen] * self._std + self._mean
                 decibels = self._degrade(decibels, n_frames[chosen], _Draw(len(chosen), generator, batch.device))

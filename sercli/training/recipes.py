@@ -65,7 +65,7 @@ class AugmentConfig(Config):
     Attributes:
         speed: Maximum absolute log of the playing speed.
         warp: Maximum absolute log of the factor on all frequencies (Jaitly & Hinton 2013, "VTLP").
-        channel: Share of degraded utterances, 0 to 1: other frequency response, noise, telephone.
+        degraded: Share of degraded utterances, 0 to 1: other frequency response, noise, telephone.
         frequency_mask: Maximum width of the frequency mask in bands, at most n_mels / 4 (Park et al. 2019,
             "SpecAugment").
         time_mask: Maximum width of the time mask in frames, at most n_frames / 4.
@@ -74,13 +74,13 @@ class AugmentConfig(Config):
 
     speed: float = 0.0
     warp: float = 0.0
-    channel: float = 0.0
+    degraded: float = 0.0
     frequency_mask: int = 0
     time_mask: int = 0
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("speed", "warp", "channel"):
+        for name in ("speed", "warp", "degraded"):
             self._require(condition=0 <= getattr(self, name) <= 1, name=name, expected="0 to 1")
         for name in ("frequency_mask", "time_mask", "mixup"):
             self._require(condition=getattr(self, name) >= 0, name=name, expected="0 or more")
@@ -168,7 +168,7 @@ _DEFAULT = Recipe(
         max_epochs=40,
         copies=0,
     ),
-    augmentation=AugmentConfig(speed=0.15, warp=0.1, channel=0.5, frequency_mask=16, time_mask=16, mixup=0.3),
+    augmentation=AugmentConfig(speed=0.15, warp=0.1, degraded=0.5, frequency_mask=16, time_mask=16, mixup=0.3),
 )
 
 RECIPES: dict[str, Recipe] = {

@@ -23,7 +23,7 @@ DEFAULT = replace(
     RECIPES["default"],
     network=replace(RECIPES["default"].network, channels=(8, 16), lstm_size=16, dense_size=32, dense_dropout=0.1),
     training=replace(RECIPES["default"].training, max_epochs=30, batch_size=8, learning_rate=0.005),
-    augmentation=replace(RECIPES["default"].augmentation, mixup=0.0, time_mask=4, channel=0.3),
+    augmentation=replace(RECIPES["default"].augmentation, mixup=0.0, time_mask=4, degraded=0.3),
 )
 
 

@@ -69,7 +69,7 @@ def test_nothing_asked_for_changes_nothing() -> None:
     "config",
     [
         AugmentConfig(speed=0.2, warp=0.1),
-        AugmentConfig(channel=1.0),
+        AugmentConfig(degraded=1.0),
         AugmentConfig(frequency_mask=8, time_mask=16),
         AugmentConfig(mixup=0.3),
         RECIPES["default"].augmentation,
@@ -118,7 +118,7 @@ def test_a_made_up_telephone_does_to_the_bands_what_a_real_one_does() -> None:
     real, rate = degrade(voice, 16_000, "telephone")
     before, after = extract_logmel(voice), extract_logmel(resample(real, rate, 16_000))
     batch = torch.from_numpy(NORMALIZER.apply(before.T).T.copy())[None].expand(200, -1, -1)
-    alter = SpectralAugmentation(AugmentConfig(channel=1.0), LOGMEL, NORMALIZER, CPU)
+    alter = SpectralAugmentation(AugmentConfig(degraded=1.0), LOGMEL, NORMALIZER, CPU)
     n_frames = torch.full((200,), batch.shape[2])
     made, *_ = alter(batch, n_frames, smooth(torch.zeros(200, dtype=torch.long), 0.0), torch.Generator())
     high = slice(104, BANDS)  # bands over 4.4 kHz
@@ -131,7 +131,7 @@ def test_a_made_up_telephone_does_to_the_bands_what_a_real_one_does() -> None:
 
 def test_the_level_is_kept_whatever_the_channel_does() -> None:
     batch, n_frames = make_batch()
-    altered, *_ = augment(AugmentConfig(channel=1.0))
+    altered, *_ = augment(AugmentConfig(degraded=1.0))
     edges = mel_frequencies(BANDS + 2, fmin=40, fmax=8_000)
     bandwidths = torch.tensor(edges[2:] - edges[:-2], dtype=torch.float32)[:, None]
     for row, length in enumerate(n_frames.tolist()):
@@ -192,7 +192,7 @@ def test_the_noise_of_the_codec_is_that_of_the_real_one(monkeypatch: pytest.Monk
 def degrade_batch(batch: torch.Tensor, length: int | None = None) -> torch.Tensor:
     """Degrades every utterance of a batch, all of one length."""
     n_frames = torch.full((len(batch),), length or batch.shape[2])
-    alter = SpectralAugmentation(AugmentConfig(channel=1.0), LOGMEL, NORMALIZER, CPU)
+    alter = SpectralAugmentation(AugmentConfig(degraded=1.0), LOGMEL, NORMALIZER, CPU)
     targets = smooth(torch.zeros(len(batch), dtype=torch.long), 0.0)
     return alter(batch, n_frames, targets, torch.Generator().manual_seed(0))[0]
 
