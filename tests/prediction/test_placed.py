@@ -127,24 +127,18 @@ def test_clips_of_ravdess_keep_place_and_label_in_a_long_recording(
     joined = np.concatenate([part for signal in signals for part in (pause, _level(signal))])
     starts = np.cumsum([0, *[len(pause) + len(signal) for signal in signals[:-1]]]) / 8_000 + PAUSE
     whole = shipped.predict(encode(tmp_path, "joined", "wav-ulaw", joined[:, None], 8_000))
-    right = wrong_place = found = 0
+    right, covered = 0, []
     for row, start, signal, emotion in zip(alone, starts, signals, truth, strict=True):
         here = inside(whole, start, start + len(signal) / 8_000)
-        expected = row.segments
-        found += len(expected)
-        if len(here) == len(expected):
-            moved = [
-                max(abs(h.start - start - e.start), abs(h.end - start - e.end))
-                for h, e in zip(here, expected, strict=True)
-            ]
-            wrong_place += sum(distance > CLOSE for distance in moved)
-        else:
-            wrong_place += len(expected)
+        (sound,) = row.segments  # alone it is one segment, from the first to the last sound
+        overlaps = [min(each.end - start, sound.end) - max(each.start - start, sound.start) for each in here]
+        covered.append(sum(max(0.0, overlap) for overlap in overlaps) / (sound.end - sound.start))
         if here:
             mean = np.mean([np.log(segment.probabilities) for segment in here], axis=0)
             right += EMOTIONS[int(np.argmax(mean))] == emotion
     assert len(clips) == 240
-    assert wrong_place <= 0.05 * found
+    assert min(covered) > 0.2, "no clip is lost, not even a shout"
+    assert np.mean(np.array(covered) > 0.5) >= 0.95
     assert right >= sum(row.emotion == emotion for row, emotion in zip(alone, truth, strict=True)) - 2
 
 
