@@ -180,7 +180,6 @@ RECIPES: dict[str, Recipe] = {
         replace(
             _DEFAULT,
             name="known-speakers",
-            network=replace(_DEFAULT.network, name="compact"),
             training=replace(_DEFAULT.training, max_epochs=120),
             augmentation=AugmentConfig(speed=0.08, warp=0.04, frequency_mask=8, time_mask=8, mixup=0.3),
         ),
