@@ -132,36 +132,6 @@ def _read_table(table: Path, recordings: Sequence[Recording], mapping: Mapping[s
     return labels
 
 
-def read_column(path: Path, column: str) -> dict[str, tuple[int, str]]:
-    """Reads one column of a table of recordings.
-
-    Args:
-        path: Table with the columns ``file`` and `column`; relative files start from the table's folder.
-        column: Column to read.
-
-    Returns:
-        Line and value by the real path of the file.
-
-    Raises:
-        CorpusError: if the table cannot be read, or holds two values for one file.
-    """
-    return _collect(path, read_rows(path, ("file", column)), column)
-
-
-def match_recordings(table: Mapping[str, str], recordings: Sequence[Recording]) -> dict[str, str]:
-    """Finds the value of each recording in a table.
-
-    Args:
-        table: Values by path; `match_files` says which belongs to which recording.
-        recordings: Recordings to find values for.
-
-    Returns:
-        Values by the recordings' names, for those that have one.
-    """
-    matches = match_files(list(table), [recording.path for recording in recordings], Path())
-    return {recording.name: table[matches[recording.path]] for recording in recordings if recording.path in matches}
-
-
 def _with_places(table: Path, rows: Iterable[Row]) -> list[tuple[Row, str]]:
     """Rows with the real path of their files."""
     return [((line, row), os.path.realpath(table.parent / row["file"])) for line, row in rows]

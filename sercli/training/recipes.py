@@ -1,6 +1,5 @@
 """Recipes: which features, which network, trained how."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -124,23 +123,6 @@ class Recipe:
             "augmentation": self.augmentation.to_dict(),
             **({"baseline": self.baseline} if self.baseline else {}),
         }
-
-
-def parse_recipe(values: Mapping[str, Any]) -> Recipe:
-    """Reads what `Recipe.to_dict` gave.
-
-    Raises:
-        UsageError: if a value is not what it should be.
-        KeyError: if a part is missing.
-    """
-    return Recipe(
-        name=str(values["name"]),
-        features=tuple(values["features"]),
-        network=NetworkConfig.from_dict(values["network"]),
-        training=TrainConfig.from_dict(values["training"]),
-        augmentation=AugmentConfig.from_dict(values["augmentation"]),
-        baseline=str(values.get("baseline", "")),
-    )
 
 
 PAPER_FEATURES = ("mfcc", "delta", "delta2", "chroma", "logmel", "contrast", "tonnetz")
