@@ -94,7 +94,7 @@ class Journal:
 
     def append(self, key: str, value: bytes) -> None:
         """Adds a value, in place of one that the key may have."""
-        name = key.encode()
+        name = key.encode(errors="surrogateescape")
         start = self._file.seek(0, os.SEEK_END)
         with name_file(self.path):
             self._file.write(_HEAD.pack(_MARK, len(name), len(value), zlib.crc32(value, zlib.crc32(name))) + name)
@@ -132,7 +132,7 @@ class Journal:
             name, value = self._file.read(key_size), self._file.read(value_size)
             if zlib.crc32(value, zlib.crc32(name)) != checksum:
                 break
-            self._offsets[name.decode(errors="replace")] = position
+            self._offsets[name.decode(errors="surrogateescape")] = position
             position = end
         return position
 

@@ -20,7 +20,7 @@ from sercli.errors import UsageError
 from sercli.files import write_json
 from sercli.models.folder import list_files, model_digest
 from sercli.prediction.discovery import Recording, find_recordings
-from sercli.prediction.journal import Journal, open_journal
+from sercli.prediction.journal import FinishedRecordings, open_journal
 from sercli.prediction.pool import start_ahead
 from sercli.prediction.predictor import Predictor
 from sercli.prediction.report import (
@@ -205,14 +205,14 @@ class _Run:
     def write_report(self, out: Path, *, restart: bool, on_resume: Callable[[int], None]) -> None:
         """Scores into a journal beside the report, and writes the report when all recordings are done."""
         with open_journal(out, self._key, restart=restart) as journal:
-            finished = journal.find_finished(self.recordings) if len(journal) else set()
+            finished = journal.find(self.recordings)
             self.finished_before = len(finished)
             if finished:
                 on_resume(len(finished))
             self._finish(journal, finished)
-            names = (recording.name for recording in self.recordings)
+            results = (journal.read(recording.name).predictions for recording in self.recordings)
             with open_report(out, segments=self.timelines is not None) as writer:
-                self._write(map(journal.read, names), writer.write)
+                self._write(results, writer.write)
 
     def stream(self, stdout: IO[str] | None) -> None:
         """Writes rows as soon as they are there, or collects them; nothing of it can be resumed."""
@@ -222,13 +222,13 @@ class _Run:
         with contextlib.closing(results), _open_stream(stdout) as writer:
             self._write(results, writer.write if writer else self.collected.append)
 
-    def _finish(self, journal: Journal, finished: set[int]) -> None:
+    def _finish(self, journal: FinishedRecordings, finished: set[int]) -> None:
         results = self.predictor.predict_as_done(
             self.recordings, jobs=self.jobs, cluster=self.cluster, progress=self._note, finished=finished
         )
         with contextlib.closing(results):
             for position, result in results:
-                journal.add(self.recordings[position].name, result.sha256, result.predictions)
+                journal.add(self.recordings[position].name, result)
 
     def _write(self, groups: Iterable[Rows], write: Callable[[Prediction], None]) -> None:
         rows: Iterator[Sequence[Prediction]] = iter(groups)

@@ -1,5 +1,7 @@
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -11,8 +13,8 @@ from sercli.errors import InputError
 from sercli.files import hash_file
 from sercli.labels import EMOTIONS
 from sercli.prediction.discovery import Recording
-from sercli.prediction.journal import Journal, open_journal
-from sercli.prediction.rows import Prediction, SegmentPrediction, Status
+from sercli.prediction.journal import FinishedRecordings, journal_path, open_journal
+from sercli.prediction.rows import Prediction, RecordingResult, SegmentPrediction, Status
 
 # Bytes of a name that are no text stand in it as single low surrogates.
 texts = st.text(st.characters(exclude_categories=["Cs"])) | st.binary().map(os.fsdecode)
@@ -22,6 +24,7 @@ segments = st.builds(
     SegmentPrediction,
     start=reals,
     end=reals,
+    speech=reals,
     emotion=st.sampled_from(EMOTIONS),
     confidence=st.floats(0, 1),
     probabilities=probabilities,
@@ -63,16 +66,27 @@ def make_rows(name: str, status: Status = "ok") -> tuple[Prediction, ...]:
     )
 
 
-def add(journal: Journal, recording: Recording, status: Status = "ok") -> None:
-    journal.add(recording.name, hash_file(recording.path), make_rows(recording.name, status))
+def make_result(recording: Recording, status: Status = "ok") -> RecordingResult:
+    return RecordingResult(
+        sha256=hash_file(recording.path), duration=2 / 3, predictions=make_rows(recording.name, status)
+    )
+
+
+def add(journal: FinishedRecordings, recording: Recording, status: Status = "ok") -> None:
+    journal.add(recording.name, make_result(recording, status))
+
+
+@contextlib.contextmanager
+def interrupted(report: Path, key: str = "key", *, restart: bool = False) -> Iterator[FinishedRecordings]:
+    """The journal of a run that is interrupted at the end of the block."""
+    with contextlib.suppress(KeyboardInterrupt), open_journal(report, key, restart=restart) as journal:
+        yield journal
+        raise KeyboardInterrupt
 
 
 def finished(report: Path, recordings: list[Recording], key: str = "key", *, restart: bool = False) -> set[int]:
-    journal = Journal(report, key, restart=restart)
-    try:
-        return journal.find_finished(recordings)
-    finally:
-        journal.close(finished=False)
+    with interrupted(report, key, restart=restart) as journal:
+        return journal.find(recordings)
 
 
 @pytest.fixture
@@ -84,10 +98,9 @@ def recordings(tmp_path: Path) -> list[Recording]:
 def report(tmp_path: Path, recordings: list[Recording]) -> Path:
     """Of a run that finished the first two recordings and then ended."""
     report = tmp_path / "out" / "report.csv"
-    journal = Journal(report, "key")
-    for recording in recordings[:2]:
-        add(journal, recording)
-    journal.close(finished=False)
+    with interrupted(report) as journal:
+        for recording in recordings[:2]:
+            add(journal, recording)
     return report
 
 
@@ -98,14 +111,13 @@ def test_a_prediction_comes_back_from_json_with_all_its_digits(prediction: Predi
 
 
 def test_what_was_finished_is_found_again(report: Path, recordings: list[Recording]) -> None:
-    journal = Journal(report, "key")
-    assert len(journal) == 2
-    assert journal.find_finished(recordings) == {0, 1}
-    assert [journal.read(each.name) for each in recordings[:2]] == [make_rows(each.name) for each in recordings[:2]]
-    add(journal, recordings[2])
-    assert journal.read(recordings[0].name) == make_rows(recordings[0].name)
-    assert journal.read(recordings[2].name) == make_rows(recordings[2].name)
-    journal.close(finished=False)
+    with interrupted(report) as journal:
+        assert len(journal) == 2
+        assert journal.find(recordings) == {0, 1}
+        assert [journal.read(each.name) for each in recordings[:2]] == [make_result(each) for each in recordings[:2]]
+        add(journal, recordings[2])
+        assert journal.read(recordings[0].name) == make_result(recordings[0])
+        assert journal.read(recordings[2].name) == make_result(recordings[2])
     assert finished(report, recordings) == {0, 1, 2}
 
 
@@ -129,79 +141,33 @@ def test_a_file_that_changed_or_went_is_not_finished(report: Path, recordings: l
 def test_what_failed_is_tried_again_until_it_succeeds(tmp_path: Path) -> None:
     recordings = make_recordings(tmp_path, "a.wav", "b.wav")
     report = tmp_path / "report.csv"
-    journal = Journal(report, "key")
-    add(journal, recordings[0], "failed")
-    add(journal, recordings[1])
-    assert journal.find_finished(recordings) == {1}
-    journal.close(finished=False)
+    with interrupted(report) as journal:
+        add(journal, recordings[0], "failed")
+        add(journal, recordings[1])
+        assert journal.find(recordings) == {1}
     assert finished(report, recordings) == {1}
-    journal = Journal(report, "key")
-    add(journal, recordings[0])
-    journal.close(finished=False)
+    with interrupted(report) as journal:
+        add(journal, recordings[0])
     assert finished(report, recordings) == {0, 1}
 
 
 def test_a_recording_that_could_not_be_read_is_not_finished(tmp_path: Path) -> None:
     gone = Recording(path=tmp_path / "gone.wav", name="gone.wav")
-    journal = Journal(tmp_path / "report.csv", "key")
-    journal.add("gone.wav", "", make_rows("gone.wav"))
-    assert journal.find_finished([gone]) == set()
-    journal.close(finished=True)
-
-
-def test_a_journal_cut_anywhere_keeps_its_whole_lines_and_goes_on(tmp_path: Path) -> None:
-    report, path = tmp_path / "r.csv", tmp_path / ".r.csv.journal"
-    rows = {name: (Prediction(file=name, status="ok"),) for name in "abcd"}
-    journal = Journal(report, "key")
-    for name in "abc":
-        journal.add(name, "", rows[name])
-    journal.close(finished=False)
-    content = path.read_bytes()
-    lines = content.splitlines(keepends=True)
-    assert len(lines) == 4
-    for cut in range(len(lines[0] + lines[1]), len(content) + 1):
-        path.write_bytes(content[:cut])
-        whole = content[:cut].count(b"\n") - 1
-        journal = Journal(report, "key")
-        assert len(journal) == whole
-        journal.add("d", "", rows["d"])
-        assert [journal.read(name) for name in ("abc"[:whole] + "d")] == [rows[n] for n in ("abc"[:whole] + "d")]
-        journal.close(finished=False)
-        kept = path.read_bytes().splitlines(keepends=True)
-        assert kept[:-1] == lines[: whole + 1]
-        assert json.loads(kept[-1])["name"] == "d"
-
-
-@pytest.mark.parametrize("cut", [0, 1, 10, -1])
-def test_a_journal_cut_in_its_first_line_is_begun_anew(report: Path, recordings: list[Recording], cut: int) -> None:
-    path = report.with_name(".report.csv.journal")
-    header = path.read_bytes().splitlines(keepends=True)[0]
-    path.write_bytes(header[:cut])
-    assert finished(report, recordings) == set()
-    assert path.read_bytes() == header
-
-
-@pytest.mark.parametrize("garbage", [b"\xff\xfe\n", b"5\n", b"{}\n", b'{"name": "x", "rows": 5}\n', b"[" * 100 + b"\n"])
-def test_garbage_ends_what_is_read(report: Path, recordings: list[Recording], garbage: bytes) -> None:
-    path = report.with_name(".report.csv.journal")
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(lines[0] + lines[1] + garbage + lines[2])
-    assert finished(report, recordings) == {0}
-    assert path.read_bytes() == lines[0] + lines[1]
+    with interrupted(tmp_path / "report.csv") as journal:
+        journal.add("gone.wav", RecordingResult(sha256="", duration=0.0, predictions=make_rows("gone.wav")))
+        assert journal.find([gone]) == set()
 
 
 def test_two_runs_on_one_report_are_refused(report: Path, recordings: list[Recording]) -> None:
-    journal = Journal(report, "key")
-    with pytest.raises(InputError, match="is being written by another sercli predict"):
-        Journal(report, "key")
-    assert journal.find_finished(recordings) == {0, 1}
-    journal.close(finished=False)
+    with interrupted(report) as journal:
+        with pytest.raises(InputError, match="is being written by another sercli predict"), open_journal(report, "key"):
+            pass
+        assert journal.find(recordings) == {0, 1}
     assert finished(report, recordings) == {0, 1}
 
 
-def test_a_finished_report_leaves_neither_journal_nor_lock(report: Path) -> None:
-    Journal(report, "key").close(finished=True)
-    assert list(report.parent.iterdir()) == []
+def test_a_journal_is_for_its_owner_only(report: Path) -> None:
+    assert journal_path(report).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_journal_goes_when_its_block_ends_and_stays_when_it_is_interrupted(report: Path) -> None:
