@@ -30,7 +30,7 @@ demo: $(VENV)/.demo ## install, then report the emotions of the recordings in sa
 
 test: $(VENV)/.test ## lint, types and the whole test suite
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/.test ## style, types and the one-way imports
 	$(BIN)/ruff check .

@@ -74,8 +74,7 @@ def evaluate(
     Example: `sercli evaluate --protocol emobox --recipe default`
     """
     from sercli.errors import UsageError
-    from sercli.evaluation.run import evaluate as run
-    from sercli.splits.protocols import name_cross_protocol
+    from sercli.splits.protocols import get_protocol, name_cross_protocol
     from sercli.training.recipes import get_recipe
 
     if max_epochs is not None and get_recipe(recipe).baseline:
@@ -86,6 +85,9 @@ def evaluate(
         raise UsageError(msg)
     if protocol == "cross":
         protocol = name_cross_protocol(options.split_names(train_on) or [], options.split_names(test_on) or [])
+    get_protocol(protocol)  # before what takes seconds to import
+    from sercli.evaluation.run import evaluate as run
+
     with console.show_progress(f"evaluate {protocol}", None) as bar:
 
         def show_fold(done: int, total: int, result: "FoldResult | None") -> None:

@@ -54,11 +54,12 @@ def train(
 
     Example: `sercli train --recipe default --out models/mine`
     """
-    from sercli.evaluation.report import read_figures
     from sercli.training.recipes import get_recipe
+
+    chosen = get_recipe(recipe).limit(max_epochs).join(members)  # before what takes seconds to import
+    from sercli.evaluation.report import read_figures
     from sercli.training.train import train as run
 
-    chosen = get_recipe(recipe).limit(max_epochs).join(members)
     quoted = read_figures(figures or [], recipe)
     records: list[tuple[int, EpochRecord]] = []
     with console.show_live(lambda: _epoch_table(records, chosen)) as live:

@@ -3,12 +3,15 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
 from sercli.corpora.index import Index
 from sercli.errors import SplitError
+
+if TYPE_CHECKING:
+    from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
 
 def group_by_sound(index: Index, members: Sequence[int]) -> list[list[int]]:
@@ -33,6 +36,8 @@ def split_into_folds(
     Raises:
         SplitError: if an emotion has fewer groups than there are folds.
     """
+    from sklearn.model_selection import StratifiedKFold  # takes a second to import
+
     _check_emotions(index, groups, least=folds)
     return _split(index, groups, StratifiedKFold(folds, shuffle=True, random_state=seed))
 
@@ -45,6 +50,8 @@ def split_off_share(
     Raises:
         SplitError: if an emotion has fewer than 2 groups, or the share has fewer groups than there are emotions.
     """
+    from sklearn.model_selection import StratifiedShuffleSplit  # takes a second to import
+
     emotions = _check_emotions(index, groups, least=2)
     held = math.ceil(share * len(groups))
     if held < emotions:
@@ -72,7 +79,7 @@ def _check_emotions(index: Index, groups: list[list[int]], *, least: int) -> int
 
 
 def _split(
-    index: Index, groups: list[list[int]], splitter: StratifiedKFold | StratifiedShuffleSplit
+    index: Index, groups: list[list[int]], splitter: "StratifiedKFold | StratifiedShuffleSplit"
 ) -> list[tuple[list[list[int]], list[list[int]]]]:
     emotions = [index.utterances[group[0]].emotion for group in groups]
     return [
