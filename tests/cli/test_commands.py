@@ -36,7 +36,7 @@ def copy(work: Path, tmp_path: Path) -> Path:
 
 
 def test_train_evaluate_and_predict_follow_featurize(copy: Path) -> None:
-    asked = ("--protocol", "loso", "--recipe", "paper", "--out", "r")
+    asked = ("--protocol", "loso", "--recipe", "paper", "--max-epochs", "1", "--out", "r")
     status, out, err = run_sercli("evaluate", *asked, cwd=copy)
     assert (status, out) == (0, ""), err
     assert "6 of 6" in err
@@ -188,7 +188,9 @@ def test_train_on_a_full_disk_leaves_no_half_model(copy: Path) -> None:
 
 
 def test_evaluate_on_a_full_disk_leaves_no_half_file(copy: Path) -> None:
-    status, _, err = run_sercli("evaluate", "--protocol", "paper", "--recipe", "paper", cwd=copy, disk=500_000)
+    status, _, err = run_sercli(
+        "evaluate", "--protocol", "paper", "--recipe", "paper", "--jobs", "1", cwd=copy, disk=500_000
+    )
     assert status == 1
     assert "error: File too large (results/paper-paper/" in err
     assert not [path for path in (copy / "results").rglob("*") if path.is_file()]
@@ -245,14 +247,14 @@ def test_ctrl_c_in_train_leaves_a_model(copy: Path) -> None:
     ("more", "folder"), [((), "paper-paper"), (("--members", "2"), "paper-paper-members2")], ids=["one", "members"]
 )
 def test_results_are_named_by_protocol_recipe_and_members(copy: Path, more: tuple[str, ...], folder: str) -> None:
-    asked = ("--protocol", "paper", "--recipe", "paper", "--max-epochs", "1", *more)
+    asked = ("--protocol", "paper", "--recipe", "paper", "--max-epochs", "1", "--jobs", "1", *more)
     status, out, err = run_sercli("evaluate", *asked, cwd=copy)
     assert (status, out) == (0, ""), err
     assert [path.name for path in (copy / "results").iterdir()] == [folder]
 
 
 def test_the_models_of_an_evaluation_are_tested_on_telephone_audio(copy: Path) -> None:
-    asked = ("evaluate", "--protocol", "paper", "--recipe", "paper", "--max-epochs", "2")
+    asked = ("evaluate", "--protocol", "paper", "--recipe", "paper", "--max-epochs", "1", "--jobs", "1")
     assert run_sercli(*asked, cwd=copy)[0] == 0
     before = (copy / "results/paper-paper/report.json").read_bytes()
     status, out, err = run_sercli(*asked, "--degrade", "telephone", cwd=copy)
@@ -268,7 +270,7 @@ def test_the_models_of_an_evaluation_are_tested_on_telephone_audio(copy: Path) -
 
 def test_baselines_are_evaluated_and_compared(copy: Path) -> None:
     for recipe in ("logistic", "knn"):
-        status, out, err = run_sercli("evaluate", "--protocol", "loso", "--recipe", recipe, cwd=copy)
+        status, out, err = run_sercli("evaluate", "--protocol", "loso", "--recipe", recipe, "--jobs", "1", cwd=copy)
         assert (status, out) == (0, ""), err
     status, out, err = run_sercli(
         "compare", "results/loso-logistic", "results/loso-knn", "--out", "table.csv", cwd=copy

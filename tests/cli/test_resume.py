@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.command import run_sercli, start_sercli
+from tests.command import Process, run_sercli, start_sercli
 from tests.journals import read_records
 from tests.sounds import make_tone, write_sound
 from tests.toy_model import make_model
@@ -44,7 +44,7 @@ def read_journal(folder: Path) -> list[tuple[str, bytes]]:
     return read_records(folder / ".killed.csv.journal")
 
 
-def count_children(process: "subprocess.Popen[str]") -> list[int]:
+def count_children(process: Process) -> list[int]:
     listed = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False
     )
