@@ -66,7 +66,7 @@ def train(
 
         def show(member: int, record: "EpochRecord") -> None:
             records.append((member, record))
-            live.refresh(_name_member(member, members) + _epoch_line(record))
+            live.refresh(_name_network(member, chosen) + _epoch_line(record))
 
         result = run(
             options.index_file(data_dir, index),
@@ -102,8 +102,8 @@ def _describe_interrupted(finished: int, members: int) -> str:
     return "the best model so far" if members == 1 else f"{finished} of {members} networks"
 
 
-def _name_member(member: int, members: int) -> str:
-    return f"network {member + 1} of {members}, " if members > 1 else ""
+def _name_network(number: int, recipe: "Recipe") -> str:
+    return f"network {number + 1} of {recipe.n_networks}, " if recipe.n_networks > 1 else ""
 
 
 def _epoch_line(record: "EpochRecord") -> str:
@@ -120,12 +120,12 @@ def _epoch_table(noted: "list[tuple[int, EpochRecord]]", recipe: "Recipe") -> "R
 
     if not noted:
         return "reading features and training the first epoch"
-    config, members, member = recipe.training, recipe.network.members, noted[-1][0]
+    config, member = recipe.training, noted[-1][0]
     records = [record for number, record in noted if number == member]
     mean_seconds = sum(record.seconds for record in records) / len(records)
-    left = ((members - member) * config.max_epochs - records[-1].epoch) * mean_seconds / 60
+    left = ((recipe.n_networks - member) * config.max_epochs - records[-1].epoch) * mean_seconds / 60
     table = Table(
-        title=f"{_name_member(member, members)}epoch {records[-1].epoch} of at most {config.max_epochs}, "
+        title=f"{_name_network(member, recipe)}epoch {records[-1].epoch} of at most {config.max_epochs}, "
         f"at most {left:.0f} min left",
         title_justify="left",
     )

@@ -88,6 +88,8 @@ def _training(description: Mapping[str, Any]) -> str:
     if training:
         epochs, best = (", ".join(map(str, training[name])) for name in ("epochs", "best_epoch"))
         networks = f"{training['members']} networks" if training["members"] > 1 else "1 network"
+        if training.get("teachers"):
+            networks += f", distilled from {training['teachers']} of the same kind"
         lines.append(
             f"- {networks}; epochs: {epochs}; epochs of the weights: {best}; on {training['device']} in "
             f"{training['seconds']:.0f} s"

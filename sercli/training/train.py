@@ -85,7 +85,7 @@ def train(
         figures: Test figures of the recipe by protocol, for the model card.
         command: Command line, for the record.
         progress: Show a progress bar, for notebooks.
-        on_epoch: Called after each epoch with the number of the ensemble's member from 0 and its `EpochRecord`.
+        on_epoch: Called after each epoch with the number of the network from 0, teachers first, and its `EpochRecord`.
 
     Raises:
         UsageError: if the recipe is a baseline or unknown, the device is unknown, both `resume` and `restart` are
@@ -163,7 +163,7 @@ def _notify(recipe: Recipe, update: Callable[[int, int], None], on_epoch: OnEpoc
     max_epochs = recipe.training.max_epochs
 
     def notify(member: int, record: EpochRecord) -> None:
-        update(member * max_epochs + record.epoch, recipe.network.members * max_epochs)
+        update(member * max_epochs + record.epoch, recipe.n_networks * max_epochs)
         if on_epoch:
             on_epoch(member, record)
 
@@ -174,9 +174,9 @@ def _write(out: Path, trained: TrainedModel, title: str) -> None:
     save_model(out, trained.model, trained.weights)
     rows = trained.tabulate_epochs()
     write_table(out / "history.csv", rows)
-    numbers = range(1, len(trained.members) + 1)
+    numbers = sorted({row["member"] for row in rows})
     histories = [[row for row in rows if row["member"] == number] for number in numbers]
-    titles = [title] if len(histories) == 1 else [f"member {number}" for number in numbers]
+    titles = [title] if len(histories) == 1 else [f"network {number}" for number in numbers]
     save_curves(out / "curves.png", histories, titles)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from sercli.corpora.index import Index, read_index
 from sercli.errors import InputError, UsageError
@@ -20,8 +21,9 @@ from sercli.evaluation.scores import summarize
 from sercli.labels import EMOTIONS
 from sercli.models.model import load_model
 from sercli.splits.protocols import make_folds
-from sercli.training.data import CorpusFeatures
-from sercli.training.recipes import RECIPES, Recipe
+from sercli.training.data import Batches, CorpusFeatures
+from sercli.training.loop import FitResult, Teacher, fit
+from sercli.training.recipes import RECIPES, Recipe, TeacherConfig
 from sercli.training.scoring import score_utterances
 from tests.evaluation.toy_plan import DEFAULT, SMALL, run_toy
 
@@ -271,3 +273,26 @@ def test_the_name_of_a_test_is_read_from_reports_of_before() -> None:
     report: dict[str, Any] = {"protocol": "emobox", "parameters": {"network": {"members": 3}}, "channel": "gsm"}
     assert name_test(report) == "emobox, gsm, 3 members"
     assert name_test({**report, "channel": "", "degradation": "telephone"}) == "emobox, telephone, 3 members"
+
+
+def test_the_teachers_of_a_fold_have_not_seen_its_test(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained_on: list[tuple[nn.Module, set[str], Teacher | None]] = []
+
+    def note(network: nn.Module, train: Batches, *arguments: Any, teacher: Teacher | None, **options: Any) -> FitResult:
+        trained_on.append((network, {utterance.file for utterance in train.utterances}, teacher))
+        return fit(network, train, *arguments, teacher=teacher, **options)
+
+    monkeypatch.setattr("sercli.training.session.fit", note)
+    recipe = replace(SMALL.limit(1), teachers=TeacherConfig(networks=2))
+    run_toy(data, tmp_path / "r", recipe=recipe, protocol="paper", seeds=2)
+    assert len(trained_on) == 2 * 3
+    for seed in range(2):
+        runs = trained_on[3 * seed : 3 * seed + 3]
+        tested = read_predictions(tmp_path / "r" / "folds" / f"seed{seed}-fold1" / "predictions.csv")
+        assert tested
+        assert not {row.file for row in tested} & set().union(*(files for _, files, _ in runs))
+        *_, teacher = (teacher for _, _, teacher in runs)
+        assert teacher
+        assert list(teacher.network.get_submodule("members").children()) == [network for network, _, _ in runs[:2]]
