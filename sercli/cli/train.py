@@ -26,6 +26,17 @@ def train(
         typer.Option("--out", help="Model folder.", show_default="models/<recipe>"),
     ] = None,
     corpora: options.Corpora = None,
+    emotions: options.Emotions = "",
+    label_map: options.LabelMap = "",
+    negative: Annotated[
+        str | None,
+        typer.Option(
+            "--negative",
+            metavar="LABEL,…",
+            help="Labels that predict counts as negative in its summary.",
+            show_default="sad, angry, fearful and disgust, as far as they are trained",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted training in the folder.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Discard the interrupted training in the folder.")] = False,
     members: options.Members = 1,
@@ -54,6 +65,7 @@ def train(
 
     Example: `sercli train --recipe default --out models/mine`
     """
+    from sercli.labels import parse_label_map
     from sercli.training.recipes import get_recipe
 
     chosen = get_recipe(recipe).limit(max_epochs).join(members)  # before what takes seconds to import
@@ -74,6 +86,9 @@ def train(
             chosen,
             out,
             corpora=options.split_names(corpora),
+            emotions=options.parse_labels(emotions),
+            label_map=parse_label_map(label_map),
+            negative=None if negative is None else options.parse_labels(negative),
             seed=seed,
             device=device,
             resume=resume,

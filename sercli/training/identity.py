@@ -19,6 +19,7 @@ def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: 
         "schema_version": SCHEMA_VERSION,
         "recipe": recipe.to_dict(),
         "seed": seed,
+        "labels": list(corpus.labels),
         "audio": corpus.parameters.audio.to_dict(),
         "segmentation": corpus.parameters.segmentation.to_dict(),
         "features": corpus.parameters.features.select(recipe.features).to_dict(),

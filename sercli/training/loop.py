@@ -282,7 +282,7 @@ class _Epoch:
         for step, (features, n_frames, truth) in enumerate(train.shuffled(self.config.batch_size, generator)):
             self._set_learning_rate(optimizer, step / steps)
             network.zero_grad()
-            targets = smooth(truth, self.config.label_smoothing)
+            targets = smooth(truth, self.config.label_smoothing, len(train.labels))
             if self.augment:
                 features, n_frames, targets = self.augment(features, n_frames, targets, generator)
             with autocast(features.device):

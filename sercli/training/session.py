@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sercli.errors import CheckpointError
-from sercli.labels import EMOTIONS
+from sercli.labels import choose_negative
 from sercli.models.blocks import Ensemble
 from sercli.models.export import export_network, pack_weights, round_weights
 from sercli.models.model import Model
@@ -201,7 +201,7 @@ class _MemberTraining:
         config = self.recipe.training
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network = build_network(self.recipe.network, len(self.normalizer.mean))
+            network = build_network(self.recipe.network, len(self.normalizer.mean), len(self.corpus.labels))
         # Channels last: a third faster for 2-D convolutions on the CPU, and what tensor cores prefer.
         network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -249,7 +249,8 @@ def _export(network: nn.Module, corpus: CorpusFeatures, recipe: Recipe, normaliz
     features = corpus.parameters.features.select(recipe.features)
     return Model(
         graph=export_network(network, features.n_features),
-        labels=EMOTIONS,
+        labels=corpus.labels,
+        negative=choose_negative(corpus.labels),
         audio=corpus.parameters.audio,
         segmentation=corpus.parameters.segmentation,
         features=features,

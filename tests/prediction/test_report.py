@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from sercli.errors import UsageError
 from sercli.labels import EMOTIONS
 from sercli.prediction.report import WRITERS, check_report_path, neutralise, open_report
-from sercli.prediction.rows import COLUMNS, Prediction, Status, Value
+from sercli.prediction.rows import Prediction, Status, Value, list_columns
 
+COLUMNS = list_columns(EMOTIONS)
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
 NUMBERS = {"start", "end", "confidence", "duration", "speech", *(f"p_{emotion}" for emotion in EMOTIONS)}
 OK = Prediction(
@@ -51,7 +52,7 @@ predictions = st.builds(
 
 
 def write(path: Path, rows: Iterable[Prediction]) -> Path:
-    with open_report(path) as writer:
+    with open_report(path, EMOTIONS) as writer:
         for row in rows:
             writer.write(row)
     return path
@@ -82,7 +83,7 @@ def parse_cell(name: str, cell: str) -> Value:
 @given(rows=st.lists(predictions, max_size=4))
 def test_rows_come_back_from_every_format(suffix: str, rows: list[Prediction], tmp_path: Path) -> None:
     found = read(write(tmp_path / f"report{suffix}", rows))
-    assert found == [row.to_row() for row in rows]
+    assert found == [row.to_row(EMOTIONS) for row in rows]
 
 
 def test_every_format_of_the_contract_has_a_writer() -> None:

@@ -290,7 +290,7 @@ def test_train_writes_a_model_that_loads_and_curves(data: Path, features: Corpus
     card = (out / "MODEL_CARD.md").read_text()
     rows = features.parameters.features.select(SMALL.features).n_features
     assert f"`features`, float32 of shape (segments, {rows}, frames)" in card
-    assert "`logits`, float32 of shape (segments, 8)" in card
+    assert "`logits`, float32 of shape (segments, 4)" in card
     assert f"divide by the temperature, {model.temperature:.4f}" in card
 
 
@@ -440,7 +440,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(features: CorpusFeatures, 
     normalizer = features.fit_normalizer(fold.train)
     batches = features.batches(fold.train, normalizer, device=CPU)
     batches.mean.fill_(torch.nan)
-    network = build_network(SMALL.network, len(normalizer.mean))
+    network = build_network(SMALL.network, len(normalizer.mean), len(features.labels))
     with pytest.raises(ModelError, match="not finite in epoch 1"):
         fit(network, batches, batches, SMALL.training, seed=0)
 
