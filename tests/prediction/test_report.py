@@ -229,3 +229,19 @@ def test_audformat_loads_a_report_as_a_segmented_table(tmp_path: Path) -> None:
     assert starts[0].total_seconds() == 0.0
     assert ends[0].total_seconds() == 3.25
     assert table["emotion"].iloc[0] == "sad"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_labels_of_any_text_are_columns(tmp_path: Path, suffix: str) -> None:
+    labels = ("=1+1", 'a,"b', "<b>x</b>", "θυμός")
+    row = Prediction(file="a.wav", status="ok", emotion="=1+1", confidence=0.25, probabilities=(0.25,) * 4)
+    path = tmp_path / f"r{suffix}"
+    with open_report(path, labels) as writer:
+        writer.write(row)
+    text = path.read_text(encoding="utf-8")
+    if suffix in {".csv", ".tsv"}:
+        header, cells = csv.reader(text.splitlines(), delimiter="," if suffix == ".csv" else "\t")
+        assert (tuple(header), cells[5]) == (list_columns(labels), "'=1+1")  # no spreadsheet runs it
+    else:
+        found = json.loads(text)
+        assert (found[0] if suffix == ".json" else found) == row.to_row(labels)

@@ -299,3 +299,20 @@ def test_no_two_sidecars_are_one_file_and_none_leaves_the_folder(found: list[tup
         assert path.is_relative_to(folder)
         assert path.suffix == ".csv"
         assert ":" not in str(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "shown"),
+    [
+        (".csv", '"<b>a, b"'),
+        (".tsv", "<b>a, b"),
+        (".json", '"emotion": "<b>a, b"'),
+        (".rttm", "<NA> <NA> <b>a,_b <NA> <NA>\n"),
+        (".txt", "\t<b>a, b 30%\n"),
+        (".srt", "\n‹b›a, b 30%\n"),
+        (".vtt", "\n&lt;b&gt;a, b 30%\n"),
+    ],
+)
+def test_labels_are_text_in_every_format(tmp_path: Path, suffix: str, shown: str) -> None:
+    row = Prediction(file="a.wav", status="ok", segments=(make_segment(0, 1, "<b>a, b"),))
+    assert shown in write(tmp_path / f"t{suffix}", row)
