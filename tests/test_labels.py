@@ -16,7 +16,6 @@ from sercli.models.config import NetworkConfig
 from sercli.models.model import load_model
 from sercli.splits.development import make_training_split
 from sercli.training.recipes import Recipe, TrainConfig
-from tests.sounds import write_tone
 from tests.toy import make_ravdess
 from tests.toy_model import make_model
 
@@ -119,7 +118,7 @@ def test_an_evaluation_has_the_labels_of_its_utterances(greek: Path, tmp_path: P
 
 def test_some_labels_of_a_model_are_kept(tmp_path: Path) -> None:
     model = load_model(make_model(tmp_path / "m"))
-    recording = write_tone(tmp_path / "a.wav", seconds=1)
+    (recording,) = make_ravdess(tmp_path, speakers=1, emotions=("sad",), takes=1).rglob("*.wav")
     both = Predictor(tmp_path / "m").predict(recording).probabilities
     kept = Predictor(tmp_path / "m", emotions=["sad", "calm"])
     probabilities = dict(zip(model.labels, both, strict=True))
