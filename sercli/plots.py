@@ -1,7 +1,9 @@
 """PNG pictures, written by rename: confusion matrix, reliability diagram, training curves."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,25 +13,25 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sercli.files import write_by_rename
-from sercli.labels import EMOTIONS
 from sercli.metrics import ReliabilityBin
 
 DPI = 130
 TRAIN_COLOR, DEV_COLOR = "#1f6fb2", "#d9762b"
 CURVES = ("loss", "accuracy")  # columns of the picture, and suffixes of the history's keys
+MAX_CELLS = 24  # classes whose confusions are written into the picture
 MAX_ROWS = 6  # trainings with a row each; more of them share one row
 
 History = Sequence[Mapping[str, float]]
 """One mapping per epoch with the keys ``epoch``, ``train_loss``, ``dev_loss``, ``train_accuracy``, ``dev_accuracy``."""
 
 
-def save_confusion(path: Path, matrix: npt.ArrayLike, labels: Sequence[str] = EMOTIONS, title: str = "") -> None:
+def save_confusion(path: Path, matrix: npt.ArrayLike, labels: Sequence[str], title: str = "") -> None:
     """Draws a confusion matrix; each cell shows its count, and its share of the row as text and color.
 
     Args:
         path: PNG file.
         matrix: Counts, shape ``(n, n)``; rows are the truth, columns the prediction.
-        labels: Names of the `n` classes.
+        labels: Names of the `n` classes; the cells of more than `MAX_CELLS` classes have no text.
         title: Text above the picture.
 
     Raises:
@@ -38,22 +40,27 @@ def save_confusion(path: Path, matrix: npt.ArrayLike, labels: Sequence[str] = EM
     counts = np.asarray(matrix, dtype=np.int64)
     support = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(support, 1)
-    figure = Figure(figsize=(1.6 + 0.85 * len(labels), 1.4 + 0.75 * len(labels)), layout="constrained")
+    size = min(len(labels), MAX_CELLS)
+    figure = Figure(figsize=(1.6 + 0.85 * size, 1.4 + 0.75 * size), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), count in np.ndenumerate(counts):
-        if support[row]:
+        if support[row] and len(labels) <= MAX_CELLS:
             _write_cell(axes, row, column, int(count), float(shares[row, column]))
     numbers = [f"{name} ({total})" for name, total in zip(labels, support[:, 0], strict=True)]
-    axes.set_xticks(range(len(labels)), labels, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(labels)), numbers)
+    step = max(1, len(labels) // MAX_CELLS)  # names of more classes would overlap
+    ticks = range(0, len(labels), step)
+    turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(ticks, labels[::step], parse_math=False, **turned)
+    axes.set_yticks(ticks, numbers[::step], parse_math=False)
     axes.set(xlabel="prediction", ylabel="truth (count)")
     axes.set_title(title, fontsize=12, pad=12)
     axes.tick_params(length=0)
-    axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=1.5)
-    axes.tick_params(which="minor", length=0)
+    if size == len(labels):
+        axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color="white", linewidth=1.5)
+        axes.tick_params(which="minor", length=0)
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axes, format=PercentFormatter(1), fraction=0.045, pad=0.02)
     bar.set_label("share of the row")
@@ -153,5 +160,6 @@ def _style_axes(axes: Axes, name: str, *, longest: int) -> None:
 def _save(figure: Figure, path: Path) -> None:
     # Not pyplot, which would choose a backend for the whole process and keep every figure in memory.
     canvas = FigureCanvasAgg(figure)
-    with write_by_rename(path, "wb") as stream:
+    with write_by_rename(path, "wb") as stream, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of a script that it cannot draw
         canvas.print_figure(stream, format="png", dpi=DPI)

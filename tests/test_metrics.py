@@ -38,12 +38,12 @@ def test_scores_equal_those_of_the_libraries(drawn: list[tuple[int, int]]) -> No
     assert accuracy(truth, prediction) == pytest.approx(audmetric.accuracy(truth, prediction))
     expected = f1_score(truth, prediction, labels=present, average="macro", zero_division=0)
     assert macro_f1(truth, prediction) == pytest.approx(expected)
-    matrix = count_confusions(truth, prediction)
+    matrix = count_confusions(truth, prediction, range(8))
     assert matrix.sum() == len(truth)
     assert uar_of_confusions(matrix) == pytest.approx(unweighted_average_recall(truth, prediction))
     assert accuracy_of_confusions(matrix) == pytest.approx(accuracy(truth, prediction))
     recalls = audmetric.recall_per_class(truth, prediction, labels=list(range(8)), zero_division=0)
-    ours = [list(per_class(truth, prediction).values())[number]["recall"] for number in present]
+    ours = [per_class(truth, prediction, range(8))[number]["recall"] for number in present]
     assert ours == pytest.approx([recalls[number] for number in present])
 
 
@@ -71,7 +71,7 @@ def test_scores_of_nothing_are_nan() -> None:
     for score in (accuracy, unweighted_average_recall, macro_f1):
         assert np.isnan(score(nothing, nothing))
     assert not count_confusions(nothing, nothing).any()
-    assert {row["support"] for row in per_class(nothing, nothing).values()} == {0}
+    assert {row["support"] for row in per_class(nothing, nothing, range(8)).values()} == {0}
     assert np.isnan(expected_calibration_error(nothing, np.zeros((0, 8))))
 
 

@@ -62,12 +62,17 @@ def test_a_matrix_of_nothing_can_be_drawn(tmp_path: Path) -> None:
     assert draw(tmp_path / "nothing.png", np.zeros((8, 8), dtype=np.int64)).size
 
 
-def test_labels_are_the_emotions_unless_told(tmp_path: Path) -> None:
-    plots.save_confusion(tmp_path / "a.png", np.eye(8).tolist())
-    plots.save_confusion(tmp_path / "b.png", np.eye(8), EMOTIONS)
-    plots.save_confusion(tmp_path / "c.png", np.eye(3), ["x", "y", "z"])
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert read(tmp_path / "c.png").shape < read(tmp_path / "a.png").shape
+@pytest.mark.parametrize("labels", [["ουδέτερο", "θυμός"], ["$\\frac", "a$b$"], ["怒り", "<b>x</b>"]])
+def test_labels_of_any_script_are_drawn_as_they_are(tmp_path: Path, labels: list[str]) -> None:
+    plots.save_confusion(tmp_path / "a.png", np.eye(2), labels)
+    plots.save_confusion(tmp_path / "b.png", np.eye(2), labels[::-1])
+    assert not np.array_equal(read(tmp_path / "a.png"), read(tmp_path / "b.png"))
+
+
+def test_many_labels_make_no_larger_picture(tmp_path: Path) -> None:
+    plots.save_confusion(tmp_path / "a.png", np.eye(300), [f"label {number}" for number in range(300)])
+    height, width = read(tmp_path / "a.png").shape[:2]
+    assert 2_000 < height < width < 3_000
 
 
 @pytest.mark.parametrize("folds", [1, 2, plots.MAX_ROWS + 1])
@@ -93,7 +98,7 @@ def test_a_history_of_hardly_anything_can_be_drawn(tmp_path: Path, epochs: int) 
 @pytest.mark.parametrize(
     "save",
     [
-        lambda path: plots.save_confusion(path, np.ones((8, 8))),
+        lambda path: plots.save_confusion(path, np.ones((8, 8)), EMOTIONS),
         lambda path: plots.save_curves(path, [make_history(3)], ["a"]),
     ],
     ids=["confusion", "curves"],

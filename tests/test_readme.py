@@ -8,7 +8,8 @@ import pytest
 from typer.main import get_command
 
 from sercli.cli.app import COMMANDS, app
-from sercli.prediction.rows import COLUMNS
+from sercli.labels import EMOTIONS
+from sercli.prediction.rows import list_columns
 from tests.command import run_sercli
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -38,7 +39,7 @@ def test_the_report_of_the_first_example_is_the_one_that_is_shown(tmp_path: Path
     lines = (tmp_path / "report.csv").read_text(encoding="utf-8").splitlines()
     shown = [line.strip() for line in README.splitlines() if re.match(r"    (file,start|samples/)", line)]
     assert len(shown) == len(lines) == 5
-    assert shown[0].startswith(",".join(COLUMNS[:7]))
+    assert shown[0].startswith(",".join(list_columns(EMOTIONS)[:7]))
     for line, written in zip(shown, lines, strict=True):
         begin, _, end = line.partition("…")
         assert (written.startswith(begin), written.endswith(end)) == (True, True), (line, written)

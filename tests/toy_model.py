@@ -1,6 +1,6 @@
 """A small model with random weights, for tests that need a model but not what it has learned."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from sercli.audio.segmentation import SegmentationConfig
 from sercli.config import AudioConfig
 from sercli.features.frontend import FeatureConfig
-from sercli.labels import EMOTIONS
+from sercli.labels import EMOTIONS, choose_negative
 from sercli.models.config import NetworkConfig
 from sercli.models.export import export_network, pack_weights
 from sercli.models.model import Model, save_model
@@ -26,6 +26,7 @@ def build_model(
     *,
     features: FeatureConfig = FEATURES,
     network_config: NetworkConfig = NETWORK,
+    labels: Sequence[str] = EMOTIONS,
     segmentation: SegmentationConfig | None = None,
     temperature: float = 0.2,
     facts: Mapping[str, Any] | None = None,
@@ -33,11 +34,12 @@ def build_model(
     """A model and the torch network that it was exported from; another seed gives other weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build_network(network_config, features.n_features).eval()
+        network = build_network(network_config, features.n_features, len(labels)).eval()
     ones = np.ones(features.n_features, np.float32)
     model = Model(
         graph=export_network(network, features.n_features),
-        labels=tuple(EMOTIONS),
+        labels=tuple(labels),
+        negative=choose_negative(labels),
         audio=AudioConfig(),
         segmentation=segmentation or SegmentationConfig(),
         features=features,

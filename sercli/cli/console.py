@@ -22,7 +22,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sercli.files import one_line
-from sercli.labels import EMOTIONS
+
+MOST_COUNTS = 12  # labels whose confusions fit a terminal
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -141,18 +142,28 @@ def show_failures(failures: list[tuple[str, str]], most: int = 20) -> None:
 def confusion_table(confusion: Sequence[Sequence[int]], per_class: Mapping[str, Mapping[str, float]]) -> Table:
     """Counts by truth (rows) and prediction (columns), hits in bold, with recall, precision and F1 of each row.
 
-    Emotions that neither were true nor predicted are left out; the table fits 80 columns.
+    Labels that neither were true nor predicted are left out; so are the counts if there are more labels than
+    `MOST_COUNTS`, so that the table fits 80 columns.
     """
-    numbers = range(len(EMOTIONS))
-    present = [n for n in numbers if any(confusion[n]) or any(row[n] for row in confusion)]
-    table = Table("truth", title="confusion: a row is the truth, a column the prediction", box=None, pad_edge=False)
-    for heading in (*(EMOTIONS[n][:3] for n in present), "recall", "precision", "F1"):
-        table.add_column(heading, justify="right")
+    labels = list(per_class)
+    present = [n for n in range(len(labels)) if any(confusion[n]) or any(row[n] for row in confusion)]
+    columns = present if len(present) <= MOST_COUNTS else []
+    title = "confusion: a row is the truth, a column the prediction" if columns else None
+    table = Table("truth", title=title, box=None, pad_edge=False)
+    for heading in (*_abbreviate([labels[n] for n in columns]), "recall", "precision", "F1"):
+        table.add_column(Text(heading), justify="right")
     for row in present:
-        counts = [Text(str(confusion[row][column]), style="bold" if row == column else "") for column in present]
-        shares = [f"{per_class[EMOTIONS[row]][name]:.0%}" for name in ("recall", "precision", "f1")]
-        table.add_row(EMOTIONS[row], *counts, *shares)
+        counts = [Text(str(confusion[row][column]), style="bold" if row == column else "") for column in columns]
+        shares = [f"{per_class[labels[row]][name]:.0%}" for name in ("recall", "precision", "f1")]
+        table.add_row(Text(labels[row]), *counts, *shares)
     return table
+
+
+def _abbreviate(labels: Sequence[str]) -> list[str]:
+    """The first letters of labels, three or as many as tell them apart."""
+    lengths = range(3, max(map(len, labels), default=0) + 1)
+    length = next((n for n in lengths if len({label[:n] for label in labels}) == len(labels)), None)
+    return [label[:length] for label in labels]
 
 
 class LiveView:

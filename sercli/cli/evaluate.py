@@ -57,6 +57,8 @@ def evaluate(
     max_epochs: options.MaxEpochs = None,
     corpora: options.Corpora = None,
     seed: options.Seed = 0,
+    emotions: options.Emotions = "",
+    label_map: options.LabelMap = "",
     jobs: options.Jobs = options.default_jobs(),
     device: options.Device = "auto",
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
@@ -74,6 +76,7 @@ def evaluate(
     Example: `sercli evaluate --protocol emobox --recipe default`
     """
     from sercli.errors import UsageError
+    from sercli.labels import parse_label_map
     from sercli.splits.protocols import get_protocol, name_cross_protocol
     from sercli.training.recipes import get_recipe
 
@@ -104,6 +107,8 @@ def evaluate(
             out,
             protocol=protocol,
             corpora=options.split_names(corpora),
+            emotions=options.parse_labels(emotions),
+            label_map=parse_label_map(label_map),
             seed=seed,
             seeds=seeds,
             degrade=degrade,

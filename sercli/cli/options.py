@@ -8,6 +8,8 @@ import typer
 from sercli.cli import console
 from sercli.cpus import count_cpus
 from sercli.errors import UsageError
+from sercli.labels import read_label
+from sercli.labels import split_names as split_labels
 
 DataDir = Annotated[
     Path,
@@ -109,6 +111,29 @@ Corpora = Annotated[
         show_default="all in the index",
     ),
 ]
+Emotions = Annotated[
+    str,
+    typer.Option(
+        "--emotions",
+        metavar="LABEL,…",
+        help="Labels to keep, separated by commas.",
+        show_default="all",
+    ),
+]
+LabelMap = Annotated[
+    str,
+    typer.Option(
+        "--map",
+        metavar="LABEL=LABEL,…",
+        help="Labels to merge into others, as in joy=happy,surprise=surprised.",
+        show_default="none",
+    ),
+]
+
+
+def parse_labels(text: str) -> tuple[str, ...]:
+    """Labels separated by commas."""
+    return tuple(map(read_label, split_labels(text)))
 
 
 def split_names(text: str | None) -> list[str] | None:

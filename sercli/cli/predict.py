@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,6 +117,26 @@ def predict(
             rich_help_panel=SCORING,
         ),
     ] = 0.0,
+    emotions: Annotated[
+        str,
+        typer.Option(
+            "--emotions",
+            metavar="LABEL,…",
+            help="Labels of the model to keep; their probabilities then sum to 1.",
+            show_default="all",
+            rich_help_panel=SCORING,
+        ),
+    ] = "",
+    negative: Annotated[
+        str | None,
+        typer.Option(
+            "--negative",
+            metavar="LABEL,…",
+            help="Labels that count as negative in the summary.",
+            show_default="those stored with the model",
+            rich_help_panel=SCORING,
+        ),
+    ] = None,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -132,8 +152,8 @@ def predict(
         str,
         typer.Option(
             "--map",
-            metavar="LABEL=EMOTION,…",
-            help="Emotion for other labels of that table, as in joy=happy.",
+            metavar="LABEL=LABEL,…",
+            help="Labels of that table to merge into those of the model, as in joy=happy.",
             show_default="none",
             rich_help_panel=KNOWN,
         ),
@@ -173,6 +193,8 @@ def predict(
             window=window,
             hop=hop,
             min_confidence=min_confidence,
+            emotions=options.parse_labels(emotions),
+            negative=None if negative is None else options.parse_labels(negative),
             labels=labels,
             label_map=parse_label_map(label_map),
             jobs=jobs,
@@ -222,8 +244,8 @@ def _show_tally(result: "BatchResult") -> None:
     total = tally.total()
     if total:
         console.stderr.print(_emotion_table(tally))
-    if tally.answered > 1:
-        console.say("most negative (sad, angry, fearful or disgust):")
+    if tally.answered > 1 and tally.negative:
+        console.say(f"most negative ({_join(tally.negative)}):")
         for probability, name, channel in tally.most_negative[:SHOWN_NEGATIVE]:
             side = "" if channel == "mix" else f", channel {channel}"
             console.say(f"  {probability:.0%}  {one_line(name)}{side}")
@@ -244,9 +266,14 @@ def _show_tally(result: "BatchResult") -> None:
     )
 
 
+def _join(labels: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(labels[:-1]), labels[-1])))
+
+
 def _emotion_table(tally: "Tally") -> "Table":
     """Share of speech time, in all and of each channel, rows, and mean confidence, by emotion."""
     from rich.table import Table
+    from rich.text import Text
 
     total = tally.total()
     # Of more channels, the report has the rows: the table would be too wide.
@@ -263,7 +290,7 @@ def _emotion_table(tally: "Tally") -> "Table":
             own = tally.emotions[name].get(emotion)
             shares.append(own.speech / heard if own and heard else 0.0)
         confidence = f"{share.confidence / share.rows:.0%}" if share.rows else ""
-        table.add_row(emotion, *(f"{each:.0%}" for each in shares), str(share.rows), confidence)
+        table.add_row(Text(emotion), *(f"{each:.0%}" for each in shares), str(share.rows), confidence)
     return table
 
 

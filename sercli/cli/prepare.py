@@ -58,8 +58,8 @@ def prepare(
         str,
         typer.Option(
             "--map",
-            metavar="LABEL=EMOTION,…",
-            help="For csv: emotion for other labels, as in surprise=surprised,joy=happy.",
+            metavar="LABEL=LABEL,…",
+            help="For csv: labels to merge into others, as in surprise=surprised,joy=happy.",
             show_default="none",
         ),
     ] = "",
@@ -141,7 +141,7 @@ def _show_table(corpus: "Corpus", outcome: "Outcome") -> None:
     from rich.text import Text
 
     from sercli.files import one_line
-    from sercli.labels import EMOTIONS
+    from sercli.labels import order_labels
 
     counts = Counter((row.emotion, row.gender) for row in outcome.utterances)
     genders = sorted({gender for _, gender in counts})
@@ -149,12 +149,10 @@ def _show_table(corpus: "Corpus", outcome: "Outcome") -> None:
     for heading in (*(gender or "unknown" for gender in genders), "all"):
         table.add_column(Text(one_line(heading)), justify="right")  # not markup, whatever the user's table holds
     rows = [
-        (name, [counts[name, gender] for gender in genders])
-        for name in EMOTIONS
-        if any(counts[name, gender] for gender in genders)
+        (name, [counts[name, gender] for gender in genders]) for name in order_labels(emotion for emotion, _ in counts)
     ]
     for name, row in rows:
-        table.add_row(name, *map(str, row), str(sum(row)))
+        table.add_row(Text(name), *map(str, row), str(sum(row)))
     sums = [sum(column) for column in zip(*(row for _, row in rows), strict=True)]
     table.add_section()
     table.add_row("all", *map(str, sums), str(sum(sums)))
@@ -206,6 +204,8 @@ def _summarize(what: str, items: list[str], limit: int | None) -> str:
 
 def _show_result(corpus: "Corpus", outcome: "Outcome", index: Path) -> None:
     count = len(outcome.utterances)
+    if outcome.near_misses:
+        console.warn(f"these labels mean others of sercli, merge them with --map '{outcome.near_misses}'")
     if outcome.unchanged:
         console.say(f"{corpus.name} is in place, {count} utterances in {index}: nothing to do (--force does it again)")
     else:

@@ -26,6 +26,17 @@ def train(
         typer.Option("--out", help="Model folder.", show_default="models/<recipe>"),
     ] = None,
     corpora: options.Corpora = None,
+    emotions: options.Emotions = "",
+    label_map: options.LabelMap = "",
+    negative: Annotated[
+        str | None,
+        typer.Option(
+            "--negative",
+            metavar="LABEL,…",
+            help="Labels that predict counts as negative in its summary.",
+            show_default="sad, angry, fearful and disgust, as far as they are trained",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted training in the folder.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Discard the interrupted training in the folder.")] = False,
     members: options.Members = 1,
@@ -54,6 +65,7 @@ def train(
 
     Example: `sercli train --recipe default --out models/mine`
     """
+    from sercli.labels import parse_label_map
     from sercli.training.recipes import get_recipe
 
     chosen = get_recipe(recipe).limit(max_epochs).join(members)  # before what takes seconds to import
@@ -66,7 +78,7 @@ def train(
 
         def show(member: int, record: "EpochRecord") -> None:
             records.append((member, record))
-            live.refresh(_name_member(member, members) + _epoch_line(record))
+            live.refresh(_name_network(member, chosen) + _epoch_line(record))
 
         result = run(
             options.index_file(data_dir, index),
@@ -74,6 +86,9 @@ def train(
             chosen,
             out,
             corpora=options.split_names(corpora),
+            emotions=options.parse_labels(emotions),
+            label_map=parse_label_map(label_map),
+            negative=None if negative is None else options.parse_labels(negative),
             seed=seed,
             device=device,
             resume=resume,
@@ -102,8 +117,8 @@ def _describe_interrupted(finished: int, members: int) -> str:
     return "the best model so far" if members == 1 else f"{finished} of {members} networks"
 
 
-def _name_member(member: int, members: int) -> str:
-    return f"network {member + 1} of {members}, " if members > 1 else ""
+def _name_network(number: int, recipe: "Recipe") -> str:
+    return f"network {number + 1} of {recipe.n_networks}, " if recipe.n_networks > 1 else ""
 
 
 def _epoch_line(record: "EpochRecord") -> str:
@@ -120,12 +135,12 @@ def _epoch_table(noted: "list[tuple[int, EpochRecord]]", recipe: "Recipe") -> "R
 
     if not noted:
         return "reading features and training the first epoch"
-    config, members, member = recipe.training, recipe.network.members, noted[-1][0]
+    config, member = recipe.training, noted[-1][0]
     records = [record for number, record in noted if number == member]
     mean_seconds = sum(record.seconds for record in records) / len(records)
-    left = ((members - member) * config.max_epochs - records[-1].epoch) * mean_seconds / 60
+    left = ((recipe.n_networks - member) * config.max_epochs - records[-1].epoch) * mean_seconds / 60
     table = Table(
-        title=f"{_name_member(member, members)}epoch {records[-1].epoch} of at most {config.max_epochs}, "
+        title=f"{_name_network(member, recipe)}epoch {records[-1].epoch} of at most {config.max_epochs}, "
         f"at most {left:.0f} min left",
         title_justify="left",
     )

@@ -49,7 +49,7 @@ class Source:
     Attributes:
         folder: Folder of the recordings, at any depth.
         labels: The user's table of labels, for a corpus that needs one.
-        label_map: Emotion for each label of that table that is not an emotion itself.
+        label_map: Labels of that table that are merged into others.
         archives: Names of archives in the folder that were not unpacked.
     """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sercli.errors import CorpusError
 from sercli.files import make_csv_writer, write_by_rename
-from sercli.labels import EMOTIONS
+from sercli.labels import LabelSelection, find_problem, order_labels
 
 COLUMNS: tuple[str, ...] = (
     "file",
@@ -47,7 +47,7 @@ class Utterance:
         corpus: Name of the corpus.
         speaker: Name that is unique across corpora, such as ``ravdess-01``; empty if unknown.
         gender: ``female``, ``male``, another word of the corpus, or empty.
-        emotion: One of `sercli.labels.EMOTIONS`.
+        emotion: Label, one of `sercli.labels.EMOTIONS` or another.
         intensity: Intensity in the corpus's own words, or empty.
         statement: Sentence in the corpus's own words, or empty.
         repetition: Take in the corpus's own words, or empty.
@@ -99,6 +99,23 @@ class Index:
     def corpora(self) -> tuple[str, ...]:
         """Sorted names of the corpora in the index."""
         return tuple(sorted({utterance.corpus for utterance in self.utterances}))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the utterances, in the order of `order_labels`."""
+        return order_labels(utterance.emotion for utterance in self.utterances)
+
+    def relabel(self, selection: LabelSelection) -> "Index":
+        """Returns the utterances whose labels a selection keeps, with merged labels.
+
+        Raises:
+            UsageError: if the selection names a label that no utterance has, or if two of the labels that are left
+                mean the same.
+        """
+        selection.check(self.labels)
+        labels = {label: selection.apply(label) for label in self.labels}
+        kept = ((utterance, labels[utterance.emotion]) for utterance in self.utterances)
+        return replace(self, utterances=tuple(replace(u, emotion=label) for u, label in kept if label))
 
     def select(self, corpora: Iterable[str] | None) -> "Index":
         """Returns the part of the index that belongs to the named corpora; all of it for None.
@@ -190,8 +207,8 @@ def _parse_row(row: dict[str, str | None], where: str) -> Utterance:
     if not _SHA256.fullmatch(cells["sha256"]):
         msg = f"{where}: sha256 should be empty or 64 hexadecimal digits, found {cells['sha256']!r}; {_REMEDY}"
         raise CorpusError(msg)
-    if cells["emotion"] not in EMOTIONS:
-        msg = f"{where}: unknown emotion {cells['emotion']!r}: expected one of {', '.join(EMOTIONS)}"
+    if problem := find_problem(cells["emotion"]):
+        msg = f"{where}: the emotion {cells['emotion'][:40]!r} cannot be a label: {problem}; {_REMEDY}"
         raise CorpusError(msg)
     try:
         return Utterance(

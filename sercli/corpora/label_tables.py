@@ -1,4 +1,4 @@
-"""Tables of the user that label recordings: which row belongs to which file, and which emotion a label means."""
+"""Tables of the user that label recordings: which row belongs to which file, and which label a cell means."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from sercli.audio.sniff import SUFFIXES
 from sercli.corpora.csv_tables import Row
 from sercli.errors import AudioError, CorpusError
 from sercli.files import one_line
-from sercli.labels import EMOTIONS, to_emotion
+from sercli.labels import map_label, shorten_list, suggest_map
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -29,17 +29,6 @@ _TIME = re.compile(
     r"(?:(?P<days>\d+) days?,? ?)?(?:(?:(?:(?P<hours>\d+):)?(?P<minutes>\d+):)?(?P<seconds>\d+(?:\.\d*)?)s?)?"
 )
 _NO_TIME = {"", "nat", "nan", "none"}
-
-_NEAR_MISSES = {
-    "neutral": ("neu", "n", "neutrality", "normal"),
-    "calm": ("cal", "calmness"),
-    "happy": ("hap", "happiness", "happily", "joy", "joyful", "joyous"),
-    "sad": ("sadness", "unhappy"),
-    "angry": ("ang", "anger"),
-    "fearful": ("fea", "fear", "fearfulness", "afraid", "scared"),
-    "disgust": ("dis", "disgusted", "disgusting"),
-    "surprised": ("sur", "ps", "surprise", "pleasant_surprise", "pleasant surprise", "pleasant_surprised"),
-}
 
 
 def match_files(names: Sequence[str], files: Sequence[Path], folder: Path) -> dict[Path, str]:
@@ -153,30 +142,24 @@ def _measure(recording: Path) -> float:
         return 0.0
 
 
-def read_emotion(label: str, label_map: Mapping[str, str]) -> str | None:
-    """Returns the emotion that a label means, in any case, or None if it is neither an emotion nor mapped."""
-    folded = {other.casefold(): emotion for other, emotion in label_map.items()}
-    return to_emotion(label, label_map) or to_emotion(label.casefold(), folded)
+def match_label(label: str, label_map: Mapping[str, str], labels: Sequence[str]) -> str | None:
+    """The one of some labels that a cell means, in any case and after merging; None if it means none of them."""
+    folded = {known.casefold(): known for known in labels}
+    return folded.get(map_label(" ".join(label.split()), label_map).casefold())
 
 
-def describe_unknown(table: Path, unknown: Sequence[tuple[int, str]]) -> str:
-    """Explains which labels are not emotions, and suggests the ``--map`` that would read them.
+def describe_unknown(table: Path, unknown: Sequence[tuple[int, str]], labels: Sequence[str]) -> str:
+    """Explains which cells mean none of some labels, and suggests the ``--map`` that would read them.
 
     Args:
         table: Table, for the message.
-        unknown: Lines and labels.
+        unknown: Lines and cells.
+        labels: The labels.
     """
     shown = "; ".join(f"line {line}: {text[:40]!r}" for line, text in unknown[:SHOWN])
     more = f"; and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
-    suggestion = suggest_map(label for _, label in unknown)
+    suggestion = suggest_map(text for _, text in unknown) or f"{unknown[0][1][:40]}={labels[0]}"
     return (
-        f"{table} holds labels that are no emotion ({shown}{more}): expected {', '.join(EMOTIONS)}; "
-        f"map others with --map, as in --map {suggestion or 'surprise=surprised'}"
+        f"{table} holds labels that the model does not know ({shown}{more}): expected {shorten_list(labels)}; "
+        f"map others with --map, as in --map '{suggestion}'"
     )
-
-
-def suggest_map(labels: Iterable[str]) -> str:
-    """Returns the value of ``--map`` for labels that nearly are emotions, as in ``anger=angry``; may be empty."""
-    meant = {near: emotion for emotion, misses in _NEAR_MISSES.items() for near in misses}
-    pairs = {label: meant[key] for label in labels if (key := " ".join(label.split()).casefold()) in meant}
-    return ",".join(f"{label}={emotion}" for label, emotion in pairs.items())

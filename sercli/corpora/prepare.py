@@ -17,6 +17,7 @@ from sercli.corpora.sources import Request, StageProgress, check_request, open_s
 from sercli.cpus import count_cpus
 from sercli.errors import CorpusError
 from sercli.files import acquire_lock, release_lock, write_json
+from sercli.labels import suggest_map
 from sercli.progress import show_bar
 
 PREPARED_MARKER = "prepared.json"  # under data/<corpus>/: what the rows of the index were made from
@@ -48,6 +49,11 @@ class Outcome:
     miscounted: Mapping[str, tuple[int, int]]
     unchanged: bool
 
+    @property
+    def near_misses(self) -> str:
+        """Value of ``--map`` that would merge labels into the canonical ones that they nearly are; may be empty."""
+        return suggest_map(sorted({utterance.emotion for utterance in self.utterances}))
+
 
 def prepare(
     corpus: str = "ravdess",
@@ -74,7 +80,7 @@ def prepare(
         data_dir: Folder for downloads and unpacked archives.
         index: Index to add rows to; None for ``index.csv`` in `data_dir`.
         labels: Table of labels, for a corpus that needs one.
-        label_map: Emotion for each label of that table that is not an emotion itself.
+        label_map: Labels of that table that are merged into others.
         url: Mirror of the download.
         jobs: Recordings to decode at the same time; None for as many as there are CPUs.
         force: Unpack and index again what is in place.

@@ -34,7 +34,7 @@ class Request:
         data_dir: Folder for downloads and unpacked archives, each in a subfolder named after the corpus.
         source: Folder of recordings or archives, or an archive; None for the corpus's own download.
         labels: Table of labels, for a corpus that needs one.
-        label_map: Emotion for each label of that table that is not an emotion itself.
+        label_map: Labels of that table that are merged into others.
         url: Mirror of the download.
         policy: When to retry the download and when to give up.
         jobs: Number of recordings to decode at the same time.

@@ -60,7 +60,7 @@ class Comparison:
 
     Attributes:
         rows: One row per folder.
-        comparable: Whether all tested the same utterances by the same protocol and degradation.
+        comparable: Whether all tested the same utterances with the same labels by the same protocol and degradation.
     """
 
     rows: tuple[ComparedResults, ...]
@@ -103,15 +103,15 @@ def _read(folder: Path) -> tuple[ComparedResults, tuple[object, ...]]:
     overall = summarize(predictions).overall
     with check_report(folder):
         expected = report["overall"]["utterances"]
-        if len(predictions) != expected:
-            msg = f"{folder} has {len(predictions)} predictions, expected {expected} by its report: evaluate again"
+        if len(predictions.rows) != expected:
+            msg = f"{folder} has {len(predictions.rows)} predictions, expected {expected} by its report: evaluate again"
             raise InputError(msg)
         genders = {gender: scores.uar for gender, scores in overall.per_gender.items()}
         row = ComparedResults(
             recipe=str(report["recipe"]),
             protocol=name_test(report),
             seeds=len(report["seeds"]),
-            utterances=len(_list_files(predictions)),
+            utterances=len({row.file for row in predictions.rows}),
             uar=overall.uar,
             uar_low=overall.uar_interval[0],
             uar_high=overall.uar_interval[1],
@@ -125,8 +125,8 @@ def _read(folder: Path) -> tuple[ComparedResults, tuple[object, ...]]:
             folder=str(folder),
         )
         degradation = report.get("degradation") or report.get("channel") or ""
-        return row, (report["protocol"], degradation, _list_files(predictions))
+        return row, (report["protocol"], degradation, _list_tests(predictions.rows))
 
 
-def _list_files(predictions: Sequence[TestRow]) -> frozenset[str]:
-    return frozenset(prediction.file for prediction in predictions)
+def _list_tests(predictions: Sequence[TestRow]) -> frozenset[tuple[str, str]]:
+    return frozenset((prediction.file, prediction.truth) for prediction in predictions)

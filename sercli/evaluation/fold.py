@@ -15,7 +15,7 @@ import torch
 from sercli.config import Config
 from sercli.errors import CheckpointError, InputError, StoreError, UsageError
 from sercli.evaluation.plan import FoldTask
-from sercli.evaluation.predictions import PREDICTIONS_FILE, make_rows, write_predictions
+from sercli.evaluation.predictions import PREDICTIONS_FILE, Predictions, make_rows, write_predictions
 from sercli.files import read_json_object, write_json, write_table
 from sercli.folders import replace_folder
 from sercli.metrics import Probabilities
@@ -117,7 +117,7 @@ def run_fold(task: FoldTask) -> FoldResult:
         training = train(task, corpus, fold)
         result = _summarize(task, corpus, fold, training)
         rows = make_rows(corpus.index, fold.test, training.probabilities, seed=task.seed, fold=task.fold)
-        write_predictions(partial / PREDICTIONS_FILE, rows)
+        write_predictions(partial / PREDICTIONS_FILE, Predictions(labels=corpus.labels, rows=tuple(rows)))
         write_json(partial / FOLD_FILE, result.to_dict())
         remove_checkpoints(partial / CHECKPOINT_FILE)
         replace_folder(partial, task.folder)

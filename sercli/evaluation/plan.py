@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sercli.corpora.index import read_index
+from sercli.labels import NO_SELECTION, LabelSelection
 from sercli.splits.fold import Fold
 from sercli.splits.protocols import get_protocol, make_folds
 from sercli.training.data import CorpusFeatures
@@ -20,6 +21,7 @@ class EvaluationPlan:
     Attributes:
         index: Index of utterances.
         corpora: Corpora that take part; None for all in the index.
+        selection: Labels that take part, and how they are merged.
         store: Feature store of these utterances.
         protocol: Name that `sercli.splits.protocols.get_protocol` knows.
         recipe: How to train.
@@ -31,6 +33,7 @@ class EvaluationPlan:
 
     index: Path
     corpora: tuple[str, ...] | None
+    selection: LabelSelection = NO_SELECTION
     store: Path
     protocol: str
     recipe: Recipe
@@ -47,7 +50,8 @@ class EvaluationPlan:
             StoreError: if the store is missing or damaged, has none of the utterances, or lacks features or copies.
             SplitError: if the corpora do not fit the protocol.
         """
-        index = get_protocol(self.protocol).select(read_index(self.index).select(self.corpora))
+        index = read_index(self.index).select(self.corpora).relabel(self.selection)
+        index = get_protocol(self.protocol).select(index)
         return CorpusFeatures(index, self.store, self.recipe.features, copies=self.recipe.training.copies)
 
     def make_tasks(self, corpus: CorpusFeatures) -> "list[FoldTask]":

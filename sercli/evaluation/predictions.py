@@ -3,7 +3,7 @@
 import csv
 import gzip
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from sercli.corpora.index import Index
 from sercli.errors import InputError, UsageError
 from sercli.files import make_csv_writer, one_line, write_by_rename
-from sercli.labels import EMOTIONS, emotion_index
+from sercli.labels import check_labels, require_known
 from sercli.metrics import Probabilities
 
 PREDICTIONS_FILE = "predictions.csv"
@@ -25,9 +25,8 @@ COLUMNS: tuple[str, ...] = (
     "fold",
     "truth",
     "prediction",
-    *(f"p_{emotion}" for emotion in EMOTIONS),
 )
-"""Columns of ``predictions.csv``."""
+"""Columns of ``predictions.csv``; the probability of each label follows, as ``p_<label>``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +41,7 @@ class TestRow:
         seed: Seed of the training.
         fold: Fold that tested it, from 1.
         truth: True label.
+        prediction: Label with the highest probability, the first of equals.
         probabilities: Calibrated probabilities of the labels, in order.
     """
 
@@ -54,18 +54,28 @@ class TestRow:
     seed: int
     fold: int
     truth: str
+    prediction: str
     probabilities: tuple[float, ...]
 
-    @property
-    def prediction(self) -> str:
-        """Label with the highest probability, the first of equals."""
-        return EMOTIONS[int(np.argmax(self.probabilities))]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """Content of ``predictions.csv``.
+
+    Attributes:
+        labels: Labels, in the order of the probabilities.
+        rows: One row per test utterance and seed.
+    """
+
+    labels: tuple[str, ...]
+    rows: tuple[TestRow, ...]
 
 
 def make_rows(
     index: Index, members: Sequence[int], probabilities: Probabilities, *, seed: int, fold: int
 ) -> list[TestRow]:
     """Rows for utterances, given their positions in the index and probabilities of shape ``(n, n_labels)``."""
+    labels = index.labels
     return [
         TestRow(
             file=utterance.file,
@@ -75,23 +85,24 @@ def make_rows(
             seed=seed,
             fold=fold,
             truth=utterance.emotion,
+            prediction=labels[int(np.argmax(row))],
             probabilities=tuple(row),
         )
         for utterance, row in zip((index.utterances[member] for member in members), probabilities.tolist(), strict=True)
     ]
 
 
-def write_predictions(path: Path, rows: Iterable[TestRow]) -> None:
+def write_predictions(path: Path, predictions: Predictions) -> None:
     """Writes ``predictions.csv`` by rename; probabilities keep all their digits."""
     with write_by_rename(path) as stream:
         write = make_csv_writer(stream)
-        write(COLUMNS)
-        for row in rows:
-            values = [getattr(row, name) for name in COLUMNS[: len(COLUMNS) - len(EMOTIONS)]]
+        write([*COLUMNS, *(f"p_{label}" for label in predictions.labels)])
+        for row in predictions.rows:
+            values = [getattr(row, name) for name in COLUMNS]
             write([*values, *map(repr, row.probabilities)])
 
 
-def read_predictions(path: Path) -> list[TestRow]:
+def read_predictions(path: Path) -> Predictions:
     """Reads what `write_predictions` wrote, or its gzip-compressed copy ``predictions.csv.gz`` if that is missing.
 
     Raises:
@@ -105,25 +116,28 @@ def read_predictions(path: Path) -> list[TestRow]:
             if packed.exists() and not path.exists()
             else path.open(encoding="utf-8", newline="")
         ) as stream:
-            for record in csv.DictReader(stream, strict=True):
-                rows.append(_parse(record))  # noqa: PERF401 - the count names the damaged row
+            reader = csv.DictReader(stream, strict=True)
+            labels = tuple(name.removeprefix("p_") for name in reader.fieldnames or () if name.startswith("p_"))
+            check_labels(labels)
+            for record in reader:
+                rows.append(_parse(record, labels))  # noqa: PERF401 - the count names the damaged row
     except FileNotFoundError:
         msg = f"no predictions at {path}: expected the file that 'sercli evaluate' writes"
         raise InputError(msg) from None
     except (KeyError, TypeError, ValueError, EOFError, gzip.BadGzipFile, zlib.error, UsageError, csv.Error) as reason:
         msg = f"{path}, row {len(rows) + 1}: not a prediction ({one_line(reason)}); run 'sercli evaluate' again"
         raise InputError(msg) from None
-    return rows
+    return Predictions(labels=labels, rows=tuple(rows))
 
 
-def _parse(record: dict[str, str]) -> TestRow:
-    emotion_index(record["truth"])
-    probabilities = tuple(float(record[f"p_{emotion}"]) for emotion in EMOTIONS)
+def _parse(record: dict[str, str], labels: Sequence[str]) -> TestRow:
+    require_known([record["truth"], record["prediction"]], labels)
+    probabilities = tuple(float(record[f"p_{label}"]) for label in labels)
     if not all(0 <= probability <= 1 for probability in probabilities):
         msg = "a probability is not 0 to 1"
         raise ValueError(msg)
     return TestRow(
-        **{name: record[name] for name in ("file", "corpus", "speaker", "gender", "truth")},
+        **{name: record[name] for name in ("file", "corpus", "speaker", "gender", "truth", "prediction")},
         seed=int(record["seed"]),
         fold=int(record["fold"]),
         probabilities=probabilities,

@@ -10,7 +10,7 @@ from sercli.corpora.index import Index
 from sercli.errors import InputError
 from sercli.evaluation.fold import FoldResult
 from sercli.evaluation.plan import EvaluationPlan
-from sercli.evaluation.predictions import PREDICTIONS_FILE, TestRow, write_predictions
+from sercli.evaluation.predictions import PREDICTIONS_FILE, Predictions, TestRow, write_predictions
 from sercli.evaluation.scores import ScoreSummary, summarize
 from sercli.features.parameters import StoreParameters
 from sercli.features.utterance import Failure
@@ -37,6 +37,8 @@ class EvaluationReport:
         corpora: Number of utterances of each corpus that took part.
         excluded: Files of the index that took no part, since they are not in the store or could not be tested.
         failures: Recordings that could not be tested, with the reason.
+        labels: Labels, in the order of the confusion matrix.
+        label_selection: Labels that were selected, and those that were merged into others.
         seeds: Seeds of the evaluation.
         folds: How each fold was trained.
         scores: All scores.
@@ -58,6 +60,8 @@ class EvaluationReport:
     corpora: Mapping[str, int]
     excluded: tuple[str, ...]
     failures: tuple[Failure, ...]
+    labels: tuple[str, ...]
+    label_selection: Mapping[str, Any]
     seeds: tuple[int, ...]
     folds: tuple[FoldResult, ...]
     scores: ScoreSummary
@@ -112,7 +116,7 @@ def write_report(
     Raises:
         OSError: if a file cannot be written.
     """
-    protocol = get_protocol(plan.protocol)
+    protocol, predictions = get_protocol(plan.protocol), Predictions(labels=index.labels, rows=tuple(rows))
     report = EvaluationReport(
         folder=folder,
         protocol=plan.protocol,
@@ -124,9 +128,11 @@ def write_report(
         corpora={name: sum(u.corpus == name for u in index.utterances) for name in index.corpora},
         excluded=(*missing, *(failure.file for failure in failures)),
         failures=tuple(failures),
+        labels=predictions.labels,
+        label_selection=plan.selection.to_dict(),
         seeds=plan.seeds,
         folds=tuple(folds),
-        scores=summarize(rows),
+        scores=summarize(predictions),
         seconds=round(seconds, 1),
         training_seconds=round(sum(fold.seconds for fold in folds), 1),
         training_commands=tuple(sorted({fold.command for fold in folds})),
@@ -135,9 +141,9 @@ def write_report(
         command=plan.command,
     )
     overall = report.scores.overall
-    write_predictions(folder / PREDICTIONS_FILE, rows)
+    write_predictions(folder / PREDICTIONS_FILE, predictions)
     title = f"{report.recipe}, protocol {report.test_name}: UAR {overall.uar or 0:.3f}"
-    save_confusion(folder / "confusion.png", overall.confusion, title=title)
+    save_confusion(folder / "confusion.png", overall.confusion, report.labels, title)
     error = f"expected calibration error {overall.expected_calibration_error or 0:.3f}"
     save_reliability(folder / "reliability.png", overall.reliability, title=error)
     write_json(folder / REPORT_FILE, report.to_dict())

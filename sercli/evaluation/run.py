@@ -4,7 +4,7 @@ import csv
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from sercli.evaluation.predictions import PREDICTIONS_FILE, read_predictions
 from sercli.evaluation.report import REPORT_FILE, EvaluationReport, write_report
 from sercli.files import write_table
 from sercli.folders import own_folder
+from sercli.labels import LabelSelection
 from sercli.parallel import map_as_done
 from sercli.plots import save_curves
 from sercli.progress import show_bar
@@ -47,6 +48,8 @@ def evaluate(
     *,
     protocol: str = "emobox",
     corpora: Sequence[str] | None = None,
+    emotions: Sequence[str] = (),
+    label_map: Mapping[str, str] | None = None,
     seed: int = 0,
     seeds: int = 1,
     degrade: str = "",
@@ -75,6 +78,8 @@ def evaluate(
         out: Results folder; None for ``results/<protocol>-<recipe>``.
         protocol: Name that `sercli.splits.protocols.get_protocol` knows.
         corpora: Corpora that take part; None for all, or for RAVDESS alone with the protocols made for it.
+        emotions: Labels to train on and to test, after merging; all if empty.
+        label_map: Labels that are merged into others, as ``{"joy": "happy"}``.
         seed: First seed.
         seeds: Number of seeds, from `seed` on; all folds are trained once with each.
         degrade: One of `sercli.audio.codecs.DEGRADATIONS`, or empty.
@@ -99,6 +104,7 @@ def evaluate(
     plan = EvaluationPlan(
         index=Path(index),
         corpora=_select_corpora(Path(index), protocol, corpora),
+        selection=LabelSelection(emotions=tuple(emotions), label_map=label_map or {}),
         store=Path(store),
         protocol=protocol,
         recipe=recipe,
@@ -155,7 +161,7 @@ def run_plan(
             return write_report(folder, plan, corpus.index, corpus.parameters, results, seconds=seconds, **more)
 
         if not degrade or trained or not (plan.out / REPORT_FILE).exists():
-            rows = [row for task in tasks for row in read_predictions(task.folder / PREDICTIONS_FILE)]
+            rows = [row for task in tasks for row in read_predictions(task.folder / PREDICTIONS_FILE).rows]
             _write_history(plan.out, tasks)
             clean = report(plan.out, rows=rows, missing=corpus.missing)
             _remove_other_folds(plan.out / FOLDS_FOLDER, tasks)

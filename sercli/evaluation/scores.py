@@ -7,10 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from sercli.evaluation.predictions import TestRow
-from sercli.labels import emotion_index
+from sercli.evaluation.predictions import Predictions, TestRow
 from sercli.metrics import (
-    Labels,
     ReliabilityBin,
     accuracy,
     accuracy_of_confusions,
@@ -112,25 +110,26 @@ class ScoreSummary:
         return asdict(self)
 
 
-def summarize(rows: Sequence[TestRow]) -> ScoreSummary:
+def summarize(predictions: Predictions) -> ScoreSummary:
     """Computes all scores of an evaluation.
 
     Overall scores pool the utterances of all folds and seeds; the intervals draw speakers, each with all of their
     utterances.
 
     Args:
-        rows: Predictions of all folds and seeds.
+        predictions: Predictions of all folds and seeds.
     """
+    rows, labels = predictions.rows, predictions.labels
     seeds = sorted({row.seed for row in rows})
     folds = sorted({(row.seed, row.fold) for row in rows})
     per_seed = tuple(
         _extend(SeedScores, score_main([row for row in rows if row.seed == seed]), seed=seed) for seed in seeds
     )
     return ScoreSummary(
-        overall=_extend(OverallScores, score(rows), **_spread(per_seed)),
+        overall=_extend(OverallScores, score(rows, labels), **_spread(per_seed)),
         per_seed=per_seed,
         per_fold=tuple(
-            _extend(FoldScores, score([row for row in rows if (row.seed, row.fold) == (s, f)]), seed=s, fold=f)
+            _extend(FoldScores, score([row for row in rows if (row.seed, row.fold) == (s, f)], labels), seed=s, fold=f)
             for s, f in folds
         ),
     )
@@ -138,7 +137,7 @@ def summarize(rows: Sequence[TestRow]) -> ScoreSummary:
 
 def score_main(rows: Sequence[TestRow]) -> MainScores:
     """Computes the main scores of predictions."""
-    truth, prediction = _arrays(rows)
+    truth, prediction = [row.truth for row in rows], [row.prediction for row in rows]
     return MainScores(
         utterances=len(rows),
         uar=_defined(unweighted_average_recall(truth, prediction)),
@@ -147,14 +146,14 @@ def score_main(rows: Sequence[TestRow]) -> MainScores:
     )
 
 
-def score(rows: Sequence[TestRow]) -> Scores:
-    """Computes all scores of predictions."""
-    truth, prediction = _arrays(rows)
+def score(rows: Sequence[TestRow], labels: Sequence[str]) -> Scores:
+    """Computes all scores of predictions, whose probabilities are in the order of the labels."""
+    truth, prediction = [row.truth for row in rows], [row.prediction for row in rows]
     probabilities = np.asarray([row.probabilities for row in rows])
     # An utterance without a known speaker is one speaker, however many seeds have tested it.
     speakers = [row.speaker or f"#{row.corpus}/{row.file}" for row in rows]
     uar, acc = (
-        bootstrap_by_speaker(function, truth, prediction, speakers)
+        bootstrap_by_speaker(function, truth, prediction, speakers, labels)
         for function in (uar_of_confusions, accuracy_of_confusions)
     )
     corpora = sorted({row.corpus for row in rows})
@@ -164,12 +163,12 @@ def score(rows: Sequence[TestRow]) -> Scores:
         score_main(rows),
         uar_interval=(_defined(uar[0]), _defined(uar[1])),
         accuracy_interval=(_defined(acc[0]), _defined(acc[1])),
-        expected_calibration_error=_defined(expected_calibration_error(truth, probabilities)),
-        reliability=measure_reliability(truth, probabilities),
-        per_class=per_class(truth, prediction),
+        expected_calibration_error=_defined(expected_calibration_error(truth, probabilities, labels)),
+        reliability=measure_reliability(truth, probabilities, labels),
+        per_class=per_class(truth, prediction, labels),
         per_corpus={name: score_main([row for row in rows if row.corpus == name]) for name in corpora},
         per_gender={gender: score_main([row for row in rows if row.gender == gender]) for gender in genders},
-        confusion=tuple(map(tuple, count_confusions(truth, prediction).tolist())),
+        confusion=tuple(map(tuple, count_confusions(truth, prediction, labels).tolist())),
     )
 
 
@@ -185,12 +184,6 @@ def _spread(per_seed: Sequence[SeedScores]) -> dict[str, float | None]:
         spread[f"{name}_by_seed_mean"] = float(np.mean(values)) if values else None
         spread[f"{name}_by_seed_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return spread
-
-
-def _arrays(rows: Sequence[TestRow]) -> tuple[Labels, Labels]:
-    truth = np.asarray([emotion_index(row.truth) for row in rows], dtype=np.int64)
-    prediction = np.asarray([emotion_index(row.prediction) for row in rows], dtype=np.int64)
-    return truth, prediction
 
 
 def _defined(value: float) -> float | None:

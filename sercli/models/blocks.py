@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sercli.labels import EMOTIONS
 from sercli.models.config import NetworkConfig
 
 LEAST_VARIANCE = 1e-5
@@ -153,14 +152,14 @@ class AttentionPooling(nn.Module):
         return weights
 
 
-def build_head(inputs: int, config: NetworkConfig) -> nn.Sequential:
-    """Layer normalisation and dense layers: from ``(batch, inputs)`` to the logits of the emotions, ``(batch, 8)``."""
+def build_head(inputs: int, config: NetworkConfig, n_labels: int) -> nn.Sequential:
+    """Layer normalization and dense layers: from ``(batch, inputs)`` to the logits, ``(batch, n_labels)``."""
     return nn.Sequential(
         nn.LayerNorm(inputs),
         nn.Linear(inputs, config.dense_size),
         nn.GELU(),
         nn.Dropout(config.dense_dropout),
-        nn.Linear(config.dense_size, len(EMOTIONS)),
+        nn.Linear(config.dense_size, n_labels),
     )
 
 
@@ -176,5 +175,5 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, features: Tensor, n_frames: Tensor) -> Tensor:
-        """Mean logits in shape ``(batch, 8)``."""
+        """Mean logits in shape ``(batch, n_labels)``."""
         return torch.stack([member(features, n_frames) for member in self.members]).mean(dim=0)

@@ -13,7 +13,7 @@ def render_card(description: Mapping[str, Any]) -> str:
     recipe = description.get("recipe", {}).get("name", "unknown")
     sections = [
         f"# Speech emotion model, recipe {recipe}",
-        "Recognizes acted emotions in recorded speech: " + ", ".join(description["labels"]) + ".",
+        f"Recognizes emotions in recorded speech: {_list_labels(description)}.",
         "## Inputs and outputs",
         _interface(description),
         "## Training data",
@@ -28,6 +28,11 @@ def render_card(description: Mapping[str, Any]) -> str:
         _USE,
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _list_labels(description: Mapping[str, Any]) -> str:
+    """The labels as text that Markdown and HTML leave as it is."""
+    return ", ".join(f"`{label.replace('`', chr(39))}`" for label in description["labels"])
 
 
 def _interface(description: Mapping[str, Any]) -> str:
@@ -88,6 +93,8 @@ def _training(description: Mapping[str, Any]) -> str:
     if training:
         epochs, best = (", ".join(map(str, training[name])) for name in ("epochs", "best_epoch"))
         networks = f"{training['members']} networks" if training["members"] > 1 else "1 network"
+        if training.get("teachers"):
+            networks += f", distilled from {training['teachers']} of the same kind"
         lines.append(
             f"- {networks}; epochs: {epochs}; epochs of the weights: {best}; on {training['device']} in "
             f"{training['seconds']:.0f} s"

@@ -12,7 +12,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sercli.labels import EMOTIONS
 from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, Network, frame_mask
 from sercli.models.config import NetworkConfig
 
@@ -66,17 +65,18 @@ class SpectralBlock(nn.Module):
 
 
 class ConvolutionalRecurrentNetwork(Network):
-    """Logits of the eight emotions from a log-mel spectrogram.
+    """Logits from a log-mel spectrogram.
 
     Args:
         config: Sizes; `NetworkConfig.kernel_size` is the width in frames of the first convolution,
             `NetworkConfig.dense_size` the size of a frame for the recurrence, half of `NetworkConfig.dropout` the
             dropout of the blocks; `NetworkConfig.pool` is not used.
         n_features: Bands of the spectrogram.
+        n_labels: Number of logits.
         frame_stride: Frames that the second block merges.
     """
 
-    def __init__(self, config: NetworkConfig, n_features: int, *, frame_stride: int = 1) -> None:
+    def __init__(self, config: NetworkConfig, n_features: int, n_labels: int, *, frame_stride: int = 1) -> None:
         super().__init__()
         stages = [STEM_STRIDE, *((2, frame_stride if number == 1 else 1) for number in range(len(config.channels)))]
         self.strides = tuple(frames for _, frames in stages)
@@ -99,7 +99,7 @@ class ConvolutionalRecurrentNetwork(Network):
         self.join = nn.Linear(2 * config.lstm_size, size)
         self.norm = nn.Sequential(nn.LayerNorm(size), nn.Dropout(config.dropout))
         self.attention = AttentionPooling(size, config.attention_size)
-        self.head = nn.Sequential(nn.Dropout(config.dense_dropout), nn.Linear(2 * size, len(EMOTIONS)))
+        self.head = nn.Sequential(nn.Dropout(config.dense_dropout), nn.Linear(2 * size, n_labels))
 
     def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and attention of a batch; a step of the attention is as many frames as the strides merge."""

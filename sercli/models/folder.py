@@ -4,9 +4,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from sercli.errors import ModelError
-from sercli.files import read_json_object
-from sercli.labels import EMOTIONS
+from sercli.errors import ModelError, UsageError
+from sercli.files import one_line, read_json_object
+from sercli.labels import check_labels, choose_negative
 
 SCHEMA_VERSION = 2
 ONNX_FILE = "model.onnx"
@@ -26,7 +26,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     """The content of ``model.json``.
 
     Raises:
-        ModelError: if it is missing or damaged, or has another schema version or other labels.
+        ModelError: if it is missing or damaged, or has another schema version or invalid labels.
     """
     if not folder.is_dir():
         msg = f"no model folder at {folder}: expected {ONNX_FILE} and {JSON_FILE} in it, as 'sercli train' writes them"
@@ -38,9 +38,15 @@ def read_description(folder: Path) -> dict[str, Any]:
         command = str(description.get("command") or "sercli train")
         msg = f"{path} has schema version {version!r}, expected {SCHEMA_VERSION}: make it again with '{command}'"
         raise ModelError(msg)
-    if description.get("labels") != list(EMOTIONS):
-        msg = f"{path} should list the labels {', '.join(EMOTIONS)}, in this order"
-        raise ModelError(msg)
+    try:
+        if not all(isinstance(label, str) for label in description["labels"]):
+            raise TypeError(description["labels"])
+        check_labels(description["labels"])
+        # Models of version 0.1 do not say which labels are negative: the canonical ones are.
+        description["negative"] = choose_negative(description["labels"], description.get("negative"))
+    except (KeyError, TypeError, AttributeError, UsageError) as reason:
+        msg = f"{path} should list the labels of the model ({one_line(reason)})"
+        raise ModelError(msg) from None
     if not (folder / ONNX_FILE).is_file():
         msg = f"{folder / ONNX_FILE} is missing: the model folder is incomplete"
         raise ModelError(msg)

@@ -7,7 +7,7 @@ it. Nothing here imports torch.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sercli.config import AudioConfig, look_up
 from sercli.errors import ModelError, UsageError
 from sercli.features.frontend import FeatureConfig
 from sercli.files import one_line, write_by_rename
+from sercli.labels import select_labels
 from sercli.models.card import render_card
 from sercli.models.folder import CARD_FILE, JSON_FILE, ONNX_FILE, SCHEMA_VERSION, WEIGHTS_FILE, read_description
 from sercli.models.normalizer import Normalizer
@@ -44,7 +45,8 @@ class Model:
 
     Attributes:
         graph: the ONNX model; see `sercli.models.export` for its inputs and outputs.
-        labels: emotion of each output, in order.
+        labels: label of each logit, in order.
+        negative: those of the labels that count as negative.
         audio: preprocessing of recordings.
         segmentation: how recordings are cut into segments.
         features: computed from each segment.
@@ -63,9 +65,21 @@ class Model:
     features: FeatureConfig
     normalizer: Normalizer
     network: Mapping[str, Any]
+    negative: tuple[str, ...] = ()
     temperature: float = 1.0
     facts: Mapping[str, Any] = field(default_factory=dict)
     device: str = "cpu"
+    _kept: tuple[int, ...] | None = None
+
+    def select(self, labels: Sequence[str]) -> "Model":
+        """Returns the same model with these labels only, whose probabilities then sum to 1.
+
+        Raises:
+            UsageError: if there are fewer than 2 labels, or the model does not have one.
+        """
+        names = select_labels(self.labels, labels)
+        negative = tuple(label for label in self.negative if label in names)
+        return replace(self, labels=names, negative=negative, _kept=tuple(map(self.labels.index, names)))
 
     @cached_property
     def _session(self) -> Any:
@@ -96,9 +110,10 @@ class Model:
         Raises:
             ModelError: if a logit is not finite.
         """
+        kept = slice(None) if self._kept is None else list(self._kept)
         logits = np.empty((len(matrices), len(self.labels)))
         for batch in _make_batches([matrix.shape[1] for matrix in matrices]):
-            (logits[batch],) = self._run([matrices[number] for number in batch], ["logits"])
+            logits[batch] = self._run([matrices[number] for number in batch], ["logits"])[0][:, kept]
         if not np.isfinite(logits).all():
             msg = "the network returned values that are not finite: train the model again"
             raise ModelError(msg)
@@ -191,6 +206,7 @@ def save_model(folder: Path, model: Model, weights: bytes) -> None:
     description = {
         "schema_version": SCHEMA_VERSION,
         "labels": list(model.labels),
+        "negative": list(model.negative),
         "onnx_sha256": hashlib.sha256(model.graph).hexdigest(),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "audio": model.audio.to_dict(),
@@ -241,6 +257,7 @@ _STRUCTURE = frozenset(
     {
         "schema_version",
         "labels",
+        "negative",
         "onnx_sha256",
         "weights_sha256",
         "audio",
@@ -267,6 +284,7 @@ def _build(folder: Path, description: dict[str, Any], device: str) -> Model:
         device=device,
         graph=_read_graph(folder / ONNX_FILE, str(description["onnx_sha256"])),
         labels=tuple(description["labels"]),
+        negative=tuple(description["negative"]),
         audio=audio,
         segmentation=SegmentationConfig.from_dict(description["segmentation"]),
         features=features,

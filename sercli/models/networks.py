@@ -13,7 +13,7 @@ from sercli.models.crnn import ConvolutionalRecurrentNetwork
 from sercli.models.paper import PaperNetwork
 from sercli.models.parts import PlainNetwork
 
-NETWORKS: dict[str, Callable[[NetworkConfig, int], nn.Module]] = {
+NETWORKS: dict[str, Callable[[NetworkConfig, int, int], nn.Module]] = {
     "crnn": ConvolutionalRecurrentNetwork,
     "compact": partial(ConvolutionalRecurrentNetwork, frame_stride=2),
     "paper": PaperNetwork,
@@ -23,11 +23,11 @@ NETWORKS: dict[str, Callable[[NetworkConfig, int], nn.Module]] = {
 }
 
 
-def build_network(config: NetworkConfig, n_features: int) -> nn.Module:
+def build_network(config: NetworkConfig, n_features: int, n_labels: int) -> nn.Module:
     """Makes a network with fresh weights, drawn from torch's global generator.
 
     Every network maps features ``(batch, n_features, n_frames)`` and lengths ``(batch,)`` to logits
-    ``(batch, 8)``.
+    ``(batch, n_labels)``.
 
     Raises:
         UsageError: if there is no network of that name.
@@ -35,5 +35,5 @@ def build_network(config: NetworkConfig, n_features: int) -> nn.Module:
     make = look_up("network", config.name, NETWORKS)
     if config.members > 1:
         single = replace(config, members=1)
-        return Ensemble([build_network(single, n_features) for _ in range(config.members)])
-    return make(config, n_features)
+        return Ensemble([build_network(single, n_features, n_labels) for _ in range(config.members)])
+    return make(config, n_features, n_labels)

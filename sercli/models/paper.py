@@ -14,14 +14,15 @@ from sercli.models.config import NetworkConfig
 
 
 class PaperNetwork(Network):
-    """Convolution with skip connections, BiLSTM, attention, dense layers; logits of the eight emotions.
+    """Convolution with skip connections, BiLSTM, attention, dense layers.
 
     Args:
         config: sizes.
         n_features: rows of the feature matrix.
+        n_labels: Number of logits.
     """
 
-    def __init__(self, config: NetworkConfig, n_features: int) -> None:
+    def __init__(self, config: NetworkConfig, n_features: int, n_labels: int) -> None:
         super().__init__()
         widths = [n_features, *config.channels]
         self.blocks = nn.ModuleList(
@@ -30,7 +31,7 @@ class PaperNetwork(Network):
         )
         self.recurrence = BidirectionalLSTM(widths[-1], config.lstm_size)
         self.attention = AttentionPooling(2 * config.lstm_size, config.attention_size)
-        self.head = build_head(2 * config.lstm_size, config)
+        self.head = build_head(2 * config.lstm_size, config, n_labels)
 
     def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and attention of a batch; a step of the attention is ``pool ** len(channels)`` frames."""

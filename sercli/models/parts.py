@@ -14,11 +14,14 @@ class PlainNetwork(Network):
     Args:
         config: sizes.
         n_features: rows of the feature matrix.
+        n_labels: Number of logits.
         convolution: whether there are convolutional blocks.
         recurrence: whether there is a BiLSTM.
     """
 
-    def __init__(self, config: NetworkConfig, n_features: int, *, convolution: bool, recurrence: bool) -> None:
+    def __init__(
+        self, config: NetworkConfig, n_features: int, n_labels: int, *, convolution: bool, recurrence: bool
+    ) -> None:
         super().__init__()
         widths = [n_features, *config.channels] if convolution else [n_features]
         self.blocks = nn.ModuleList(
@@ -27,7 +30,7 @@ class PlainNetwork(Network):
         )
         self.recurrence = BidirectionalLSTM(widths[-1], config.lstm_size) if recurrence else None
         size = 2 * config.lstm_size if recurrence else widths[-1]
-        self.head = build_head(size, config)
+        self.head = build_head(size, config, n_labels)
 
     def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of a batch, and equal weights for all steps, since there is no attention."""

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO
 from sercli.cpus import count_cpus
 from sercli.errors import UsageError
 from sercli.files import write_json
+from sercli.labels import choose_negative
 from sercli.models.folder import list_files, model_digest
 from sercli.prediction.discovery import Recording, find_recordings
 from sercli.prediction.journal import FinishedRecordings, open_journal
@@ -85,6 +86,8 @@ def predict_folder(
     window: float | None = None,
     hop: float | None = None,
     min_confidence: float = 0.0,
+    emotions: Sequence[str] = (),
+    negative: Sequence[str] | None = None,
     labels: str | None = None,
     label_map: Mapping[str, str] | None = None,
     jobs: int | None = None,
@@ -115,8 +118,10 @@ def predict_folder(
         window: length of fixed windows in seconds, which turns `vad` off; 6 with ``off`` if None.
         hop: from one window to the next, in seconds; the window if None.
         min_confidence: 0 to 1; an emotion with less is ``uncertain``.
-        labels: table of known emotions, or ``names`` for recordings named as in RAVDESS.
-        label_map: emotion for each label of that table that is not an emotion itself.
+        emotions: labels of the model to keep, whose probabilities then sum to 1; all if empty.
+        negative: labels that count as negative in the summary; those stored with the model if None.
+        labels: table of known labels, or ``names`` for recordings named as in RAVDESS.
+        label_map: labels of that table that are merged into others.
         jobs: processes side by side; all CPUs that this process may use if None.
         cluster: address of a Dask scheduler whose workers score instead.
         device: where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -139,8 +144,16 @@ def predict_folder(
         check_report_path(report)
     window, hop = _choose_windows(vad, window, hop)
     predictor = Predictor(
-        model, channels=channels, window=window, hop=hop, min_confidence=min_confidence, device=device, timeout=timeout
+        model,
+        channels=channels,
+        window=window,
+        hop=hop,
+        min_confidence=min_confidence,
+        emotions=emotions,
+        device=device,
+        timeout=timeout,
     )
+    negative = predictor.negative if negative is None else choose_negative(predictor.labels, negative)
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     unread: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="sercli-") if "-" in given else contextlib.nullcontext("") as folder:
@@ -148,7 +161,7 @@ def predict_folder(
         workers = count_cpus() if jobs is None else jobs
         if not cluster:
             start_ahead(min(workers, count_cpus(), len(recordings)))  # they load while the rest is checked
-        truth = _find_truth(labels, label_map, recordings)
+        truth = _find_truth(labels, label_map, recordings, predictor.model_labels)
         timelines = _plan_timelines(segments, segments_format, recordings)
         inputs = [*([Path(labels)] if labels else []), *list_files(predictor.settings.folder)]
         _refuse_collisions(report, timelines, inputs, recordings)
@@ -158,7 +171,7 @@ def predict_folder(
             jobs=workers,
             cluster=cluster,
             timelines=timelines,
-            tally=Tally(keep=truth, unread=unread),
+            tally=Tally(labels=predictor.labels, negative=negative, keep=truth, unread=unread),
         )
         with run.show(progress):
             if report:
@@ -211,7 +224,7 @@ class _Run:
                 on_resume(len(finished))
             self._finish(journal, finished)
             results = (journal.read(recording.name).predictions for recording in self.recordings)
-            with open_report(out, segments=self.timelines is not None) as writer:
+            with open_report(out, self.predictor.labels, segments=self.timelines is not None) as writer:
                 self._write(results, writer.write)
 
     def stream(self, stdout: IO[str] | None) -> None:
@@ -219,7 +232,7 @@ class _Run:
         results = self.predictor.predict_in_order(
             self.recordings, jobs=self.jobs, cluster=self.cluster, progress=self._note
         )
-        with contextlib.closing(results), _open_stream(stdout) as writer:
+        with contextlib.closing(results), _open_stream(stdout, self.predictor.labels) as writer:
             self._write(results, writer.write if writer else self.collected.append)
 
     def _finish(self, journal: FinishedRecordings, finished: set[int]) -> None:
@@ -232,7 +245,9 @@ class _Run:
 
     def _write(self, groups: Iterable[Rows], write: Callable[[Prediction], None]) -> None:
         rows: Iterator[Sequence[Prediction]] = iter(groups)
-        for predictions in write_timelines(self.timelines, rows) if self.timelines else rows:
+        if self.timelines:
+            rows = write_timelines(self.timelines, rows, self.predictor.labels)
+        for predictions in rows:
             for prediction in predictions:
                 write(prediction)
             self.tally.add_recording(tuple(predictions))
@@ -271,7 +286,10 @@ def _choose_windows(vad: str, window: float | None, hop: float | None) -> tuple[
 
 
 def _find_truth(
-    labels: str | None, label_map: Mapping[str, str] | None, recordings: Sequence[Recording]
+    labels: str | None,
+    label_map: Mapping[str, str] | None,
+    recordings: Sequence[Recording],
+    known: Sequence[str],
 ) -> dict[str, str]:
     if not labels:
         if label_map:
@@ -280,7 +298,7 @@ def _find_truth(
         return {}
     from sercli.prediction.truth import find_labels
 
-    return find_labels(labels, recordings, label_map)
+    return find_labels(labels, recordings, known, label_map)
 
 
 def _plan_timelines(segments: str | None, kind: str | None, recordings: Sequence[Recording]) -> TimelinePlan | None:
@@ -322,15 +340,15 @@ def _score(tally: Tally, truth: dict[str, str]) -> "Scores | None":
         return None
     from sercli.prediction.truth import score  # loads numpy and what draws pictures
 
-    return score(tally.kept, truth, rows=tally.rows)
+    return score(tally.kept, truth, tally.labels, rows=tally.rows)
 
 
 @contextlib.contextmanager
-def _open_stream(stdout: IO[str] | None) -> Iterator[Writer | None]:
+def _open_stream(stdout: IO[str] | None, labels: Sequence[str]) -> Iterator[Writer | None]:
     if stdout is None:
         yield None
         return
-    writer = CsvWriter(stdout)
+    writer = CsvWriter(stdout, labels)
     yield writer
     writer.finish()
     stdout.flush()

@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TypeVar
 
 from xlsxwriter import Workbook
@@ -10,7 +10,7 @@ from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.worksheet import Worksheet
 
 from sercli.prediction.report import encodable
-from sercli.prediction.rows import COLUMNS, Prediction
+from sercli.prediction.rows import Prediction, list_columns
 
 T = TypeVar("T")
 
@@ -22,17 +22,18 @@ _OPTIONS = {"constant_memory": True, "use_zip64": True, "nan_inf_to_errors": Tru
 
 
 @contextlib.contextmanager
-def open_workbook(stream: IO[bytes], max_rows: int = MAX_ROWS) -> Iterator["ExcelWriter"]:
+def open_workbook(stream: IO[bytes], labels: Sequence[str], max_rows: int = MAX_ROWS) -> Iterator["ExcelWriter"]:
     """Opens a writer of a workbook, which keeps finished rows in temporary files.
 
     Args:
         stream: Gets the workbook when the writer is finished.
+        labels: Labels of the probabilities.
         max_rows: Number of rows after which another worksheet begins.
     """
     with tempfile.TemporaryDirectory(prefix="sercli-") as folder:
         workbook = Workbook(_Target(stream), {**_OPTIONS, "tmpdir": folder})
         try:
-            yield ExcelWriter(workbook, max_rows)
+            yield ExcelWriter(workbook, labels, max_rows)
         finally:
             for sheet in workbook.worksheets():
                 sheet._opt_close()  # where the workbook was not closed
@@ -74,11 +75,12 @@ class ExcelWriter:
 
     Args:
         workbook: Workbook to add worksheets to; closed by `finish`.
+        labels: Labels of the probabilities.
         max_rows: Number of rows after which another worksheet begins.
     """
 
-    def __init__(self, workbook: Workbook, max_rows: int = MAX_ROWS) -> None:
-        self._workbook, self._max_rows = workbook, max_rows
+    def __init__(self, workbook: Workbook, labels: Sequence[str], max_rows: int = MAX_ROWS) -> None:
+        self._workbook, self._labels, self._max_rows = workbook, labels, max_rows
         self._bold = workbook.add_format({"bold": True})
         self._sheet = self._add_sheet()
         self._row = 1
@@ -87,7 +89,7 @@ class ExcelWriter:
         """Writes one row."""
         if self._row == self._max_rows:
             self._sheet, self._row = self._add_sheet(), 1
-        for column, value in enumerate(prediction.to_row().values()):
+        for column, value in enumerate(prediction.to_row(self._labels).values()):
             if isinstance(value, str):
                 self._sheet.write_string(self._row, column, encodable(value)[:MAX_TEXT])
             elif value is not None:
@@ -107,7 +109,7 @@ class ExcelWriter:
 
     def _add_sheet(self) -> Worksheet:
         sheet = self._workbook.add_worksheet()
-        for column, name in enumerate(COLUMNS):
+        for column, name in enumerate(list_columns(self._labels)):
             if name in WIDTHS:
                 sheet.set_column(column, column, WIDTHS[name])
             sheet.write_string(0, column, name, self._bold)

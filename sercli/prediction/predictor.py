@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sercli.cpus import count_cpus
+from sercli.labels import select_labels
 from sercli.models.folder import DEFAULT_MODEL, read_description
 from sercli.prediction.discovery import Recording
 from sercli.prediction.pool import Heartbeat, Message, WorkerPool
@@ -38,13 +39,20 @@ class Predictor:
         window: length of fixed windows in seconds, instead of segments cut at pauses; 0.1 to 60.
         hop: from one window to the next, in seconds; the window if None.
         min_confidence: 0 to 1; an emotion with less is ``uncertain``.
+        emotions: labels of the model to keep, whose probabilities then sum to 1; all if empty.
         device: where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``; all but ``cpu`` need another build of
             ONNX Runtime, such as onnxruntime-gpu, which ``auto`` takes if it is there.
         timeout: seconds without a sign of life after which a worker gives a recording up.
 
     Raises:
         ModelError: if the model folder is missing or damaged.
-        UsageError: if a value is out of range.
+        UsageError: if a value is out of range, or the model does not have a label.
+
+    Attributes:
+        settings: how recordings are scored.
+        labels: labels of the probabilities, in order.
+        model_labels: all labels of the model.
+        negative: those of `labels` that count as negative.
     """
 
     def __init__(
@@ -55,6 +63,7 @@ class Predictor:
         window: float | None = None,
         hop: float | None = None,
         min_confidence: float = 0.0,
+        emotions: Sequence[str] = (),
         device: str = "auto",
         timeout: float = ScoringSettings().timeout,
     ) -> None:
@@ -64,10 +73,14 @@ class Predictor:
             window=float(window or 0.0),
             hop=float(hop or window or 0.0),
             min_confidence=float(min_confidence),
+            emotions=tuple(emotions),
             device=device,
             timeout=float(timeout),
         )
-        self.labels: tuple[str, ...] = tuple(read_description(self.settings.folder)["labels"])
+        description = read_description(self.settings.folder)
+        self.model_labels: tuple[str, ...] = tuple(description["labels"])
+        self.labels = select_labels(self.model_labels, self.settings.emotions)
+        self.negative: tuple[str, ...] = tuple(each for each in description["negative"] if each in self.labels)
 
     @cached_property
     def _scorer(self) -> "RecordingScorer":

@@ -3,13 +3,13 @@
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
 from sercli.errors import UsageError
 from sercli.files import find_obstacle, make_csv_writer, write_by_rename
-from sercli.prediction.rows import COLUMNS, DECIMALS, Prediction, Value
+from sercli.prediction.rows import DECIMALS, Prediction, Value, list_columns
 
 FORMULA_STARTS = "=+-@\t\r"  # what a spreadsheet takes for a formula, or for space before one
 
@@ -31,17 +31,18 @@ class CsvWriter:
 
     Args:
         stream: to write to.
+        labels: of the probabilities.
         delimiter: between cells.
     """
 
-    def __init__(self, stream: IO[str], delimiter: str = ",") -> None:
-        self._write = make_csv_writer(stream, delimiter)
+    def __init__(self, stream: IO[str], labels: Sequence[str], delimiter: str = ",") -> None:
+        self._write, self._labels = make_csv_writer(stream, delimiter), labels
         self._begun = False  # a run that fails before its first row leaves no header on stdout
 
     def write(self, prediction: Prediction) -> None:
         """Writes one row."""
         self._begin()
-        self._write([to_cell(value) for value in prediction.to_row().values()])
+        self._write([to_cell(value) for value in prediction.to_row(self._labels).values()])
 
     def finish(self) -> None:
         """Nothing stands after the last row; without any there is the header alone."""
@@ -49,7 +50,7 @@ class CsvWriter:
 
     def _begin(self) -> None:
         if not self._begun:
-            self._write(COLUMNS)
+            self._write(list_columns(self._labels))
             self._begun = True
 
 
@@ -58,15 +59,16 @@ class JsonLinesWriter:
 
     Args:
         stream: to write to.
+        labels: of the probabilities.
         segments: whether each row has its segments with it.
     """
 
-    def __init__(self, stream: IO[str], *, segments: bool = False) -> None:
-        self._stream, self._segments = stream, segments
+    def __init__(self, stream: IO[str], labels: Sequence[str], *, segments: bool = False) -> None:
+        self._stream, self._labels, self._segments = stream, labels, segments
 
     def write(self, prediction: Prediction) -> None:
         """Writes one row."""
-        self._stream.write(_to_json(prediction, segments=self._segments) + "\n")
+        self._stream.write(_to_json(prediction, self._labels, segments=self._segments) + "\n")
 
     def finish(self) -> None:
         """Nothing stands after the last row."""
@@ -77,16 +79,17 @@ class JsonWriter:
 
     Args:
         stream: to write to.
+        labels: of the probabilities.
         segments: whether each row has its segments with it.
     """
 
-    def __init__(self, stream: IO[str], *, segments: bool = False) -> None:
-        self._stream, self._segments = stream, segments
+    def __init__(self, stream: IO[str], labels: Sequence[str], *, segments: bool = False) -> None:
+        self._stream, self._labels, self._segments = stream, labels, segments
         self._before = "[\n"
 
     def write(self, prediction: Prediction) -> None:
         """Writes one row."""
-        self._stream.write(self._before + _to_json(prediction, segments=self._segments))
+        self._stream.write(self._before + _to_json(prediction, self._labels, segments=self._segments))
         self._before = ",\n"
 
     def finish(self) -> None:
@@ -97,16 +100,16 @@ class JsonWriter:
 class MakeWriter(Protocol):
     """Makes a writer on a stream."""
 
-    def __call__(self, stream: IO[str], *, segments: bool = False) -> Writer:
+    def __call__(self, stream: IO[str], labels: Sequence[str], *, segments: bool = False) -> Writer:
         """Makes it; with `segments`, formats that can hold them do."""
 
 
-def _csv(stream: IO[str], *, segments: bool = False) -> CsvWriter:  # noqa: ARG001 - a table has no place for them
-    return CsvWriter(stream)
+def _csv(stream: IO[str], labels: Sequence[str], *, segments: bool = False) -> CsvWriter:  # noqa: ARG001 - no place
+    return CsvWriter(stream, labels)
 
 
-def _tsv(stream: IO[str], *, segments: bool = False) -> CsvWriter:  # noqa: ARG001 - likewise
-    return CsvWriter(stream, delimiter="\t")
+def _tsv(stream: IO[str], labels: Sequence[str], *, segments: bool = False) -> CsvWriter:  # noqa: ARG001 - likewise
+    return CsvWriter(stream, labels, delimiter="\t")
 
 
 WRITERS: dict[str, MakeWriter] = {
@@ -155,8 +158,8 @@ def check_report_path(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def open_report(path: Path, *, segments: bool = False) -> Iterator[Writer]:
-    """A writer for the format that the path's suffix names.
+def open_report(path: Path, labels: Sequence[str], *, segments: bool = False) -> Iterator[Writer]:
+    """A writer for the format that the path's suffix names; `labels` are those of the probabilities.
 
     The report appears when the block ends without error; until then, and if it fails, what was there stays.
 
@@ -171,9 +174,9 @@ def open_report(path: Path, *, segments: bool = False) -> Iterator[Writer]:
         if suffix == EXCEL:
             from sercli.prediction.excel import open_workbook  # slow to import, and few want it
 
-            writer: Writer = stack.enter_context(open_workbook(stream))
+            writer: Writer = stack.enter_context(open_workbook(stream, labels))
         else:
-            writer = WRITERS[suffix](stream, segments=segments)
+            writer = WRITERS[suffix](stream, labels, segments=segments)
         yield writer
         writer.finish()
 
@@ -195,12 +198,13 @@ def to_cell(value: Value) -> str:
     return neutralise(encodable(value))
 
 
-def _to_json(prediction: Prediction, *, segments: bool) -> str:
+def _to_json(prediction: Prediction, labels: Sequence[str], *, segments: bool) -> str:
+    values = prediction.to_row(labels)
     row: dict[str, object] = {
-        name: encodable(value) if isinstance(value, str) else value for name, value in prediction.to_row().items()
+        name: encodable(value) if isinstance(value, str) else value for name, value in values.items()
     }
     if segments:
-        row["segments"] = [segment.to_row() for segment in prediction.segments]
+        row["segments"] = [segment.to_row(labels) for segment in prediction.segments]
     return json.dumps(row, ensure_ascii=False, allow_nan=False)
 
 

@@ -1,34 +1,22 @@
 """What prediction says of a recording: one row of the report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
-
-from sercli.labels import EMOTIONS
 
 Status = Literal["ok", "no-speech", "failed"]
 Value = str | float | None
 
-COLUMNS: tuple[str, ...] = (
-    "file",
-    "start",
-    "end",
-    "channel",
-    "status",
-    "emotion",
-    "confidence",
-    *(f"p_{emotion}" for emotion in EMOTIONS),
-    "duration",
-    "speech",
-    "error",
-)
-"""Of a report, in order; the first three are those of an audformat segmented table."""
-
 DECIMALS = 6  # of every number in a report
 WARNING = "warning: "
 """Begins the column ``error`` of a row that is ``ok`` all the same."""
-UNCERTAIN = "uncertain"
-"""Stands in place of an emotion whose confidence is under the one asked for."""
+
+
+def list_columns(labels: Sequence[str]) -> tuple[str, ...]:
+    """Columns of the report of a model; the first three are those of an audformat segmented table."""
+    probabilities = (f"p_{label}" for label in labels)
+    before = ("file", "start", "end", "channel", "status", "emotion", "confidence")
+    return (*before, *probabilities, "duration", "speech", "error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +27,9 @@ class SegmentPrediction:
         start: in seconds from the recording's beginning.
         end: likewise.
         speech: seconds of it that are speech; of overlapping windows, what the one before has not counted.
-        emotion: the most probable of `sercli.labels.EMOTIONS`, or `UNCERTAIN`.
+        emotion: the most probable label of the model, or `sercli.labels.UNCERTAIN`.
         confidence: calibrated probability of the most probable one, 0 to 1.
-        probabilities: calibrated, of the eight emotions in the order of `sercli.labels.EMOTIONS`, summing to 1.
+        probabilities: calibrated, of the model's labels in their order, summing to 1.
     """
 
     start: float
@@ -51,14 +39,14 @@ class SegmentPrediction:
     confidence: float
     probabilities: tuple[float, ...]
 
-    def to_row(self) -> dict[str, Value]:
-        """The values by name, numbers rounded."""
+    def to_row(self, labels: Sequence[str]) -> dict[str, Value]:
+        """The values by name, numbers rounded; `labels` are those of the probabilities."""
         return {
             "start": round(self.start, DECIMALS),
             "end": round(self.end, DECIMALS),
             "emotion": self.emotion,
             "confidence": round(self.confidence, DECIMALS),
-            **{f"p_{name}": round(p, DECIMALS) for name, p in zip(EMOTIONS, self.probabilities, strict=True)},
+            **{f"p_{name}": round(p, DECIMALS) for name, p in zip(labels, self.probabilities, strict=True)},
         }
 
 
@@ -70,10 +58,10 @@ class Prediction:
         file: the recording, named as it was given.
         status: ``ok``; ``no-speech`` where nothing can be heard; ``failed`` where it could not be used.
         channel: which of its channels, counted from 1; ``mix`` is the mean of them all.
-        emotion: the most probable of `sercli.labels.EMOTIONS`, or `UNCERTAIN`; empty unless `status` is ``ok``.
+        emotion: the most probable label of the model, or `sercli.labels.UNCERTAIN`; empty unless `status` is ``ok``.
         confidence: calibrated probability of the most probable emotion, 0 to 1; None unless `status` is ``ok``.
-        probabilities: calibrated, of the eight emotions in the order of `sercli.labels.EMOTIONS`, summing to
-            1; empty unless `status` is ``ok``.
+        probabilities: calibrated, of the model's labels in their order, summing to 1; empty unless `status` is
+            ``ok``.
         start: where the row begins in the recording, in seconds; None if `status` is ``failed``.
         end: where it ends, in seconds; None if `status` is ``failed``.
         duration: of the recording, in seconds; None if `status` is ``failed``.
@@ -97,9 +85,9 @@ class Prediction:
     warnings: tuple[str, ...] = ()
     segments: tuple[SegmentPrediction, ...] = ()
 
-    def to_row(self) -> dict[str, Value]:
-        """The values by column, in the order of `COLUMNS`; numbers rounded, None where there is nothing."""
-        probabilities = self.probabilities or (None,) * len(EMOTIONS)
+    def to_row(self, labels: Sequence[str]) -> dict[str, Value]:
+        """The values by column, in the order of `list_columns`; numbers rounded, None where there is nothing."""
+        probabilities = self.probabilities or (None,) * len(labels)
         values: tuple[Value, ...] = (
             self.file,
             self.start,
@@ -115,7 +103,7 @@ class Prediction:
         )
         return {
             name: round(value, DECIMALS) if isinstance(value, float) else value
-            for name, value in zip(COLUMNS, values, strict=True)
+            for name, value in zip(list_columns(labels), values, strict=True)
         }
 
     def to_dict(self) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from sercli.audio.segmentation import (
 from sercli.errors import AudioError, SercliError
 from sercli.features.frontend import extract_features
 from sercli.files import HASH_BLOCK, one_line
+from sercli.labels import UNCERTAIN
 from sercli.models.model import BATCH_FRAMES, Logits, Model, Probabilities, load_model
 from sercli.prediction.discovery import Recording
-from sercli.prediction.rows import UNCERTAIN, Prediction, RecordingResult, SegmentPrediction
+from sercli.prediction.rows import Prediction, RecordingResult, SegmentPrediction
 from sercli.prediction.settings import ScoringSettings
 
 MAX_WAITING = 2  # batches that may wait for the network
@@ -43,7 +44,8 @@ class RecordingScorer:
 
     def __init__(self, settings: ScoringSettings) -> None:
         self.settings = settings
-        self.model = load_model(settings.folder, settings.device)
+        model = load_model(settings.folder, settings.device)
+        self.model = model.select(settings.emotions) if settings.emotions else model
 
     def warm_up(self) -> None:
         """Scores half a second of noise, so that what is not installed as it should be shows before any recording."""

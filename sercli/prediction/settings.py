@@ -23,6 +23,7 @@ class ScoringSettings(Config):
         window: length of fixed windows, in seconds, instead of the model's segmentation; 0 for the latter.
         hop: from one window to the next, in seconds.
         min_confidence: 0 to 1; an emotion with less is ``uncertain``.
+        emotions: labels of the model that are kept; all if empty.
         device: where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         timeout: seconds without a sign of life after which a recording is given up.
         overlap: run the network in a thread beside decoding and segmentation, where a CPU would be idle otherwise.
@@ -33,6 +34,7 @@ class ScoringSettings(Config):
     window: float = 0.0
     hop: float = 0.0
     min_confidence: float = 0.0
+    emotions: tuple[str, ...] = ()
     device: str = "auto"
     timeout: float = 120.0
     overlap: bool = False

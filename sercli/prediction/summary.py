@@ -7,12 +7,10 @@ from collections.abc import Container
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sercli.labels import EMOTIONS
+from sercli.labels import UNCERTAIN
 from sercli.prediction.report import encodable
-from sercli.prediction.rows import UNCERTAIN, Prediction
+from sercli.prediction.rows import Prediction
 
-NEGATIVE = ("sad", "angry", "fearful", "disgust")
-"""Emotions whose probabilities together say how negative a recording is."""
 MOST_NEGATIVE = 10  # recordings that are named
 
 _NUMBER = re.compile(r"\d[\d.]*")
@@ -38,6 +36,8 @@ class Tally:
     """Counts rows as they come; keeps only what is told at the end.
 
     Attributes:
+        labels: of the model's probabilities.
+        negative: those of them whose probabilities together say how negative a recording is.
         keep: names of the recordings whose rows are wanted afterwards.
         unread: files of formats that are not supported, by suffix.
         recordings: how many there were.
@@ -50,6 +50,8 @@ class Tally:
         kept: rows of the recordings to keep.
     """
 
+    labels: tuple[str, ...]
+    negative: tuple[str, ...] = ()
     keep: Container[str] = ()
     unread: Counter[str] = field(default_factory=Counter)
     recordings: int = 0
@@ -98,9 +100,10 @@ class Tally:
         shares[prediction.emotion].confidence += prediction.confidence or 0.0
         for segment in prediction.segments:
             shares[segment.emotion].speech += segment.speech
-        negative = sum(prediction.probabilities[EMOTIONS.index(name)] for name in NEGATIVE)
-        bisect.insort(self._negative, (-negative, prediction.file, prediction.channel))
-        del self._negative[MOST_NEGATIVE:]
+        if self.negative:
+            negative = sum(prediction.probabilities[self.labels.index(name)] for name in self.negative)
+            bisect.insort(self._negative, (-negative, prediction.file, prediction.channel))
+            del self._negative[MOST_NEGATIVE:]
 
     def total(self) -> dict[str, Share]:
         """What was heard of each emotion in all channels, the most heard first."""
@@ -110,7 +113,7 @@ class Tally:
                 found[emotion].rows += share.rows
                 found[emotion].speech += share.speech
                 found[emotion].confidence += share.confidence
-        order = sorted(found, key=lambda emotion: (-found[emotion].speech, (*EMOTIONS, UNCERTAIN).index(emotion)))
+        order = sorted(found, key=lambda emotion: (-found[emotion].speech, (*self.labels, UNCERTAIN).index(emotion)))
         return {emotion: found[emotion] for emotion in order}
 
     def reasons(self) -> Counter[str]:
@@ -128,6 +131,7 @@ class Tally:
             "hours": self.duration / 3600,
             "emotions": _describe(self.total()),
             "channels": {channel: _describe(shares) for channel, shares in sorted(self.emotions.items())},
+            "negative": list(self.negative),
             "most_negative": [
                 {"file": encodable(name), "channel": channel, "p_negative": round(probability, 6)}
                 for probability, name, channel in self.most_negative

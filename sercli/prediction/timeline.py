@@ -1,24 +1,23 @@
 """Timelines: which emotion when, in the formats that tables, players and editors read."""
 
 import hashlib
+import html
 import json
 import os
 import urllib.parse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from sercli.errors import UsageError
 from sercli.files import find_obstacle, make_csv_writer, write_by_rename
-from sercli.labels import EMOTIONS
 from sercli.prediction.discovery import Recording
 from sercli.prediction.report import encodable, to_cell
 from sercli.prediction.rows import Prediction, SegmentPrediction, Value
 
 LONGEST_NAME = 240  # bytes; file systems take 255
 MIXED_CHANNEL = "1"  # what RTTM calls the only channel
-COLUMNS = ("file", "start", "end", "channel", "emotion", "confidence", *(f"p_{emotion}" for emotion in EMOTIONS))
 
 
 class TimelineWriter:
@@ -26,10 +25,11 @@ class TimelineWriter:
 
     Args:
         stream: to write to.
+        labels: of the probabilities.
     """
 
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
+    def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
+        self.stream, self.labels = stream, labels
         self.begin()
 
     def begin(self) -> None:
@@ -55,12 +55,14 @@ class CsvTimeline(TimelineWriter):
     def begin(self) -> None:
         """Writes the header."""
         self._row = make_csv_writer(self.stream)
-        self._row(COLUMNS)
+        probabilities = (f"p_{label}" for label in self.labels)
+        self._columns = ("file", "start", "end", "channel", "emotion", "confidence", *probabilities)
+        self._row(self._columns)
 
     def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
         """Writes one row."""
-        values = {"file": prediction.file, "channel": prediction.channel, **segment.to_row()}
-        self._row([to_cell(values[name]) for name in COLUMNS])
+        values = {"file": prediction.file, "channel": prediction.channel, **segment.to_row(self.labels)}
+        self._row([to_cell(values[name]) for name in self._columns])
 
 
 class TsvTimeline(TimelineWriter):
@@ -83,7 +85,7 @@ class JsonLinesTimeline(TimelineWriter):
 
     def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
         """Writes one line."""
-        values = {"file": encodable(prediction.file), "channel": prediction.channel, **segment.to_row()}
+        values = {"file": encodable(prediction.file), "channel": prediction.channel, **segment.to_row(self.labels)}
         self.stream.write(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -97,7 +99,7 @@ class JsonTimeline(TimelineWriter):
     def write_recording(self, predictions: Sequence[Prediction]) -> None:
         """Writes an object a row."""
         for prediction in predictions:
-            segments = [segment.to_row() for segment in prediction.segments]
+            segments = [segment.to_row(self.labels) for segment in prediction.segments]
             values = {"file": encodable(prediction.file), "channel": prediction.channel, "segments": segments}
             self.stream.write(self._before + json.dumps(values, ensure_ascii=False, allow_nan=False))
             self._before = ",\n"
@@ -108,15 +110,15 @@ class JsonTimeline(TimelineWriter):
 
 
 class RttmTimeline(TimelineWriter):
-    """NIST's RTTM; its fifth field is a duration, and names are percent-encoded, since fields end at blanks."""
+    """NIST's RTTM; its fifth field is a duration. Names are percent-encoded, since fields end at blanks."""
 
     def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
         """Writes one line."""
         name = urllib.parse.quote(encodable(prediction.file), safe="/")
         channel = MIXED_CHANNEL if prediction.channel == "mix" else prediction.channel
-        duration = segment.end - segment.start
+        duration, emotion = segment.end - segment.start, "_".join(segment.emotion.split())
         self.stream.write(
-            f"SPEAKER {name} {channel} {segment.start:.3f} {duration:.3f} <NA> <NA> {segment.emotion} <NA> <NA>\n"
+            f"SPEAKER {name} {channel} {segment.start:.3f} {duration:.3f} <NA> <NA> {emotion} <NA> <NA>\n"
         )
 
 
@@ -151,7 +153,10 @@ class SrtTimeline(CaptionTimeline):
         """Writes one subtitle."""
         self._count += 1
         times = f"{_clock(segment.start, self.mark)} --> {_clock(segment.end, self.mark)}"
-        self.stream.write(f"{self._count}\n{times}\n{_caption(prediction, segment)}\n\n")
+        self.stream.write(f"{self._count}\n{times}\n{self._escape(_caption(prediction, segment))}\n\n")
+
+    def _escape(self, caption: str) -> str:
+        return caption.replace("<", "‹").replace(">", "›")  # SubRip has tags but no escapes
 
 
 class VttTimeline(SrtTimeline):
@@ -163,6 +168,9 @@ class VttTimeline(SrtTimeline):
         """Writes the signature."""
         super().begin()
         self.stream.write("WEBVTT\n\n")
+
+    def _escape(self, caption: str) -> str:
+        return html.escape(caption, quote=False)
 
 
 TIMELINES: dict[str, type[TimelineWriter]] = {
@@ -229,28 +237,31 @@ def plan_timelines(target: Path, kind: str, recordings: Sequence[Recording], *, 
     return TimelinePlan(target=target, suffix=suffix, sidecars={})
 
 
-def write_timelines(plan: TimelinePlan, rows: Iterator[Sequence[Prediction]]) -> Iterator[Sequence[Prediction]]:
+def write_timelines(
+    plan: TimelinePlan, rows: Iterator[Sequence[Prediction]], labels: Sequence[str]
+) -> Iterator[Sequence[Prediction]]:
     """Writes timelines as rows pass by; a file for all appears when they have all passed, a sidecar at once.
 
     Args:
         plan: where to.
         rows: of one recording after another.
+        labels: of the probabilities.
 
     Yields:
         the same rows.
     """
-    make: Callable[[IO[str]], TimelineWriter] = TIMELINES[plan.suffix]
+    make = TIMELINES[plan.suffix]
     if plan.sidecars:
         for predictions in rows:
             # Not forced onto the disk one by one: the next run can make them again.
             with write_by_rename(plan.sidecars[predictions[0].file], durable=False) as stream:
-                writer = make(stream)
+                writer = make(stream, labels)
                 writer.write_recording(predictions)
                 writer.finish()
             yield predictions
         return
     with write_by_rename(plan.target) as stream:
-        writer = make(stream)
+        writer = make(stream, labels)
         for predictions in rows:
             writer.write_recording(predictions)
             yield predictions

@@ -12,18 +12,15 @@ import numpy.typing as npt
 
 from sercli.corpora.csv_tables import Row, read_rows
 from sercli.corpora.datasets import ravdess
-from sercli.corpora.label_tables import SPAN, describe_unknown, match_files, read_emotion, refuse_segments
+from sercli.corpora.label_tables import SPAN, describe_unknown, match_files, match_label, refuse_segments
 from sercli.errors import CorpusError, InputError
 from sercli.files import one_line
-from sercli.labels import EMOTIONS
 from sercli.prediction.discovery import Recording
 from sercli.prediction.report import name_confusions
 from sercli.prediction.rows import Prediction
 
 NAMES = "names"
 """In place of a table: the labels are in the names of the recordings, as RAVDESS codes them."""
-
-NO_ANSWER = -1  # in place of the position of an emotion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +38,8 @@ class Scores:
         uar: Unweighted average recall, 0 to 1; NaN without any.
         macro_f1: Mean F1, 0 to 1; NaN without any.
         per_class: Precision, recall, F1 and support of each emotion.
-        confusion: Counts in shape ``(8, 8)``: rows are known labels, columns predictions.
+        labels: Labels of the confusion matrix.
+        confusion: Counts in shape ``(n_labels, n_labels)``: rows are known labels, columns predictions.
     """
 
     rows: int
@@ -53,6 +51,7 @@ class Scores:
     uar: float
     macro_f1: float
     per_class: dict[str, dict[str, float]]
+    labels: tuple[str, ...]
     confusion: npt.NDArray[np.int64]
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,42 +65,45 @@ class Scores:
             "excluded": self.excluded,
             **{name: None if math.isnan(value) else value for name, value in figures.items()},
             "per_class": self.per_class,
-            "labels": list(EMOTIONS),
+            "labels": list(self.labels),
             "confusion": self.confusion.tolist(),
         }
 
 
 def find_labels(
-    source: str, recordings: Sequence[Recording], mapping: Mapping[str, str] | None = None
+    source: str, recordings: Sequence[Recording], labels: Sequence[str], mapping: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Finds the known emotion of each recording.
+    """Finds the known label of each recording.
 
     Args:
         source: Path of a table with the columns ``file`` and ``emotion``, or `NAMES`.
         recordings: Recordings to find labels for; `match_files` says which row belongs to which.
-        mapping: Emotion for each label of the table that is not an emotion itself, as `parse_label_map` reads it.
+        labels: Labels of the model.
+        mapping: Labels of the table that are merged into others, as `parse_label_map` reads it.
 
     Returns:
-        Emotions by the recordings' names, for those that have one.
+        Labels by the recordings' names, for those that have one.
 
     Raises:
-        CorpusError: if the table cannot be read, labels a file twice or in segments, or holds a label that is
-            neither an emotion nor mapped.
+        CorpusError: if the table cannot be read, labels a file twice or in segments, or holds a label that the
+            model does not know.
         InputError: if none of the recordings has a label.
     """
     if source == NAMES:
-        labels = _read_names(recordings)
-        if not labels:
+        named = _read_names(recordings, labels)
+        if not named:
             msg = (
                 f"none of the {len(recordings)} recordings has a known label: expected names as "
                 f"03-01-06-02-01-01-12.wav, found names as {_show_example(recordings)}"
             )
             raise InputError(msg)
-        return labels
-    return _read_table(Path(source), recordings, mapping or {})
+        return named
+    return _read_table(Path(source), recordings, labels, mapping or {})
 
 
-def _read_table(table: Path, recordings: Sequence[Recording], mapping: Mapping[str, str]) -> dict[str, str]:
+def _read_table(
+    table: Path, recordings: Sequence[Recording], known: Sequence[str], mapping: Mapping[str, str]
+) -> dict[str, str]:
     rows = read_rows(table, ("file", "emotion"), optional=SPAN)
     placed = _with_places(table, rows)
     places = list(dict.fromkeys(place for _, place in placed))
@@ -111,12 +113,12 @@ def _read_table(table: Path, recordings: Sequence[Recording], mapping: Mapping[s
     values: dict[str, str] = {}
     unknown = []
     for place, (line, label) in _collect(table, rows, "emotion").items():
-        if emotion := read_emotion(label, mapping):
+        if emotion := match_label(label, mapping, known):
             values[place] = emotion
         elif label:
             unknown.append((line, label))
     if unknown:
-        raise CorpusError(describe_unknown(table, unknown))
+        raise CorpusError(describe_unknown(table, unknown, known))
     labels = {
         recording.name: values[matches[recording.path]]
         for recording in recordings
@@ -152,48 +154,47 @@ def _show_example(recordings: Sequence[Recording]) -> str:
     return repr(recordings[0].name[:80]) if recordings else "nothing"
 
 
-def _read_names(recordings: Iterable[Recording]) -> dict[str, str]:
+def _read_names(recordings: Iterable[Recording], known: Sequence[str]) -> dict[str, str]:
     labels = {}
     for recording in recordings:
         try:
             annotation = ravdess.parse_name(recording.path.stem)
         except CorpusError:
             continue
-        if annotation:
+        if annotation and annotation.emotion in known:
             labels[recording.name] = annotation.emotion
     return labels
 
 
-def score(predictions: Iterable[Prediction], labels: Mapping[str, str], *, rows: int) -> Scores:
+def score(predictions: Iterable[Prediction], truth: Mapping[str, str], labels: Sequence[str], *, rows: int) -> Scores:
     """Compares predictions with known labels; a recording in which no speech was found counts as wrong.
 
     Args:
-        predictions: Predictions that include those of all recordings in `labels`.
-        labels: Emotions by recording, as `find_labels` returns them.
+        predictions: Predictions that include those of all recordings in `truth`.
+        truth: Labels by recording, as `find_labels` returns them; those that are not in `labels` are not scored.
+        labels: Labels of the predictions.
         rows: Number of all predictions, whether labeled or not.
     """
     from sercli import metrics  # slow to import
 
-    labeled = [prediction for prediction in predictions if prediction.file in labels]
-    answered = [prediction for prediction in labeled if prediction.emotion in EMOTIONS]
+    labeled = [prediction for prediction in predictions if truth.get(prediction.file) in labels]
+    answered = [prediction for prediction in labeled if prediction.emotion in labels]
     heard = {prediction.file for prediction in labeled if prediction.status != "no-speech"}
     unanswered = [prediction for prediction in labeled if prediction.file not in heard]
     scored = [*answered, *unanswered]
-    truth = np.array([EMOTIONS.index(labels[row.file]) for row in scored], dtype=np.int64)
-    guess = np.array([EMOTIONS.index(row.emotion) if row.emotion else NO_ANSWER for row in scored], dtype=np.int64)
-    per_class = metrics.per_class(truth, guess) if scored else {}  # without any, the scores are undefined
-    recalls = [scores["recall"] for scores in per_class.values() if scores["support"]]
+    known, guess = [truth[row.file] for row in scored], [row.emotion for row in scored]
     return Scores(
         rows=rows,
         scored=len(scored),
         unlabelled=rows - len(labeled),
         unanswered=len(unanswered),
         excluded=len(labeled) - len(scored),
-        accuracy=metrics.accuracy(truth, guess),
-        uar=float(np.mean(recalls)) if scored else math.nan,
-        macro_f1=metrics.macro_f1(truth, guess) if scored else math.nan,
-        per_class=per_class,
-        confusion=metrics.count_confusions(truth[guess != NO_ANSWER], guess[guess != NO_ANSWER]),
+        accuracy=metrics.accuracy(known, guess),
+        uar=metrics.unweighted_average_recall(known, guess, labels),
+        macro_f1=metrics.macro_f1(known, guess, labels),
+        per_class=metrics.per_class(known, guess, labels) if scored else {},
+        labels=tuple(labels),
+        confusion=metrics.count_confusions(known, guess, labels),
     )
 
 
@@ -205,5 +206,5 @@ def save_confusions(report: Path, scores: Scores) -> Path:
     title = f"{scores.scored} {'row' if scores.scored == 1 else 'rows'}"
     if scores.scored:
         title += f": accuracy {scores.accuracy:.1%}, UAR {scores.uar:.1%}"
-    save_confusion(picture, scores.confusion, EMOTIONS, title)
+    save_confusion(picture, scores.confusion, scores.labels, title)
     return picture

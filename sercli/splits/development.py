@@ -1,5 +1,6 @@
 """The development side of a fold, and the split for a model that will be used."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from sercli.splits.fold import Fold, check_fold
 from sercli.splits.sounds import group_by_sound, leave_sounds_out, split_off_share
 
 DEV_SHARE = 1 / 9  # of what is not tested, without unseen speakers: a tenth of all, as the test side of the paper
+DRAWS = 50  # of development speakers, until they and the others have all labels
 MAX_DEV_SPEAKERS = 2  # of a corpus; one of each gender where genders are known
 
 
@@ -64,13 +66,23 @@ def hold_out_development(
         SplitError: if there are too few speakers, or too few utterances of an emotion.
     """
     if by_speaker:
-        held = set(_draw_speakers(index, rest, generator))
-        dev = [number for number in rest if index.utterances[number].speaker in held]
+        draws = (_draw_speakers(index, rest, generator) for _ in range(DRAWS))
+        sides = ([number for number in rest if index.utterances[number].speaker in held] for held in draws)
+        first = next(sides)
+        candidates = itertools.chain([first], sides)
+        dev = next((side for side in candidates if _has_all_labels(index, rest, side)), first)
     else:
         groups = group_by_sound(index, rest)
         _, dev_groups = split_off_share(index, groups, DEV_SHARE, int(generator.integers(2**31)))
         dev = [number for group in dev_groups for number in group]
     return leave_sounds_out(index, rest, dev), sorted(dev)
+
+
+def _has_all_labels(index: Index, rest: Sequence[int], dev: Sequence[int]) -> bool:
+    """Whether the development utterances, and those left to train on, have all labels."""
+    dev_labels, labels = ({index.utterances[number].emotion for number in side} for side in (dev, rest))
+    held = set(dev)
+    return dev_labels == labels == {index.utterances[number].emotion for number in rest if number not in held}
 
 
 def _draw_speakers(index: Index, rest: Sequence[int], generator: np.random.Generator) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sercli.corpora.index import Index
 from sercli.errors import SplitError
+from sercli.labels import order_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +34,15 @@ def check_fold(index: Index, fold: Fold, *, speaker_independent: bool) -> None:
         speaker_independent: Whether no speaker may be on two sides.
 
     Raises:
-        SplitError: if the training or development side is empty, if fewer than 2 emotions are trained on, or if an
-            utterance, a sound or (if `speaker_independent`) a speaker is on two sides; the message names it.
+        SplitError: if the training or development side is empty, if fewer than 2 labels are trained on, if a label of
+            the index is not trained on, or, without a test side, not in the development side; or if an utterance, a
+            sound or (if `speaker_independent`) a speaker is on two sides; the message names it.
     """
     for name in ("train", "dev"):
         if not getattr(fold, name):
             msg = f"fold {fold.number} has no {name} utterances: the corpus is too small for this protocol"
             raise SplitError(msg)
-    _check_emotions(index, fold)
+    _check_labels(index, fold)
     kinds: list[tuple[str, Callable[[int], str]]] = [
         ("utterance", lambda number: index.utterances[number].file),
         ("sound", lambda number: index.utterances[number].sound),
@@ -57,8 +59,8 @@ def check_fold(index: Index, fold: Fold, *, speaker_independent: bool) -> None:
                     raise SplitError(msg)
 
 
-def _check_emotions(index: Index, fold: Fold) -> None:
-    trained = {index.utterances[number].emotion for number in fold.train}
+def _check_labels(index: Index, fold: Fold) -> None:
+    trained, dev = ({index.utterances[number].emotion for number in side} for side in (fold.train, fold.dev))
     held_out = {index.utterances[number].emotion for number in (*fold.dev, *fold.test)} - trained
     if len(trained) < 2:
         why = f": all of {', '.join(sorted(held_out))} is held out, so add more speakers of it" if held_out else ""
@@ -67,3 +69,14 @@ def _check_emotions(index: Index, fold: Fold) -> None:
             f"needed{why}"
         )
         raise SplitError(msg)
+    # Some speakers of a published test may lack a label, but a model for use needs all on both sides.
+    lacking = [("train on", held_out), *([] if fold.test else [("calibrate with", trained - dev)])]
+    for purpose, labels in lacking:
+        for label in order_labels(labels)[:1]:
+            speakers = {each.speaker for each in index.utterances if each.emotion == label} - {""}
+            msg = (
+                f"fold {fold.number} has no utterance of {label!r} to {purpose}, {len(speakers)} "
+                f"{'speaker has' if len(speakers) == 1 else 'speakers have'} any: add some of other speakers, or leave "
+                "this label out with --emotions"
+            )
+            raise SplitError(msg)

@@ -15,7 +15,6 @@ from sercli.audio.codecs import TELEPHONE_RATE
 from sercli.errors import UsageError
 from sercli.features.filters import mel_frequencies
 from sercli.features.frontend import AMIN, TOP_DB, FeatureConfig
-from sercli.labels import EMOTIONS
 from sercli.models.blocks import frame_mask
 from sercli.models.normalizer import Normalizer
 from sercli.training.recipes import AugmentConfig as AugmentConfig
@@ -69,7 +68,7 @@ class SpectralAugmentation:
         Args:
             batch: Normalized features in shape ``(batch, n_mels, n_frames)``, zero beyond each utterance's length.
             n_frames: Length of each utterance in shape ``(batch,)``.
-            targets: Probability of each emotion in shape ``(batch, 8)``.
+            targets: Probability of each label in shape ``(batch, n_labels)``.
             generator: Random generator on the CPU.
 
         Returns:
@@ -196,9 +195,9 @@ def _mix(
     return mixed, torch.maximum(n_frames, n_frames[partner]), share * targets + (1 - share) * targets[partner]
 
 
-def smooth(truth: Tensor, smoothing: float) -> Tensor:
-    """One-hot targets ``(batch, 8)`` with label smoothing (Szegedy et al. 2016) from class numbers ``(batch,)``."""
-    return F.one_hot(truth, len(EMOTIONS)).float() * (1 - smoothing) + smoothing / len(EMOTIONS)
+def smooth(truth: Tensor, smoothing: float, n_labels: int) -> Tensor:
+    """One-hot targets ``(batch, n_labels)`` with label smoothing (Szegedy et al. 2016) from positions ``(batch,)``."""
+    return F.one_hot(truth, n_labels).float() * (1 - smoothing) + smoothing / n_labels
 
 
 class _Draw:

@@ -4,7 +4,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +17,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from sercli.labels import EMOTIONS, emotion_index
-from sercli.metrics import Labels, Probabilities, unweighted_average_recall
+from sercli.metrics import Probabilities, unweighted_average_recall
 from sercli.splits.fold import Fold
 from sercli.training.calibration import fit_temperature, to_probabilities
 from sercli.training.data import CorpusFeatures
 from sercli.training.functionals import stack_functionals
+from sercli.training.scoring import list_truth
 
 Logits = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
@@ -111,8 +110,8 @@ def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int
     began = time.monotonic()
     examples = [(member, rows) for member in fold.train for rows in corpus.list_copies(member, copies)]
     vectors = stack_functionals(corpus.read(rows) for _, rows in examples)
-    truth = _truth(corpus, [member for member, _ in examples])
-    dev_vectors, dev_truth = _vectors(corpus, fold.dev), _truth(corpus, fold.dev)
+    truth = list_truth(corpus, [member for member, _ in examples])
+    dev_vectors, dev_truth = _vectors(corpus, fold.dev), list_truth(corpus, fold.dev)
     best: tuple[float, float, Pipeline, Logits] | None = None
     for setting in BASELINES[name].list_settings(len(vectors)):
         pipeline = make_pipeline(StandardScaler(), BASELINES[name].make(setting, seed))
@@ -120,7 +119,7 @@ def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int
             # Recipe mlp stops after a fixed number of epochs, converged or not.
             warnings.simplefilter("ignore", ConvergenceWarning)
             pipeline.fit(vectors, truth)
-        logits = compute_logits(pipeline, dev_vectors)
+        logits = compute_logits(pipeline, dev_vectors, len(corpus.labels))
         uar = unweighted_average_recall(dev_truth, logits.argmax(axis=1))
         if best is None or uar > best[0]:
             best = (uar, setting, pipeline, logits)
@@ -136,12 +135,13 @@ def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int
 
 
 def score_baseline(corpus: CorpusFeatures, members: tuple[int, ...], trained: TrainedBaseline) -> Probabilities:
-    """Computes calibrated probabilities of utterances (not of their copies) in shape ``(n, 8)``."""
-    return to_probabilities(compute_logits(trained.pipeline, _vectors(corpus, members)), trained.temperature)
+    """Computes calibrated probabilities of utterances (not of their copies) in shape ``(n, n_labels)``."""
+    logits = compute_logits(trained.pipeline, _vectors(corpus, members), len(corpus.labels))
+    return to_probabilities(logits, trained.temperature)
 
 
-def compute_logits(pipeline: Pipeline, vectors: Vectors) -> Logits:
-    """Computes scores whose softmax can be calibrated, in shape ``(n, 8)``: decision values, else log probabilities."""
+def compute_logits(pipeline: Pipeline, vectors: Vectors, n_labels: int) -> Logits:
+    """Computes scores whose softmax can be calibrated: decision values, else log probabilities; ``(n, n_labels)``."""
     classifier = pipeline[-1]
     if hasattr(classifier, "decision_function"):
         scores = pipeline.decision_function(vectors)
@@ -149,14 +149,10 @@ def compute_logits(pipeline: Pipeline, vectors: Vectors) -> Logits:
             scores = np.stack([-scores, scores], axis=1)
     else:
         scores = np.log(np.maximum(pipeline.predict_proba(vectors), np.exp(LEAST_LOGIT)))
-    logits: Logits = np.full((len(vectors), len(EMOTIONS)), LEAST_LOGIT)
+    logits: Logits = np.full((len(vectors), n_labels), LEAST_LOGIT)
     logits[:, classifier.classes_] = scores
     return logits
 
 
 def _vectors(corpus: CorpusFeatures, members: tuple[int, ...]) -> Vectors:
     return stack_functionals(corpus.read(rows) for member in members for rows in corpus.list_copies(member))
-
-
-def _truth(corpus: CorpusFeatures, members: Any) -> Labels:
-    return np.asarray([emotion_index(corpus.index.utterances[member].emotion) for member in members], dtype=np.int64)

@@ -19,7 +19,6 @@ from sercli.corpora.index import Index, Utterance
 from sercli.errors import StoreError
 from sercli.features.frontend import HalfMatrix
 from sercli.features.store import FeatureStore
-from sercli.labels import emotion_index
 from sercli.models.normalizer import Normalizer
 from sercli.training.recipes import RECIPES
 
@@ -37,6 +36,7 @@ class CorpusFeatures:
 
     Attributes:
         index: Those of the utterances that are in the store.
+        labels: Their labels, in the order of `sercli.labels.order_labels`.
         missing: Files of those that are not.
         names: Features that are read.
         parameters: What they were computed with.
@@ -57,6 +57,7 @@ class CorpusFeatures:
                 msg = f"{self._store.path} holds none of the {len(index)} indexed utterances: run 'sercli featurize'"
                 raise StoreError(msg)
             self.index = Index(folder=index.folder, utterances=present)
+            self.labels = self.index.labels
             self._require_features(copies)
             self.parameters = self._store.parameters.select(names)
             self._lengths = self._store.count_frames(names[0])
@@ -169,7 +170,8 @@ class CorpusFeatures:
             names=self.names,
             rows=rows,
             lengths=self._lengths[rows],
-            truth=torch.tensor([emotion_index(utterance.emotion) for utterance in utterances], device=device),
+            labels=self.labels,
+            truth=torch.tensor([self.labels.index(utterance.emotion) for utterance in utterances], device=device),
             utterances=utterances,
             mean=torch.from_numpy(normalizer.mean).to(device),
             std=torch.from_numpy(normalizer.std).to(device),
@@ -207,7 +209,8 @@ class Batches:
         names: Features to read.
         rows: Store row of each example in shape ``(n,)``.
         lengths: Frames of each example in shape ``(n,)``.
-        truth: Positions of the labels in shape ``(n,)``.
+        labels: Labels in order.
+        truth: Position of each example's label in shape ``(n,)``.
         utterances: The utterance that each example is a segment of.
         mean: Mean of each feature, on the device of the batches.
         std: Standard deviation of each feature, likewise.
@@ -217,6 +220,7 @@ class Batches:
     names: tuple[str, ...]
     rows: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
+    labels: tuple[str, ...]
     truth: Tensor
     utterances: tuple[Utterance, ...]
     mean: Tensor

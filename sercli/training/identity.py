@@ -19,6 +19,7 @@ def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: 
         "schema_version": SCHEMA_VERSION,
         "recipe": recipe.to_dict(),
         "seed": seed,
+        "labels": list(corpus.labels),
         "audio": corpus.parameters.audio.to_dict(),
         "segmentation": corpus.parameters.segmentation.to_dict(),
         "features": corpus.parameters.features.select(recipe.features).to_dict(),
@@ -32,6 +33,7 @@ def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: 
 def identify_checkpoint(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
     """As `identify_training`, but equal for any number of epochs where the schedule does not depend on it.
 
-    Such a training can be resumed to go further.
+    Such a training can be resumed to go further. A student cannot: its teachers would go further, too.
     """
-    return identify_training(corpus, fold, recipe.limit(1) if recipe.training.schedule == "plateau" else recipe, seed)
+    extensible = recipe.training.schedule == "plateau" and not recipe.teachers
+    return identify_training(corpus, fold, recipe.limit(1) if extensible else recipe, seed)

@@ -21,7 +21,7 @@ from sercli.training.augmentation import SpectralAugmentation, smooth
 from sercli.training.checkpoint import Checkpoint, Weights
 from sercli.training.data import Batches
 from sercli.training.optimizer import Optimizer
-from sercli.training.recipes import TrainConfig
+from sercli.training.recipes import TeacherConfig, TrainConfig
 
 CYCLE_RISE = 0.2  # share of the one-cycle schedule in which the learning rate rises
 SCORE_BATCH = 64  # utterances per batch when scoring
@@ -68,6 +68,36 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Teacher:
+    """What a student learns from besides the labels.
+
+    Attributes:
+        network: Trained network on the device of the batches, in evaluation mode.
+        config: Temperature and weight.
+    """
+
+    network: nn.Module
+    config: TeacherConfig
+
+    def blend(self, loss: Tensor, logits: Tensor, features: Tensor, n_frames: Tensor) -> Tensor:
+        """Adds the cross-entropy of a student's logits with the teacher's probabilities on the same batch.
+
+        Args:
+            loss: Loss from the labels.
+            logits: Logits of the student, shape ``(batch, 8)``.
+            features: The batch, as the student got it.
+            n_frames: Length of each utterance, shape ``(batch,)``.
+        """
+        temperature = self.config.temperature
+        with torch.no_grad(), autocast(features.device):
+            taught = self.network(features, n_frames)
+        soft = (taught.float() / temperature).softmax(dim=1)
+        # Squared, so that the gradient does not shrink with the temperature (Hinton, Vinyals & Dean 2015).
+        distance = nn.functional.cross_entropy(logits / temperature, soft) * temperature**2
+        return loss.lerp(distance, self.config.weight)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FitResult:
     """How the training of one network went; the network then has the weights of `best_epoch`.
 
@@ -91,6 +121,7 @@ def fit(
     seed: int,
     resume: Checkpoint | None = None,
     augment: SpectralAugmentation | None = None,
+    teacher: Teacher | None = None,
     on_epoch: Callable[[EpochRecord, Callable[[], Checkpoint]], None] = lambda *_: None,
 ) -> FitResult:
     """Trains a network with cross-entropy.
@@ -106,6 +137,7 @@ def fit(
         seed: Seed of order, augmentation and dropout.
         resume: Checkpoint to resume from.
         augment: Augments each training batch.
+        teacher: Labels each augmented batch with probabilities.
         on_epoch: Called after each epoch with its record and a function that makes a checkpoint.
 
     Raises:
@@ -118,7 +150,7 @@ def fit(
     with torch.random.fork_rng():
         try:
             while not progress.done:
-                epoch = _Epoch(number=progress.next_epoch, seed=seed, config=config, augment=augment)
+                epoch = _Epoch(number=progress.next_epoch, seed=seed, config=config, augment=augment, teacher=teacher)
                 record = epoch.run(network, optimizer, train, dev)
                 progress.add(record)
                 on_epoch(record, progress.make_checkpoint)
@@ -221,6 +253,7 @@ class _Epoch:
     seed: int
     config: TrainConfig
     augment: SpectralAugmentation | None
+    teacher: Teacher | None
 
     def run(self, network: nn.Module, optimizer: Optimizer, train: Batches, dev: Batches) -> EpochRecord:
         start = time.monotonic()
@@ -249,12 +282,14 @@ class _Epoch:
         for step, (features, n_frames, truth) in enumerate(train.shuffled(self.config.batch_size, generator)):
             self._set_learning_rate(optimizer, step / steps)
             network.zero_grad()
-            targets = smooth(truth, self.config.label_smoothing)
+            targets = smooth(truth, self.config.label_smoothing, len(train.labels))
             if self.augment:
                 features, n_frames, targets = self.augment(features, n_frames, targets, generator)
             with autocast(features.device):
-                logits = network(features, n_frames)
-            loss = nn.functional.cross_entropy(logits.float(), targets)
+                logits = network(features, n_frames).float()
+            loss = nn.functional.cross_entropy(logits, targets)
+            if self.teacher:
+                loss = self.teacher.blend(loss, logits, features, n_frames)
             loss.backward()  # type: ignore[no-untyped-call]
             if self.config.max_gradient:
                 nn.utils.clip_grad_norm_(network.parameters(), self.config.max_gradient)

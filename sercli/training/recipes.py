@@ -14,21 +14,21 @@ class TrainConfig(Config):
     """How a network is trained.
 
     Attributes:
-        batch_size: utterances per step.
-        schedule: one of `SCHEDULES`. With ``plateau`` the learning rate is reduced when the development UAR stalls,
+        batch_size: Utterances per step.
+        schedule: One of `SCHEDULES`. With ``plateau`` the learning rate is reduced when the development UAR stalls,
             and the weights of the best epoch are kept; with ``one-cycle`` it rises and falls over `max_epochs`
-            (Smith & Topin 2019), and the last weights are kept, whatever the development utterances say.
-        learning_rate: of Adam at the start, or the highest of the cycle.
-        weight_decay: of AdamW (Loshchilov & Hutter 2019) and Muon, on all but biases and normalisations.
-        muon: learning rate of Muon (Jordan et al. 2024), which then trains the matrices, as a multiple of
+            (Smith & Topin 2019), and the last weights are kept, whatever the development UAR is.
+        learning_rate: Initial learning rate of Adam, or the highest of the cycle.
+        weight_decay: Weight decay of AdamW (Loshchilov & Hutter 2019) and Muon, on all but biases and normalizations.
+        muon: Learning rate of Muon (Jordan et al. 2024), which then trains the matrices, as a multiple of
             `learning_rate`; 0 leaves everything to AdamW.
-        max_gradient: norm that the gradient is cut to; 0 for none.
-        label_smoothing: share of the target that is spread over all emotions.
-        max_epochs: passes over the training utterances, at most.
-        patience: epochs without a better development UAR after which training stops.
-        plateau_patience: such epochs after which the learning rate is reduced.
-        plateau_factor: what it is reduced by.
-        copies: altered copies of each training utterance that are used, as far as the store has them.
+        max_gradient: Norm to which the gradient is clipped; 0 for none.
+        label_smoothing: Share of the target that is spread over all emotions.
+        max_epochs: Maximum number of passes over the training utterances.
+        patience: Epochs without a better development UAR after which training stops.
+        plateau_patience: Such epochs after which the learning rate is reduced.
+        plateau_factor: Factor by which it is reduced.
+        copies: Augmented copies of each training utterance, which the store must have.
     """
 
     batch_size: int = 32
@@ -86,16 +86,37 @@ class AugmentConfig(Config):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """A named way to a model.
+class TeacherConfig(Config):
+    """Distillation of an ensemble into one network (Hinton, Vinyals & Dean 2015).
 
     Attributes:
-        name: as in ``--recipe``.
-        features: that the network sees, names of `sercli.features.frontend.FEATURES`.
-        network: which, and how large; of no account for a baseline.
-        training: how; of a baseline only the copies count.
-        augmentation: of the batches while a network is trained; log-mel alone can be altered so.
-        baseline: name of a method of `sercli.training.baselines`, or empty for a network.
+        networks: Number of teachers, which are trained first, each like a network of the recipe without teachers.
+        temperature: Divides the logits of the student and the mean logits of the teachers.
+        weight: Weight of the teachers' probabilities in the loss, 0 to 1; the rest goes to the labels.
+    """
+
+    networks: int = 2
+    temperature: float = 2.0
+    weight: float = 0.7
+
+    def __post_init__(self) -> None:
+        self._require(condition=1 <= self.networks <= 16, name="networks", expected="1 to 16")
+        self._require(condition=self.temperature > 0, name="temperature", expected="over 0")
+        self._require(condition=0 < self.weight <= 1, name="weight", expected="over 0, up to 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A named way to train a model.
+
+    Attributes:
+        name: Name, as in ``--recipe``.
+        features: Features that the network reads, names in `sercli.features.frontend.FEATURES`.
+        network: Kind and sizes of the network; ignored for a baseline.
+        training: Optimization; only `TrainConfig.copies` counts for a baseline.
+        augmentation: Augmentation of the training batches; log-mel features only.
+        teachers: Teachers of the network; None for none.
+        baseline: Name in `sercli.training.baselines.BASELINES`, or empty for a network.
     """
 
     name: str
@@ -103,24 +124,31 @@ class Recipe:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
+    teachers: TeacherConfig | None = None
     baseline: str = ""
 
+    @property
+    def n_networks(self) -> int:
+        """Number of networks that are trained, teachers included."""
+        return self.network.members + (self.teachers.networks if self.teachers else 0)
+
     def limit(self, max_epochs: int | None) -> "Recipe":
-        """The same recipe with so many epochs at most; None leaves them."""
+        """Returns the recipe with another maximum number of epochs; None keeps that of the recipe."""
         return self if max_epochs is None else replace(self, training=replace(self.training, max_epochs=max_epochs))
 
     def join(self, members: int) -> "Recipe":
-        """The same recipe for an ensemble of so many networks."""
+        """Returns the recipe for an ensemble of `members` networks."""
         return replace(self, network=replace(self.network, members=members))
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as a JSON-ready dict."""
+        """Returns the recipe as a JSON-ready dict."""
         return {
             "name": self.name,
             "features": list(self.features),
             "network": self.network.to_dict(),
             "training": self.training.to_dict(),
             "augmentation": self.augmentation.to_dict(),
+            **({"teachers": self.teachers.to_dict()} if self.teachers else {}),
             **({"baseline": self.baseline} if self.baseline else {}),
         }
 
@@ -131,7 +159,7 @@ _DEFAULT = Recipe(
     name="default",
     features=("logmel",),
     network=NetworkConfig(
-        name="crnn",
+        name="compact",
         channels=(24, 48, 96),
         kernel_size=5,
         dropout=0.2,
@@ -165,6 +193,8 @@ RECIPES: dict[str, Recipe] = {
             training=replace(_DEFAULT.training, max_epochs=120),
             augmentation=AugmentConfig(speed=0.08, warp=0.04, frequency_mask=8, time_mask=8, mixup=0.3),
         ),
+        # One network with the answers of several, at several times the cost of training.
+        replace(_DEFAULT, name="student", teachers=TeacherConfig()),
         # Poongodai et al. 2025: Adam at 0.0002, early stopping, learning rate reduced on plateau.
         Recipe(name="paper", features=PAPER_FEATURES),
         # What the paper's network is compared with: its parts, and traditional methods, on the same features.
@@ -178,13 +208,13 @@ RECIPES: dict[str, Recipe] = {
         ),
     )
 }
-"""The recipes by name."""
+"""Recipes by name."""
 
 
 def get_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """Returns a recipe by name.
 
     Raises:
-        UsageError: if there is none; the message lists those there are.
+        UsageError: If there is none of this name; the message lists all names.
     """
     return look_up("recipe", name, RECIPES)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sercli.labels import emotion_index
 from sercli.metrics import Labels, Probabilities
 from sercli.models.model import Logits, Model
 from sercli.training.data import CorpusFeatures
@@ -36,4 +35,4 @@ def pool_logits(corpus: CorpusFeatures, members: Sequence[int], model: Model) ->
 
 def list_truth(corpus: CorpusFeatures, members: Sequence[int]) -> Labels:
     """Positions of the true labels of utterances, shape ``(n,)``."""
-    return np.asarray([emotion_index(corpus.index.utterances[member].emotion) for member in members], np.int64)
+    return np.asarray([corpus.labels.index(corpus.index.utterances[member].emotion) for member in members], np.int64)

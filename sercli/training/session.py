@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sercli.errors import CheckpointError
-from sercli.labels import EMOTIONS
+from sercli.labels import choose_negative
 from sercli.models.blocks import Ensemble
 from sercli.models.export import export_network, pack_weights, round_weights
 from sercli.models.model import Model
@@ -24,12 +24,12 @@ from sercli.training.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from sercli.training.data import CorpusFeatures
 from sercli.training.description import describe_training
 from sercli.training.identity import identify_checkpoint
-from sercli.training.loop import DevScores, EpochRecord, FitResult, fit, score_logits
+from sercli.training.loop import DevScores, EpochRecord, FitResult, Teacher, fit, score_logits
 from sercli.training.recipes import Recipe
 from sercli.training.scoring import list_truth, pool_logits
 
 OnEpoch = Callable[[int, EpochRecord], None]
-"""Called after each epoch, once its checkpoint is saved, with the number of the member from 0."""
+"""Called after each epoch, once its checkpoint is saved, with the number of the network from 0, teachers first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,26 +41,29 @@ class TrainedModel:
         weights: Content of its safetensors file.
         dev: Scores of the model on the development utterances.
         members: Training of each network in it.
-        interrupted: Whether Ctrl-C ended the training early; the model then lacks members, or epochs of its only one.
+        teachers: Training of each network that taught them.
+        interrupted: Whether Ctrl-C ended the training early; the model then lacks members, or epochs of its only one,
+            or consists of the teachers that were finished.
     """
 
     model: Model
     weights: bytes
     dev: DevScores
     members: tuple[FitResult, ...]
+    teachers: tuple[FitResult, ...]
     interrupted: bool
 
     @property
     def seconds(self) -> float:
-        """Duration of all epochs of all members (s)."""
-        return sum(record.seconds for member in self.members for record in member.history)
+        """Duration of all epochs of all networks, teachers included (s)."""
+        return sum(record.seconds for each in (*self.teachers, *self.members) for record in each.history)
 
     def tabulate_epochs(self) -> list[dict[str, Any]]:
-        """One row per epoch: the number of the member from 1, then the fields of `EpochRecord`."""
+        """One row per epoch: the number of the network from 1, teachers first, then the fields of `EpochRecord`."""
         return [
             {"member": number, **asdict(record)}
-            for number, member in enumerate(self.members, start=1)
-            for record in member.history
+            for number, each in enumerate((*self.teachers, *self.members), start=1)
+            for record in each.history
         ]
 
 
@@ -78,8 +81,9 @@ def train_fold(
 ) -> TrainedModel:
     """Trains a model on a fold's training side, and calibrates it on the development side.
 
-    The members of an ensemble are trained one after the other, with seeds and checkpoints of their own. Weights are
-    rounded and exported before the model is calibrated and scored, so that the scores are those of what is saved.
+    Networks, teachers first, are trained one after the other on the same training side, with seeds and checkpoints of
+    their own. Weights are rounded and exported before the model is calibrated and scored, so
+    that the scores are those of what is saved.
 
     Args:
         corpus: The utterances that the fold divides.
@@ -95,7 +99,7 @@ def train_fold(
     Raises:
         CheckpointError: if the checkpoint is damaged, of another training, or has more epochs than the recipe.
         ModelError: if the loss is not finite.
-        KeyboardInterrupt: if Ctrl-C ends the first epoch.
+        KeyboardInterrupt: if Ctrl-C ends the first epoch, or the first one after the teachers.
     """
     normalizer = corpus.fit_normalizer(fold.train)
     training = _MemberTraining(
@@ -107,12 +111,23 @@ def train_fold(
         identity=identify_checkpoint(corpus, fold, recipe, seed),
         resume=resume,
     )
-    networks, results, interrupted = training.run_members(recipe.network.members, seed, checkpoint, on_epoch)
+    run = partial(training.run_members, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch)
+    teachers: list[FitResult] = []
+    first = range(recipe.teachers.networks if recipe.teachers else recipe.network.members)
+    networks, results, interrupted = run(first)
+    if recipe.teachers and not interrupted:
+        teachers, teacher = results, Teacher(network=Ensemble(networks).eval(), config=recipe.teachers)
+        networks, results, interrupted = run(range(len(first), recipe.n_networks), teacher=teacher)
     network = networks[0] if len(networks) == 1 else Ensemble(networks)
     model = _export(network, corpus, recipe.join(len(networks)), normalizer)
     model, dev = _calibrate(model, corpus, fold)
     trained = TrainedModel(
-        model=model, weights=pack_weights(network), dev=dev, members=tuple(results), interrupted=interrupted
+        model=model,
+        weights=pack_weights(network),
+        dev=dev,
+        members=tuple(results),
+        teachers=tuple(teachers),
+        interrupted=interrupted,
     )
     facts = {
         **describe_training(corpus, fold, recipe),
@@ -124,17 +139,17 @@ def train_fold(
 
 
 def seed_member(seed: int, number: int) -> int:
-    """Seed of a member of an ensemble; the first has the seed of the ensemble."""
+    """Seed of a network by its number from 0; the first has the seed of the training."""
     return seed if number == 0 else int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def name_checkpoint(path: Path, number: int) -> Path:
-    """Checkpoint of a member of an ensemble; the first has the name given."""
+    """Checkpoint of a network by its number from 0; the first has the name given."""
     return path if number == 0 else path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def remove_checkpoints(path: Path) -> None:
-    """Removes the checkpoints of all members."""
+    """Removes the checkpoints of all networks."""
     path.unlink(missing_ok=True)
     for member in path.parent.glob(f"{path.stem}-*{path.suffix}"):
         member.unlink()
@@ -142,7 +157,7 @@ def remove_checkpoints(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _MemberTraining:
-    """Training of one network; what all members of an ensemble share."""
+    """Training of one network; what all networks of a model share."""
 
     corpus: CorpusFeatures
     fold: Fold
@@ -153,15 +168,21 @@ class _MemberTraining:
     resume: bool
 
     def run_members(
-        self, count: int, seed: int, checkpoint: Path | None, on_epoch: OnEpoch
+        self,
+        numbers: range,
+        *,
+        seed: int,
+        checkpoint: Path | None,
+        on_epoch: OnEpoch,
+        teacher: Teacher | None = None,
     ) -> tuple[list[nn.Module], list[FitResult], bool]:
-        """Trains members one after the other; also returns whether Ctrl-C ended it early."""
+        """Trains networks one after the other; also returns whether Ctrl-C ended it early."""
         networks: list[nn.Module] = []
         results: list[FitResult] = []
-        for number in range(count):
+        for number in numbers:
             path = name_checkpoint(checkpoint, number) if checkpoint else None
             try:
-                network, result = self.run(seed_member(seed, number), path, partial(on_epoch, number))
+                network, result = self.run(seed_member(seed, number), path, partial(on_epoch, number), teacher)
             except KeyboardInterrupt:  # in the first epoch
                 if not networks:
                     raise
@@ -175,12 +196,12 @@ class _MemberTraining:
         return networks, results, False
 
     def run(
-        self, seed: int, checkpoint: Path | None, on_epoch: Callable[[EpochRecord], None]
+        self, seed: int, checkpoint: Path | None, on_epoch: Callable[[EpochRecord], None], teacher: Teacher | None
     ) -> tuple[nn.Module, FitResult]:
         config = self.recipe.training
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network = build_network(self.recipe.network, len(self.normalizer.mean))
+            network = build_network(self.recipe.network, len(self.normalizer.mean), len(self.corpus.labels))
         # Channels last: a third faster for 2-D convolutions on the CPU, and what tensor cores prefer.
         network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -198,6 +219,7 @@ class _MemberTraining:
             seed=seed,
             resume=self._load(checkpoint),
             augment=self._make_augmentation(),
+            teacher=teacher,
             on_epoch=keep,
         )
         return network, result
@@ -227,7 +249,8 @@ def _export(network: nn.Module, corpus: CorpusFeatures, recipe: Recipe, normaliz
     features = corpus.parameters.features.select(recipe.features)
     return Model(
         graph=export_network(network, features.n_features),
-        labels=EMOTIONS,
+        labels=corpus.labels,
+        negative=choose_negative(corpus.labels),
         audio=corpus.parameters.audio,
         segmentation=corpus.parameters.segmentation,
         features=features,
@@ -247,6 +270,7 @@ def describe_run(trained: TrainedModel, device: torch.device) -> dict[str, Any]:
     """Epochs, development scores and duration of a training, JSON-ready, for ``model.json``."""
     return {
         "members": len(trained.members),
+        "teachers": len(trained.teachers),
         "epochs": [len(member.history) for member in trained.members],
         "best_epoch": [member.best_epoch for member in trained.members],
         "dev_uar": trained.dev.uar,

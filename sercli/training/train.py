@@ -10,6 +10,7 @@ from sercli.cpus import count_cpus
 from sercli.errors import InputError, ModelError, UsageError
 from sercli.files import read_json_object, write_table
 from sercli.folders import own_folder
+from sercli.labels import LabelSelection, choose_negative
 from sercli.models.folder import JSON_FILE
 from sercli.models.model import Model, save_model
 from sercli.parallel import limit_threads
@@ -55,6 +56,9 @@ def train(
     out: Path | None = None,
     *,
     corpora: Sequence[str] | None = None,
+    emotions: Sequence[str] = (),
+    label_map: Mapping[str, str] | None = None,
+    negative: Sequence[str] | None = None,
     seed: int = 0,
     device: str = "auto",
     resume: bool = False,
@@ -78,6 +82,10 @@ def train(
         recipe: Recipe or its name.
         out: Model folder; None for ``models/<recipe>``.
         corpora: Corpora to train on; None for all in the index.
+        emotions: Labels to train on, after merging; all in the index if empty.
+        label_map: Labels that are merged into others, as ``{"joy": "happy"}``.
+        negative: Labels that count as negative in the summary of a prediction; if None, those of the canonical eight
+            that do.
         seed: Seed of the development speakers, weights, order and dropout.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         resume: Resume the interrupted training in the folder.
@@ -85,11 +93,11 @@ def train(
         figures: Test figures of the recipe by protocol, for the model card.
         command: Command line, for the record.
         progress: Show a progress bar, for notebooks.
-        on_epoch: Called after each epoch with the number of the ensemble's member from 0 and its `EpochRecord`.
+        on_epoch: Called after each epoch with the number of the network from 0, teachers first, and its `EpochRecord`.
 
     Raises:
         UsageError: if the recipe is a baseline or unknown, the device is unknown, both `resume` and `restart` are
-            given, or `out` is a file.
+            given, `out` is a file, or a label is in no utterance or means the same as another.
         ModelError: if there is nothing to resume, an interrupted training would be lost, the checkpoint belongs to
             another training, or the loss is not finite.
         CorpusError: if the index is missing or damaged, or lacks a corpus.
@@ -101,7 +109,9 @@ def train(
     out = Path("models") / recipe.name if out is None else Path(out)
     _check_usage(recipe, out, resume=resume, restart=restart)
     torch_device = pick_device(device)
-    utterances = read_index(Path(index)).select(corpora)
+    selection = LabelSelection(emotions=tuple(emotions), label_map=label_map or {})
+    utterances = read_index(Path(index)).select(corpora).relabel(selection)
+    negative = choose_negative(utterances.labels, negative)
     with CorpusFeatures(utterances, Path(store), recipe.features, copies=recipe.training.copies) as corpus:
         fold = make_training_split(corpus.index, seed)
         with (
@@ -124,8 +134,13 @@ def train(
             )
             saved = not (trained.interrupted and holds_finished_model(out))
             if saved:
-                facts = {**trained.model.facts, "figures": dict(figures or {}), "not_in_store": list(corpus.missing)}
-                trained = replace(trained, model=replace(trained.model, facts=facts))
+                facts = {
+                    **trained.model.facts,
+                    "label_selection": selection.to_dict(),
+                    "figures": dict(figures or {}),
+                    "not_in_store": list(corpus.missing),
+                }
+                trained = replace(trained, model=replace(trained.model, facts=facts, negative=negative))
                 _write(out, trained, title=f"recipe {recipe.name}, seed {seed}")
             if not trained.interrupted:
                 remove_checkpoints(out / CHECKPOINT_FILE)
@@ -163,7 +178,7 @@ def _notify(recipe: Recipe, update: Callable[[int, int], None], on_epoch: OnEpoc
     max_epochs = recipe.training.max_epochs
 
     def notify(member: int, record: EpochRecord) -> None:
-        update(member * max_epochs + record.epoch, recipe.network.members * max_epochs)
+        update(member * max_epochs + record.epoch, recipe.n_networks * max_epochs)
         if on_epoch:
             on_epoch(member, record)
 
@@ -174,9 +189,9 @@ def _write(out: Path, trained: TrainedModel, title: str) -> None:
     save_model(out, trained.model, trained.weights)
     rows = trained.tabulate_epochs()
     write_table(out / "history.csv", rows)
-    numbers = range(1, len(trained.members) + 1)
+    numbers = sorted({row["member"] for row in rows})
     histories = [[row for row in rows if row["member"] == number] for number in numbers]
-    titles = [title] if len(histories) == 1 else [f"member {number}" for number in numbers]
+    titles = [title] if len(histories) == 1 else [f"network {number}" for number in numbers]
     save_curves(out / "curves.png", histories, titles)
 
 

@@ -234,7 +234,7 @@ def _train(index_file: Path, count: int) -> list[float]:
     corpus = CorpusFeatures(read_index(index_file), index_file.parent / f"store-{count}.h5", recipe.features)
     normalizer = corpus.fit_normalizer(range(len(corpus.index)))
     batches = corpus.batches(range(len(corpus.index)), normalizer, device=device)
-    network = build_network(recipe.network, len(normalizer.mean))
+    network = build_network(recipe.network, len(normalizer.mean), 8)
     seen, began = 0, time.perf_counter()
     drawn = batches.shuffled(recipe.training.batch_size, torch.Generator().manual_seed(0))
     for _, (features, n_frames, truth) in zip(range(TRAINED_BATCHES), drawn, strict=False):

@@ -25,10 +25,10 @@ def read_report(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_figures_follow_from_the_predictions(folder: Path) -> None:
-    rows = read_predictions(folder / "predictions.csv")
-    assert all(not row.file.startswith("/") for row in rows)
+    predictions = read_predictions(folder / "predictions.csv")
+    assert all(not row.file.startswith("/") for row in predictions.rows)
     report = read_report(folder)
-    found = summarize(rows).to_dict()
+    found = summarize(predictions).to_dict()
     for name in ("uar", "accuracy", "macro_f1", "expected_calibration_error", "uar_interval"):
         assert found["overall"][name] == pytest.approx(report["overall"][name], abs=1e-9), name
     assert [list(row) for row in found["overall"]["confusion"]] == report["overall"]["confusion"]

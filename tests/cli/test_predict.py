@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from sercli.cli import main
-from sercli.prediction.rows import COLUMNS
+from sercli.labels import EMOTIONS
+from sercli.prediction.rows import list_columns
 from tests.command import Process, start_sercli
 from tests.sounds import write_sound, write_tone
 from tests.toy import make_ravdess
@@ -121,7 +122,7 @@ def test_report_in_order_with_a_summary(run: Run, calls: Path) -> None:
 def test_without_out_stdout_is_csv_and_nothing_else(run: Run, calls: Path) -> None:
     status, out, err = run("calls", "--verbose")
     assert status == 0
-    assert out.splitlines()[0] == ",".join(COLUMNS)
+    assert out.splitlines()[0] == ",".join(list_columns(EMOTIONS))
     assert len(read_csv(out)) == 3
     assert ", 3 recordings, 1 jobs" in err
     assert "3 ok" in err

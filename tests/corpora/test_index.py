@@ -124,7 +124,10 @@ def write_rows(path: Path, *rows: dict[str, str]) -> Path:
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ({"emotion": "joy"}, "line 3: unknown emotion 'joy': expected one of neutral, calm"),
+        ({"emotion": ""}, "line 3: the emotion '' cannot be a label: it is empty"),
+        ({"emotion": "x" * 81}, "line 3: the emotion 'x+' cannot be a label: it has 81 characters"),
+        ({"emotion": "so\nsad"}, "line 4: .*expected printable characters"),
+        ({"emotion": "uncertain"}, "line 3: .*reports write 'uncertain'"),
         ({"duration": "long"}, "line 3: could not convert"),
         ({"duration": "nan"}, "line 3: duration should be seconds"),
         ({"duration": "-1"}, "line 3: duration should be seconds"),

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sercli.corpora.label_tables import match_files, refuse_segments, suggest_map
+from sercli.corpora.label_tables import match_files, refuse_segments
 from sercli.errors import CorpusError
+from sercli.labels import suggest_map
 from tests.sounds import write_tone
 
 
@@ -133,9 +134,9 @@ def test_recording_that_cannot_be_decoded_is_left_to_its_decoder(tmp_path: Path)
 @pytest.mark.parametrize(
     ("labels", "suggestion"),
     [
-        (["anger", "fear", "ps", "Surprise "], "anger=angry,fear=fearful,ps=surprised,Surprise =surprised"),
+        (["anger", "fear", "ps", "Surprise "], "anger=angry,fear=fearful,ps=surprised,Surprise=surprised"),
         (["boredom"], ""),
-        (["HAP", "boredom", "Pleasant  Surprise"], "HAP=happy,Pleasant  Surprise=surprised"),
+        (["HAP", "boredom", "Pleasant  Surprise"], "HAP=happy,Pleasant Surprise=surprised"),
         (["joy", "joy"], "joy=happy"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from sercli.cli.app import main
 from sercli.errors import InputError
 from sercli.evaluation.compare import COLUMNS, compare_results, write_comparison
-from sercli.evaluation.predictions import TestRow, write_predictions
+from sercli.evaluation.predictions import Predictions, TestRow, write_predictions
 from sercli.evaluation.scores import summarize
 from sercli.files import read_json_object, write_json
 from sercli.labels import EMOTIONS
@@ -33,17 +33,19 @@ def write_results(folder: Path, recipe: str, share: float, *, files: Sequence[st
                 seed=0,
                 fold=1,
                 truth=EMOTIONS[right],
+                prediction=EMOTIONS[chosen],
                 probabilities=probabilities,
             )
         )
-    write_predictions(folder / "predictions.csv", rows)
+    predictions = Predictions(labels=EMOTIONS, rows=tuple(rows))
+    write_predictions(folder / "predictions.csv", predictions)
     report = {
         "recipe": recipe,
         "protocol": protocol,
         "parameters": {"network": {"members": 1}},
         "seeds": [0],
         "training_seconds": 1.5,
-        **summarize(rows).to_dict(),
+        **summarize(predictions).to_dict(),
     }
     write_json(folder / "report.json", report)
     return folder
@@ -163,12 +165,16 @@ def test_an_utterance_of_nobody_known_is_drawn_once_with_all_its_seeds() -> None
             seed=seed,
             fold=1,
             truth=EMOTIONS[n % 8],
+            prediction=EMOTIONS[(n + n // 8 % 2) % 8],
             probabilities=tuple(np.eye(8)[(n + n // 8 % 2) % 8].tolist()),
         )
         for seed in range(4)
         for n in range(64)
     ]
-    one, four = (summarize([row for row in rows if row.seed < seeds]).overall for seeds in (1, 4))
+    one, four = (
+        summarize(Predictions(labels=EMOTIONS, rows=tuple(row for row in rows if row.seed < seeds))).overall
+        for seeds in (1, 4)
+    )
     assert one.uar_interval == four.uar_interval
     low, high = one.uar_interval
     assert low is not None

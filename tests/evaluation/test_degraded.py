@@ -35,8 +35,8 @@ def test_the_models_of_the_folder_are_tested_on_degraded_recordings(data: Path, 
         "reliability.png",
         "report.json",
     ]
-    rows, clean = (read_predictions(folder / "predictions.csv") for folder in (report.folder, out))
-    assert summarize(rows) == report.scores
+    assert summarize(read_predictions(report.folder / "predictions.csv")) == report.scores
+    rows, clean = (read_predictions(folder / "predictions.csv").rows for folder in (report.folder, out))
     assert [(row.file, row.seed, row.fold) for row in rows] == [(row.file, row.seed, row.fold) for row in clean]
     assert [row.probabilities for row in rows] != [row.probabilities for row in clean]
     assert (report.scores.overall.uar or 0) > 0.5  # of four emotions
@@ -52,7 +52,7 @@ def test_the_models_of_the_folder_are_tested_on_degraded_recordings(data: Path, 
 def test_a_degraded_recording_is_scored_as_predict_would_score_it(data: Path, default_results: Path) -> None:
     out = default_results
     run_toy(data, out, recipe=DEFAULT, degrade="gsm")
-    row = read_predictions(out / "gsm" / "predictions.csv")[0]
+    row = read_predictions(out / "gsm" / "predictions.csv").rows[0]
     model = load_model(out / "folds" / "seed0-fold1")
     signal, rate = degrade(*read_signal(data / row.file), "gsm")
     segments = [
@@ -96,7 +96,7 @@ def test_recordings_that_cannot_be_tested_are_named(data: Path, tmp_path: Path) 
 
 def _first_test(data: Path, tmp_path: Path) -> list[TestRow]:
     run_toy(data, tmp_path / "first", recipe=SMALL.limit(1), protocol="paper")
-    return list(read_predictions(tmp_path / "first" / "predictions.csv"))
+    return list(read_predictions(tmp_path / "first" / "predictions.csv").rows)
 
 
 def test_what_cannot_be_degraded_is_refused_before_any_work(data: Path, tmp_path: Path) -> None:

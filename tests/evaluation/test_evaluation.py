@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from sercli.corpora.index import Index, read_index
 from sercli.errors import InputError, UsageError
-from sercli.evaluation.predictions import COLUMNS, TestRow, read_predictions, write_predictions
+from sercli.evaluation.predictions import COLUMNS, Predictions, TestRow, read_predictions, write_predictions
 from sercli.evaluation.report import name_test, read_figures
 from sercli.evaluation.run import evaluate
 from sercli.evaluation.scores import summarize
 from sercli.labels import EMOTIONS
 from sercli.models.model import load_model
 from sercli.splits.protocols import make_folds
-from sercli.training.data import CorpusFeatures
-from sercli.training.recipes import RECIPES, Recipe
+from sercli.training.data import Batches, CorpusFeatures
+from sercli.training.loop import FitResult, Teacher, fit
+from sercli.training.recipes import RECIPES, Recipe, TeacherConfig
 from sercli.training.scoring import score_utterances
 from tests.evaluation.toy_plan import DEFAULT, SMALL, run_toy
 
@@ -80,7 +82,7 @@ def test_the_folder_holds_what_the_contract_names(results: Path) -> None:
 def test_every_utterance_is_tested_once_a_seed_by_a_network_that_has_not_seen_its_speaker(
     data: Path, results: Path
 ) -> None:
-    rows = read_predictions(results / "predictions.csv")
+    rows = read_predictions(results / "predictions.csv").rows
     assert Counter(row.file for row in rows) == Counter(u.file for u in read_index(data / "index.csv").utterances)
     folds = {fold["fold"]: fold for fold in read_report(results)["folds"]}
     for row in rows:
@@ -155,10 +157,10 @@ def test_a_fold_is_scored_by_the_model_in_its_folder(data: Path, results: Path) 
         for member, row in zip(fold.test, probabilities, strict=True):
             matrices, speech = zip(*corpus.segments(member), strict=True)
             np.testing.assert_array_equal(row, model.predict_proba(matrices, speech))
-    rows = read_predictions(results / "folds" / "seed0-fold3" / "predictions.csv")
+    rows = read_predictions(results / "folds" / "seed0-fold3" / "predictions.csv").rows
     assert [row.file for row in rows] == [index.utterances[member].file for member in fold.test]
     np.testing.assert_array_equal([row.probabilities for row in rows], probabilities)
-    assert rows == [row for row in read_predictions(results / "predictions.csv") if row.fold == 3]
+    assert list(rows) == [row for row in read_predictions(results / "predictions.csv").rows if row.fold == 3]
 
 
 def test_the_default_recipe_learns_unseen_speakers(default_results: Path) -> None:
@@ -184,7 +186,7 @@ def test_a_corpus_is_tested_by_a_network_of_another_one(data: Path, tmp_path: Pa
         protocol="cross-ravdess-to-other",
     )
     assert report.corpora.keys() == {"other", "ravdess"}
-    rows = read_predictions(tmp_path / "r" / "predictions.csv")
+    rows = read_predictions(tmp_path / "r" / "predictions.csv").rows
     assert {row.corpus for row in rows} == {"other"}
     assert "sad" not in {row.truth for row in rows}
     assert report.scores.overall.per_corpus.keys() == {"other"}
@@ -207,6 +209,7 @@ rows_strategy = st.builds(
     seed=st.integers(0, 3),
     fold=st.integers(1, 3),
     truth=st.sampled_from(EMOTIONS),
+    prediction=st.sampled_from(EMOTIONS),
     probabilities=st.tuples(*itertools.repeat(st.floats(0, 1), 8)),
 )
 
@@ -215,11 +218,14 @@ rows_strategy = st.builds(
 @settings(max_examples=40, deadline=None)
 def test_predictions_survive_the_round_trip(tmp_path_factory: pytest.TempPathFactory, rows: list[TestRow]) -> None:
     path = tmp_path_factory.mktemp("predictions") / "predictions.csv"
-    write_predictions(path, rows)
-    assert read_predictions(path) == rows
+    predictions = Predictions(labels=EMOTIONS, rows=tuple(rows))
+    write_predictions(path, predictions)
+    assert read_predictions(path) == predictions
 
 
-@pytest.mark.parametrize("text", [",".join(COLUMNS) + "\nonly,three,cells\n", "file,truth\na,joyful\n"])
+@pytest.mark.parametrize(
+    "text", [",".join((*COLUMNS, "p_a", "p_b")) + "\nonly,three,cells\n", "file,truth\na,joyful\n"]
+)
 def test_damaged_predictions_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "p.csv").write_text(text)
     with pytest.raises(InputError, match="row 1: not a prediction"):
@@ -271,3 +277,26 @@ def test_the_name_of_a_test_is_read_from_reports_of_before() -> None:
     report: dict[str, Any] = {"protocol": "emobox", "parameters": {"network": {"members": 3}}, "channel": "gsm"}
     assert name_test(report) == "emobox, gsm, 3 members"
     assert name_test({**report, "channel": "", "degradation": "telephone"}) == "emobox, telephone, 3 members"
+
+
+def test_the_teachers_of_a_fold_have_not_seen_its_test(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained_on: list[tuple[nn.Module, set[str], Teacher | None]] = []
+
+    def note(network: nn.Module, train: Batches, *arguments: Any, teacher: Teacher | None, **options: Any) -> FitResult:
+        trained_on.append((network, {utterance.file for utterance in train.utterances}, teacher))
+        return fit(network, train, *arguments, teacher=teacher, **options)
+
+    monkeypatch.setattr("sercli.training.session.fit", note)
+    recipe = replace(SMALL.limit(1), teachers=TeacherConfig(networks=2))
+    run_toy(data, tmp_path / "r", recipe=recipe, protocol="paper", seeds=2)
+    assert len(trained_on) == 2 * 3
+    for seed in range(2):
+        runs = trained_on[3 * seed : 3 * seed + 3]
+        tested = read_predictions(tmp_path / "r" / "folds" / f"seed{seed}-fold1" / "predictions.csv").rows
+        assert tested
+        assert not {row.file for row in tested} & set().union(*(files for _, files, _ in runs))
+        *_, teacher = (teacher for _, _, teacher in runs)
+        assert teacher
+        assert list(teacher.network.get_submodule("members").children()) == [network for network, _, _ in runs[:2]]

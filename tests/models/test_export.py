@@ -28,7 +28,7 @@ batches = st.lists(st.integers(1, 150), min_size=1, max_size=5)
 def make_network(name: str, members: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = build_network(NetworkConfig.from_dict({**SMALL, "name": name, "members": members}), N_FEATURES)
+        network = build_network(NetworkConfig.from_dict({**SMALL, "name": name, "members": members}), N_FEATURES, 8)
         for module in network.modules():
             if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 # Statistics of their own, so that padding would show.
@@ -129,7 +129,7 @@ def test_an_ensemble_is_the_mean_of_its_members() -> None:
 def test_rounded_weights_make_a_smaller_graph_that_stays_exact() -> None:
     config = NetworkConfig.from_dict({**SMALL, "name": "crnn", "lstm_size": 64, "dense_size": 64})
     torch.manual_seed(0)
-    network = build_network(config, N_FEATURES).eval()
+    network = build_network(config, N_FEATURES, 8).eval()
     single = export_network(network, N_FEATURES)
     round_weights(network)
     half = export_network(network, N_FEATURES)

@@ -135,7 +135,7 @@ def test_attention_has_a_row_for_each_member() -> None:
 
 def test_rounded_weights_take_half_the_room_and_lose_nothing() -> None:
     config = NetworkConfig(channels=(32, 32), lstm_size=32, attention_size=32, dense_size=32)
-    network = build_network(config, 2).eval()
+    network = build_network(config, 2, 8).eval()
     for name, vector in network.named_buffers():
         if name.endswith("running_var"):
             vector[0] = 1e5  # beyond half precision
@@ -143,7 +143,7 @@ def test_rounded_weights_take_half_the_room_and_lose_nothing() -> None:
     round_weights(network)
     half = pack_weights(network)
     assert len(half) < 0.6 * len(single)
-    loaded = build_network(config, 2)
+    loaded = build_network(config, 2, 8)
     loaded.load_state_dict(safetensors.torch.load(half))
     for name, tensor in network.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[name], tensor, rtol=0, atol=0)

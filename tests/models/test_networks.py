@@ -18,7 +18,7 @@ SMALL = NetworkConfig(channels=(12, 16), lstm_size=8, attention_size=8, dense_si
 def make_network(name: str = "paper", n_features: int = 10) -> nn.Module:
     torch.manual_seed(0)
     config = NetworkConfig.from_dict({**SMALL.to_dict(), "name": name})
-    network = build_network(config, n_features)
+    network = build_network(config, n_features, 8)
     for module in network.modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             # Statistics of their own, so that padding would show.
@@ -90,7 +90,7 @@ def test_attention_is_a_weighted_mean_of_the_frames() -> None:
 
 def test_an_unknown_network_lists_those_there_are() -> None:
     with pytest.raises(UsageError, match="expected one of crnn, compact, paper"):
-        build_network(NetworkConfig(name="transformer"), 10)
+        build_network(NetworkConfig(name="transformer"), 10, 8)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_attentive_statistics_are_mean_and_std_of_the_frames_that_count() -> Non
 
 
 def test_the_default_model_stays_small() -> None:
-    network = build_network(RECIPES["default"].network, FeatureConfig().n_mels)
+    network = build_network(RECIPES["default"].network, FeatureConfig().n_mels, 8)
     assert 4 * sum(parameter.numel() for parameter in network.parameters()) < 2_000_000  # bytes
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import openpyxl
 import pytest
 
+from sercli.labels import EMOTIONS
 from sercli.prediction.excel import MAX_TEXT, open_workbook
 from sercli.prediction.report import check_report_path, open_report
-from sercli.prediction.rows import COLUMNS, Prediction
+from sercli.prediction.rows import Prediction, list_columns
 
 NAMES = [
     "+49 30 1234.wav",
@@ -34,6 +35,8 @@ NAMES = [
     "<a>&amp;</a>",
 ]
 
+COLUMNS = list_columns(EMOTIONS)
+
 
 def predict(name: str) -> Prediction:
     return Prediction(
@@ -51,7 +54,7 @@ def read(source: Path | io.BytesIO) -> list[list[list[object]]]:
 
 
 def test_names_are_whole_and_never_formulas(tmp_path: Path) -> None:
-    with open_report(tmp_path / "r.xlsx") as writer:
+    with open_report(tmp_path / "r.xlsx", EMOTIONS) as writer:
         for name in NAMES:
             writer.write(predict(name))
     ((header, *rows),) = read(tmp_path / "r.xlsx")
@@ -63,7 +66,7 @@ def test_names_are_whole_and_never_formulas(tmp_path: Path) -> None:
 
 
 def test_numbers_are_numbers_and_nothing_is_an_empty_cell(tmp_path: Path) -> None:
-    with open_report(tmp_path / "r.XLSX") as writer:
+    with open_report(tmp_path / "r.XLSX", EMOTIONS) as writer:
         writer.write(predict("a.wav"))
         writer.write(Prediction(file="b.wav", status="failed", error="=holds no samples"))
     ((header, first, second),) = read(tmp_path / "r.XLSX")
@@ -74,7 +77,7 @@ def test_numbers_are_numbers_and_nothing_is_an_empty_cell(tmp_path: Path) -> Non
 
 
 def test_names_that_are_not_text_are_escaped(tmp_path: Path) -> None:
-    with open_report(tmp_path / "r.xlsx") as writer:
+    with open_report(tmp_path / "r.xlsx", EMOTIONS) as writer:
         writer.write(predict(os.fsdecode(b"latin1-\xe4.wav")))
         writer.write(predict("x" * (MAX_TEXT + 9)))
     ((_, first, second),) = read(tmp_path / "r.xlsx")
@@ -83,14 +86,14 @@ def test_names_that_are_not_text_are_escaped(tmp_path: Path) -> None:
 
 
 def test_report_without_rows_has_a_header(tmp_path: Path) -> None:
-    with open_report(tmp_path / "r.xlsx"):
+    with open_report(tmp_path / "r.xlsx", EMOTIONS):
         pass
     assert read(tmp_path / "r.xlsx") == [[list(COLUMNS)]]
 
 
 def test_rows_go_on_in_another_worksheet() -> None:
     stream = io.BytesIO()
-    with open_workbook(stream, max_rows=3) as writer:
+    with open_workbook(stream, EMOTIONS, max_rows=3) as writer:
         for number in range(5):
             writer.write(predict(f"{number}.wav"))
         writer.finish()
@@ -103,7 +106,7 @@ def test_rows_go_on_in_another_worksheet() -> None:
 
 
 def interrupt_report(path: Path, temporary: Path) -> None:
-    with open_report(path) as writer:
+    with open_report(path, EMOTIONS) as writer:
         writer.write(predict("a.wav"))
         assert list(temporary.iterdir()) != []
         raise KeyboardInterrupt
@@ -122,7 +125,7 @@ def test_failure_leaves_the_older_report_and_nothing_else(tmp_path: Path, monkey
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_full_disk_is_an_error_of_the_system() -> None:
-    with Path("/dev/full").open("wb", buffering=0) as stream, open_workbook(stream) as writer:
+    with Path("/dev/full").open("wb", buffering=0) as stream, open_workbook(stream, EMOTIONS) as writer:
         writer.write(predict("a.wav"))
         with pytest.raises(OSError, match="No space left") as raised:
             writer.finish()
@@ -131,7 +134,7 @@ def test_full_disk_is_an_error_of_the_system() -> None:
 
 def test_rows_do_not_stay_in_memory(tmp_path: Path) -> None:
     def measure(rows: int) -> int:
-        with open_report(tmp_path / "r.xlsx") as writer:
+        with open_report(tmp_path / "r.xlsx", EMOTIONS) as writer:
             writer.write(predict("first.wav"))
             tracemalloc.start()
             for number in range(rows):

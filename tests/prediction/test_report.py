@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from sercli.errors import UsageError
 from sercli.labels import EMOTIONS
 from sercli.prediction.report import WRITERS, check_report_path, neutralise, open_report
-from sercli.prediction.rows import COLUMNS, Prediction, Status, Value
+from sercli.prediction.rows import Prediction, Status, Value, list_columns
 
+COLUMNS = list_columns(EMOTIONS)
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
 NUMBERS = {"start", "end", "confidence", "duration", "speech", *(f"p_{emotion}" for emotion in EMOTIONS)}
 OK = Prediction(
@@ -51,7 +52,7 @@ predictions = st.builds(
 
 
 def write(path: Path, rows: Iterable[Prediction]) -> Path:
-    with open_report(path) as writer:
+    with open_report(path, EMOTIONS) as writer:
         for row in rows:
             writer.write(row)
     return path
@@ -82,7 +83,7 @@ def parse_cell(name: str, cell: str) -> Value:
 @given(rows=st.lists(predictions, max_size=4))
 def test_rows_come_back_from_every_format(suffix: str, rows: list[Prediction], tmp_path: Path) -> None:
     found = read(write(tmp_path / f"report{suffix}", rows))
-    assert found == [row.to_row() for row in rows]
+    assert found == [row.to_row(EMOTIONS) for row in rows]
 
 
 def test_every_format_of_the_contract_has_a_writer() -> None:
@@ -228,3 +229,19 @@ def test_audformat_loads_a_report_as_a_segmented_table(tmp_path: Path) -> None:
     assert starts[0].total_seconds() == 0.0
     assert ends[0].total_seconds() == 3.25
     assert table["emotion"].iloc[0] == "sad"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_labels_of_any_text_are_columns(tmp_path: Path, suffix: str) -> None:
+    labels = ("=1+1", 'a,"b', "<b>x</b>", "θυμός")
+    row = Prediction(file="a.wav", status="ok", emotion="=1+1", confidence=0.25, probabilities=(0.25,) * 4)
+    path = tmp_path / f"r{suffix}"
+    with open_report(path, labels) as writer:
+        writer.write(row)
+    text = path.read_text(encoding="utf-8")
+    if suffix in {".csv", ".tsv"}:
+        header, cells = csv.reader(text.splitlines(), delimiter="," if suffix == ".csv" else "\t")
+        assert (tuple(header), cells[5]) == (list_columns(labels), "'=1+1")  # no spreadsheet runs it
+    else:
+        found = json.loads(text)
+        assert (found[0] if suffix == ".json" else found) == row.to_row(labels)

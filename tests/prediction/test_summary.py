@@ -3,13 +3,17 @@ import os
 
 import pytest
 
-from sercli.labels import EMOTIONS
+from sercli.labels import EMOTIONS, NEGATIVE
 from sercli.prediction.rows import Prediction, SegmentPrediction
 from sercli.prediction.summary import MOST_NEGATIVE, Tally
 
 
 def make_probabilities(**given: float) -> tuple[float, ...]:
     return tuple(given.get(emotion, 0.0) for emotion in EMOTIONS)
+
+
+def make_tally() -> Tally:
+    return Tally(labels=EMOTIONS, negative=NEGATIVE)
 
 
 def make_row(
@@ -51,7 +55,7 @@ def make_row(
 
 
 def test_shares_are_of_seconds_of_speech_by_emotion_and_channel() -> None:
-    tally = Tally()
+    tally = make_tally()
     tally.add_recording(
         (
             make_row("a.wav", "sad", ("sad", 3.0), ("happy", 1.0), channel="1", confidence=0.4),
@@ -74,14 +78,14 @@ def test_shares_are_of_seconds_of_speech_by_emotion_and_channel() -> None:
 
 
 def test_the_hours_are_those_of_each_recording_once() -> None:
-    tally = Tally()
+    tally = make_tally()
     tally.add_recording(tuple(make_row("a.wav", channel=channel, duration=1800.0) for channel in "12"))
     tally.add_recording((Prediction(file="b.wav", status="failed", error="broken"),))
     assert tally.to_dict()["hours"] == 0.5
 
 
 def test_rows_without_answer_are_counted_apart() -> None:
-    tally = Tally()
+    tally = make_tally()
     tally.add_recording((make_row("a.wav"), Prediction(file="a.wav", status="no-speech", channel="2", duration=10.0)))
     tally.add_recording((Prediction(file="b.wav", status="failed", error="is an empty file (0 bytes)"),))
     told = tally.to_dict()
@@ -96,7 +100,7 @@ def test_rows_without_answer_are_counted_apart() -> None:
 
 
 def test_uncertain_rows_are_answers_under_a_name_of_their_own() -> None:
-    tally = Tally()
+    tally = make_tally()
     tally.add_recording((make_row("a.wav", "uncertain", ("uncertain", 2.0), ("sad", 1.0), confidence=0.2),))
     tally.add_recording((make_row("b.wav", "sad", ("sad", 1.0)),))
     assert tally.answered == 2
@@ -108,7 +112,7 @@ def test_uncertain_rows_are_answers_under_a_name_of_their_own() -> None:
 
 
 def test_the_most_negative_are_named_in_order_up_to_the_limit() -> None:
-    tally = Tally()
+    tally = make_tally()
     levels = [(7 * number) % 20 / 20 for number in range(20)]
     for number, level in enumerate(levels):
         negative = make_probabilities(
@@ -125,14 +129,14 @@ def test_the_most_negative_are_named_in_order_up_to_the_limit() -> None:
 
 
 def test_of_equally_negative_recordings_the_first_by_name_are_told() -> None:
-    tally = Tally()
+    tally = make_tally()
     for number in (5, 3, 11, 0, 7, 1, 9, 2, 10, 4, 8, 6):
         tally.add_recording((make_row(f"{number:02d}.wav", probabilities=make_probabilities(sad=1.0)),))
     assert [name for _, name, _ in tally.most_negative] == [f"{number:02d}.wav" for number in range(MOST_NEGATIVE)]
 
 
 def test_failures_are_grouped_whatever_their_numbers() -> None:
-    tally = Tally()
+    tally = make_tally()
     for reason in (
         "cut short: 1.20 s could be decoded of 3.50 s declared",
         "cut short: header declares 7 bytes of samples, the file holds 3",
@@ -152,7 +156,7 @@ def test_failures_are_grouped_whatever_their_numbers() -> None:
 
 
 def test_warnings_are_grouped_whatever_their_numbers() -> None:
-    tally = Tally()
+    tally = make_tally()
     for warnings in (
         ("only 0.21 s of speech", "noisy (speech 3 dB over what is between it)"),
         ("only 0.4 s of speech",),
@@ -162,7 +166,7 @@ def test_warnings_are_grouped_whatever_their_numbers() -> None:
 
 
 def test_only_rows_that_are_asked_for_are_kept() -> None:
-    tally = Tally(keep={"b.wav"})
+    tally = Tally(labels=EMOTIONS, keep={"b.wav"})
     rows = [make_row("a.wav"), make_row("b.wav", channel="1"), make_row("b.wav", channel="2")]
     tally.add_recording((rows[0],))
     tally.add_recording((rows[1], rows[2]))
@@ -172,7 +176,7 @@ def test_only_rows_that_are_asked_for_are_kept() -> None:
 @pytest.mark.parametrize("status", ["ok", "failed"])
 def test_names_that_are_no_text_do_no_harm(status: str) -> None:
     name = os.fsdecode(b"caf\xe9.wav")
-    tally = Tally()
+    tally = make_tally()
     tally.add_recording(
         (make_row(name) if status == "ok" else Prediction(file=name, status="failed", error="no such file"),)
     )
@@ -181,5 +185,5 @@ def test_names_that_are_no_text_do_no_harm(status: str) -> None:
 
 
 def test_an_empty_run_is_json_too() -> None:
-    told = json.loads(json.dumps(Tally().to_dict(), allow_nan=False))
+    told = json.loads(json.dumps(make_tally().to_dict(), allow_nan=False))
     assert (told["recordings"], told["hours"], told["emotions"], told["most_negative"]) == (0, 0.0, {}, [])

@@ -16,8 +16,9 @@ from sercli.errors import UsageError
 from sercli.labels import EMOTIONS
 from sercli.prediction.discovery import Recording, find_recordings
 from sercli.prediction.rows import Prediction, SegmentPrediction
-from sercli.prediction.timeline import COLUMNS, OF_ONE, TIMELINES, plan_timelines, write_timelines
+from sercli.prediction.timeline import OF_ONE, TIMELINES, plan_timelines, write_timelines
 
+COLUMNS = ("file", "start", "end", "channel", "emotion", "confidence", *(f"p_{emotion}" for emotion in EMOTIONS))
 PROBABILITIES = (0.1,) * 3 + (0.3,) + (0.1,) * 4
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".rttm", ".txt", ".srt", ".vtt")
 
@@ -69,7 +70,7 @@ def make_recordings(*found: str) -> list[Recording]:
 
 def write(path: Path, *written: Prediction) -> str:
     plan = plan_timelines(path, "csv", make_recordings(*(row.file for row in written)), folder=False)
-    passed = list(write_timelines(plan, iter([(row,) for row in written])))
+    passed = list(write_timelines(plan, iter([(row,) for row in written]), EMOTIONS))
     assert passed == [(row,) for row in written]
     return path.read_bytes().decode()
 
@@ -240,7 +241,7 @@ def test_a_failure_in_the_middle_leaves_the_old_file(tmp_path: Path, suffix: str
 
     plan = plan_timelines(path, "csv", make_recordings("a.wav"), folder=False)
     with pytest.raises(OSError, match=r"No space left on device: .*t\."):
-        list(write_timelines(plan, broken()))
+        list(write_timelines(plan, broken(), EMOTIONS))
     assert path.read_bytes().decode() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -248,7 +249,7 @@ def test_a_failure_in_the_middle_leaves_the_old_file(tmp_path: Path, suffix: str
 def test_sidecars_are_there_as_soon_as_their_recording_is_done(tmp_path: Path) -> None:
     plan = plan_timelines(tmp_path / "new", ".rttm", make_recordings("a.wav", "b/c.mp3"), folder=True)
     both = (make_row("a.wav", (0, 1), channel="1"), make_row("a.wav", (1, 2), channel="2"))
-    passing = write_timelines(plan, iter([both, (make_row("b/c.mp3", (0, 1)),)]))
+    passing = write_timelines(plan, iter([both, (make_row("b/c.mp3", (0, 1)),)]), EMOTIONS)
     assert next(passing) == both
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.wav.rttm"]
     assert len((tmp_path / "new/a.wav.rttm").read_text().splitlines()) == 2
@@ -277,7 +278,7 @@ def test_a_sidecar_is_never_in_the_way_of_another_ones_folder(here: Path) -> Non
     touch(here, "calls/x.wav", "calls/x.wav.csv/y.wav")
     recordings = find_recordings(["calls"])
     plan = plan_timelines(here / "out", "csv", recordings, folder=True)
-    list(write_timelines(plan, ((make_row(recording.name, (0, 1)),) for recording in recordings)))
+    list(write_timelines(plan, ((make_row(recording.name, (0, 1)),) for recording in recordings), EMOTIONS))
     assert all(path.is_file() for path in plan.sidecars.values())
 
 
@@ -298,3 +299,20 @@ def test_no_two_sidecars_are_one_file_and_none_leaves_the_folder(found: list[tup
         assert path.is_relative_to(folder)
         assert path.suffix == ".csv"
         assert ":" not in str(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "shown"),
+    [
+        (".csv", '"<b>a, b"'),
+        (".tsv", "<b>a, b"),
+        (".json", '"emotion": "<b>a, b"'),
+        (".rttm", "<NA> <NA> <b>a,_b <NA> <NA>\n"),
+        (".txt", "\t<b>a, b 30%\n"),
+        (".srt", "\n‹b›a, b 30%\n"),
+        (".vtt", "\n&lt;b&gt;a, b 30%\n"),
+    ],
+)
+def test_labels_are_text_in_every_format(tmp_path: Path, suffix: str, shown: str) -> None:
+    row = Prediction(file="a.wav", status="ok", segments=(make_segment(0, 1, "<b>a, b"),))
+    assert shown in write(tmp_path / f"t{suffix}", row)

@@ -12,7 +12,6 @@ from sercli.features.extraction import extract_store
 from sercli.features.frontend import FeatureConfig
 from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
-from sercli.labels import emotion_index
 from sercli.models.normalizer import Normalizer
 from sercli.training.data import Batches, CorpusFeatures
 from tests.toy_index import index_toy
@@ -56,7 +55,7 @@ def test_every_segment_is_an_example_of_its_utterance(corpus: CorpusFeatures) ->
             batches, normalizer = make_batches(corpus, copies)
             assert len(batches) == len(rows)
             assert [utterance.sha256 for utterance in batches.utterances] == [row.sha256 for row in rows]
-            assert batches.truth.tolist() == [emotion_index(utterance.emotion) for utterance in batches.utterances]
+            assert [corpus.labels[n] for n in batches.truth.tolist()] == [u.emotion for u in batches.utterances]
             seen = []
             for positions, features, lengths in batches.in_order(5):
                 for position, matrix, length in zip(positions, features, lengths.tolist(), strict=True):

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 
 from sercli.corpora.index import Index, read_index
-from sercli.errors import InputError, ModelError, UsageError
+from sercli.errors import CheckpointError, InputError, ModelError, UsageError
 from sercli.features.extraction import extract_store
 from sercli.features.parameters import StoreParameters
 from sercli.models.config import NetworkConfig
 from sercli.models.model import load_model
+from sercli.models.networks import build_network
 from sercli.splits.development import make_training_split
 from sercli.splits.fold import Fold
 from sercli.training import loop
@@ -26,8 +29,8 @@ from sercli.training.calibration import fit_temperature, to_probabilities
 from sercli.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sercli.training.data import CorpusFeatures
 from sercli.training.identity import identify_checkpoint, identify_training
-from sercli.training.loop import EpochRecord, FitResult, fit, one_cycle, score_logits
-from sercli.training.recipes import RECIPES, Recipe, TrainConfig
+from sercli.training.loop import EpochRecord, FitResult, Teacher, fit, one_cycle, score_logits
+from sercli.training.recipes import RECIPES, Recipe, TeacherConfig, TrainConfig
 from sercli.training.scoring import list_truth, pool_logits, score_utterances
 from sercli.training.session import TrainedModel, train_fold
 from sercli.training.train import CHECKPOINT_FILE, TrainingResult, train
@@ -287,7 +290,7 @@ def test_train_writes_a_model_that_loads_and_curves(data: Path, features: Corpus
     card = (out / "MODEL_CARD.md").read_text()
     rows = features.parameters.features.select(SMALL.features).n_features
     assert f"`features`, float32 of shape (segments, {rows}, frames)" in card
-    assert "`logits`, float32 of shape (segments, 8)" in card
+    assert "`logits`, float32 of shape (segments, 4)" in card
     assert f"divide by the temperature, {model.temperature:.4f}" in card
 
 
@@ -437,9 +440,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(features: CorpusFeatures, 
     normalizer = features.fit_normalizer(fold.train)
     batches = features.batches(fold.train, normalizer, device=CPU)
     batches.mean.fill_(torch.nan)
-    from sercli.models.networks import build_network
-
-    network = build_network(SMALL.network, len(normalizer.mean))
+    network = build_network(SMALL.network, len(normalizer.mean), len(features.labels))
     with pytest.raises(ModelError, match="not finite in epoch 1"):
         fit(network, batches, batches, SMALL.training, seed=0)
 
@@ -545,3 +546,60 @@ def test_a_model_folder_is_written_by_one_training_at_a_time(data: Path, tmp_pat
     run_train(data, out, SMALL.limit(2), on_epoch=start_another)
     assert len(refused) == 2
     assert not list(out.glob(".lock*"))
+
+
+STUDENT = replace(SMALL.limit(2), teachers=TeacherConfig(networks=2))
+
+
+def test_a_student_is_one_network_and_equals_its_onnx_file(features: CorpusFeatures, fold: Fold) -> None:
+    trained = train_fold(features, fold, STUDENT, seed=3, device=CPU)
+    assert (len(trained.teachers), len(trained.members)) == (2, 1)
+    assert [row["member"] for row in trained.tabulate_epochs()] == [1, 1, 2, 2, 3, 3]
+    assert trained.model.facts["training"]["teachers"] == 2
+    network = build_network(STUDENT.network, len(trained.model.normalizer.mean), len(features.labels))
+    network.load_state_dict(load_weights(trained))
+    expected = loop.compute_logits(network, features.batches(fold.dev, trained.model.normalizer, device=CPU))
+    np.testing.assert_allclose(pool_logits(features, fold.dev, trained.model), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("error", [KilledError, KeyboardInterrupt])
+def test_a_stopped_distillation_resumes_with_the_teachers_of_its_own_training(
+    features: CorpusFeatures, fold: Fold, tmp_path: Path, error: type[BaseException]
+) -> None:
+    checkpoint = tmp_path / "c.safetensors"
+
+    def stop(number: int, record: EpochRecord) -> None:
+        if (number, record.epoch) == ((2, 1) if error is KilledError else (1, 1)):
+            raise error
+
+    with pytest.raises(KilledError) if error is KilledError else nullcontext():
+        stopped = train_fold(features, fold, STUDENT, seed=3, device=CPU, checkpoint=checkpoint, on_epoch=stop)
+        assert stopped.interrupted
+        assert len(stopped.members) == 1, "the teacher that was finished"
+    other = replace(fold, train=fold.train[1:])
+    with pytest.raises(CheckpointError, match="expected training"):
+        train_fold(features, other, STUDENT, seed=3, device=CPU, checkpoint=checkpoint, resume=True)
+    resumed = train_fold(features, fold, STUDENT, seed=3, device=CPU, checkpoint=checkpoint, resume=True)
+    assert_same(train_fold(features, fold, STUDENT, seed=3, device=CPU), resumed)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_a_student_that_answers_like_its_teacher_learns_from_the_labels_alone(temperature: float) -> None:
+    answers = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(5)
+
+    class Echo(nn.Module):
+        def forward(self, features: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+            return features
+
+    def differentiate(logits: torch.Tensor, weight: float) -> torch.Tensor:
+        logits = logits.clone().requires_grad_()
+        teacher = Teacher(network=Echo(), config=TeacherConfig(temperature=temperature, weight=weight))
+        loss = teacher.blend(nn.functional.cross_entropy(logits, labels), logits, answers, labels)
+        return torch.autograd.grad(loss, logits)[0]
+
+    assert differentiate(answers, 1.0).abs().max() < 1e-6
+    hits = nn.functional.one_hot(labels, 8)
+    torch.testing.assert_close(differentiate(answers, 0.4), 0.6 * (answers.softmax(1) - hits) / 5)
+    expected = temperature * ((2 * answers / temperature).softmax(1) - (answers / temperature).softmax(1)) / 5
+    torch.testing.assert_close(differentiate(2 * answers, 1.0), expected)

@@ -1,22 +1,23 @@
 """The user's own recordings, labeled in a table: the corpus ``csv``.
 
 Annotation: a table with a header (CSV, TSV or separated by semicolons) with the columns ``file`` and
-``emotion``. The columns ``speaker``, ``gender``, ``intensity``, ``statement`` and ``repetition`` are used if
-they are there; all others are kept behind those of the index.
+``emotion``, which holds labels of any kind. The columns ``speaker``, ``gender``, ``intensity``, ``statement``
+and ``repetition`` are used if they are there; all others are kept behind those of the index.
 
 Protocols: with speakers, ``loso``, ``pooled`` and ``cross``; without them, ``paper`` and ``random10``.
 """
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem, Source, find_recordings
 from sercli.corpora.csv_tables import Row, read_rows
 from sercli.corpora.index import COLUMNS
-from sercli.corpora.label_tables import SPAN, describe_unknown, match_files, read_emotion, refuse_segments
+from sercli.corpora.label_tables import SPAN, match_files, refuse_segments
 from sercli.errors import CorpusError, UsageError
-from sercli.labels import EMOTIONS
+from sercli.labels import EMOTIONS, check_labels, map_label, read_label
 
 NAME = "csv"
 REQUIRED = ("file", "emotion")
@@ -25,11 +26,13 @@ OPTIONAL = ("speaker", "gender", "intensity", "statement", "repetition")
 _GENDERS = {"f": "female", "m": "male"}
 
 
-def parse_row(row: Mapping[str, str], label_map: Mapping[str, str]) -> Annotation | None:
-    """Reads the annotation in a row of the table; None if its label is neither an emotion nor mapped."""
-    emotion = read_emotion(row["emotion"], label_map)
-    if emotion is None:
-        return None
+def parse_row(row: Mapping[str, str], label_map: Mapping[str, str]) -> Annotation:
+    """Reads the annotation in a row of the table, with its label merged into another where the map says so.
+
+    Raises:
+        UsageError: if the label cannot be one.
+    """
+    emotion = map_label(read_label(row["emotion"]), label_map)
     speaker, gender = row.get("speaker", ""), row.get("gender", "").lower()
     return Annotation(
         emotion=emotion,
@@ -50,8 +53,8 @@ def label(source: Source) -> LabeledRecordings:
 
     Raises:
         UsageError: if the source has no table.
-        CorpusError: if the table cannot be read, names a file twice, labels segments, or holds labels that are
-            neither emotions nor mapped.
+        CorpusError: if the table cannot be read, names a file twice, labels segments, or holds labels that cannot be
+            labels or differ only by case.
     """
     if source.labels is None:
         msg = f"the corpus {NAME} needs a table of labels: give it with --labels FILE"
@@ -60,8 +63,8 @@ def label(source: Source) -> LabeledRecordings:
     _refuse_empty_names(source.labels, rows)
     paths = _find_recordings_of(rows, source.folder)
     refuse_segments(source.labels, [(row, paths[row[1]["file"]]) for row in rows])
-    unknown: list[tuple[int, str]] = []
     lines: dict[Path, int] = {}
+    emotions: dict[str, None] = {}
     labeled: list[tuple[Path, Annotation]] = []
     problems = []
     for line, row in rows:
@@ -71,21 +74,32 @@ def label(source: Source) -> LabeledRecordings:
             msg = f"{where}: {row['file']} is already on line {lines[path]}; a recording has one label"
             raise CorpusError(msg)
         lines[path] = line
-        annotation = parse_row(row, source.label_map)
         if not row["emotion"]:
             problems.append(Problem(file=where, reason=f"{row['file']} has no label"))
-        elif annotation is None:
-            unknown.append((line, row["emotion"]))
-        elif not os.path.exists(path):  # noqa: PTH110 - False also where the name is too long
+            continue
+        with _name_place(where):
+            annotation = parse_row(row, source.label_map)
+        emotions[annotation.emotion] = None
+        if not os.path.exists(path):  # noqa: PTH110 - False also where the name is too long
             problems.append(Problem(file=where, reason=f"no such file: {path}"))
         else:
             labeled.append((path, annotation))
-    if unknown:
-        raise CorpusError(describe_unknown(source.labels, unknown))
+    with _name_place(str(source.labels)):
+        check_labels(list(emotions), least=0)
     return LabeledRecordings(
         recordings=tuple(sorted(labeled, key=lambda pair: pair[0])),
         problems=tuple(problems),
     )
+
+
+@contextlib.contextmanager
+def _name_place(where: str) -> Iterator[None]:
+    """Makes invalid labels an error of the table."""
+    try:
+        yield
+    except UsageError as reason:
+        msg = f"{where}: {reason}"
+        raise CorpusError(msg) from None
 
 
 def _refuse_empty_names(table: Path, rows: list[Row]) -> None:

@@ -1,0 +1,245 @@
+"""Labels of the user's own from a table of labels to a report, and labels that cannot be."""
+
+import csv
+import doctest
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from sercli import Predictor, evaluate, featurize, predict_folder, prepare, train
+from sercli.corpora.index import Index, Utterance
+from sercli.errors import ModelError, SplitError, UsageError
+from sercli.labels import LabelSelection, choose_negative, parse_label_map
+from sercli.models.config import NetworkConfig
+from sercli.models.model import load_model
+from sercli.splits.development import make_training_split
+from sercli.training.recipes import Recipe, TrainConfig
+from tests.toy import make_ravdess
+from tests.toy_model import make_model
+
+CALM, FED_UP, PLEASED = "ήρεμος", "μπαφιασμένος", "χαρούμενος"
+GREEK = {"calm": CALM, "angry": FED_UP, "happy": PLEASED}
+NAMES = (CALM, FED_UP, PLEASED)  # in alphabetical order
+SMALL = Recipe(
+    name="small",
+    features=("logmel",),
+    network=NetworkConfig(channels=(16, 16), lstm_size=16, attention_size=8, dense_size=16),
+    training=TrainConfig(batch_size=8, learning_rate=0.005, max_epochs=12, copies=0),
+)
+
+
+@pytest.fixture(scope="module")
+def greek(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with recordings, their table of Greek labels, features, and a model trained on them."""
+    folder = tmp_path_factory.mktemp("greek")
+    make_ravdess(folder / "calls", speakers=5, emotions=tuple(GREEK), takes=3)
+    with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as stream:
+        write = csv.writer(stream)
+        write.writerow(["file", "emotion", "speaker"])
+        for path in sorted((folder / "calls").rglob("*.wav")):
+            label = {"02": CALM, "03": PLEASED, "05": FED_UP}[path.stem.split("-")[2]]
+            write.writerow([path.relative_to(folder / "calls"), label, path.stem[-2:]])
+    prepare("csv", folder / "calls", data_dir=folder, labels=folder / "labels.csv", jobs=1)
+    featurize(folder / "index.csv", folder / "features.h5", SMALL)
+    train(folder / "index.csv", folder / "features.h5", SMALL, folder / "model", negative=[FED_UP], device="cpu")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["labels", "metrics"])
+def test_examples_in_docstrings_run(name: str) -> None:
+    outcome = doctest.testmod(importlib.import_module(f"sercli.{name}"))
+    assert outcome.attempted > 5
+    assert not outcome.failed
+
+
+def test_three_greek_labels_from_a_table_to_a_report(greek: Path, tmp_path: Path) -> None:
+    description = json.loads((greek / "model/model.json").read_text(encoding="utf-8"))
+    assert (description["labels"], description["negative"]) == (list(NAMES), [FED_UP])
+    assert description["label_selection"] == {"emotions": [], "map": {}}
+    assert f"`{FED_UP}`" in (greek / "model/MODEL_CARD.md").read_text(encoding="utf-8")
+    result = predict_folder(
+        greek / "calls",
+        tmp_path / "r.csv",
+        model=greek / "model",
+        segments=str(tmp_path / "t.csv"),
+        labels=str(greek / "labels.csv"),
+        jobs=1,
+    )
+    with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0])[7:-3] == [f"p_{name}" for name in NAMES]
+    assert all(sum(float(row[f"p_{name}"]) for name in NAMES) == pytest.approx(1, abs=1e-5) for row in rows)
+    assert {row["emotion"] for row in rows} == set(NAMES)
+    assert result.scores is not None
+    assert result.scores.labels == NAMES
+    assert result.scores.uar > 0.6
+    summary = json.loads((tmp_path / "r.summary.json").read_text(encoding="utf-8"))
+    assert summary["negative"] == [FED_UP]
+    first = summary["most_negative"][0]
+    assert first["p_negative"] == max(float(row[f"p_{FED_UP}"]) for row in rows)
+    assert f"p_{CALM}" in (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()[0]
+
+
+def test_labels_are_selected_and_merged_for_training(greek: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m"
+    train(
+        greek / "index.csv",
+        greek / "features.h5",
+        SMALL.limit(1),
+        out,
+        emotions=["calm", PLEASED],
+        label_map={CALM: "calm"},
+        device="cpu",
+    )
+    model = load_model(out)
+    assert (model.labels, model.negative) == (("calm", PLEASED), ())
+    assert model.facts["label_selection"] == {"emotions": ["calm", PLEASED], "map": {CALM: "calm"}}
+    assert model.facts["training_data"]["csv"]["utterances"] == 30
+
+
+def test_an_evaluation_has_the_labels_of_its_utterances(greek: Path, tmp_path: Path) -> None:
+    report = evaluate(
+        greek / "index.csv",
+        greek / "features.h5",
+        SMALL.limit(1),
+        tmp_path / "r",
+        protocol="paper",
+        label_map={PLEASED: "happy"},
+        device="cpu",
+    )
+    assert report.labels == ("happy", CALM, FED_UP)
+    assert report.label_selection == {"emotions": [], "map": {PLEASED: "happy"}}
+    header = (tmp_path / "r/predictions.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert header.endswith(f"truth,prediction,p_happy,p_{CALM},p_{FED_UP}")
+    assert len(report.scores.overall.confusion) == 3
+
+
+def test_some_labels_of_a_model_are_kept(tmp_path: Path) -> None:
+    model = load_model(make_model(tmp_path / "m"))
+    (recording,) = make_ravdess(tmp_path, speakers=1, emotions=("sad",), takes=1).rglob("*.wav")
+    both = Predictor(tmp_path / "m").predict(recording).probabilities
+    kept = Predictor(tmp_path / "m", emotions=["sad", "calm"])
+    probabilities = dict(zip(model.labels, both, strict=True))
+    total = probabilities["calm"] + probabilities["sad"]
+    prediction = kept.predict(recording)
+    assert (kept.labels, kept.negative) == (("calm", "sad"), ("sad",))
+    assert prediction.probabilities == pytest.approx([probabilities["calm"] / total, probabilities["sad"] / total])
+    with pytest.raises(UsageError, match="at least 2 labels"):
+        Predictor(tmp_path / "m", emotions=["sad"])
+    with pytest.raises(UsageError, match=r"unknown label of the model 'anger'.*angry"):
+        Predictor(tmp_path / "m", emotions=["sad", "anger"])
+
+
+def test_a_model_folder_of_before_has_the_canonical_negative_labels(tmp_path: Path) -> None:
+    path = make_model(tmp_path / "m") / "model.json"
+    description = json.loads(path.read_text())
+    del description["negative"]
+    path.write_text(json.dumps(description))
+    assert load_model(tmp_path / "m").negative == ("sad", "angry", "fearful", "disgust")
+
+
+@pytest.mark.parametrize(
+    "wrong", [[], ["sad"], ["sad", "sad"], ["sad", "Sad"], ["sad", ""], ["a", "b\n"], "ab", None, [1, 2]]
+)
+def test_a_model_folder_with_labels_that_cannot_be_is_refused(tmp_path: Path, wrong: object) -> None:
+    path = make_model(tmp_path / "m") / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "labels": wrong}))
+    with pytest.raises(ModelError, match=r"model\.json should list|should have outputs"):
+        load_model(tmp_path / "m")
+
+
+def make_index(*rows: tuple[str, str]) -> Index:
+    """An index of (speaker, label) pairs."""
+    return Index(
+        folder=Path(),
+        utterances=tuple(
+            Utterance(file=f"{n:04}.wav", corpus="csv", speaker=speaker, emotion=label)
+            for n, (speaker, label) in enumerate(rows)
+        ),
+    )
+
+
+EIGHT = [(f"s{n}", label) for n in range(8) for label in ("sad", "happy")]
+
+
+def test_labels_stand_in_one_order() -> None:
+    assert make_index(("a", "zeal"), ("a", "sad"), ("a", "Boredom"), ("a", "neutral")).labels == (
+        "neutral",
+        "sad",
+        "Boredom",
+        "zeal",
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_label_of_one_speaker_cannot_be_trained(seed: int) -> None:
+    index = make_index(*EIGHT, ("s3", "boredom"), ("s3", "boredom"))
+    with pytest.raises(SplitError, match=r"no utterance of 'boredom' to .*, 1 speaker has any: add some"):
+        make_training_split(index, seed)
+    make_training_split(index.relabel(LabelSelection(emotions=("sad", "happy"))), seed)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_development_speakers_are_drawn_so_that_both_sides_have_all_labels(seed: int) -> None:
+    index = make_index(*EIGHT, ("s3", "boredom"), ("s5", "boredom"))
+    fold = make_training_split(index, seed)
+    for side in (fold.train, fold.dev):
+        assert {index.utterances[number].emotion for number in side} == {"sad", "happy", "boredom"}
+
+
+@pytest.mark.parametrize(
+    ("found", "selection", "message"),
+    [
+        (
+            ["sad", "Fed up", "fed-up"],
+            {},
+            "differ only by case or blanks: 'Fed up' and 'fed-up'; .*'fed-up=Fed up'",
+        ),
+        (["sad", "happy", "joy"], {}, "'joy' .* mean the same are both there: merge them with --map joy=happy"),
+        (["sad", "happy"], {"emotions": ("sad", "anger")}, "unknown label 'anger': expected some of happy, sad$"),
+        (["sad", "happy"], {"emotions": ("sad", "joy")}, "unknown label 'joy': .*; did you mean happy"),
+        (["sad", "happy"], {"label_map": {"joy": "happy"}}, "unknown label 'joy'"),
+    ],
+)
+def test_selections_that_cannot_be(found: list[str], selection: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make_index(*[("a", label) for label in found]).relabel(LabelSelection(**selection))  # type: ignore[arg-type]
+
+
+def test_near_misses_may_stand_beside_canonical_labels_where_both_are_named() -> None:
+    index = make_index(("a", "fear"), ("a", "fearful"), ("a", "sad"))
+    assert index.relabel(LabelSelection(emotions=("fear", "fearful"))).labels == ("fearful", "fear")
+    assert index.relabel(LabelSelection(label_map={"FEAR": "fearful"})).labels == ("sad", "fearful")
+
+
+def test_a_selection_of_one_label_leaves_nothing_to_learn() -> None:
+    with pytest.raises(SplitError, match="at least 2 emotions to learn from, found sad"):
+        make_training_split(make_index(*EIGHT).relabel(LabelSelection(emotions=("sad",))), 0)
+
+
+def test_three_hundred_labels_are_divided_or_refused_in_a_line() -> None:
+    names = [f"label {number:03}" for number in range(300)]
+    few = make_index(*[("", name) for name in names for _ in range(2)])
+    with pytest.raises(SplitError, match="fewer than the 300 emotions; at least 2692 utterances"):
+        make_training_split(few, 0)
+    many = make_index(*[(f"s{speaker}", name) for speaker in range(4) for name in names])
+    assert len(make_training_split(many, 0).dev) == 600
+
+
+@pytest.mark.parametrize("text", ["joy", "joy=", "=sad", "joy=uncertain", f"joy={'x' * 81}"])
+def test_maps_that_cannot_be(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_label_map(text)
+
+
+def test_a_label_with_a_comma_stands_in_quotes() -> None:
+    assert parse_label_map('"happy, excited"=happy,joy=happy') == {"joy": "happy", "happy, excited": "happy"}
+
+
+def test_negative_labels_are_those_of_the_model() -> None:
+    assert choose_negative(["sad", "bored"]) == ("sad",)
+    assert choose_negative(["happy", "sad", "bored"], ["bored", "sad"]) == ("sad", "bored")
+    with pytest.raises(UsageError, match="unknown negative label 'angry'"):
+        choose_negative(["sad", "bored"], ["angry"])
