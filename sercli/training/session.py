@@ -82,8 +82,8 @@ def train_fold(
     """Trains a model on a fold's training side, and calibrates it on the development side.
 
     Networks, teachers first, are trained one after the other on the same training side, with seeds and checkpoints of
-    their own. Weights are rounded and exported before the model is calibrated and scored, so
-    that the scores are those of what is saved.
+    their own. Weights are rounded and exported before the model is calibrated and scored, so that the scores are those
+    of what is saved.
 
     Args:
         corpus: The utterances that the fold divides.
