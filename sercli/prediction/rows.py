@@ -20,13 +20,12 @@ COLUMNS: tuple[str, ...] = (
     *(f"p_{emotion}" for emotion in EMOTIONS),
     "duration",
     "speech",
+    "warning",
     "error",
 )
 """Of a report, in order; the first three are those of an audformat segmented table."""
 
 DECIMALS = 6  # of every number in a report
-WARNING = "warning: "
-"""Begins the column ``error`` of a row that is ``ok`` all the same."""
 UNCERTAIN = "uncertain"
 """Stands in place of an emotion whose confidence is under the one asked for."""
 
@@ -79,7 +78,7 @@ class Prediction:
         duration: of the recording, in seconds; None if `status` is ``failed``.
         speech: seconds of it that are speech; None if `status` is ``failed``.
         error: why it failed, in one line; empty otherwise.
-        warnings: in what the recording is unlike what models are trained on, as `sercli.audio.quality` finds it.
+        warnings: reasons to doubt the answer, in a few words each, as `sercli.audio.quality` finds them.
         segments: the stretches of speech that the emotion was told from, in order.
     """
 
@@ -111,7 +110,8 @@ class Prediction:
             *probabilities,
             self.duration,
             self.speech,
-            self.error or (f"{WARNING}{'; '.join(self.warnings)}" if self.warnings else None),
+            "; ".join(self.warnings) or None,
+            self.error or None,
         )
         return {
             name: round(value, DECIMALS) if isinstance(value, float) else value

@@ -502,5 +502,6 @@ def test_what_is_unlike_training_is_said_in_the_row(run: Run, tmp_path: Path) ->
     status, out, err = run("loud.wav")
     (row,) = read_csv(out)
     assert (status, row["status"]) == (0, "ok")
-    assert row["error"].startswith("warning: clipped (")
+    assert row["warning"].startswith("clipped (")
+    assert row["error"] == ""
     assert "warnings: clipped (1)" in err
