@@ -25,7 +25,7 @@ def render_card(description: Mapping[str, Any]) -> str:
         "## Figures",
         _figures(description.get("figures", {})),
         "## Use",
-        _USE,
+        USE,
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -127,7 +127,7 @@ def _show(score: float | None) -> str:
     return "–" if score is None else f"{score:.3f}"
 
 
-_USE = """\
+USE = """\
 Made for research, teaching, and for sorting many recordings so that people listen to the right ones first.
 
 - Acted emotion is not felt emotion. The model knows how actors portray these labels in a few sentences; it does not

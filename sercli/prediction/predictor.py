@@ -41,6 +41,7 @@ class Predictor:
         device: where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``; all but ``cpu`` need another build of
             ONNX Runtime, such as onnxruntime-gpu, which ``auto`` takes if it is there.
         timeout: seconds without a sign of life after which a worker gives a recording up.
+        envelope: draw the peak envelope of each row.
 
     Raises:
         ModelError: if the model folder is missing or damaged.
@@ -57,6 +58,7 @@ class Predictor:
         min_confidence: float = 0.0,
         device: str = "auto",
         timeout: float = ScoringSettings().timeout,
+        envelope: bool = False,
     ) -> None:
         self.settings = ScoringSettings(
             model=str(DEFAULT_MODEL if model is None else model),
@@ -66,6 +68,7 @@ class Predictor:
             min_confidence=float(min_confidence),
             device=device,
             timeout=float(timeout),
+            envelope=envelope,
         )
         self.labels: tuple[str, ...] = tuple(read_description(self.settings.folder)["labels"])
 

@@ -80,6 +80,7 @@ class Prediction:
         error: why it failed, in one line; empty otherwise.
         warnings: reasons to doubt the answer, in a few words each, as `sercli.audio.quality` finds them.
         segments: the stretches of speech that the emotion was told from, in order.
+        envelope: peak envelope as `sercli.audio.envelope` draws it; empty unless it was asked for.
     """
 
     file: str
@@ -95,6 +96,7 @@ class Prediction:
     error: str = ""
     warnings: tuple[str, ...] = ()
     segments: tuple[SegmentPrediction, ...] = ()
+    envelope: str = ""
 
     def to_row(self) -> dict[str, Value]:
         """The values by column, in the order of `COLUMNS`; numbers rounded, None where there is nothing."""

@@ -25,6 +25,7 @@ class ScoringSettings(Config):
         min_confidence: 0 to 1; an emotion with less is ``uncertain``.
         device: where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         timeout: seconds without a sign of life after which a recording is given up.
+        envelope: draw the peak envelope of each row, for pages.
         overlap: run the network in a thread beside decoding and segmentation, where a CPU would be idle otherwise.
     """
 
@@ -35,6 +36,7 @@ class ScoringSettings(Config):
     min_confidence: float = 0.0
     device: str = "auto"
     timeout: float = 120.0
+    envelope: bool = False
     overlap: bool = False
 
     def __post_init__(self) -> None:
