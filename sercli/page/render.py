@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent
 
 # Told apart with each kind of color blindness (Machado et al. 2009), and by lightness alone, as in gray print:
 # tests/page/test_render.py measures both.
-_COLORS = ("#d6dae0", "#359db0", "#e6cb2c", "#2444e2", "#c42e48", "#551e84", "#72811a", "#f4967a")
+_COLORS = ("#cdd2d9", "#3599ac", "#dfc024", "#2444e2", "#c42e48", "#551e84", "#6e7d18", "#ee8a6c")
 _TEXTURES = ("plain", "down", "dots", "level", "plain", "up", "cross", "upright")
 _MORE_COLORS = ("#8c5a2b", "#00694f", "#b79be0", "#7fae8f")  # of labels beyond the eight, with each texture in turn
 _MORE_TEXTURES = ("dots", "level", "up", "cross", "upright", "down")

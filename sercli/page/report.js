@@ -65,6 +65,7 @@ class Details {
   ofRow(row) { return this.ofRows.subarray(row * N, (row + 1) * N); }
   envelope(row) { return this.envelopes.subarray(row * this.points, (row + 1) * this.points); }
 }
+const MOST_STRETCHES = 2000; // of one recording that are listed
 let details = null;
 
 // Neighbors of one emotion are one stretch where a row is too narrow to tell them apart.
@@ -191,7 +192,7 @@ function openRecording(number, at = null) {
   const it = opened, sides = it.sides.map((side) => ({ ...side, segments: details.segments(side.row) }));
   const warnings = [...new Set(it.sides.flatMap((side) => side.warnings.map(reasonOf)))];
   put(dialog, html`<div class="opened">
-    <header><div><h2 id="opened-name">${it.name}</h2><p class="soft small">${it.folderName}${it.failed ? "" : html` · ${clock(it.duration, 1)}`}</p></div>
+    <header><div><h2 id="opened-name" tabindex="-1" autofocus>${it.name}</h2><p class="soft small">${it.folderName}${it.failed ? "" : html` · ${clock(it.duration, 1)}`}</p></div>
       <button type="button" class="button" data-step="-1" aria-label="Previous recording">←</button>
       <button type="button" class="button" data-step="1" aria-label="Next recording">→</button>
       <button type="button" class="button" data-close>Close</button></header>
@@ -211,28 +212,28 @@ function openRecording(number, at = null) {
 }
 function drawSide(it, side) {
   const known = details.envelope(side.row), points = known.length, top = details.levels - 1;
-  const at = (n) => (n + .5) * it.duration / points;
   let next = 0;
   const bars = Array.from(known, (level, n) => {
-    while (next < side.segments.length && side.segments[next].end < at(n)) next++;
-    const inside = next < side.segments.length && side.segments[next].start <= at(n);
-    const height = Math.max(2, 62 * level / top);
+    while (next < side.segments.length && side.segments[next].end <= n * it.duration / points) next++;
+    const inside = next < side.segments.length && side.segments[next].start < (n + 1) * it.duration / points;
+    const height = Math.max(2, 62 * (level / top) ** .7); // quiet speech stays visible beside a shout
     return html`<rect x="${(100 * n / points).toFixed(2)}%" y="${((64 - height) / 2).toFixed(1)}" width="${(72 / points).toFixed(3)}%" height="${height.toFixed(1)}" rx="1" fill="${inside ? colorOf(side.segments[next].result) : "var(--line)"}"/>`;
   });
   const answer = side.result >= UNCERTAIN ? `${nameOf(side.result)} ${percent(side.confidence)}` : nameOf(side.result);
   const spoken = `${it.sides.length > 1 ? byName(side.channel) : "Timeline"}: ${answer}, ${side.segments.length} stretches of speech`;
   return html`<div class="side"><div class="label">${it.sides.length > 1 ? html`<strong>${byName(side.channel)}</strong><br>` : ""}${swatch(side.result)}${nameOf(side.result)}${side.result >= UNCERTAIN ? html`<br>${percent(side.confidence)}` : ""}</div>
-    <svg class="wave" aria-hidden="true">${bars}</svg>${ribbon(side.segments, it.duration, spoken)}</div>`;
+    <svg class="wave" aria-hidden="true">${bars}</svg>${ribbon(merge(side.segments, it.duration / 1000), it.duration, spoken)}</div>`;
 }
 function ticks(duration) {
   const step = [.1, .2, .5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200].find((each) => duration / each <= 9) || duration / 8;
   const times = [];
   for (let time = 0; time <= duration * .97; time += step) times.push(time);
-  return times.map((time) => html`<span style="left:${(100 * time / (duration || 1)).toFixed(2)}%">${clock(time, step < 1 ? 1 : 0)}</span>`);
+  return times.map((time) => html`<span style="left:${(100 * time / (duration || 1)).toFixed(2)}%">${step < 1 ? `${time.toFixed(1)} s` : clock(time)}</span>`);
 }
+const inOrder = (sides) => sides.flatMap((side) => side.segments.map((segment) => ({ ...segment, side }))).sort((a, b) => a.start - b.start);
 // For each emotion: its share of this recording, and the stretch and minute where it is most probable.
 function drawPeaks(it, sides) {
-  const all = sides.flatMap((side) => side.segments.map((segment) => ({ ...segment, side })));
+  const all = inOrder(sides);
   const total = all.reduce((sum, { start, end }) => sum + end - start, 0), long = it.duration > 120;
   const rows = LABELS.map((label, result) => {
     const own = all.filter((segment) => segment.result === result);
@@ -243,10 +244,12 @@ function drawPeaks(it, sides) {
     html`<tr><td>${swatch(result)}${label}</td><td class="number">${percent(share)}</td><td>${peak ? html`<button type="button" class="link" data-at="${peak.start}">${clock(peak.start)} to ${clock(peak.end)}</button> <span class="soft">${percent(details.share(peak.n, [result]))}${sides.length > 1 ? `, ${byName(peak.side.channel).toLowerCase()}` : ""}</span>` : ""}</td>${long ? html`<td>${minute ? html`<button type="button" class="link" data-at="${minute.start}">from ${clock(minute.start)}</button> <span class="soft">${percent(minute.share)}</span>` : ""}</td>` : ""}</tr>`)}</tbody></table>`;
 }
 function strongestMinute(segments, result) {
-  let best = null;
+  let best = null, from = 0;
   for (const { start } of segments) {
     let sum = 0, time = 0;
-    for (const segment of segments) {
+    while (segments[from].start < start - 60) from++; // no segment is longer than a minute
+    for (let n = from; n < segments.length && segments[n].start < start + 60; n++) {
+      const segment = segments[n];
       const shared = Math.min(segment.end, start + 60) - Math.max(segment.start, start);
       if (shared > 0) { sum += shared * details.share(segment.n, [result]); time += shared; }
     }
@@ -255,12 +258,12 @@ function strongestMinute(segments, result) {
   return best;
 }
 function drawStretches(sides) {
-  const all = sides.flatMap((side) => side.segments.map((segment) => ({ ...segment, side }))).sort((a, b) => a.start - b.start);
+  const all = inOrder(sides);
   if (!all.length) return html`<p class="soft">No speech.</p>`;
-  return html`<table class="plain"><thead><tr><th scope="col">Time</th>${sides.length > 1 ? html`<th scope="col">Side</th>` : ""}<th scope="col">Emotion</th><th scope="col">Probabilities (%)</th></tr></thead><tbody>${all.map(({ n, start, end, result, side }) => {
+  return html`<table class="plain"><thead><tr><th scope="col">Time</th>${sides.length > 1 ? html`<th scope="col">Side</th>` : ""}<th scope="col">Emotion</th><th scope="col">Probabilities (%)</th></tr></thead><tbody>${all.slice(0, MOST_STRETCHES).map(({ n, start, end, result, side }) => {
     const top = Array.from(details.ofSegment(n), (share, label) => [share, label]).sort((a, b) => b[0] - a[0]).slice(0, 3);
     return html`<tr><td><button type="button" class="link" data-at="${start}">${clock(start, 1)} to ${clock(end, 1)}</button></td>${sides.length > 1 ? html`<td>${side.channel}</td>` : ""}<td>${swatch(result)}${nameOf(result)}</td><td class="small soft">${top.map(([share, label]) => `${LABELS[label]} ${share}`).join(", ")}</td></tr>`;
-  })}</tbody></table>`;
+  })}</tbody></table>${all.length > MOST_STRETCHES ? html`<p class="soft small">and ${all.length - MOST_STRETCHES} more, which the timeline shows</p>` : ""}`;
 }
 function play(at) {
   const audio = $("audio", dialog);
