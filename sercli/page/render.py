@@ -73,7 +73,11 @@ def render_page(
         ValueError: if the data hold NaN or infinity, which JSON does not have.
     """
     environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     script = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in scripts)
     dumps = partial(json.dumps, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

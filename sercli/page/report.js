@@ -103,6 +103,7 @@ function drawRow(number) {
 const table = new RowTable($("#rows"), {
   total: RECORDINGS.length,
   draw: drawRow,
+  empty: "No recording fits these filters.",
   open: (number, event) => {
     const bar = event.target.closest(".ribbon");
     const box = bar && bar.getBoundingClientRect();
@@ -145,7 +146,6 @@ function applyFilters() {
   });
   const count = table.shown.length;
   $("#count").textContent = count === RECORDINGS.length ? `${count} recordings` : `${count} of ${RECORDINGS.length} recordings`;
-  if (!count) put(table.body, html`<tr><td colspan="7" class="empty">No recording fits these filters.</td></tr>`);
 }
 filters.addEventListener("input", applyFilters);
 filters.addEventListener("submit", (event) => event.preventDefault());

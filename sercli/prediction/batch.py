@@ -324,9 +324,7 @@ def _start_page(
     if embedded is not None:
         check_embedded(embedded)
     description = read_description(predictor.settings.folder)
-    return ReportPage(
-        path, labels=predictor.labels, description=description, truth=truth, embed=embedded is not None
-    )
+    return ReportPage(path, labels=predictor.labels, description=description, truth=truth, embed=embedded is not None)
 
 
 def _find_truth(
