@@ -12,6 +12,7 @@ from sercli.files import read_json_object, write_table
 from sercli.folders import own_folder
 from sercli.models.folder import JSON_FILE
 from sercli.models.model import Model, save_model
+from sercli.models.self_test import answer
 from sercli.parallel import limit_threads
 from sercli.plots import save_curves
 from sercli.progress import show_bar
@@ -124,7 +125,12 @@ def train(
             )
             saved = not (trained.interrupted and holds_finished_model(out))
             if saved:
-                facts = {**trained.model.facts, "figures": dict(figures or {}), "not_in_store": list(corpus.missing)}
+                facts = {
+                    **trained.model.facts,
+                    "figures": dict(figures or {}),
+                    "not_in_store": list(corpus.missing),
+                    "self_test": [round(share, 6) for share in answer(trained.model).tolist()],
+                }
                 trained = replace(trained, model=replace(trained.model, facts=facts))
                 _write(out, trained, title=f"recipe {recipe.name}, seed {seed}")
             if not trained.interrupted:
