@@ -24,6 +24,7 @@ def render_card(description: Mapping[str, Any]) -> str:
         _training(description),
         "## Figures",
         _figures(description.get("figures", {})),
+        *(f"![{title}]({name})" for name, title in description.get("pictures", {}).items()),
         "## Use",
         USE,
     ]

@@ -4,9 +4,8 @@ const LABELS = DATA.labels, N = LABELS.length;
 const UNCERTAIN = -1, NO_SPEECH = -2, FAILED = -3;
 const NO_LABEL = { [UNCERTAIN]: "uncertain", [NO_SPEECH]: "no speech", [FAILED]: "failed" };
 const nameOf = (result) => result >= 0 ? LABELS[result] : NO_LABEL[result];
-const inkOf = (result) => result >= 0 ? `url(#ink${result})` : "var(--soft)";
-const colorOf = (result) => result >= 0 ? `var(--ink${result})` : "var(--soft)";
-const swatch = (result) => html`<svg class="swatch" aria-hidden="true"><rect width="100%" height="100%" fill="${inkOf(result)}"/></svg>`;
+const inkOf = (result) => result >= 0 ? `ink${result}` : "no-ink";
+const swatch = (result) => html`<svg class="swatch" aria-hidden="true"><rect width="100%" height="100%" class="${inkOf(result)}"/></svg>`;
 const reasonOf = ([kind, text]) => text || DATA.kinds[kind];
 const byName = (channel) => channel === "mix" ? "Mixed" : `Channel ${channel}`;
 
@@ -81,7 +80,7 @@ function merge(segments, gap) {
 function ribbon(segments, duration, label) {
   const x = (seconds) => (100 * seconds / (duration || 1)).toFixed(2);
   return html`<svg class="ribbon" ${label ? html`role="img" aria-label="${label}"` : html`aria-hidden="true"`}>${segments.map(({ start, end, result }) =>
-    html`<rect x="${x(start)}%" width="${x(Math.max(end - start, duration / 250))}%" height="100%" fill="${inkOf(result)}"/>`)}</svg>`;
+    html`<rect x="${x(start)}%" width="${x(Math.max(end - start, duration / 250))}%" height="100%" class="${inkOf(result)}"/>`)}</svg>`;
 }
 
 // The table.
@@ -174,7 +173,7 @@ function listStrongest() {
   const labels = measure.value === "negative" ? DATA.negative : [Number(measure.value)];
   const found = strongest(labels, 30);
   put($("#jumps"), found.length ? html`${found.map(({ it, side, start, end, result, share }) => html`<li><button type="button" data-open="${it.number}" data-at="${start}">
-    <b>${percent(share)}</b><span>${swatch(result)}${nameOf(result)}</span><span class="clip" title="${it.path}">${it.name}${side.channel === "mix" ? "" : html` <span class="soft">${byName(side.channel).toLowerCase()}</span>`}</span><span class="soft">${clock(start)} to ${clock(end)}</span></button></li>`)}`
+    <b>${percent(share)}</b><span>${swatch(result)}${nameOf(result)}</span><span class="clip" title="${it.path}">${it.name}</span><span class="soft">${side.channel === "mix" ? "" : byName(side.channel).toLowerCase()}</span><span class="soft">${clock(start)} to ${clock(end)}</span></button></li>`)}`
     : html`<li class="soft">No speech was scored.</li>`);
 }
 measure.append(...(DATA.negative.length ? [option("negative", "negative emotions")] : []), ...LABELS.map((label, n) => option(n, label)));
@@ -217,7 +216,7 @@ function drawSide(it, side) {
     while (next < side.segments.length && side.segments[next].end <= n * it.duration / points) next++;
     const inside = next < side.segments.length && side.segments[next].start < (n + 1) * it.duration / points;
     const height = Math.max(2, 62 * (level / top) ** .7); // quiet speech stays visible beside a shout
-    return html`<rect x="${(100 * n / points).toFixed(2)}%" y="${((64 - height) / 2).toFixed(1)}" width="${(72 / points).toFixed(3)}%" height="${height.toFixed(1)}" rx="1" fill="${inside ? colorOf(side.segments[next].result) : "var(--line)"}"/>`;
+    return html`<rect x="${(100 * n / points).toFixed(2)}%" y="${((64 - height) / 2).toFixed(1)}" width="${(72 / points).toFixed(3)}%" height="${height.toFixed(1)}" rx="1" class="${inside ? inkOf(side.segments[next].result) : "gap"}"/>`;
   });
   const answer = side.result >= UNCERTAIN ? `${nameOf(side.result)} ${percent(side.confidence)}` : nameOf(side.result);
   const spoken = `${it.sides.length > 1 ? byName(side.channel) : "Timeline"}: ${answer}, ${side.segments.length} stretches of speech`;
@@ -293,7 +292,7 @@ function wire(it, sides) {
 function showTip(event, time, side, segment) {
   const bars = segment && Array.from(details.ofSegment(segment.n), (share, label) => [share, label]).sort((a, b) => b[0] - a[0]);
   put(tip, html`<strong>${clock(time, 1)}</strong>${side.channel === "mix" ? "" : html` <span class="soft">${byName(side.channel).toLowerCase()}</span>`}${segment ? html`<table>${bars.map(([share, label]) =>
-    html`<tr><td>${swatch(label)}${LABELS[label]}</td><td><svg class="bar" aria-hidden="true"><rect width="${share}%" height="100%" fill="${inkOf(label)}"/></svg></td><td class="number">${share} %</td></tr>`)}</table>` : html`<br><span class="soft">no speech</span>`}`);
+    html`<tr><td>${swatch(label)}${LABELS[label]}</td><td><svg class="bar" aria-hidden="true"><rect width="${share}%" height="100%" class="${inkOf(label)}"/></svg></td><td class="number">${share} %</td></tr>`)}</table>` : html`<br><span class="soft">no speech</span>`}`);
   dialog.append(tip); // above the dialog, which is above all else
   tip.hidden = false;
   const { width, height } = tip.getBoundingClientRect();

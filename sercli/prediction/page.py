@@ -146,6 +146,7 @@ class ReportPage:
             labels=self._labels,
             tally=tally,
             shares=_share_out(tally, [*self._labels, UNCERTAIN]),
+            confidence=sum(share.confidence for share in tally.total().values()),
             doubted=self._doubted,
             negative=[self._labels[number] for number in self._negative],
             scores=scores.to_dict() if scores and scores.scored else None,
