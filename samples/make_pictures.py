@@ -70,7 +70,9 @@ def shoot(page: Page, path: Path) -> None:
     """
     page.screenshot(path=path)
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+        picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            path, optimize=True
+        )
     if path.stat().st_size > LARGEST:
         msg = f"{path} has {path.stat().st_size} bytes, more than {LARGEST}"
         raise ValueError(msg)
@@ -78,7 +80,10 @@ def shoot(page: Page, path: Path) -> None:
 
 def shoot_report(report: Path) -> None:
     """Takes the pictures of a report and of one of its recordings."""
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=shutil.which("chromium"), chromium_sandbox=False) as browser:
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=shutil.which("chromium"), chromium_sandbox=False) as browser,
+    ):
         page = browser.new_page(viewport={"width": 1200, "height": 1180})
         page.goto(report.as_uri())
         page.wait_for_selector("body[data-ready]")

@@ -21,7 +21,7 @@ from sercli.files import write_json
 from sercli.models.folder import list_files, model_digest, read_description
 from sercli.prediction.discovery import Recording, find_recordings
 from sercli.prediction.journal import FinishedRecordings, open_journal
-from sercli.prediction.pool import start_ahead
+from sercli.prediction.pool import end_idle_workers, start_ahead
 from sercli.prediction.predictor import Predictor
 from sercli.prediction.report import (
     PAGE,
@@ -157,7 +157,9 @@ def predict_folder(
     )
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     unread: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory(prefix="sercli-") if "-" in given else contextlib.nullcontext("") as folder:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sercli-")) if "-" in given else ""
+        stack.callback(end_idle_workers)  # none is left behind in this folder if something does not fit
         recordings = find_recordings(given, stdin, spool=Path(folder, "stdin"), unread=unread)
         workers = count_cpus() if jobs is None else jobs
         if not cluster:

@@ -1,16 +1,24 @@
 """The report as people use it: in a real Chromium, from disk."""
 
 import re
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sercli import predict_folder
 from sercli.labels import EMOTIONS
+from tests.command import run_sercli
 from tests.page.conftest import HOSTILE, OpenPage
 from tests.page.many import LABELS, write_many
+from tests.sounds import write_tone
+from tests.toy_model import make_model
 
+PROJECT = Path(__file__).parents[2]
 TOTAL = len(HOSTILE) + 4
+CONTRAST = ["color-contrast"]  # the one rule that depends on the color scheme
 
 
 def list_names(page: Any) -> list[str]:
@@ -144,18 +152,19 @@ def test_the_keyboard_is_enough(report: Path, open_page: OpenPage) -> None:
     assert page.evaluate("document.activeElement.closest('tr').dataset.row") == "3"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(report: Path, open_page: OpenPage, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "rules", "name"), [("light", [], "two sides.wav"), ("dark", CONTRAST, "loud.wav")])
+def test_axe_finds_no_serious_fault(
+    report: Path, open_page: OpenPage, scheme: str, rules: list[str], name: str
+) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
     page = open_page(report, color_scheme=scheme, bypass_csp=True)
-    options = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
-    for name in ("", "loud.wav", "two sides.wav"):
-        if name:
+    for context in ("body", "dialog"):
+        if context == "dialog":
             open_row(page, name)
-        faults = axe.run(page, context="dialog" if name else "body", options=options).response["violations"]
+        options = {"runOnly": rules} if rules else {}
+        faults = axe.run(page, context=context, options=options).response["violations"]
         serious = [fault for fault in faults if fault["impact"] in {"serious", "critical"}]
         assert [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in serious] == []
-        page.keyboard.press("Escape")
 
 
 def test_all_rows_are_printed(open_page: OpenPage, tmp_path: Path) -> None:
@@ -190,3 +199,25 @@ def test_labels_are_those_of_the_model(open_page: OpenPage, tmp_path: Path) -> N
         *LABELS,
     ]
     assert page.locator("#legend").inner_text().split("\n")[: len(LABELS)] == list(LABELS)
+
+
+def test_recordings_in_the_page_play_wherever_it_is(open_page: OpenPage, tmp_path: Path) -> None:
+    write_tone(tmp_path / "a.flac", seconds=1)
+    page_path = tmp_path / "elsewhere/r.html"
+    predict_folder(
+        tmp_path / "a.flac", page_path, model=make_model(tmp_path / "model"), window=2.0, jobs=1, embed_audio=True
+    )
+    (tmp_path / "a.flac").unlink()
+    page = open_page(page_path)
+    open_row(page, "a.flac").locator(".link[data-at]").first.click()
+    page.wait_for_function("() => $('dialog audio').currentTime > 0.2")
+
+
+def test_the_page_of_the_demo_shows_the_samples(open_page: OpenPage, tmp_path: Path) -> None:
+    command = re.search(r"sercli (predict samples .*)", (PROJECT / "Makefile").read_text())
+    assert command
+    shutil.copytree(PROJECT / "samples", tmp_path / "samples")
+    assert run_sercli(*shlex.split(command[1]), cwd=tmp_path)[0] == 0
+    page = open_page(tmp_path / "report.html")
+    assert page.locator("h1").inner_text() == "Emotions in 12 recordings"
+    assert open_row(page, "stereo.flac").locator(".side").count() == 2
