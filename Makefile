@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint .pins.txt
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo pictures test lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -24,9 +24,15 @@ $(VENV)/.test: $(VENV)/.demo
 	@touch $@
 
 demo: $(VENV)/.demo ## install, then report the emotions of the recordings in samples/
-	$(BIN)/sercli predict samples --out report.csv --segments report.timeline.tsv
+	$(BIN)/sercli predict samples --out report.csv --html report.html --segments report.timeline.tsv
 	@echo; echo "report.csv, without the probabilities of each emotion:"; cut -d, -f 1-7,16- report.csv
-	@echo; echo "report.timeline.tsv, in milliseconds:"; cat report.timeline.tsv
+	@echo; echo "These voices are a computer's: they feel nothing, and the model has never heard the like. Whatever it"
+	@echo "answers here means nothing. Hear the real thing, with recordings of your own:"
+	@echo; echo "    $(BIN)/sercli predict YOUR_FOLDER --out mine.html"
+	@echo; echo "Now open report.html in a browser: it shows and plays every recording."
+
+pictures: $(VENV)/.test ## make the pictures of README and model card; needs Chromium, and RAVDESS in data/ravdess
+	$(BIN)/python samples/make_pictures.py data/ravdess
 
 test: $(VENV)/.test ## lint, types and the whole test suite
 	$(MAKE) --no-print-directory lint

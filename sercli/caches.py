@@ -20,7 +20,7 @@ def provide_caches() -> None:
     """
     temporary = _find_temporary_folder()
     missing = [name for name in VARIABLES if name not in os.environ]
-    if not missing or temporary is None or _is_writable(_find_user_cache()):
+    if not missing or temporary is None or is_writable(_find_user_cache()):
         return
     folder = _make_own_folder(temporary)
     for name in missing:
@@ -31,7 +31,7 @@ def _find_temporary_folder() -> Path | None:
     try:
         return Path(tempfile.gettempdir())
     except OSError:  # neither TMPDIR nor /tmp nor the working folder can be written
-        if not _is_writable(MEMORY_FOLDER):
+        if not is_writable(MEMORY_FOLDER):
             return None
         os.environ["TMPDIR"] = str(MEMORY_FOLDER)
         return MEMORY_FOLDER
@@ -46,7 +46,7 @@ def _find_user_cache() -> Path | None:
         return None
 
 
-def _is_writable(folder: Path | None) -> bool:
+def is_writable(folder: Path | None) -> bool:
     """Whether a folder can be written, or made, by this process."""
     if folder is None or not folder.is_absolute():
         return False

@@ -132,6 +132,7 @@ def read_segments(
     *,
     channels: str = MIX,
     by_level: bool = False,
+    listen: Callable[[Signal], None] | None = None,
 ) -> Iterator[Segment | Heartbeat | Summary]:
     """The segments of a sound file.
 
@@ -144,6 +145,7 @@ def read_segments(
         by_level: do without voice activity detection, which takes most of the time, in recordings of one segment
             whose level shows that there is sound. Segments are the same, but their seconds of speech are those that
             are not silent, and warnings are left out.
+        listen: called once with each decoded block, shape ``(n_samples, channels)``.
 
     Yields:
         Segments in order of time in each channel, signs of life between them, and a `Summary` at the end.
@@ -153,13 +155,19 @@ def read_segments(
     """
     readers: list[AudioReader] = []
 
-    def read() -> AudioReader:
+    def read() -> Blocks:
         readers.append(AudioReader(path))
-        return readers[-1]
+        return _overhear(readers[0], listen) if listen and len(readers) == 1 else readers[-1]
 
     for found in segment_blocks(read, audio, segmentation, channels=channels, by_level=by_level):
         # The first reader goes through all of the file; others may look at a part.
         yield replace(found, warnings=readers[0].warnings) if isinstance(found, Summary) else found
+
+
+def _overhear(blocks: Blocks, listen: Callable[[Signal], None]) -> Blocks:
+    for block, rate in blocks:
+        listen(block)
+        yield block, rate
 
 
 def segment_blocks(

@@ -41,11 +41,29 @@ def predict(
             "--out",
             "-o",
             metavar="FILE",
-            help="Report: .csv, .tsv, .xlsx, .json or .jsonl. An interrupted run resumes when repeated.",
+            help="Report: .csv, .tsv, .xlsx, .json, .jsonl or .html. An interrupted run resumes when repeated.",
             show_default="CSV on stdout",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Page to look at and listen to, beside a report of another format.",
+            show_default="none",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    embed_audio: Annotated[
+        bool,
+        typer.Option(
+            "--embed-audio",
+            help="Put the recordings into the page, up to 25 MB, instead of links to them.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     segments: Annotated[
         str | None,
         typer.Option(
@@ -197,6 +215,8 @@ def predict(
             negative=None if negative is None else options.parse_labels(negative),
             labels=labels,
             label_map=parse_label_map(label_map),
+            html=html,
+            embed_audio=embed_audio,
             jobs=jobs,
             cluster=dask,
             device=device,

@@ -24,8 +24,9 @@ def render_card(description: Mapping[str, Any]) -> str:
         _training(description),
         "## Figures",
         _figures(description.get("figures", {})),
+        *(f"![{title}]({name})" for name, title in description.get("pictures", {}).items()),
         "## Use",
-        _USE,
+        USE,
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -134,7 +135,7 @@ def _show(score: float | None) -> str:
     return "–" if score is None else f"{score:.3f}"
 
 
-_USE = """\
+USE = """\
 Made for research, teaching, and for sorting many recordings so that people listen to the right ones first.
 
 - Acted emotion is not felt emotion. The model knows how actors portray these labels in a few sentences; it does not

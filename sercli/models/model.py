@@ -91,7 +91,7 @@ class Model:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False  # keeps memory at what is in use
         options.log_severity_level = 3
-        provider = _choose_provider(self.device, onnxruntime.get_available_providers())
+        provider = choose_provider(self.device, onnxruntime.get_available_providers())
         try:
             return onnxruntime.InferenceSession(self.graph, options, providers=[provider])
         except Exception as error:  # noqa: BLE001 - its own exceptions share no base class
@@ -165,7 +165,7 @@ class Model:
         return self.probabilities(self.pool(self.logits(matrices), speech))
 
 
-def _choose_provider(device: str, available: Sequence[str]) -> str:
+def choose_provider(device: str, available: Sequence[str]) -> str:
     """ONNX Runtime's provider for a device.
 
     Raises:

@@ -19,12 +19,13 @@ from sercli.cpus import count_cpus
 from sercli.errors import UsageError
 from sercli.files import write_json
 from sercli.labels import choose_negative
-from sercli.models.folder import list_files, model_digest
+from sercli.models.folder import list_files, model_digest, read_description
 from sercli.prediction.discovery import Recording, find_recordings
 from sercli.prediction.journal import FinishedRecordings, open_journal
-from sercli.prediction.pool import start_ahead
+from sercli.prediction.pool import end_idle_workers, start_ahead
 from sercli.prediction.predictor import Predictor
 from sercli.prediction.report import (
+    PAGE,
     CsvWriter,
     Writer,
     check_report_path,
@@ -40,6 +41,7 @@ from sercli.progress import show_bar
 from sercli.version import __version__
 
 if TYPE_CHECKING:
+    from sercli.prediction.page import ReportPage
     from sercli.prediction.truth import Scores
 
 DEFAULT_WINDOW = 6.0  # seconds
@@ -90,6 +92,8 @@ def predict_folder(
     negative: Sequence[str] | None = None,
     labels: str | None = None,
     label_map: Mapping[str, str] | None = None,
+    html: Path | str | None = None,
+    embed_audio: bool = False,
     jobs: int | None = None,
     cluster: str | None = None,
     device: str = "auto",
@@ -122,6 +126,8 @@ def predict_folder(
         negative: labels that count as negative in the summary; those stored with the model if None.
         labels: table of known labels, or ``names`` for recordings named as in RAVDESS.
         label_map: labels of that table that are merged into others.
+        html: page with the same rows beside a report of another format.
+        embed_audio: put the recordings into the page, instead of links to them; for a few.
         jobs: processes side by side; all CPUs that this process may use if None.
         cluster: address of a Dask scheduler whose workers score instead.
         device: where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -142,6 +148,7 @@ def predict_folder(
     report = None if out is None else Path(out)
     if report:
         check_report_path(report)
+    page_path = _choose_page(report, html, embed=embed_audio)
     window, hop = _choose_windows(vad, window, hop)
     predictor = Predictor(
         model,
@@ -152,11 +159,14 @@ def predict_folder(
         emotions=emotions,
         device=device,
         timeout=timeout,
+        envelope=page_path is not None,
     )
     negative = predictor.negative if negative is None else choose_negative(predictor.labels, negative)
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     unread: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory(prefix="sercli-") if "-" in given else contextlib.nullcontext("") as folder:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sercli-")) if "-" in given else ""
+        stack.callback(end_idle_workers)  # none is left behind in this folder if something does not fit
         recordings = find_recordings(given, stdin, spool=Path(folder, "stdin"), unread=unread)
         workers = count_cpus() if jobs is None else jobs
         if not cluster:
@@ -164,7 +174,7 @@ def predict_folder(
         truth = _find_truth(labels, label_map, recordings, predictor.model_labels)
         timelines = _plan_timelines(segments, segments_format, recordings)
         inputs = [*([Path(labels)] if labels else []), *list_files(predictor.settings.folder)]
-        _refuse_collisions(report, timelines, inputs, recordings)
+        _refuse_collisions(report, page_path, timelines, inputs, recordings)
         run = _Run(
             recordings=recordings,
             predictor=predictor,
@@ -172,19 +182,20 @@ def predict_folder(
             cluster=cluster,
             timelines=timelines,
             tally=Tally(labels=predictor.labels, negative=negative, keep=truth, unread=unread),
+            truth=truth,
+            page=_start_page(page_path, predictor, negative, truth, recordings if embed_audio else None),
         )
         with run.show(progress):
             if report:
                 run.write_report(report, restart=restart, on_resume=on_resume)
             else:
                 run.stream(stdout)
-    scores = _score(run.tally, truth)
     seconds = time.monotonic() - began
     return BatchResult(
         tally=run.tally,
-        scores=scores,
+        scores=run.scores,
         predictions=tuple(run.collected),
-        saved=_save(report, timelines, run.tally, scores, seconds),
+        saved=_save(report, page_path, timelines, run.tally, run.scores, seconds),
         finished_before=run.finished_before,
         audio_seconds=run.heard,
         seconds=seconds,
@@ -199,6 +210,9 @@ class _Run:
     cluster: str | None
     timelines: TimelinePlan | None
     tally: Tally
+    truth: dict[str, str]
+    page: "ReportPage | None"
+    scores: "Scores | None" = None
     _progress: ShowProgress = lambda *_: None
     heard: float = 0.0
     finished_before: int = 0
@@ -224,8 +238,8 @@ class _Run:
                 on_resume(len(finished))
             self._finish(journal, finished)
             results = (journal.read(recording.name).predictions for recording in self.recordings)
-            with open_report(out, self.predictor.labels, segments=self.timelines is not None) as writer:
-                self._write(results, writer.write)
+            with _open_rows(out, self.predictor.labels, segments=self.timelines is not None) as write:
+                self._write(results, write)
 
     def stream(self, stdout: IO[str] | None) -> None:
         """Writes rows as soon as they are there, or collects them; nothing of it can be resumed."""
@@ -247,10 +261,15 @@ class _Run:
         rows: Iterator[Sequence[Prediction]] = iter(groups)
         if self.timelines:
             rows = write_timelines(self.timelines, rows, self.predictor.labels)
-        for predictions in rows:
+        for recording, predictions in zip(self.recordings, rows, strict=True):
             for prediction in predictions:
                 write(prediction)
             self.tally.add_recording(tuple(predictions))
+            if self.page:
+                self.page.add_recording(recording, predictions)
+        self.scores = _score(self.tally, self.truth)
+        if self.page:
+            self.page.save(self.tally, self.scores)
 
     def _note(self, done: int, seconds: float) -> None:
         self.heard = seconds
@@ -285,6 +304,49 @@ def _choose_windows(vad: str, window: float | None, hop: float | None) -> tuple[
     return window, hop
 
 
+def _choose_page(report: Path | None, html: Path | str | None, *, embed: bool) -> Path | None:
+    if report and report.suffix.lower() == PAGE:
+        if html is not None:
+            msg = f"{report} is an HTML page already: give --html only beside a report of another format"
+            raise UsageError(msg)
+        return report
+    if html is None:
+        if embed:
+            msg = "--embed-audio goes with an HTML page: give --html FILE, or --out with a name ending in .html"
+            raise UsageError(msg)
+        return None
+    page = Path(html)
+    if page.suffix.lower() != PAGE:
+        msg = f"--html expects a name ending in {PAGE}, found {page.name!r}"
+        raise UsageError(msg)
+    check_report_path(page)
+    return page
+
+
+def _start_page(
+    path: Path | None,
+    predictor: Predictor,
+    negative: Sequence[str],
+    truth: dict[str, str],
+    embedded: Sequence[Recording] | None,
+) -> "ReportPage | None":
+    if path is None:
+        return None
+    from sercli.prediction.page import ReportPage, check_embedded  # loads Jinja2, which few runs need
+
+    if embedded is not None:
+        check_embedded(embedded)
+    description = read_description(predictor.settings.folder)
+    return ReportPage(
+        path,
+        labels=predictor.labels,
+        negative=negative,
+        description=description,
+        truth=truth,
+        embed=embedded is not None,
+    )
+
+
 def _find_truth(
     labels: str | None,
     label_map: Mapping[str, str] | None,
@@ -316,10 +378,16 @@ def _plan_timelines(segments: str | None, kind: str | None, recordings: Sequence
 
 
 def _refuse_collisions(
-    out: Path | None, timelines: TimelinePlan | None, inputs: Sequence[Path], recordings: Sequence[Recording]
+    out: Path | None,
+    page: Path | None,
+    timelines: TimelinePlan | None,
+    inputs: Sequence[Path],
+    recordings: Sequence[Recording],
 ) -> None:
     """Refuses, before any work, what would be written over another output or an input."""
     written: list[Path] = [out, name_summary(out), name_confusions(out)] if out else []
+    if page and page != out:
+        written.append(page)
     if timelines:
         written += list(timelines.sidecars.values()) or [timelines.target]
     taken = {os.path.realpath(path) for path in inputs}
@@ -330,9 +398,10 @@ def _refuse_collisions(
             msg = f"{path} is read or written already: give another name for the report or the timelines"
             raise UsageError(msg)
         taken.add(place)
-    if out and timelines and os.path.realpath(timelines.target).startswith(os.path.realpath(out) + os.sep):
-        msg = f"{timelines.target} would lie inside the report, which is a file: give another folder"
-        raise UsageError(msg)
+    for file in (out, page):
+        if file and timelines and os.path.realpath(timelines.target).startswith(os.path.realpath(file) + os.sep):
+            msg = f"{timelines.target} would lie inside the report, which is a file: give another folder"
+            raise UsageError(msg)
 
 
 def _score(tally: Tally, truth: dict[str, str]) -> "Scores | None":
@@ -341,6 +410,16 @@ def _score(tally: Tally, truth: dict[str, str]) -> "Scores | None":
     from sercli.prediction.truth import score  # loads numpy and what draws pictures
 
     return score(tally.kept, truth, tally.labels, rows=tally.rows)
+
+
+@contextlib.contextmanager
+def _open_rows(out: Path, labels: Sequence[str], *, segments: bool) -> Iterator[Callable[[Prediction], None]]:
+    """Opens the report for rows; a page takes whole recordings instead."""
+    if out.suffix.lower() == PAGE:
+        yield lambda _: None
+        return
+    with open_report(out, labels, segments=segments) as writer:
+        yield writer.write
 
 
 @contextlib.contextmanager
@@ -355,7 +434,12 @@ def _open_stream(stdout: IO[str] | None, labels: Sequence[str]) -> Iterator[Writ
 
 
 def _save(
-    out: Path | None, timelines: TimelinePlan | None, tally: Tally, scores: "Scores | None", seconds: float
+    out: Path | None,
+    page: Path | None,
+    timelines: TimelinePlan | None,
+    tally: Tally,
+    scores: "Scores | None",
+    seconds: float,
 ) -> tuple[Path, ...]:
     """Writes what goes with a report; returns all that was saved."""
     saved: list[Path] = []
@@ -369,4 +453,6 @@ def _save(
             saved.append(save_confusions(out, scores))
         else:
             name_confusions(out).unlink(missing_ok=True)  # of an earlier run
+    if page and page != out:
+        saved.append(page)
     return (*saved, *([timelines.target] if timelines else []))

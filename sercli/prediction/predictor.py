@@ -43,6 +43,7 @@ class Predictor:
         device: where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``; all but ``cpu`` need another build of
             ONNX Runtime, such as onnxruntime-gpu, which ``auto`` takes if it is there.
         timeout: seconds without a sign of life after which a worker gives a recording up.
+        envelope: draw the peak envelope of each row.
 
     Raises:
         ModelError: if the model folder is missing or damaged.
@@ -66,6 +67,7 @@ class Predictor:
         emotions: Sequence[str] = (),
         device: str = "auto",
         timeout: float = ScoringSettings().timeout,
+        envelope: bool = False,
     ) -> None:
         self.settings = ScoringSettings(
             model=str(DEFAULT_MODEL if model is None else model),
@@ -76,6 +78,7 @@ class Predictor:
             emotions=tuple(emotions),
             device=device,
             timeout=float(timeout),
+            envelope=envelope,
         )
         description = read_description(self.settings.folder)
         self.model_labels: tuple[str, ...] = tuple(description["labels"])

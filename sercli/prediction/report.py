@@ -121,7 +121,8 @@ WRITERS: dict[str, MakeWriter] = {
 """Makes the writer for each suffix of a report that is text."""
 
 EXCEL = ".xlsx"
-SUFFIXES: tuple[str, ...] = (*WRITERS, EXCEL)
+PAGE = ".html"
+SUFFIXES: tuple[str, ...] = (*WRITERS, EXCEL, PAGE)
 """Suffixes that a report may have."""
 
 

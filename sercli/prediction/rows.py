@@ -8,15 +8,13 @@ Status = Literal["ok", "no-speech", "failed"]
 Value = str | float | None
 
 DECIMALS = 6  # of every number in a report
-WARNING = "warning: "
-"""Begins the column ``error`` of a row that is ``ok`` all the same."""
 
 
 def list_columns(labels: Sequence[str]) -> tuple[str, ...]:
     """Columns of the report of a model; the first three are those of an audformat segmented table."""
     probabilities = (f"p_{label}" for label in labels)
     before = ("file", "start", "end", "channel", "status", "emotion", "confidence")
-    return (*before, *probabilities, "duration", "speech", "error")
+    return (*before, *probabilities, "duration", "speech", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +65,9 @@ class Prediction:
         duration: of the recording, in seconds; None if `status` is ``failed``.
         speech: seconds of it that are speech; None if `status` is ``failed``.
         error: why it failed, in one line; empty otherwise.
-        warnings: in what the recording is unlike what models are trained on, as `sercli.audio.quality` finds it.
+        warnings: reasons to doubt the answer, in a few words each, as `sercli.audio.quality` finds them.
         segments: the stretches of speech that the emotion was told from, in order.
+        envelope: peak envelope as `sercli.audio.envelope` draws it; empty unless it was asked for.
     """
 
     file: str
@@ -84,6 +83,7 @@ class Prediction:
     error: str = ""
     warnings: tuple[str, ...] = ()
     segments: tuple[SegmentPrediction, ...] = ()
+    envelope: str = ""
 
     def to_row(self, labels: Sequence[str]) -> dict[str, Value]:
         """The values by column, in the order of `list_columns`; numbers rounded, None where there is nothing."""
@@ -99,7 +99,8 @@ class Prediction:
             *probabilities,
             self.duration,
             self.speech,
-            self.error or (f"{WARNING}{'; '.join(self.warnings)}" if self.warnings else None),
+            "; ".join(self.warnings) or None,
+            self.error or None,
         )
         return {
             name: round(value, DECIMALS) if isinstance(value, float) else value

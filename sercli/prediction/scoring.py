@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sercli.audio.envelope import EnvelopeMeter
 from sercli.audio.segmentation import (
     WINDOWS,
     Heartbeat,
@@ -83,7 +84,14 @@ class RecordingScorer:
             yield RecordingResult.failed(recording.name, f"{type(error).__name__}: {one_line(error)}", sha256)
 
     def _score(self, recording: Recording, sha256: str, channels: str) -> Iterator[Heartbeat | RecordingResult]:
-        segments = read_segments(recording.path, self.model.audio, self._segmentation, channels=channels)
+        envelope = EnvelopeMeter() if self.settings.envelope else None
+        segments = read_segments(
+            recording.path,
+            self.model.audio,
+            self._segmentation,
+            channels=channels,
+            listen=envelope.add if envelope else None,
+        )
         # No thread outlives the recording, so that a fork between recordings is safe.
         with ThreadPoolExecutor(1) if self.settings.overlap else contextlib.nullcontext() as executor:
             pending = _Pending(self.model, executor)
@@ -93,7 +101,7 @@ class RecordingScorer:
                 elif isinstance(found, Heartbeat):
                     yield found
                 else:
-                    yield self._finish(recording.name, sha256, found, pending.finish())
+                    yield self._finish(recording.name, sha256, found, pending.finish(), envelope)
 
     @property
     def _segmentation(self) -> SegmentationConfig:
@@ -101,7 +109,14 @@ class RecordingScorer:
             return self.model.segmentation
         return replace(self.model.segmentation, method=WINDOWS, max_segment=self.settings.window, hop=self.settings.hop)
 
-    def _finish(self, name: str, sha256: str, summary: Summary, scored: Sequence["_Scored"]) -> RecordingResult:
+    def _finish(
+        self,
+        name: str,
+        sha256: str,
+        summary: Summary,
+        scored: Sequence["_Scored"],
+        envelope: EnvelopeMeter | None,
+    ) -> RecordingResult:
         rows = []
         for channel in summary.channels:
             row = Prediction(
@@ -113,6 +128,7 @@ class RecordingScorer:
                 duration=summary.duration,
                 speech=channel.speech,
                 warnings=(*summary.warnings, *channel.warnings),
+                envelope=envelope.draw(channel.name) if envelope else "",
             )
             own = [each for each in scored if each.segment.channel == channel.name]
             rows.append(self._answer(row, own) if own else row)

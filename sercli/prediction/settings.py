@@ -26,6 +26,7 @@ class ScoringSettings(Config):
         emotions: labels of the model that are kept; all if empty.
         device: where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         timeout: seconds without a sign of life after which a recording is given up.
+        envelope: draw the peak envelope of each row, for pages.
         overlap: run the network in a thread beside decoding and segmentation, where a CPU would be idle otherwise.
     """
 
@@ -37,6 +38,7 @@ class ScoringSettings(Config):
     emotions: tuple[str, ...] = ()
     device: str = "auto"
     timeout: float = 120.0
+    envelope: bool = False
     overlap: bool = False
 
     def __post_init__(self) -> None:

@@ -86,7 +86,7 @@ class Tally:
         if prediction.file in self.keep:
             self.kept.append(replace(prediction, segments=()))
         for warning in prediction.warnings:
-            self.warnings[_without_numbers(warning)] += 1
+            self.warnings[name_kind(warning)] += 1
         if prediction.status == "failed":
             self.failures.append((prediction.file, prediction.error))
         elif prediction.status == "no-speech":
@@ -118,7 +118,7 @@ class Tally:
 
     def reasons(self) -> Counter[str]:
         """Failures by kind of reason."""
-        return Counter(_without_numbers(reason) for _, reason in self.failures)
+        return Counter(name_kind(reason) for _, reason in self.failures)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -155,6 +155,6 @@ def _describe(shares: dict[str, Share]) -> dict[str, dict[str, float]]:
     }
 
 
-def _without_numbers(reason: str) -> str:
+def name_kind(reason: str) -> str:
     """The kind of a reason: without what is in brackets, and with ``N`` for numbers."""
     return _NUMBER.sub("N", reason.partition(" (")[0].partition(": ")[0])

@@ -13,6 +13,7 @@ from sercli.folders import own_folder
 from sercli.labels import LabelSelection, choose_negative
 from sercli.models.folder import JSON_FILE
 from sercli.models.model import Model, save_model
+from sercli.models.self_test import answer
 from sercli.parallel import limit_threads
 from sercli.plots import save_curves
 from sercli.progress import show_bar
@@ -139,6 +140,7 @@ def train(
                     "label_selection": selection.to_dict(),
                     "figures": dict(figures or {}),
                     "not_in_store": list(corpus.missing),
+                    "self_test": [round(share, 6) for share in answer(trained.model).tolist()],
                 }
                 trained = replace(trained, model=replace(trained.model, facts=facts, negative=negative))
                 _write(out, trained, title=f"recipe {recipe.name}, seed {seed}")

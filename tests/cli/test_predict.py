@@ -234,7 +234,7 @@ def test_a_strange_name_that_fails_is_one_line(run: Run, tmp_path: Path) -> None
         (
             ["calls", "--labels", "joy.csv"],
             1,
-            "joy.csv holds labels that are no emotion (line 2: 'joy'): expected neutral",
+            "joy.csv holds labels that the model does not know (line 2: 'joy'): expected neutral",
         ),
         (["calls", "--model", "gone"], 1, "no model folder at gone"),
     ],
@@ -503,5 +503,6 @@ def test_what_is_unlike_training_is_said_in_the_row(run: Run, tmp_path: Path) ->
     status, out, err = run("loud.wav")
     (row,) = read_csv(out)
     assert (status, row["status"]) == (0, "ok")
-    assert row["error"].startswith("warning: clipped (")
+    assert row["warning"].startswith("clipped (")
+    assert row["error"] == ""
     assert "warnings: clipped (1)" in err

@@ -1,0 +1,258 @@
+"""The report as one HTML page that opens from disk: rows, timelines, waveforms and what to think of them."""
+
+import base64
+import datetime as dt
+import gzip
+import mimetypes
+import os
+import posixpath
+import sys
+import urllib.parse
+from array import array
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sercli.audio.envelope import LEVELS, POINTS
+from sercli.errors import UsageError
+from sercli.files import write_by_rename
+from sercli.labels import UNCERTAIN
+from sercli.models.card import USE
+from sercli.page.render import render_page
+from sercli.prediction.discovery import Recording
+from sercli.prediction.report import encodable
+from sercli.prediction.rows import Prediction
+from sercli.prediction.summary import Tally, name_kind
+from sercli.version import __version__
+
+if TYPE_CHECKING:
+    from sercli.prediction.truth import Scores
+
+MAX_EMBEDDED = 25 * 10**6  # bytes of audio in a page; browsers become slow beyond
+NOT_AN_EMOTION = {UNCERTAIN: -1, "no-speech": -2, "failed": -3}
+KNOWN_SPEAKERS = ("paper", "random10")  # protocols whose test speakers are those of training
+_LEVELS = {character: level for level, character in enumerate(LEVELS)}
+
+
+class ReportPage:
+    """Collects the rows of a report, and writes them as a page.
+
+    Args:
+        path: HTML file to write; links to recordings are relative to its folder.
+        labels: Labels in the order of the probabilities.
+        negative: Those of them that count as negative.
+        description: Content of ``model.json``.
+        truth: Known emotions by name of the recording.
+        embed: Whether to put the recordings themselves into the page.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        labels: Sequence[str],
+        negative: Sequence[str],
+        description: Mapping[str, Any],
+        truth: Mapping[str, str],
+        embed: bool = False,
+    ) -> None:
+        self.path = path
+        self._labels, self._description, self._truth, self._embed = tuple(labels), description, truth, embed
+        self._numbers = {**{label: number for number, label in enumerate(labels)}, **NOT_AN_EMOTION}
+        self._negative = [self._numbers[label] for label in negative]
+        self._folder = os.path.realpath(path.parent)
+        self._places: dict[Path, str] = {}  # addresses of the folders that recordings lie in
+        self._folders: dict[tuple[str, str], int] = {}  # positions by name and address
+        self._kinds: dict[str, int] = {}
+        self._rows: list[list[Any]] = []
+        self._doubted = 0  # rows with a warning
+        self._details = _Details(len(labels))
+
+    def add_recording(self, recording: Recording, predictions: Sequence[Prediction]) -> None:
+        """Takes the rows of the next recording."""
+        folder, name = posixpath.split(recording.name)
+        first, link = predictions[0], self._find_link(recording.path.parent)
+        truth = self._truth.get(recording.name, "")
+        self._rows.append(
+            [
+                self._folders.setdefault((encodable(folder), link), len(self._folders)),
+                encodable(name),
+                round(first.duration or 0.0, 2),
+                self._link(recording),
+                self._labels.index(truth) if truth in self._labels else -1,
+                [self._describe(prediction) for prediction in predictions],
+                self._classify(first.error) if first.error else 0,
+            ]
+        )
+        for prediction in predictions:
+            self._doubted += bool(prediction.warnings)
+            self._details.add(prediction, self._numbers)
+
+    def _describe(self, row: Prediction) -> list[Any]:
+        negative = sum(row.probabilities[number] for number in self._negative) if row.probabilities else 0.0
+        return [
+            row.channel,
+            self._numbers[row.emotion or row.status],
+            round(1000 * (row.confidence or 0.0)),
+            round(1000 * negative),
+            round(row.speech or 0.0, 1),
+            [self._classify(warning) for warning in row.warnings],
+        ]
+
+    def _classify(self, reason: str) -> list[Any]:
+        """The kind of a reason, and its text where that says more."""
+        kind, text = encodable(name_kind(reason)), encodable(reason)
+        return [self._kinds.setdefault(kind, len(self._kinds)), 0 if text == kind else text]
+
+    def _link(self, recording: Recording) -> str | int:
+        """File name or content of a recording as an address; 0 if it is named as in the page, -1 without any."""
+        if self._embed:
+            return _embed(recording.path)
+        if recording.name == "stdin" and recording.path != Path("stdin"):
+            return -1  # it was in a temporary file
+        name = recording.path.name
+        return 0 if encodable(name) == encodable(posixpath.basename(recording.name)) == name else _quote(name)
+
+    def _find_link(self, folder: Path) -> str:
+        """Address of a folder as seen from the page."""
+        if folder not in self._places:
+            real = os.path.realpath(folder)
+            try:
+                self._places[folder] = _quote(os.path.relpath(real, self._folder).replace(os.sep, "/"))
+            except ValueError:  # another drive of Windows
+                self._places[folder] = Path(real).as_uri()
+        return self._places[folder]
+
+    def save(self, tally: Tally, scores: "Scores | None") -> None:
+        """Writes the page by rename.
+
+        Args:
+            tally: Counts of all rows.
+            scores: Against known labels, if there are any.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        data = {
+            "labels": list(self._labels),
+            "negative": self._negative,
+            "folders": list(self._folders),
+            "kinds": list(self._kinds),
+            "rows": self._rows,
+            "details": self._details.pack(),
+        }
+        intro, *limits = (" ".join(part.split()) for part in USE.split("\n- "))
+        page = render_page(
+            "report.html",
+            scripts=("table.js", "report.js"),
+            data=data,
+            labels=self._labels,
+            tally=tally,
+            shares=_share_out(tally, [*self._labels, UNCERTAIN]),
+            confidence=sum(share.confidence for share in tally.total().values()),
+            doubted=self._doubted,
+            negative=[self._labels[number] for number in self._negative],
+            scores=scores.to_dict() if scores and scores.scored else None,
+            description=self._description,
+            tested=_choose_figures(self._description.get("figures", {})),
+            intro=intro,
+            limits=limits,
+            version=__version__,
+            today=dt.datetime.now(tz=dt.UTC).astimezone().strftime("%Y-%m-%d %H:%M"),
+        )
+        with write_by_rename(self.path) as stream:
+            stream.write(page)
+
+
+class _Details:
+    """Timelines, probabilities and envelopes of all rows, packed; report.js unpacks them.
+
+    Little-endian arrays one after the other: segments of each row (uint32), starts as differences within the row and
+    durations in hundredths of a second (uint32, uint16), emotions (int8), probabilities in percent of the segments,
+    then of the rows (uint8, a column for each label), and the levels of the envelopes (uint8).
+    """
+
+    def __init__(self, n_labels: int) -> None:
+        self._blank = bytes(n_labels)
+        self._counts, self._starts, self._durations = array("I"), array("I"), array("H")
+        self._emotions, self._of_segments, self._of_rows = array("b"), array("B"), array("B")
+        self._envelopes = bytearray()
+
+    def add(self, row: Prediction, numbers: Mapping[str, int]) -> None:
+        self._counts.append(len(row.segments))
+        before = 0
+        for segment in row.segments:
+            start, end = round(100 * segment.start), round(100 * segment.end)
+            self._starts.append(max(0, start - before))
+            self._durations.append(min(max(0, end - start), 0xFFFF))
+            self._emotions.append(numbers[segment.emotion])
+            self._of_segments.extend(round(100 * value) for value in segment.probabilities)
+            before = start
+        self._of_rows.extend([round(100 * value) for value in row.probabilities] or self._blank)
+        self._envelopes.extend(_LEVELS[level] for level in row.envelope.ljust(POINTS, LEVELS[0]))
+
+    def pack(self) -> dict[str, Any]:
+        arrays = (self._counts, self._starts, self._durations, self._emotions, self._of_segments, self._of_rows)
+        if sys.byteorder == "big":
+            for values in arrays:
+                values.byteswap()
+        content = b"".join(values.tobytes() for values in arrays) + bytes(self._envelopes)
+        packed = base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
+        return {"segments": len(self._starts), "points": POINTS, "levels": len(LEVELS), "packed": packed}
+
+
+def check_embedded(recordings: Sequence[Recording]) -> None:
+    """Refuses, before any work, to put more audio into a page than a browser can take.
+
+    Raises:
+        UsageError: If the recordings are larger than `MAX_EMBEDDED` together.
+    """
+    size = sum(recording.path.stat().st_size for recording in recordings if recording.path.is_file())
+    if size > MAX_EMBEDDED:
+        msg = (
+            f"--embed-audio is for a few recordings: these have {size / 1e6:.0f} MB, expected at most "
+            f"{MAX_EMBEDDED / 1e6:.0f} MB; leave it out, and the page plays the recordings where they are"
+        )
+        raise UsageError(msg)
+
+
+def _embed(path: Path) -> str | int:
+    kind = mimetypes.guess_type(path.name)[0] or "audio/*"
+    try:
+        return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    except OSError:
+        return -1  # its row says why
+
+
+def _quote(path: str) -> str:
+    return urllib.parse.quote(os.fsencode(path))
+
+
+def _share_out(tally: Tally, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Share of speech time of each emotion, of all rows first, then of each channel if there are several."""
+    groups = {"all": tally.total(), **(dict(sorted(tally.emotions.items())) if len(tally.emotions) > 1 else {})}
+    shares = []
+    for name, heard in groups.items():
+        seconds = sum(share.speech for share in heard.values())
+        shares.append(
+            {
+                "name": name,
+                "seconds": seconds,
+                "of": {
+                    label: {
+                        "speech": heard[label].speech / seconds if seconds else 0.0,
+                        "rows": heard[label].rows,
+                        "confidence": heard[label].confidence / heard[label].rows if heard[label].rows else None,
+                    }
+                    for label in labels
+                    if label in heard
+                },
+            }
+        )
+    return shares
+
+
+def _choose_figures(figures: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+    """The first protocol that tests speakers unknown to the model, which says most about new recordings."""
+    unseen = (item for item in figures.items() if not item[0].startswith(KNOWN_SPEAKERS))
+    return next(unseen, None)

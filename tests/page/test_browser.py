@@ -1,0 +1,223 @@
+"""The report as people use it: in a real Chromium, from disk."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sercli import predict_folder
+from sercli.labels import EMOTIONS
+from tests.command import run_sercli
+from tests.page.conftest import HOSTILE, OpenPage
+from tests.page.many import LABELS, write_many
+from tests.sounds import write_tone
+from tests.toy_model import make_model
+
+PROJECT = Path(__file__).parents[2]
+TOTAL = len(HOSTILE) + 4
+CONTRAST = ["color-contrast"]  # the one rule that depends on the color scheme
+
+
+def list_names(page: Any) -> list[str]:
+    names: list[str] = page.locator("#rows tr[data-row] button").all_inner_texts()
+    return names
+
+
+def open_row(page: Any, name: str) -> Any:
+    page.locator("#rows tr[data-row]", has_text=name).first.locator("button").click()
+    return page.locator("dialog[open]")
+
+
+def test_it_opens_and_shows_every_recording_as_it_is_named(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    shown = list_names(page)
+    assert len(shown) == TOTAL
+    assert page.locator("#count").inner_text() == f"{TOTAL} recordings"
+    for name in HOSTILE:
+        expected = name.rsplit("/", 1)[1].replace("\udce9", "\\xe9")
+        assert expected in shown
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("#rows img, #rows script").count() == 0
+
+
+def test_every_recording_plays_from_where_it_lies(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    lengths = page.evaluate(
+        """() => Promise.all(RECORDINGS.filter((it) => !it.failed).map((it) => new Promise((resolve) => {
+            const audio = new Audio(it.source);
+            audio.onloadedmetadata = () => resolve(Math.abs(audio.duration - it.duration) < 0.1);
+            audio.onerror = () => resolve(it.source);
+        })))"""
+    )
+    assert lengths == [True] * (TOTAL - 1)
+
+
+def test_it_sorts(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    head = page.locator("th[data-column=confidence]")
+    for direction in ("ascending", "descending"):
+        head.get_by_role("button").click()
+        assert head.get_attribute("aria-sort") == direction
+        cells = page.locator("#rows tr[data-row] td:nth-child(3)").all_inner_texts()
+        shares = [min(map(int, re.findall(r"\d+", cell))) for cell in cells if cell.strip()]
+        assert len(shares) == TOTAL - 2  # all but silence and the one that failed, which come last
+        assert shares == sorted(shares, reverse=direction == "descending")
+        assert not "".join(cells[-2:]).strip()
+    page.locator("th[data-column=duration]").get_by_role("button").click()
+    assert list_names(page)[0] == "two sides.wav"
+
+
+def test_it_filters(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    page.fill("[name=text]", "καλη")
+    assert list_names(page) == ["Καλημέρα 😀 it's.wav"]
+    page.fill("[name=text]", "nothing is named so")
+    assert "No recording fits" in page.locator("#rows").inner_text()
+    page.get_by_role("button", name="Show all").click()
+    page.wait_for_function(f"() => table.shown.length === {TOTAL}")
+    for name, value, expected in (
+        ("result", "failed", ["broken.mp3"]),
+        ("result", "no speech", ["silence.wav"]),
+        ("folder", page.evaluate("DATA.folders.findIndex(([name]) => name.includes('javascript:'))"), ["a.wav"]),
+        ("kind", "doubt", ["loud.wav"]),
+        ("kind", page.evaluate("DATA.kinds.indexOf('clipped')"), ["loud.wav"]),
+    ):
+        page.select_option(f"[name={name}]", str(value))
+        assert list_names(page) == expected, name
+        page.select_option(f"[name={name}]", "")
+    page.fill("[name=least]", "100")
+    assert len(list_names(page)) < TOTAL
+    page.locator("#problems [data-kind]", has_text="clipped").click()
+    page.wait_for_function("() => table.shown.length === 1")
+    assert page.locator("#count").inner_text() == f"1 of {TOTAL} recordings"
+
+
+def test_a_call_opens_with_a_timeline_per_side_and_plays_from_a_click(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    dialog = open_row(page, "two sides.wav")
+    assert dialog.locator(".side").all_inner_texts()[0].startswith("Channel 1")
+    assert dialog.locator(".side .ribbon rect").count() > 3
+    assert dialog.locator(".side .wave rect").count() == 400
+    box = dialog.locator("#sheet").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.9)
+    tip = page.locator("#tip").inner_text()
+    assert tip.startswith("0:06.0 channel 2")
+    assert sum(map(int, re.findall(r"(\d+)\s%", tip))) == pytest.approx(100, abs=4)
+    page.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.9)
+    page.wait_for_function("() => { const a = $('dialog audio'); return !a.paused && a.currentTime > 6; }")
+    assert page.evaluate("document.querySelector('dialog audio').currentTime") < 12
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.querySelector('dialog audio').paused")
+
+
+def test_the_strongest_stretch_opens_where_it_is(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    page.select_option("#measure", label="sad")
+    first = page.locator("#jumps button").first
+    at = float(first.get_attribute("data-at"))
+    best = page.evaluate(f"Math.max(...details.probabilities.filter((_, n) => n % {len(EMOTIONS)} === 3))")
+    assert first.inner_text().startswith(f"{best}\u00a0%")
+    first.click()
+    page.wait_for_function(f"() => $('dialog audio').currentTime >= {at}")
+
+
+def test_wrong_answers_and_failures_are_named(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    assert page.locator("#labels .matrix tbody tr").count() == 2
+    page.get_by_role("button", name="Show the wrong ones").click()
+    page.wait_for_function("() => table.shown.length < 3")
+    assert set(list_names(page)) <= {"two sides.wav", "loud.wav"}
+    page.evaluate("filters.reset()")
+    page.wait_for_function("() => table.shown.length > 3")
+    dialog = open_row(page, "broken.mp3")
+    assert "Failed: is not a sound file" in dialog.inner_text()
+    assert dialog.locator("audio").count() == 0
+
+
+def test_the_keyboard_is_enough(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    page.focus("#rows")
+    page.keyboard.press("Tab")  # the heads of seven columns come first
+    for _ in range(7):
+        page.keyboard.press("Tab")
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.closest('tr').dataset.row") == "3"
+    page.keyboard.press("Enter")
+    assert page.locator("dialog[open] h2").inner_text() == page.evaluate("RECORDINGS[3].name")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.closest('tr').dataset.row") == "3"
+
+
+@pytest.mark.parametrize(("scheme", "rules", "name"), [("light", [], "two sides.wav"), ("dark", CONTRAST, "loud.wav")])
+def test_axe_finds_no_serious_fault(
+    report: Path, open_page: OpenPage, scheme: str, rules: list[str], name: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    page = open_page(report, color_scheme=scheme, bypass_csp=True)
+    for context in ("body", "dialog"):
+        if context == "dialog":
+            open_row(page, name)
+        options = {"runOnly": rules} if rules else {}
+        faults = axe.run(page, context=context, options=options).response["violations"]
+        serious = [fault for fault in faults if fault["impact"] in {"serious", "critical"}]
+        assert [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in serious] == []
+
+
+def test_all_rows_are_printed(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page(write_many(tmp_path / "r.html", 300))
+    assert page.locator("#rows tr[data-row]").count() < 60
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#rows tr[data-row]").count() == 300
+    assert page.locator("#filters").is_hidden()
+
+
+def test_ten_thousand_recordings_stay_usable(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page(write_many(tmp_path / "r.html", 10_000, segments=1))
+    drawn = page.locator("#rows tr[data-row]")
+    assert drawn.count() < 60
+    page.evaluate("document.querySelector('#rows').scrollTop = 1e9")
+    page.wait_for_selector("tr[data-row='9999']")
+    assert drawn.count() < 60
+    page.locator("th[data-column=name]").get_by_role("button").click()
+    page.locator("th[data-column=name]").get_by_role("button").click()
+    assert list_names(page)[0] == "recording 9999.wav"
+    page.fill("[name=text]", "recording 123")
+    assert page.locator("#count").inner_text() == "10 of 10000 recordings"
+    page.locator("#rows tr[data-row]").first.locator("button").click()
+    assert page.locator("dialog[open] .side").count() == 1
+
+
+def test_labels_are_those_of_the_model(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page(write_many(tmp_path / "r.html", 20, labels=LABELS))
+    assert [option.strip() for option in page.locator("#measure option").all_inner_texts()] == [
+        "negative emotions",
+        *LABELS,
+    ]
+    assert page.locator("#legend").inner_text().split("\n")[: len(LABELS)] == list(LABELS)
+
+
+def test_recordings_in_the_page_play_wherever_it_is(open_page: OpenPage, tmp_path: Path) -> None:
+    write_tone(tmp_path / "a.flac", seconds=1)
+    page_path = tmp_path / "elsewhere/r.html"
+    predict_folder(
+        tmp_path / "a.flac", page_path, model=make_model(tmp_path / "model"), window=2.0, jobs=1, embed_audio=True
+    )
+    (tmp_path / "a.flac").unlink()
+    page = open_page(page_path)
+    open_row(page, "a.flac").locator(".link[data-at]").first.click()
+    page.wait_for_function("() => $('dialog audio').currentTime > 0.2")
+
+
+def test_the_page_of_the_demo_shows_the_samples(open_page: OpenPage, tmp_path: Path) -> None:
+    command = re.search(r"sercli (predict samples .*)", (PROJECT / "Makefile").read_text())
+    assert command
+    shutil.copytree(PROJECT / "samples", tmp_path / "samples")
+    assert run_sercli(*shlex.split(command[1]), cwd=tmp_path)[0] == 0
+    page = open_page(tmp_path / "report.html")
+    assert page.locator("h1").inner_text() == "Emotions in 12 recordings"
+    assert open_row(page, "stereo.flac").locator(".side").count() == 2
