@@ -56,7 +56,11 @@ def write_many(path: Path, count: int, *, labels: Sequence[str] = EMOTIONS, segm
     """Writes a page of `count` recordings in folders of a hundred; returns its path."""
     rng = random.Random(0)
     page = ReportPage(
-        path, labels=labels, negative=labels[:1], description={**DESCRIPTION, "labels": list(labels)}, truth={}
+        path,
+        labels=labels,
+        negative=[label for label in labels if label in NEGATIVE],
+        description={**DESCRIPTION, "labels": list(labels)},
+        truth={},
     )
     tally = Tally(labels=tuple(labels))
     made = [make_prediction("", rng, labels, segments) for _ in range(min(count, 1_000))]
