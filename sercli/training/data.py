@@ -20,7 +20,7 @@ from sercli.errors import StoreError
 from sercli.features.frontend import HalfMatrix
 from sercli.features.store import FeatureStore
 from sercli.models.normalizer import Normalizer
-from sercli.training.recipes import RECIPES
+from sercli.training.recipe_files import RECIPES
 
 BUCKET_BATCHES = 16  # batches whose utterances are sorted by length together, so that there is little padding
 

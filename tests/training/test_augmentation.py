@@ -12,7 +12,7 @@ from sercli.features.frontend import FeatureConfig, compute_features
 from sercli.models.normalizer import Normalizer
 from sercli.training import augmentation
 from sercli.training.augmentation import AugmentConfig, SpectralAugmentation, smooth
-from sercli.training.recipes import RECIPES
+from sercli.training.recipe_files import RECIPES
 
 LOGMEL = FeatureConfig(names=("logmel",))
 BANDS = LOGMEL.n_mels
