@@ -29,7 +29,9 @@ class TrainConfig(Config):
         muon: Learning rate of Muon (Jordan et al. 2024), which then trains the matrices, as a multiple of
             `learning_rate`; 0 leaves everything to AdamW.
         max_gradient: Norm to which the gradient is clipped; 0 for none.
-        label_smoothing: Share of the target that is spread over all emotions.
+        label_smoothing: Share of the target that is spread over all labels.
+        masked: Whether the softmax of a training utterance runs over the labels of its corpus only, so that a label
+            which one of several corpora lacks does not become a detector of the others.
         max_epochs: Maximum number of passes over the training utterances.
         patience: Epochs without a better development UAR after which training stops.
         plateau_patience: Such epochs after which the learning rate is reduced.
@@ -44,6 +46,7 @@ class TrainConfig(Config):
     muon: float = 0.0
     max_gradient: float = 0.0
     label_smoothing: float = 0.0
+    masked: bool = False
     max_epochs: int = 100
     patience: int = 12
     plateau_patience: int = 5
