@@ -82,7 +82,7 @@ def get_recipe(source: Recipe | str | Path, changes: Sequence[str] = ()) -> Reci
     changed = dict(map(_parse_change, changes))
     values = file.values
     for name, value in changed.items():
-        values = _put(values, name.split("."), value)
+        values = put_value(values, name, value)
     try:
         recipe = Recipe.from_dict(values)
     except ParameterError as reason:
@@ -174,13 +174,12 @@ def _merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def _put(values: Mapping[str, Any], path: Sequence[str], value: object) -> dict[str, Any]:
-    """The values with one of them changed, in a table that is made if it is missing."""
-    name, *rest = path
-    if not rest:
-        return {**values, name: value}
-    inner = values.get(name, {})
-    return {**values, name: _put(inner if isinstance(inner, dict) else {}, rest, value)}
+def put_value(values: Mapping[str, Any], name: str, value: object) -> dict[str, Any]:
+    """The values with one of them changed, such as ``training.muon``, in a table that is made if it is missing."""
+    table, dot, rest = name.partition(".")
+    inner = values.get(table, {})
+    changed = put_value(inner if isinstance(inner, dict) else {}, rest, value) if dot else value
+    return {**values, table: changed}
 
 
 def _parse_change(text: str) -> tuple[str, Any]:
