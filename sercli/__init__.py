@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from sercli.prediction.predictor import Predictor
     from sercli.training.featurize import featurize
     from sercli.training.train import train
+    from sercli.training.tune import tune
 
-__all__ = ["Predictor", "__version__", "evaluate", "featurize", "predict_folder", "prepare", "train"]
+__all__ = ["Predictor", "__version__", "evaluate", "featurize", "predict_folder", "prepare", "train", "tune"]
 
 turn_off_telemetry()  # before anybody imports ONNX Runtime
 
@@ -35,6 +36,7 @@ _MODULES = {
     "predict_folder": "sercli.prediction.batch",
     "prepare": "sercli.corpora.prepare",
     "train": "sercli.training.train",
+    "tune": "sercli.training.tune",
 }
 
 

@@ -1,15 +1,31 @@
 """Parameters that travel between the steps: frozen, checked, JSON in and out, with a fingerprint."""
 
 import dataclasses
+import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar, get_args, get_origin
 
 from sercli.errors import UsageError
 
 T = TypeVar("T")
+
+
+class ParameterError(UsageError):
+    """A parameter that does not exist, or has a value that it cannot have.
+
+    Args:
+        owner: Name of the parameter set.
+        name: Name of the parameter; empty for the set itself.
+        problem: The rest of the sentence that begins with the parameter.
+    """
+
+    def __init__(self, owner: str, name: str, problem: str) -> None:
+        super().__init__(f"{owner}.{name} {problem}" if name else f"{owner} {problem}")
+        self.name, self.problem = name, problem
 
 
 def look_up(kind: str, name: str, known: Mapping[str, T]) -> T:
@@ -29,6 +45,13 @@ def look_up(kind: str, name: str, known: Mapping[str, T]) -> T:
     return known[name]
 
 
+def describe_unknown(name: str, known: Iterable[str]) -> str:
+    """The rest of a sentence about a parameter that does not exist."""
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"is not a parameter: {hint}expected some of {', '.join(sorted(known))}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Base of all parameter sets: equality by value, JSON in and out."""
@@ -45,21 +68,18 @@ class Config:
         """Builds the parameters from a dict as `to_dict` gives it.
 
         Raises:
-            UsageError: if a name is unknown or a value is of the wrong kind.
+            ParameterError: if a name is unknown or a value is of the wrong kind.
         """
         if not isinstance(values, Mapping):
-            msg = f"{cls.__name__} should be an object of parameters, found {type(values).__name__}"
-            raise UsageError(msg)
+            raise ParameterError(cls.__name__, "", f"should be a table of parameters, found {type(values).__name__}")
         known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            msg = f"{cls.__name__} has no parameter {unknown[0]!r}: expected some of {', '.join(sorted(known))}"
-            raise UsageError(msg)
+        for name in sorted(set(values) - known):
+            raise ParameterError(cls.__name__, name, describe_unknown(name, known))
         for field in dataclasses.fields(cls):
             if field.name in values and not _fits(values[field.name], field.type):
-                kind = getattr(field.type, "__name__", field.type)
-                msg = f"{cls.__name__}.{field.name} should be of type {kind}, found {repr(values[field.name])[:80]}"
-                raise UsageError(msg)
+                kind = _name_type(field.type)
+                problem = f"should be {kind}, found {repr(values[field.name])[:80]}"
+                raise ParameterError(cls.__name__, field.name, problem)
         return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
     def fingerprint(self) -> str:
@@ -69,15 +89,22 @@ class Config:
 
     def _require(self, *, condition: bool, name: str, expected: str) -> None:
         if not condition:
-            msg = f"{type(self).__name__}.{name} should be {expected}, found {getattr(self, name)!r}"
-            raise UsageError(msg)
+            raise ParameterError(type(self).__name__, name, f"should be {expected}, found {getattr(self, name)!r}")
+
+
+def _name_type(kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        return f"a list of {get_args(kind)[0].__name__}"
+    return f"of type {kind.__name__}"
 
 
 def _fits(value: object, kind: Any) -> bool:
-    """Whether what JSON gave is of a field's type: truth values are no numbers, whole numbers are."""
+    """Whether a value from JSON or TOML is of a field's type; bools are not numbers, and ints count as floats."""
     if get_origin(kind) is tuple:
         return isinstance(value, list | tuple) and all(_fits(each, get_args(kind)[0]) for each in value)
-    return isinstance(value, int | float if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+    if kind is float and isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int if kind is float else kind) and isinstance(value, bool) == (kind is bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

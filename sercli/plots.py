@@ -127,6 +127,38 @@ def save_reliability(path: Path, bins: Sequence[ReliabilityBin], title: str = ""
     _save(figure, path)
 
 
+def save_tuning(path: Path, scores: Sequence[float | None], importance: Mapping[str, float]) -> None:
+    """Draws the score of each trial with the best so far, and the importance of each parameter.
+
+    Args:
+        path: PNG file.
+        scores: Score of each trial, 0 to 1; None for a trial that was pruned.
+        importance: Importance of each parameter, 0 to 1.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    history, bars = figure.subplots(1, 2)
+    done = [(number, score) for number, score in enumerate(scores) if score is not None]
+    numbers, values = [number for number, _ in done], [score for _, score in done]
+    history.plot(numbers, values, "o", color=TRAIN_COLOR, label="trial")
+    history.step(numbers, np.maximum.accumulate(values), color=DEV_COLOR, where="post", label="best so far")
+    history.set(xlabel="trial", ylabel="mean UAR of the inner folds")
+    history.set_title(f"{len(done)} trials completed, {len(scores) - len(done)} pruned", fontsize=11)
+    history.xaxis.set_major_locator(MaxNLocator(integer=True))
+    history.legend(loc="lower right", frameon=False)
+    history.grid(color="#e3e7ea", linewidth=0.8)
+    ranked = sorted(importance.items(), key=lambda item: item[1])
+    bars.barh([name for name, _ in ranked], [share for _, share in ranked], color=TRAIN_COLOR)
+    bars.set(xlabel="share", xlim=(0, 1))
+    bars.set_title("importance of each parameter", fontsize=11)
+    for axes in (history, bars):
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
 def _write_cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
     color = "white" if share > 0.55 else "#20303f" if count else "#a8b4bf"
     weight = "bold" if row == column else "normal"

@@ -1,6 +1,9 @@
 """README: what it names exists, and what it shows runs."""
 
+import csv
+import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from sercli.cli.app import COMMANDS, app
 from sercli.labels import EMOTIONS
 from sercli.prediction.rows import list_columns
 from tests.command import run_sercli
+from tests.toy import make_ravdess
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -57,6 +61,33 @@ def test_the_example_in_python_runs(
     exec(compile(code, "README.md", "exec"), {})  # noqa: S102 - our own text
     assert capsys.readouterr().out.splitlines()[-1] == "4 of 4"
     assert len((tmp_path / "report.csv").read_text(encoding="utf-8").splitlines()) == 5
+
+
+def test_the_example_of_your_own_data_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = README.split("## Your own data\n")[1].split("\n## ")[0]
+    assert len(section.splitlines()) <= 25
+    commands = re.findall(r"^    sercli (.*)", section, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["prepare", "featurize", "train", "predict"]
+    labels = {"03": "very satisfied", "05": "frustrated", "01": "neutral"}
+    rows = ["file,emotion,speaker"]
+    for number, path in enumerate(
+        sorted(make_ravdess(tmp_path / "made", emotions=("neutral", "happy", "angry")).rglob("*.wav"))
+    ):
+        _, _, emotion, *_, speaker = path.stem.split("-")
+        rows.append(f"monday/{number:04}.wav,{labels[emotion]},{speaker}")
+        (tmp_path / "calls/monday").mkdir(parents=True, exist_ok=True)
+        path.rename(tmp_path / f"calls/monday/{number:04}.wav")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        extra = ["--max-epochs", "1", "--device", "cpu"] if command.startswith("train") else []
+        assert not app([*shlex.split(command), *extra], standalone_mode=False)
+    with (tmp_path / "report.csv").open(newline="") as stream:
+        report = list(csv.DictReader(stream))
+    assert len(report) == len(rows) - 1
+    assert [name for name in report[0] if name.startswith("p_")] == re.findall("`(p_.*?)`", section)
+    summary = json.loads((tmp_path / "report.summary.json").read_text())
+    assert (summary["negative"], summary["scored"]) == (["frustrated"], len(report))
 
 
 def test_every_file_that_is_linked_is_there() -> None:

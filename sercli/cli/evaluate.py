@@ -26,6 +26,7 @@ def evaluate(
         ),
     ] = "emobox",
     recipe: options.RecipeName = "default",
+    changes: options.Changes = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Number of seeds, from --seed on.")] = 1,
     degrade: Annotated[
         str,
@@ -78,10 +79,11 @@ def evaluate(
     from sercli.errors import UsageError
     from sercli.labels import parse_label_map
     from sercli.splits.protocols import get_protocol, name_cross_protocol
-    from sercli.training.recipes import get_recipe
+    from sercli.training.recipe_files import get_recipe
 
-    if max_epochs is not None and get_recipe(recipe).baseline:
-        msg = f"recipe {recipe} has no epochs: leave --max-epochs out"
+    chosen = get_recipe(recipe, changes or ())
+    if max_epochs is not None and chosen.baseline:
+        msg = f"recipe {chosen.name} has no epochs: leave --max-epochs out"
         raise UsageError(msg)
     if (protocol == "cross") != bool(train_on and test_on) or bool(train_on) != bool(test_on):
         msg = "--protocol cross, --train and --test go together: name the corpora to train and to test on"
@@ -103,7 +105,7 @@ def evaluate(
         report = run(
             options.index_file(data_dir, index),
             options.store_file(data_dir, store),
-            get_recipe(recipe).limit(max_epochs).join(members),
+            chosen.limit(max_epochs).join(members),
             out,
             protocol=protocol,
             corpora=options.split_names(corpora),

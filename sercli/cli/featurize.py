@@ -10,10 +10,8 @@ from sercli.cli import console, options
 def featurize(
     *,
     jobs: options.Jobs = options.default_jobs(),
-    recipe: Annotated[
-        str,
-        typer.Option("--recipe", help="Recipe whose features and augmented copies are computed; see 'sercli train'."),
-    ] = "default",
+    recipe: options.RecipeName = "default",
+    changes: options.Changes = None,
     features: Annotated[
         str | None,
         typer.Option(
@@ -41,13 +39,14 @@ def featurize(
     """
     from sercli.config import AudioConfig
     from sercli.training.featurize import featurize as run
+    from sercli.training.recipe_files import get_recipe
 
     store_path = options.store_file(data_dir, store)
     with console.show_progress("featurize", None) as bar:
         summary = run(
             options.index_file(data_dir, index),
             store_path,
-            recipe,
+            get_recipe(recipe, changes or ()),
             features=options.split_names(features) or [],
             audio=AudioConfig(denoise=denoise),
             jobs=jobs,

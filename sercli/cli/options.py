@@ -86,8 +86,17 @@ RecipeName = Annotated[
     str,
     typer.Option(
         "--recipe",
-        help="How to train: default (the best we know), paper (Poongodai et al. 2025); to compare with: cnn, lstm, "
-        "cnn-lstm, and to evaluate only: svm, forest, knn, mlp, logistic.",
+        metavar="NAME|FILE|MODEL",
+        help="How to train: a named recipe, which `sercli recipes` lists, a TOML file, or that of a trained model.",
+    ),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a parameter of the recipe, as in training.learning_rate=0.001; repeatable.",
+        show_default="none",
     ),
 ]
 MaxEpochs = Annotated[

@@ -21,6 +21,7 @@ LIVE_ROWS = 12  # epochs that the live table shows
 def train(
     *,
     recipe: options.RecipeName = "default",
+    changes: options.Changes = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Model folder.", show_default="models/<recipe>"),
@@ -66,13 +67,13 @@ def train(
     Example: `sercli train --recipe default --out models/mine`
     """
     from sercli.labels import parse_label_map
-    from sercli.training.recipes import get_recipe
+    from sercli.training.recipe_files import get_recipe
 
-    chosen = get_recipe(recipe).limit(max_epochs).join(members)  # before what takes seconds to import
+    chosen = get_recipe(recipe, changes or ()).limit(max_epochs).join(members)  # before what takes seconds to import
     from sercli.evaluation.report import read_figures
     from sercli.training.train import train as run
 
-    quoted = read_figures(figures or [], recipe)
+    quoted = read_figures(figures or [], chosen.name)
     records: list[tuple[int, EpochRecord]] = []
     with console.show_live(lambda: _epoch_table(records, chosen)) as live:
 

@@ -26,7 +26,8 @@ from sercli.progress import show_bar
 from sercli.splits.protocols import get_protocol
 from sercli.training.device import pick_device
 from sercli.training.loop import EpochRecord
-from sercli.training.recipes import Recipe, get_recipe
+from sercli.training.recipe_files import get_recipe
+from sercli.training.recipes import Recipe
 
 OnFold = Callable[[int, int, FoldResult | None], None]
 """Called with the number of finished folds, the number of folds, and the fold that has just finished.
@@ -43,7 +44,7 @@ _FOLD_NAME = re.compile(r"seed\d+-fold\d+|\.seed\d+-fold\d+\.(partial|old)")
 def evaluate(
     index: Path = Path("data/index.csv"),
     store: Path = Path("data/features.h5"),
-    recipe: str | Recipe = "default",
+    recipe: Recipe | str | Path = "default",
     out: Path | None = None,
     *,
     protocol: str = "emobox",
@@ -74,7 +75,7 @@ def evaluate(
     Args:
         index: Index of utterances.
         store: Feature store of these utterances.
-        recipe: Recipe or its name.
+        recipe: Recipe, its name, a TOML file or a model folder.
         out: Results folder; None for ``results/<protocol>-<recipe>``.
         protocol: Name that `sercli.splits.protocols.get_protocol` knows.
         corpora: Corpora that take part; None for all, or for RAVDESS alone with the protocols made for it.
@@ -98,7 +99,7 @@ def evaluate(
         InputError: if another evaluation is writing the folder.
         KeyboardInterrupt: at Ctrl-C; finished folds and checkpoints stay.
     """
-    recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe = get_recipe(recipe)
     out = Path("results") / name_results(protocol, recipe) if out is None else Path(out)
     _check_usage(protocol, recipe, out, degrade)
     plan = EvaluationPlan(

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 
 from sercli.config import Config
 
+NETWORKS = ("crnn", "compact", "paper", "cnn", "lstm", "cnn-lstm")
+"""Keys of `sercli.models.networks.NETWORKS`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig(Config):
     """Which network, and how large.
 
     Attributes:
-        name: of the network, a key of `sercli.models.networks.NETWORKS`.
+        name: of the network, one of `NETWORKS`.
         channels: of each convolutional block.
         kernel_size: of the convolutions, in frames; odd.
         pool: frames that each block takes the maximum over.
@@ -34,6 +37,7 @@ class NetworkConfig(Config):
     members: int = 1
 
     def __post_init__(self) -> None:
+        self._require(condition=self.name in NETWORKS, name="name", expected=f"one of {', '.join(NETWORKS)}")
         sizes = (*self.channels, self.lstm_size, self.attention_size, self.dense_size)
         self._require(
             condition=0 < len(self.channels) <= 16 and all(0 < size <= 4_096 for size in sizes),

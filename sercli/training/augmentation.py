@@ -195,9 +195,16 @@ def _mix(
     return mixed, torch.maximum(n_frames, n_frames[partner]), share * targets + (1 - share) * targets[partner]
 
 
-def smooth(truth: Tensor, smoothing: float, n_labels: int) -> Tensor:
-    """One-hot targets ``(batch, n_labels)`` with label smoothing (Szegedy et al. 2016) from positions ``(batch,)``."""
-    return F.one_hot(truth, n_labels).float() * (1 - smoothing) + smoothing / n_labels
+def smooth(truth: Tensor, smoothing: float, allowed: Tensor) -> Tensor:
+    """One-hot targets with label smoothing (Szegedy et al. 2016) over the labels that an utterance may have.
+
+    Args:
+        truth: Position of each label, shape ``(batch,)``.
+        smoothing: Share of the target that is spread, 0 to 1.
+        allowed: Labels that it is spread over, bool, shape ``(batch, n_labels)``.
+    """
+    spread = allowed / allowed.sum(dim=1, keepdim=True)
+    return F.one_hot(truth, allowed.shape[1]).float().lerp(spread, smoothing)
 
 
 class _Draw:

@@ -20,7 +20,7 @@ from sercli.errors import StoreError
 from sercli.features.frontend import HalfMatrix
 from sercli.features.store import FeatureStore
 from sercli.models.normalizer import Normalizer
-from sercli.training.recipes import RECIPES
+from sercli.training.recipe_files import RECIPES
 
 BUCKET_BATCHES = 16  # batches whose utterances are sorted by length together, so that there is little padding
 
@@ -165,6 +165,8 @@ class CorpusFeatures:
         pairs = [(member, row) for member in members for rows in self.list_copies(member, copies) for row in rows]
         utterances = tuple(self.index.utterances[member] for member, _ in pairs)
         rows = np.array([row for _, row in pairs], dtype=np.int64)
+        has = {(utterance.corpus, utterance.emotion) for utterance in self.index.utterances}
+        allowed = {corpus: [(corpus, label) in has for label in self.labels] for corpus in self.index.corpora}
         return Batches(
             store=self._store,
             names=self.names,
@@ -172,6 +174,7 @@ class CorpusFeatures:
             lengths=self._lengths[rows],
             labels=self.labels,
             truth=torch.tensor([self.labels.index(utterance.emotion) for utterance in utterances], device=device),
+            allowed=torch.tensor([allowed[utterance.corpus] for utterance in utterances], device=device),
             utterances=utterances,
             mean=torch.from_numpy(normalizer.mean).to(device),
             std=torch.from_numpy(normalizer.std).to(device),
@@ -211,6 +214,7 @@ class Batches:
         lengths: Frames of each example in shape ``(n,)``.
         labels: Labels in order.
         truth: Position of each example's label in shape ``(n,)``.
+        allowed: Labels that the corpus of each example has, bool in shape ``(n, n_labels)``.
         utterances: The utterance that each example is a segment of.
         mean: Mean of each feature, on the device of the batches.
         std: Standard deviation of each feature, likewise.
@@ -222,6 +226,7 @@ class Batches:
     lengths: npt.NDArray[np.int64]
     labels: tuple[str, ...]
     truth: Tensor
+    allowed: Tensor
     utterances: tuple[Utterance, ...]
     mean: Tensor
     std: Tensor
@@ -234,7 +239,7 @@ class Batches:
         """Counts the batches of `shuffled`, where none is left out."""
         return -(-len(self) // batch_size)
 
-    def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Iterates over all examples in random batches of similar length; a batch of a single example is left out.
 
         Args:
@@ -242,7 +247,8 @@ class Batches:
             generator: Decides the order.
 
         Yields:
-            features ``(batch, n_features, n_frames)``, lengths ``(batch,)`` and truth ``(batch,)``.
+            features ``(batch, n_features, n_frames)``, lengths ``(batch,)``, truth ``(batch,)``, and allowed labels
+            ``(batch, n_labels)``.
         """
         order = torch.randperm(len(self), generator=generator).tolist()
         span = batch_size * BUCKET_BATCHES
@@ -253,7 +259,7 @@ class Batches:
         # Batch normalization cannot learn from a single example.
         batches = [batch for batch in batches if len(batch) > 1] or batches
         for number in torch.randperm(len(batches), generator=generator).tolist():
-            yield (*self._load(batches[number]), self.truth[batches[number]])
+            yield (*self._load(batches[number]), self.truth[batches[number]], self.allowed[batches[number]])
 
     def in_order(self, batch_size: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
         """Iterates over all examples by length.

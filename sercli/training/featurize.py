@@ -9,7 +9,8 @@ from sercli.features.extraction import ExtractionSummary, Progress, extract_stor
 from sercli.features.frontend import FEATURES, FeatureConfig, order_features
 from sercli.features.parameters import StoreParameters
 from sercli.progress import show_bar
-from sercli.training.recipes import Recipe, get_recipe
+from sercli.training.recipe_files import get_recipe
+from sercli.training.recipes import Recipe
 
 ALL = "all"  # stands for every feature of the front end
 
@@ -17,7 +18,7 @@ ALL = "all"  # stands for every feature of the front end
 def featurize(
     index: Path | str = "data/index.csv",
     store: Path | str = "data/features.h5",
-    recipe: Recipe | str = "default",
+    recipe: Recipe | str | Path = "default",
     *,
     features: Sequence[str] = (),
     audio: AudioConfig | None = None,
@@ -35,7 +36,7 @@ def featurize(
     Args:
         index: Index of the utterances (CSV).
         store: Feature store (HDF5); it is made if it is missing.
-        recipe: Recipe or its name; decides the features and the number of augmented copies.
+        recipe: Recipe, its name, a TOML file or a model folder; decides features and augmented copies.
         features: Further features, or ``["all"]``.
         audio: Preprocessing; the default one if None.
         jobs: Number of worker processes.
@@ -55,7 +56,7 @@ def featurize(
     Example:
         ``featurize("data/index.csv", "data/features.h5", "paper", jobs=8, progress=True).failures``
     """
-    recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe = get_recipe(recipe)
     names = tuple(FEATURES) if ALL in features else order_features((*recipe.features, *features))
     parameters = StoreParameters(audio=audio or AudioConfig(), features=FeatureConfig(names=names))
     utterances = read_index(Path(index))

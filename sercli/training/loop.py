@@ -24,6 +24,7 @@ from sercli.training.optimizer import Optimizer
 from sercli.training.recipes import TeacherConfig, TrainConfig
 
 CYCLE_RISE = 0.2  # share of the one-cycle schedule in which the learning rate rises
+EXCLUDED = -1e4  # logit of a label that takes no part in a softmax
 SCORE_BATCH = 64  # utterances per batch when scoring
 
 
@@ -279,15 +280,17 @@ class _Epoch:
         network.train()
         steps = train.count_batches(self.config.batch_size)
         loss_sum, correct, count = 0.0, 0, 0
-        for step, (features, n_frames, truth) in enumerate(train.shuffled(self.config.batch_size, generator)):
+        for step, (features, n_frames, truth, allowed) in enumerate(train.shuffled(self.config.batch_size, generator)):
             self._set_learning_rate(optimizer, step / steps)
             network.zero_grad()
-            targets = smooth(truth, self.config.label_smoothing, len(train.labels))
+            allowed = allowed if self.config.masked else torch.ones_like(allowed)
+            # Side by side, so that an utterance that is mixed from two may have the labels of both.
+            targets = torch.cat([smooth(truth, self.config.label_smoothing, allowed), allowed.float()], dim=1)
             if self.augment:
                 features, n_frames, targets = self.augment(features, n_frames, targets, generator)
             with autocast(features.device):
                 logits = network(features, n_frames).float()
-            loss = nn.functional.cross_entropy(logits, targets)
+            loss = masked_cross_entropy(logits, *targets.chunk(2, dim=1))
             if self.teacher:
                 loss = self.teacher.blend(loss, logits, features, n_frames)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -306,6 +309,18 @@ class _Epoch:
         if self.config.schedule == "one-cycle":
             share_done = (self.number - 1 + share) / self.config.max_epochs
             optimizer.learning_rate = one_cycle(share_done) * self.config.learning_rate
+
+
+def masked_cross_entropy(logits: Tensor, targets: Tensor, allowed: Tensor) -> Tensor:
+    """Mean cross-entropy with a softmax over some of the labels of each utterance.
+
+    Args:
+        logits: Shape ``(batch, n_labels)``.
+        targets: Probability of each label, zero where it is not allowed, likewise.
+        allowed: Greater than zero for the labels of the softmax, likewise.
+    """
+    # Not minus infinity, which a target of zero would make NaN.
+    return nn.functional.cross_entropy(logits.masked_fill(allowed <= 0, EXCLUDED), targets)
 
 
 def one_cycle(share: float) -> float:

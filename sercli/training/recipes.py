@@ -1,12 +1,18 @@
-"""Recipes: which features, which network, trained how."""
+"""Recipes: which features, which network, trained how. Named ones are the files in ``sercli/recipes``."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NoReturn
 
-from sercli.config import Config, look_up
+from sercli.config import Config, ParameterError, describe_unknown
+from sercli.features.frontend import FEATURES
 from sercli.models.config import NetworkConfig
 
 SCHEDULES = ("plateau", "one-cycle")
+_NAME = re.compile(r"\w[\w.-]{0,79}")  # also of the folders of its models and results
+METHODS = ("svm", "forest", "knn", "mlp", "logistic")
+"""Keys of `sercli.training.baselines.BASELINES`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +29,9 @@ class TrainConfig(Config):
         muon: Learning rate of Muon (Jordan et al. 2024), which then trains the matrices, as a multiple of
             `learning_rate`; 0 leaves everything to AdamW.
         max_gradient: Norm to which the gradient is clipped; 0 for none.
-        label_smoothing: Share of the target that is spread over all emotions.
+        label_smoothing: Share of the target that is spread over all labels.
+        masked: Whether the softmax of a training utterance runs over the labels of its corpus only, so that a label
+            which one of several corpora lacks does not become a detector of the others.
         max_epochs: Maximum number of passes over the training utterances.
         patience: Epochs without a better development UAR after which training stops.
         plateau_patience: Such epochs after which the learning rate is reduced.
@@ -38,6 +46,7 @@ class TrainConfig(Config):
     muon: float = 0.0
     max_gradient: float = 0.0
     label_smoothing: float = 0.0
+    masked: bool = False
     max_epochs: int = 100
     patience: int = 12
     plateau_patience: int = 5
@@ -105,6 +114,15 @@ class TeacherConfig(Config):
         self._require(condition=0 < self.weight <= 1, name="weight", expected="over 0, up to 1")
 
 
+PARTS: Mapping[str, type[Config]] = {
+    "network": NetworkConfig,
+    "training": TrainConfig,
+    "augmentation": AugmentConfig,
+    "teachers": TeacherConfig,
+}
+"""Parameter sets of a recipe, which are tables in its file."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """A named way to train a model.
@@ -127,10 +145,46 @@ class Recipe:
     teachers: TeacherConfig | None = None
     baseline: str = ""
 
+    def __post_init__(self) -> None:
+        if self.baseline and self.baseline not in METHODS:
+            _refuse("baseline", f"should be one of {', '.join(METHODS)}, found {self.baseline!r}")
+        if not _NAME.fullmatch(self.name):
+            _refuse("name", f"should be up to 80 letters, digits, dots, - and _, found {self.name[:90]!r}")
+        unknown = [name for name in self.features if name not in FEATURES]
+        if unknown or not self.features:
+            _refuse("features", f"should be some of {', '.join(FEATURES)}, found {', '.join(unknown) or 'none'}")
+
     @property
     def n_networks(self) -> int:
         """Number of networks that are trained, teachers included."""
         return self.network.members + (self.teachers.networks if self.teachers else 0)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
+        """Reads what `to_dict` returned; what is missing has its default.
+
+        Raises:
+            ParameterError: if a name is unknown or a value cannot be; `ParameterError.name` is ``table.name``.
+        """
+        known = {field.name for field in fields(cls)}
+        for name in sorted(set(values) - known):
+            _refuse(name, describe_unknown(name, known))
+        features = values.get("features", [])
+        if not isinstance(features, list) or not all(isinstance(name, str) for name in features):
+            _refuse("features", f"should be a list of names, found {features!r}")
+        ordered = [name for name in FEATURES if name in features]
+        ordered += [name for name in features if name not in FEATURES]  # to be refused
+        parts: dict[str, Any] = {**values, "features": tuple(ordered)}
+        for name, kind in PARTS.items():
+            if name in values:
+                try:
+                    parts[name] = kind.from_dict(values[name])
+                except ParameterError as reason:
+                    _refuse(".".join(filter(None, (name, reason.name))), reason.problem)
+        for name in ("name", "baseline"):
+            if not isinstance(values.get(name, ""), str):
+                _refuse(name, f"should be text, found {values[name]!r}")
+        return cls(**parts)
 
     def limit(self, max_epochs: int | None) -> "Recipe":
         """Returns the recipe with another maximum number of epochs; None keeps that of the recipe."""
@@ -153,68 +207,6 @@ class Recipe:
         }
 
 
-PAPER_FEATURES = ("mfcc", "delta", "delta2", "chroma", "logmel", "contrast", "tonnetz")
-
-_DEFAULT = Recipe(
-    name="default",
-    features=("logmel",),
-    network=NetworkConfig(
-        name="compact",
-        channels=(24, 48, 96),
-        kernel_size=5,
-        dropout=0.2,
-        lstm_size=64,
-        attention_size=64,
-        dense_size=128,
-        dense_dropout=0.4,
-    ),
-    training=TrainConfig(
-        schedule="one-cycle",
-        learning_rate=0.002,
-        weight_decay=0.01,
-        muon=10.0,
-        max_gradient=5.0,
-        label_smoothing=0.1,
-        max_epochs=40,
-        copies=0,
-    ),
-    augmentation=AugmentConfig(speed=0.15, warp=0.1, degraded=0.5, frequency_mask=16, time_mask=16, mixup=0.3),
-)
-
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        _DEFAULT,
-        # For protocols whose test speakers are in training, as random10 and paper: augmentation that imitates strangers
-        # and telephones hides the voices that are known, and a light one allows three times the epochs.
-        replace(
-            _DEFAULT,
-            name="known-speakers",
-            training=replace(_DEFAULT.training, max_epochs=120),
-            augmentation=AugmentConfig(speed=0.08, warp=0.04, frequency_mask=8, time_mask=8, mixup=0.3),
-        ),
-        # One network with the answers of several, at several times the cost of training.
-        replace(_DEFAULT, name="student", teachers=TeacherConfig()),
-        # Poongodai et al. 2025: Adam at 0.0002, early stopping, learning rate reduced on plateau.
-        Recipe(name="paper", features=PAPER_FEATURES),
-        # What the paper's network is compared with: its parts, and traditional methods, on the same features.
-        *(
-            Recipe(name=name, features=PAPER_FEATURES, network=NetworkConfig(name=name))
-            for name in ("cnn", "lstm", "cnn-lstm")
-        ),
-        *(
-            Recipe(name=name, features=PAPER_FEATURES, baseline=name)
-            for name in ("svm", "forest", "knn", "mlp", "logistic")
-        ),
-    )
-}
-"""Recipes by name."""
-
-
-def get_recipe(name: str) -> Recipe:
-    """Returns a recipe by name.
-
-    Raises:
-        UsageError: If there is none of this name; the message lists all names.
-    """
-    return look_up("recipe", name, RECIPES)
+def _refuse(name: str, problem: str) -> NoReturn:
+    owner = "Recipe"
+    raise ParameterError(owner, name, problem) from None

@@ -102,7 +102,7 @@ def train_fold(
         KeyboardInterrupt: if Ctrl-C ends the first epoch, or the first one after the teachers.
     """
     normalizer = corpus.fit_normalizer(fold.train)
-    training = _MemberTraining(
+    training = MemberTraining(
         corpus=corpus,
         fold=fold,
         recipe=recipe.join(1),
@@ -156,7 +156,7 @@ def remove_checkpoints(path: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _MemberTraining:
+class MemberTraining:
     """Training of one network; what all networks of a model share."""
 
     corpus: CorpusFeatures
@@ -198,6 +198,14 @@ class _MemberTraining:
     def run(
         self, seed: int, checkpoint: Path | None, on_epoch: Callable[[EpochRecord], None], teacher: Teacher | None
     ) -> tuple[nn.Module, FitResult]:
+        """Trains one network.
+
+        Args:
+            seed: Seed of weights, order, augmentation and dropout.
+            checkpoint: Where the state is saved after each epoch; None for nowhere.
+            on_epoch: Called after each epoch.
+            teacher: Networks that it learns from; None for none.
+        """
         config = self.recipe.training
         with torch.random.fork_rng():
             torch.manual_seed(seed)

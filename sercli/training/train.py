@@ -21,7 +21,8 @@ from sercli.splits.development import make_training_split
 from sercli.training.data import CorpusFeatures
 from sercli.training.device import pick_device
 from sercli.training.loop import DevScores, EpochRecord, FitResult
-from sercli.training.recipes import Recipe, get_recipe
+from sercli.training.recipe_files import get_recipe
+from sercli.training.recipes import Recipe
 from sercli.training.session import OnEpoch, TrainedModel, remove_checkpoints, train_fold
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -53,7 +54,7 @@ class TrainingResult:
 def train(
     index: Path = Path("data/index.csv"),
     store: Path = Path("data/features.h5"),
-    recipe: str | Recipe = "default",
+    recipe: Recipe | str | Path = "default",
     out: Path | None = None,
     *,
     corpora: Sequence[str] | None = None,
@@ -80,7 +81,7 @@ def train(
     Args:
         index: Index of utterances.
         store: Feature store of these utterances.
-        recipe: Recipe or its name.
+        recipe: Recipe, its name, a TOML file or a model folder.
         out: Model folder; None for ``models/<recipe>``.
         corpora: Corpora to train on; None for all in the index.
         emotions: Labels to train on, after merging; all in the index if empty.
@@ -106,7 +107,7 @@ def train(
         SplitError: if there are too few speakers or utterances.
         InputError: if another training is writing the folder.
     """
-    recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe = get_recipe(recipe)
     out = Path("models") / recipe.name if out is None else Path(out)
     _check_usage(recipe, out, resume=resume, restart=restart)
     torch_device = pick_device(device)

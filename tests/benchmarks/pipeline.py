@@ -227,7 +227,7 @@ def _train(index_file: Path, count: int) -> list[float]:
 
     from sercli.models.networks import build_network
     from sercli.training.data import CorpusFeatures
-    from sercli.training.recipes import RECIPES
+    from sercli.training.recipe_files import RECIPES
 
     torch.set_num_threads(1)
     recipe, device = RECIPES["default"], torch.device("cpu")

@@ -11,7 +11,7 @@ from sercli.features.frontend import FEATURES
 from sercli.features.store import FeatureStore
 from sercli.features.writer import journal_path
 from sercli.models.model import load_model
-from sercli.training.recipes import RECIPES
+from sercli.training.recipe_files import RECIPES
 from tests.command import interrupt_sercli, run_sercli
 from tests.toy_index import index_toy
 

@@ -15,7 +15,7 @@ from sercli.evaluation.scores import summarize
 from sercli.features.frontend import extract_features
 from sercli.files import read_json_object
 from sercli.models.model import load_model
-from sercli.training.recipes import RECIPES
+from sercli.training.recipe_files import RECIPES
 from tests.evaluation.toy_plan import DEFAULT, SMALL, run_toy
 
 

@@ -23,7 +23,8 @@ from sercli.models.model import load_model
 from sercli.splits.protocols import make_folds
 from sercli.training.data import Batches, CorpusFeatures
 from sercli.training.loop import FitResult, Teacher, fit
-from sercli.training.recipes import RECIPES, Recipe, TeacherConfig
+from sercli.training.recipe_files import RECIPES
+from sercli.training.recipes import Recipe, TeacherConfig
 from sercli.training.scoring import score_utterances
 from tests.evaluation.toy_plan import DEFAULT, SMALL, run_toy
 

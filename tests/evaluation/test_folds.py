@@ -22,7 +22,8 @@ from sercli.evaluation.run import evaluate
 from sercli.splits.protocols import make_folds
 from sercli.training import loop
 from sercli.training.data import CorpusFeatures
-from sercli.training.recipes import RECIPES, Recipe
+from sercli.training.recipe_files import RECIPES
+from sercli.training.recipes import Recipe
 from sercli.training.session import train_fold
 from tests.evaluation.toy_plan import SMALL, run_toy
 

@@ -9,7 +9,8 @@ from sercli.corpora.index import Index, write_index
 from sercli.evaluation.report import EvaluationReport
 from sercli.evaluation.run import evaluate
 from sercli.models.config import NetworkConfig
-from sercli.training.recipes import RECIPES, Recipe, TrainConfig
+from sercli.training.recipe_files import RECIPES
+from sercli.training.recipes import Recipe, TrainConfig
 
 SMALL = Recipe(
     name="paper",

@@ -10,7 +10,7 @@ from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, ResidualBl
 from sercli.models.config import NetworkConfig
 from sercli.models.crnn import SpectralBlock
 from sercli.models.networks import NETWORKS, build_network
-from sercli.training.recipes import RECIPES
+from sercli.training.recipe_files import RECIPES
 
 SMALL = NetworkConfig(channels=(12, 16), lstm_size=8, attention_size=8, dense_size=8)
 

@@ -12,7 +12,7 @@ from sercli.features.frontend import FeatureConfig, compute_features
 from sercli.models.normalizer import Normalizer
 from sercli.training import augmentation
 from sercli.training.augmentation import AugmentConfig, SpectralAugmentation, smooth
-from sercli.training.recipes import RECIPES
+from sercli.training.recipe_files import RECIPES
 
 LOGMEL = FeatureConfig(names=("logmel",))
 BANDS = LOGMEL.n_mels
@@ -38,6 +38,10 @@ def extract_logmel(signal: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     return compute_features(signal.astype(np.float32), LOGMEL)["logmel"].T
 
 
+def smooth_all(truth: torch.Tensor, smoothing: float) -> torch.Tensor:
+    return smooth(truth, smoothing, torch.ones(len(truth), 8))
+
+
 def make_batch(lengths: tuple[int, ...] = (90, 120, 40)) -> tuple[torch.Tensor, torch.Tensor]:
     """Normalized log-mel of voices, zero beyond each length."""
     batch = torch.zeros(len(lengths), BANDS, max(lengths))
@@ -50,7 +54,7 @@ def make_batch(lengths: tuple[int, ...] = (90, 120, 40)) -> tuple[torch.Tensor, 
 def augment(config: AugmentConfig, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     batch, n_frames = make_batch()
     alter = SpectralAugmentation(config, LOGMEL, NORMALIZER, CPU)
-    return alter(batch, n_frames, smooth(torch.tensor([0, 3, 5]), 0.0, 8), torch.Generator().manual_seed(seed))
+    return alter(batch, n_frames, smooth_all(torch.tensor([0, 3, 5]), 0.0), torch.Generator().manual_seed(seed))
 
 
 def to_db(batch: torch.Tensor) -> torch.Tensor:
@@ -94,7 +98,7 @@ def test_speed_changes_the_length_and_nothing_else_of_a_steady_sound() -> None:
     assert (ratios != 1).any()
     alter = SpectralAugmentation(AugmentConfig(speed=0.3), LOGMEL, NORMALIZER, CPU)
     steady = torch.randn(1, BANDS, 1).expand(1, BANDS, 50)
-    played, n_frames, _ = alter(steady, torch.tensor([50]), smooth(torch.tensor([0]), 0.0, 8), torch.Generator())
+    played, n_frames, _ = alter(steady, torch.tensor([50]), smooth_all(torch.tensor([0]), 0.0), torch.Generator())
     torch.testing.assert_close(played, steady[:, :, :1].expand(1, BANDS, int(n_frames)), rtol=1e-4, atol=1e-4)
 
 
@@ -105,7 +109,7 @@ def test_warp_moves_a_line_by_its_factor() -> None:
     batch = (decibels - to_db(torch.zeros(1, BANDS, 1))) / (
         to_db(torch.ones(1, BANDS, 1)) - to_db(torch.zeros(1, BANDS, 1))
     )
-    targets = smooth(torch.zeros(64, dtype=torch.long), 0.0, 8)
+    targets = smooth_all(torch.zeros(64, dtype=torch.long), 0.0)
     warped, *_ = alter(batch, torch.full((64,), 20), targets, torch.Generator())
     loudest = to_db(warped)[:, :, 10].argmax(dim=1)
     hertz = mel_frequencies(BANDS + 2, fmin=40, fmax=8_000)[1:-1]
@@ -121,7 +125,7 @@ def test_a_made_up_telephone_does_to_the_bands_what_a_real_one_does() -> None:
     batch = torch.from_numpy(NORMALIZER.apply(before.T).T.copy())[None].expand(200, -1, -1)
     alter = SpectralAugmentation(AugmentConfig(degraded=1.0), LOGMEL, NORMALIZER, CPU)
     n_frames = torch.full((200,), batch.shape[2])
-    made, *_ = alter(batch, n_frames, smooth(torch.zeros(200, dtype=torch.long), 0.0, 8), torch.Generator())
+    made, *_ = alter(batch, n_frames, smooth_all(torch.zeros(200, dtype=torch.long), 0.0), torch.Generator())
     high = slice(104, BANDS)  # bands over 4.4 kHz
     lost = before[high].mean() - after[high].mean()
     lost_in_copies = before[high].mean() - to_db(made)[:, high].mean(dim=(1, 2))
@@ -194,7 +198,7 @@ def degrade_batch(batch: torch.Tensor, length: int | None = None) -> torch.Tenso
     """Degrades every utterance of a batch, all of one length."""
     n_frames = torch.full((len(batch),), length or batch.shape[2])
     alter = SpectralAugmentation(AugmentConfig(degraded=1.0), LOGMEL, NORMALIZER, CPU)
-    targets = smooth(torch.zeros(len(batch), dtype=torch.long), 0.0, 8)
+    targets = smooth_all(torch.zeros(len(batch), dtype=torch.long), 0.0)
     return alter(batch, n_frames, targets, torch.Generator().manual_seed(0))[0]
 
 
@@ -207,7 +211,7 @@ def test_mixed_utterances_have_mixed_targets() -> None:
 
 
 def test_label_smoothing_spreads_its_share() -> None:
-    targets = smooth(torch.tensor([2]), 0.1, 8)
+    targets = smooth_all(torch.tensor([2]), 0.1)
     assert targets[0, 2] == pytest.approx(0.9 + 0.1 / 8)
     assert targets[0, 0] == pytest.approx(0.1 / 8)
 

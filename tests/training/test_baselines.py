@@ -17,7 +17,7 @@ from sercli.training.baselines import BASELINES, compute_logits, score_baseline,
 from sercli.training.calibration import fit_temperature, to_probabilities
 from sercli.training.data import CorpusFeatures
 from sercli.training.functionals import compute_functionals, stack_functionals
-from sercli.training.recipes import RECIPES
+from sercli.training.recipe_files import RECIPES
 from sercli.training.train import train
 from tests.toy_index import index_toy
 

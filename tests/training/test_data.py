@@ -72,9 +72,9 @@ def test_shuffled_batches_depend_on_the_generator_alone(corpus: CorpusFeatures) 
 
     def draw(seed: int) -> list[torch.Tensor]:
         drawn = list(batches.shuffled(8, torch.Generator().manual_seed(seed)))
-        assert sum(len(truth) for _, _, truth in drawn) == len(batches)
+        assert sum(len(truth) for _, _, truth, _ in drawn) == len(batches)
         assert len(drawn) == batches.count_batches(8)
-        return [features for features, _, _ in drawn]
+        return [features for features, *_ in drawn]
 
     first, again, other = draw(1), draw(1), draw(2)
     for one, two in zip(first, again, strict=True):
@@ -85,10 +85,12 @@ def test_shuffled_batches_depend_on_the_generator_alone(corpus: CorpusFeatures) 
 def test_a_batch_of_one_is_left_out_unless_it_is_the_only_one(corpus: CorpusFeatures) -> None:
     batches, _ = make_batches(corpus)
     size = len(batches) - 1
-    assert [len(truth) for *_, truth in batches.shuffled(size, torch.Generator().manual_seed(0))] == [size]
+    assert [len(truth) for _, _, truth, _ in batches.shuffled(size, torch.Generator().manual_seed(0))] == [size]
     single = corpus.batches([0], corpus.fit_normalizer([0]), device=CPU)
-    single = replace(single, rows=single.rows[:1], lengths=single.lengths[:1], truth=single.truth[:1])
-    assert [len(truth) for *_, truth in single.shuffled(4, torch.Generator().manual_seed(0))] == [1]
+    single = replace(
+        single, rows=single.rows[:1], lengths=single.lengths[:1], truth=single.truth[:1], allowed=single.allowed[:1]
+    )
+    assert [len(truth) for _, _, truth, _ in single.shuffled(4, torch.Generator().manual_seed(0))] == [1]
 
 
 def test_the_normalizer_sees_every_frame_of_these_utterances_once(corpus: CorpusFeatures) -> None:

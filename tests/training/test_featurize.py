@@ -9,7 +9,7 @@ from sercli import featurize
 from sercli.errors import UsageError
 from sercli.features.frontend import FEATURES
 from sercli.features.store import FeatureStore
-from sercli.training.recipes import RECIPES
+from sercli.training.recipe_files import RECIPES
 from tests.toy_index import index_toy
 
 

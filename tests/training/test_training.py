@@ -30,7 +30,8 @@ from sercli.training.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from sercli.training.data import CorpusFeatures
 from sercli.training.identity import identify_checkpoint, identify_training
 from sercli.training.loop import EpochRecord, FitResult, Teacher, fit, one_cycle, score_logits
-from sercli.training.recipes import RECIPES, Recipe, TeacherConfig, TrainConfig
+from sercli.training.recipe_files import RECIPES
+from sercli.training.recipes import Recipe, TeacherConfig, TrainConfig
 from sercli.training.scoring import list_truth, pool_logits, score_utterances
 from sercli.training.session import TrainedModel, train_fold
 from sercli.training.train import CHECKPOINT_FILE, TrainingResult, train

@@ -1,0 +1,95 @@
+"""`sercli tune`: searches for better parameters of a recipe."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sercli.cli import console, options
+
+if TYPE_CHECKING:
+    from sercli.training.tune import Trial
+
+
+def tune(
+    *,
+    recipe: options.RecipeName = "default",
+    changes: options.Changes = None,
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, help="Number of trials, those of earlier runs included.")
+    ] = 30,
+    folds: Annotated[
+        int, typer.Option("--folds", min=2, max=100, help="Inner folds that each trial is trained on.")
+    ] = 3,
+    protocol: Annotated[
+        str,
+        typer.Option("--protocol", help="Protocol whose test speakers take no part, in the fold of --test-fold."),
+    ] = "pooled",
+    test_fold: Annotated[int, typer.Option("--test-fold", min=1, help="Fold of the protocol that stays unopened.")] = 1,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Output folder.", show_default="tuning/<recipe>"),
+    ] = None,
+    corpora: options.Corpora = None,
+    emotions: options.Emotions = "",
+    label_map: options.LabelMap = "",
+    restart: Annotated[bool, typer.Option("--restart", help="Discard the trials of earlier runs.")] = False,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
+    index: options.IndexFile = None,
+    store: options.StoreFile = None,
+    verbose: options.Verbose = False,  # noqa: ARG001 - the error boundary reads it
+    quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
+) -> None:
+    """Search for better parameters of a recipe, and write it as best.toml.
+
+    Searches filter sizes, attention, dropout and learning rate, or what the table [tune] of the recipe's file names.
+    The speakers of one test fold take no part; the others are development speakers of an inner fold once each. The
+    same command resumes an interrupted search.
+
+    Example: `sercli tune --trials 50`, then `sercli train --recipe tuning/default/best.toml`
+    """
+    from sercli.labels import parse_label_map
+    from sercli.training.recipe_files import get_recipe
+
+    chosen = get_recipe(recipe, changes or ())  # before what takes seconds to import
+    from sercli.training.tune import tune as run
+
+    with console.show_progress(f"tune {chosen.name}", trials) as bar:
+
+        def show(done: int, total: int, trial: "Trial | None") -> None:
+            bar.update(done, total)
+            if trial:
+                score = "pruned" if trial.uar is None else f"UAR {trial.uar:.3f}"
+                values = ", ".join(f"{name} {_show(value)}" for name, value in trial.parameters.items())
+                console.say(f"{done} of {total}: {score}, {values}, {trial.seconds:.1f} s")
+
+        result = run(
+            options.index_file(data_dir, index),
+            options.store_file(data_dir, store),
+            recipe,
+            out,
+            trials=trials,
+            folds=folds,
+            protocol=protocol,
+            test_fold=test_fold,
+            changes=changes or (),
+            corpora=options.split_names(corpora),
+            emotions=options.parse_labels(emotions),
+            label_map=parse_label_map(label_map),
+            seed=seed,
+            device=device,
+            restart=restart,
+            command=shlex.join(["sercli", *sys.argv[1:]]),
+            on_trial=show,
+        )
+    for name, share in sorted(result.importance.items(), key=lambda item: -item[1]):
+        console.say(f"  {share:4.0%}  {name}")
+    console.say(f"UAR {result.uar:.3f} of development speakers: {result.folder / 'best.toml'}")
+
+
+def _show(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

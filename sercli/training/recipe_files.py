@@ -1,0 +1,224 @@
+"""Recipes as TOML files: the named ones in ``sercli/recipes``, the user's own, and those of trained models.
+
+A file has the parameters of `sercli.training.recipes.Recipe`, with its parts as tables. ``base`` names a recipe of
+sercli whose parameters hold where the file has none, and ``version`` is that of the format. A table ``tune`` is for
+`sercli.training.tune`.
+"""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sercli.config import ParameterError
+from sercli.errors import InputError, UsageError
+from sercli.files import one_line, read_json_object
+from sercli.models.folder import JSON_FILE
+from sercli.training.recipes import Recipe
+
+VERSION = 1  # of the file format
+FOLDER = Path(__file__).parents[1] / "recipes"
+ORDER = ("default", "known-speakers", "student", "paper", "cnn", "lstm", "cnn-lstm", "svm", "forest", "knn", "mlp")
+SUFFIX = ".toml"
+MAX_SIZE = 1 << 20  # bytes of a file
+
+_TABLE = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:#.*)?")
+_KEY = re.compile(r"\s*([\w.\"' -]+?)\s*=")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeFile:
+    """A recipe before it is checked.
+
+    Attributes:
+        where: Name of the recipe, file or folder, for messages.
+        text: Content of the file; empty for a model folder.
+        values: Parameters by name, those of the base included.
+        tune: Content of the table ``tune``.
+    """
+
+    where: str
+    text: str
+    values: dict[str, Any]
+    tune: Mapping[str, Any]
+
+    def find_line(self, name: str) -> str:
+        """``, line 7`` for a parameter such as ``training.learning_rate``; empty if the file does not have it."""
+        table: list[str] = []
+        wanted = name.split(".")
+        for number, line in enumerate(self.text.splitlines(), start=1):
+            if match := _TABLE.fullmatch(line):
+                table = _split(match[1])
+                if table == wanted:
+                    return f", line {number}"
+            elif (match := _KEY.match(line)) and [*table, *_split(match[1])] == wanted:
+                return f", line {number}"
+        return ""
+
+
+def _split(key: str) -> list[str]:
+    return [part.strip().strip("\"'") for part in key.split(".")]
+
+
+def get_recipe(source: Recipe | str | Path, changes: Sequence[str] = ()) -> Recipe:
+    """Returns a recipe by name, from a TOML file, or that of a trained model.
+
+    Args:
+        source: A recipe, its name, a file, or a model folder.
+        changes: Parameters to change, as ``training.learning_rate=0.001`` with a value of TOML. The recipe then has
+            another name, so that its results do not replace those of the recipe as it is.
+
+    Raises:
+        UsageError: if there is no such recipe, or a parameter is unknown or has a value that it cannot have; the
+            message names file, line, parameter and what is valid.
+    """
+    if isinstance(source, Recipe):
+        return source
+    file = read_recipe_file(source)
+    changed = dict(map(_parse_change, changes))
+    values = file.values
+    for name, value in changed.items():
+        values = put_value(values, name, value)
+    try:
+        recipe = Recipe.from_dict(values)
+    except ParameterError as reason:
+        where = f"--set {reason.name}" if reason.name in changed else f"{file.where}{file.find_line(reason.name)}"
+        msg = f"{where}: {reason.name} {reason.problem}"
+        raise UsageError(msg) from None
+    if not changed or "name" in changed:
+        return recipe
+    digest = hashlib.sha256(json.dumps(recipe.to_dict(), sort_keys=True).encode()).hexdigest()[:6]
+    return replace(recipe, name=f"{recipe.name}-{digest}")
+
+
+def read_recipe_file(source: str | Path) -> RecipeFile:
+    """Reads a recipe by name, from a TOML file, or of a trained model; only the format is checked.
+
+    Raises:
+        UsageError: if there is no such recipe, or the file cannot be read.
+    """
+    path = Path(source)
+    if str(source) in list_recipes():
+        return _parse(FOLDER / f"{source}{SUFFIX}", str(source))
+    if path.is_dir():
+        return _read_model(path)
+    if path.is_file() or path.suffix == SUFFIX:
+        return _parse(path, str(path))
+    known = ", ".join(list_recipes())
+    msg = f"unknown recipe {str(source)!r}: expected one of {known}, a file ending in {SUFFIX}, or a model folder"
+    raise UsageError(msg)
+
+
+def list_recipes() -> tuple[str, ...]:
+    """Names of the recipes that come with sercli."""
+    names = {path.stem for path in FOLDER.glob(f"*{SUFFIX}")}
+    return (*(name for name in ORDER if name in names), *sorted(names - set(ORDER)))
+
+
+def describe_recipe(name: str) -> str:
+    """The comment at the top of the file of a named recipe, in one line."""
+    lines = (FOLDER / f"{name}{SUFFIX}").read_text(encoding="utf-8").splitlines()
+    return " ".join(line.removeprefix("# ") for line in lines if line.startswith("#"))
+
+
+def _read_model(folder: Path) -> RecipeFile:
+    try:
+        recipe = read_json_object(folder / JSON_FILE)["recipe"]
+    except (InputError, KeyError) as reason:
+        msg = f"{folder} has no recipe: expected a model folder with {JSON_FILE} ({one_line(reason)})"
+        raise UsageError(msg) from None
+    if not isinstance(recipe, dict):
+        msg = f"{folder / JSON_FILE}: recipe should be a table, found {type(recipe).__name__}"
+        raise UsageError(msg)
+    return RecipeFile(where=f"{folder / JSON_FILE}, recipe", text="", values=recipe, tune={})
+
+
+def _parse(path: Path, where: str) -> RecipeFile:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_SIZE)
+    except OSError as reason:
+        msg = f"cannot read the recipe {path}: {reason.strerror}"
+        raise UsageError(msg) from None
+    try:
+        if len(content) > MAX_SIZE:
+            raise ValueError("it has more than a megabyte")  # noqa: EM101 - caught below
+        text = content.decode("utf-8-sig")
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as reason:
+        msg = f"{where} is not TOML: {one_line(reason)}"
+        raise UsageError(msg) from None
+    version, base, tune = values.pop("version", VERSION), values.pop("base", None), values.pop("tune", {})
+    file = RecipeFile(where=where, text=text, values=values, tune=tune if isinstance(tune, dict) else {})
+    if version != VERSION:
+        msg = f"{where}{file.find_line('version')}: version {version!r} is not supported, expected {VERSION}"
+        raise UsageError(msg)
+    if base is not None:
+        if base not in list_recipes():
+            known = ", ".join(list_recipes())
+            msg = f"{where}{file.find_line('base')}: base should be one of {known}, found {base!r}"
+            raise UsageError(msg)
+        values = _merge(read_recipe_file(base).values, values)
+    return replace(file, values={**values, "name": file.values.get("name", path.stem)})
+
+
+def _merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for name, value in changes.items():
+        old = merged.get(name)
+        merged[name] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def put_value(values: Mapping[str, Any], name: str, value: object) -> dict[str, Any]:
+    """The values with one of them changed, such as ``training.muon``, in a table that is made if it is missing."""
+    table, dot, rest = name.partition(".")
+    inner = values.get(table, {})
+    changed = put_value(inner if isinstance(inner, dict) else {}, rest, value) if dot else value
+    return {**values, table: changed}
+
+
+def _parse_change(text: str) -> tuple[str, Any]:
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not (name and equals and value):
+        msg = f"cannot read --set {text!r}: expected KEY=VALUE, as in training.learning_rate=0.001"
+        raise UsageError(msg)
+    try:
+        parsed = tomllib.loads(f"value = {value}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return name, value  # a name without quotes
+    return name, parsed["value"] if len(parsed) == 1 else value
+
+
+def render_recipe(recipe: Recipe, tune: Mapping[str, Any] | None = None) -> str:
+    """A recipe as the text of a TOML file, with all its parameters.
+
+    Args:
+        recipe: The recipe.
+        tune: Content of the table ``tune``.
+    """
+    values = recipe.to_dict()
+    tables = {name: table for name, table in values.items() if isinstance(table, dict)}
+    top = {"version": VERSION, **{name: value for name, value in values.items() if name not in tables}}
+    parts = ["\n".join(_render_lines(top))]
+    for name, table in {**tables, **({"tune": tune} if tune else {})}.items():
+        parts.append("\n".join([f"[{name}]", *_render_lines(table)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _render_lines(table: Mapping[str, Any]) -> Iterable[str]:
+    return (f"{name if name.isidentifier() else json.dumps(name)} = {_render(value)}" for name, value in table.items())
+
+
+def _render(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(_render_lines(value)) + " }"
+    return json.dumps(value, ensure_ascii=False)  # text, numbers, truth values and lists are alike in TOML
+
+
+RECIPES: Mapping[str, Recipe] = {name: get_recipe(name) for name in list_recipes()}
+"""Recipes that come with sercli, by name."""

@@ -1,0 +1,165 @@
+"""Recipes by name, from files, with changes, and of trained models."""
+
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sercli.errors import UsageError
+from sercli.models import config, networks
+from sercli.training.baselines import BASELINES
+from sercli.training.recipe_files import (
+    RECIPES,
+    describe_recipe,
+    get_recipe,
+    list_recipes,
+    read_recipe_file,
+    render_recipe,
+)
+from sercli.training.recipes import METHODS, AugmentConfig, Recipe
+from tests.toy_model import make_model
+
+DEFAULT = RECIPES["default"]
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refuse(source: str | Path, *changes: str) -> str:
+    with pytest.raises(UsageError) as raised:
+        get_recipe(source, changes)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_the_recipes_that_come_with_sercli() -> None:
+    assert list(RECIPES)[:2] == ["default", "known-speakers"]
+    assert all(name == recipe.name for name, recipe in RECIPES.items())
+    assert all(describe_recipe(name) for name in list_recipes())
+    assert RECIPES["known-speakers"] == replace(
+        DEFAULT,
+        name="known-speakers",
+        training=replace(DEFAULT.training, max_epochs=120),
+        augmentation=AugmentConfig(speed=0.08, warp=0.04, frequency_mask=8, time_mask=8, mixup=0.3),
+    )
+
+
+def test_names_are_those_that_there_are() -> None:
+    assert set(config.NETWORKS) == set(networks.NETWORKS)
+    assert set(METHODS) == set(BASELINES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_that_is_shown_is_the_same_recipe(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path, render_recipe(RECIPES[name], {"training.muon": {"low": 1.0, "high": 9.0}}))
+    assert get_recipe(path) == RECIPES[name]
+    assert read_recipe_file(path).tune == {"training.muon": {"low": 1.0, "high": 9.0}}
+
+
+def test_a_file_has_what_differs_from_its_base(tmp_path: Path) -> None:
+    path = write(tmp_path, '\ufeffbase = "default"\nfeatures = ["logmel", "mfcc"]\n[network]\nchannels = [8]\n')
+    recipe = get_recipe(str(path))
+    assert (recipe.name, recipe.features) == ("mine", ("mfcc", "logmel"))  # in the order of the front end
+    assert recipe.network == replace(DEFAULT.network, channels=(8,))
+    assert recipe.training == DEFAULT.training
+
+
+def test_changes_give_the_recipe_another_name() -> None:
+    recipe = get_recipe("default", ["training.learning_rate=0.001", "network.channels=[8, 16]", "network.name=crnn"])
+    assert (recipe.training.learning_rate, recipe.network.channels) == (0.001, (8, 16))
+    assert recipe.name.startswith("default-")
+    assert recipe.name != get_recipe("default", ["training.learning_rate=0.002"]).name
+    assert get_recipe("default", ["name=mine"]) == replace(DEFAULT, name="mine")
+    assert get_recipe("default", ["teachers.networks=3"]).teachers is not None
+
+
+def test_the_recipe_of_a_model_trains_the_same_again(tmp_path: Path) -> None:
+    path = make_model(tmp_path / "m") / "model.json"
+    assert refuse(tmp_path / "m").startswith(f"{tmp_path}/m has no recipe: expected a model folder with model.json")
+    path.write_text(json.dumps({"recipe": RECIPES["student"].to_dict()}))
+    assert get_recipe(tmp_path / "m") == RECIPES["student"]
+    path.write_text(json.dumps({"recipe": {**DEFAULT.to_dict(), "colour": 1}}))
+    assert "model.json, recipe: colour is not a parameter" in refuse(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[training]\n\nlearning_rat = 1",
+            "line 3: training.learning_rat is not a parameter: did you mean learning_rate?",
+        ),
+        ("[training]\nlearning_rate = -1", "line 2: training.learning_rate should be over 0, found -1"),
+        ("[training]\nlearning_rate = nan", "line 2: training.learning_rate should be of type float, found nan"),
+        ("training.max_epochs = '9'", "line 1: training.max_epochs should be of type int, found '9'"),
+        ("training.max_epochs = true", "line 1: training.max_epochs should be of type int, found True"),
+        ("[network]\nchannels = [8, 'x']", "line 2: network.channels should be a list of int, found [8, 'x']"),
+        ("[network]\nname = 'bert'", "line 2: network.name should be one of crnn, compact, paper, cnn, lstm, cnn-lstm"),
+        ("[ network ] # x\nkernel_size = 4", "line 2: network.kernel_size should be an odd number under 64, found 4"),
+        ("training = 3", "line 1: training should be a table of parameters, found int"),
+        ("trainings = {}", "line 1: trainings is not a parameter: did you mean training?"),
+        ("features = ['mel']", "line 1: features should be some of mfcc, "),
+        ("features = 'logmel'", "line 1: features should be a list of names, found 'logmel'"),
+        ("baseline = 'tree'", "line 1: baseline should be one of svm, forest, knn, mlp, logistic, found 'tree'"),
+        ("name = '../x'", "line 1: name should be up to 80 letters, digits, dots, - and _, found '../x'"),
+        ("name = 5", "line 1: name should be text, found 5"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text.replace("[", "base = 'default'\n[", 1) if text.startswith("[") else text)
+    if text.startswith("["):
+        line = int(message.split()[1].rstrip(":"))
+        message = message.replace(f"line {line}", f"line {line + 1}", 1)
+    elif not text.startswith("features"):
+        path.write_text(f"{text}\nbase = 'default'\n")
+    assert refuse(path).startswith(f"{path}, {message}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version = 2", "line 1: version 2 is not supported, expected 1"),
+        (b"base = 'mine'", "line 1: base should be one of default, known-speakers"),
+        (b"base = []", "line 1: base should be one of"),
+        (b"a = [", "is not TOML: "),
+        (b"a = 1\na = 2\nb = 3\n", "is not TOML: Cannot overwrite a value (at line 2"),
+        (b"\xff", "is not TOML: "),
+        (b"a = " + b"[" * 10_000, "is not TOML: "),
+        (b"# nothing", "features should be some of mfcc"),
+    ],
+)
+def test_files_that_are_no_recipe(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content)
+    assert message in refuse(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("training.muon=x", "--set training.muon: training.muon should be of type float, found 'x'"),
+        ("x=1", "--set x: x is not a parameter: expected some of"),
+        ("training=1", "--set training: training should be a table"),
+        ("training.muon", "cannot read --set 'training.muon': expected KEY=VALUE"),
+        ("=1", "cannot read --set '=1'"),
+        ("training.muon=1\nversion=2", "--set training.muon"),
+    ],
+)
+def test_changes_that_cannot_be(change: str, message: str) -> None:
+    assert refuse("default", change).startswith(message)
+
+
+def test_sources_that_there_are_not(tmp_path: Path) -> None:
+    assert refuse("defualt").startswith("unknown recipe 'defualt': expected one of default, ")
+    assert refuse(tmp_path / "gone.toml") == f"cannot read the recipe {tmp_path}/gone.toml: No such file or directory"
+    assert refuse(tmp_path).startswith(f"{tmp_path} has no recipe")
+
+
+def test_text_survives_the_round_trip() -> None:
+    recipe = Recipe(name="ü-1", features=("logmel",))
+    assert tomllib.loads(render_recipe(recipe))["name"] == "ü-1"

@@ -1,0 +1,162 @@
+"""A search finds a planted better value, resumes, and never opens the test side."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sercli.corpora.index import read_index
+from sercli.errors import InputError, SplitError, UsageError
+from sercli.features.store import FeatureStore
+from sercli.models.config import NetworkConfig
+from sercli.training.recipe_files import RECIPES, get_recipe, read_recipe_file, render_recipe
+from sercli.training.recipes import Recipe, TrainConfig
+from sercli.training.tune import Trial, TuningResult, check_space, make_inner_folds, make_space, tune
+from tests.toy_index import featurize_toy
+
+SPACE = {"training.learning_rate": {"low": 1e-7, "high": 1e-2, "log": True}, "network.channels": [[8], [12]]}
+RECIPE = Recipe(
+    name="small",
+    features=("logmel",),
+    network=NetworkConfig(name="cnn", channels=(8,), dense_size=16),
+    training=TrainConfig(batch_size=8, learning_rate=1e-7, max_epochs=6, copies=0),
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return featurize_toy(tmp_path_factory.mktemp("data"), takes=2, copies=0)
+
+
+def run(data: Path, out: Path, **arguments: Any) -> TuningResult:
+    values = {"trials": 2, "folds": 2, "space": SPACE, "device": "cpu", **arguments}
+    return tune(data / "index.csv", data / "features.h5", RECIPE, out, **values)
+
+
+def test_ten_trials_find_a_planted_better_value(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "t"
+    result = run(data, out, trials=10, command="sercli tune")
+    own = result.trials[0]  # the recipe as it is, with a learning rate at which nothing is learned
+    assert own.parameters == {"training.learning_rate": 1e-7, "network.channels": "[8]"}
+    assert own.uar is not None
+    assert result.uar > own.uar + 0.2
+    assert result.recipe.training.learning_rate > 1e-4
+    assert sum(result.importance.values()) == pytest.approx(1)
+    assert max(result.importance, key=lambda name: result.importance[name]) == "training.learning_rate"
+    assert get_recipe(out / "best.toml") == replace(result.recipe, name="small-tuned")
+    assert read_recipe_file(out / "best.toml").tune == SPACE
+    with (out / "trials.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["number"]) for row in rows] == list(range(10))
+    assert {row["state"] for row in rows} <= {"complete", "pruned"}
+    assert max(float(row["uar"]) for row in rows if row["uar"]) == result.uar
+    assert (out / "tuning.png").stat().st_size > 5_000
+    facts = json.loads((out / "tuning.json").read_text())
+    assert (facts["trials"], facts["uar"], facts["command"]) == (10, result.uar, "sercli tune")
+    assert facts["test_speakers"] == list(result.test_speakers)
+
+
+def test_the_test_side_is_never_opened(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: set[int] = set()
+
+    def spy(read: Callable[..., Any]) -> Callable[..., Any]:
+        def note(self: FeatureStore, start: int, *arguments: Any) -> Any:
+            opened.update(range(start, arguments[0]) if isinstance(arguments[0], int) else [start])
+            return read(self, start, *arguments)
+
+        return note
+
+    for name in ("read", "read_frames"):
+        monkeypatch.setattr(FeatureStore, name, spy(getattr(FeatureStore, name)))
+    result = run(data, tmp_path / "t", trials=1)
+    index = read_index(data / "index.csv")
+    speaker_of = {utterance.sha256: utterance.speaker for utterance in index.utterances}
+    with FeatureStore(data / "features.h5") as store:
+        speakers = {speaker_of[store.rows[row].sha256] for row in opened}
+    everybody = {utterance.speaker for utterance in index.utterances}
+    assert result.test_speakers
+    assert speakers == everybody - set(result.test_speakers)
+
+
+def test_a_search_goes_on_where_it_ended_and_is_seeded(data: Path, tmp_path: Path) -> None:
+    def stop(done: int, total: int, trial: Trial | None) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "a", trials=3, on_trial=stop)
+    assert (tmp_path / "a/best.toml").is_file()
+    calls: list[int] = []
+    resumed = run(data, tmp_path / "a", trials=3, on_trial=lambda done, *_: calls.append(done))
+    assert calls == [2, 3]
+    assert len(resumed.trials) == 3
+    whole = run(data, tmp_path / "b", trials=2)
+    assert [t.parameters for t in whole.trials] == [t.parameters for t in resumed.trials[:2]]
+    assert [t.uar for t in whole.trials] == [t.uar for t in resumed.trials[:2]]
+    with pytest.raises(InputError, match="holds the trials of another recipe, search space or data"):
+        run(data, tmp_path / "a", seed=1)
+    (tmp_path / "a/study.log").write_text('{"op_code": 99}\n')
+    with pytest.raises(InputError, match="it is damaged"):
+        run(data, tmp_path / "a")
+    assert len(run(data, tmp_path / "a", trials=1, restart=True).trials) == 1
+
+
+def test_the_search_space_of_a_file_replaces_the_default(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(render_recipe(RECIPE, {"network.dropout": [0.1, 0.2]}))
+    result = tune(data / "index.csv", data / "features.h5", path, tmp_path / "t", trials=1, folds=2, device="cpu")
+    assert list(result.trials[0].parameters) == ["network.dropout"]
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if not recipe.baseline])
+def test_the_default_search_space_is_that_of_the_paper(name: str) -> None:
+    space = make_space(RECIPES[name])
+    check_space(RECIPES[name], space)
+    assert {"network.channels", "network.attention_size", "network.dropout", "training.learning_rate"} <= set(space)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"training.muons": [1.0, 2.0]}, "tune, training.muons: training.muons is not a parameter: did you mean muon"),
+        (
+            {"features": [["mfcc"], ["logmel"]]},
+            "tune, features: expected a parameter of network, training, augmentation",
+        ),
+        ({"training.muon": [1.0]}, "expected a list of 2 choices or more, or a table with low and high, found"),
+        ({"training.muon": [1.0, "x"]}, "tune, training.muon: training.muon should be of type float, found 'x'"),
+        ({"training.muon": {"low": 1.0}}, "expected the numbers low and high"),
+        ({"training.muon": {"low": 1.0, "high": 2.0, "hi": 1}}, "expected the numbers low and high"),
+        ({"training.muon": {"low": 2.0, "high": 1.0}}, "expected low under high"),
+        ({"training.muon": {"low": 0.0, "high": 1.0, "log": True}}, "with log a low over 0"),
+        ({"network.kernel_size": {"low": 3, "high": 8}}, "kernel_size should be an odd number under 64, found 8"),
+    ],
+)
+def test_search_spaces_that_cannot_be(space: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_space(RECIPE, space)
+
+
+def test_arguments_that_cannot_be(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="recipe svm is a baseline"):
+        tune(data / "index.csv", data / "features.h5", "svm", tmp_path / "t")
+    with pytest.raises(UsageError, match="protocol paper tests speakers that are trained on"):
+        run(data, tmp_path / "t", protocol="paper")
+    with pytest.raises(UsageError, match="protocol loso has folds 1 to 6, found 7"):
+        run(data, tmp_path / "t", protocol="loso", test_fold=7)
+    with pytest.raises(SplitError, match="9 inner folds need as many speakers, found 6: ask for fewer --folds"):
+        make_inner_folds(read_index(data / "index.csv"), 9, 0)
+    assert not (tmp_path / "t").exists()
+
+
+def test_every_speaker_is_a_development_speaker_once(data: Path) -> None:
+    index = read_index(data / "index.csv")
+    folds = make_inner_folds(index, 3, 0)
+    dev = sorted(member for fold in folds for member in fold.dev)
+    assert dev == list(range(len(index)))
+    genders = [{index.utterances[member].gender for member in fold.dev} for fold in folds]
+    assert genders == [{"female", "male"}] * 3
