@@ -12,7 +12,9 @@ have two channels. Two recordings of actor 7 are the same sound. Kaggle's archiv
 License: CC BY-NC-SA 4.0. Download: https://zenodo.org/records/1188976 (``Audio_Speech_Actors_01-24.zip``). The
 songs are the corpus ``ravdess-song``; the archives of videos are not indexed.
 
-Protocols: ``emobox`` and ``luna``; ``loso``, ``k`` folds, ``pooled`` and ``cross`` too.
+Protocols: ``emobox``, six folds of EmoBox (Ma et al. 2024, https://github.com/emo-box/EmoBox, data/ravdess);
+``luna``, five folds of Luna-Jiménez et al. 2022 (Applied Sciences 12:327); ``loso``, ``k`` folds, ``pooled`` and
+``cross`` too.
 """
 
 import itertools
@@ -120,7 +122,7 @@ CORPUS = Corpus(
     protocols=(
         SpeakerFolds(
             name="emobox",
-            description="the six speaker-independent folds of EmoBox (Ma et al. 2024, github.com/emo-box/EmoBox)",
+            description="the six speaker-independent folds of EmoBox",
             test_speakers=_name_actors(
                 (1, 11, 20, 21),
                 (4, 10, 12, 14),
@@ -132,7 +134,7 @@ CORPUS = Corpus(
         ),
         SpeakerFolds(
             name="luna",
-            description="the five speaker-independent folds of Luna-Jiménez et al. 2022 (Applied Sciences 12:327)",
+            description="the five speaker-independent folds of Luna-Jiménez et al.",
             test_speakers=_name_actors(
                 (2, 5, 14, 15, 16),
                 (3, 6, 7, 13, 18),
