@@ -13,6 +13,8 @@ from sercli.audio.sniff import SUFFIXES
 from sercli.errors import CorpusError
 from sercli.files import one_line
 
+LOSSLESS = (".wav", ".flac")  # of several recordings of one name, these count
+
 # What file managers append to the name of a copy: "x (1)", "x - Copy", "x - Copy (2)", "x copy 2".
 _COPY = re.compile(r"(?: \(\d+\)| - Copy(?: \(\d+\))?| copy(?: \d+)?)$")
 
@@ -259,8 +261,11 @@ def label_by_name(
     problems: list[Problem] = []
     labeled: dict[str, tuple[Path, Annotation]] = {}
     copies, extra = [], []
-    # Files named like copies come last, so that originals count.
-    paths = sorted(find_recordings(source.folder, problems), key=lambda path: bool(_COPY.search(path.stem)))
+    # Files named like copies come last, so that originals count, and so does MP3 beside WAV of one recording.
+    paths = sorted(
+        find_recordings(source.folder, problems),
+        key=lambda path: (bool(_COPY.search(path.stem)), path.suffix.lower() not in LOSSLESS),
+    )
     for path in paths:
         name = str(path.relative_to(source.folder))
         stem = name_of(path.with_stem(_COPY.sub("", path.stem)))

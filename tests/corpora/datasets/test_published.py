@@ -130,6 +130,13 @@ def test_recording_that_is_published_without_speech_is_no_failure(tmp_path: Path
     assert ["has no speech in the published corpus" in extra.reason for extra in outcome.extra] == [True]
 
 
+def test_lossless_copies_count(tmp_path: Path) -> None:
+    touch(tmp_path, "AudioMP3/1001_DFA_ANG_XX.mp3", "AudioWAV/1001_DFA_ANG_XX.wav")
+    labeled = label_published(tmp_path, "crema-d")
+    assert [path.suffix for path, _ in labeled.recordings] == [".wav"]
+    assert [copy.file for copy in labeled.copies] == ["AudioMP3/1001_DFA_ANG_XX.mp3"]
+
+
 def test_git_lfs_pointers_are_told(tmp_path: Path) -> None:
     name = "AudioWAV/1001_DFA_ANG_XX.wav"
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 70000\n"
