@@ -21,7 +21,7 @@ from sercli.version import __version__
 
 _TYPERS_CTRL_C = 130  # the status that typer makes of a KeyboardInterrupt, which it does not let through
 
-COMMANDS = ("prepare", "featurize", "train", "evaluate", "compare", "predict")
+COMMANDS = ("prepare", "featurize", "train", "evaluate", "inspect", "compare", "predict")
 
 app = typer.Typer(
     name="sercli",

@@ -53,11 +53,10 @@ def check_fold(index: Index, fold: Fold, *, speaker_independent: bool, dev_by_sp
     for kind, name_of in kinds:
         side_of: dict[str, str] = {}
         for side in ("train", "dev", "test"):
-            if kind == "speaker" and side == "dev" and not dev_by_speaker:
-                continue  # those of training, which test is compared with
+            shared = kind == "speaker" and side == "dev" and not dev_by_speaker
             for number in getattr(fold, side):
                 name = name_of(number)
-                if side_of.setdefault(name, side) != side:
+                if side_of.setdefault(name, "train" if shared else side) != ("train" if shared else side):
                     msg = f"fold {fold.number} leaks: {kind} {name!r} is in {side_of[name]} and in {side}"
                     raise SplitError(msg)
 
