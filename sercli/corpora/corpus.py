@@ -53,12 +53,14 @@ class Source:
         labels: The user's table of labels, for a corpus that needs one.
         label_map: Labels of that table that are merged into others.
         archives: Names of archives in the folder that were not unpacked.
+        limit: Number of recordings to look at, the first by path; None for all.
     """
 
     folder: Path
     labels: Path | None = None
     label_map: Mapping[str, str] = field(default_factory=dict)
     archives: tuple[str, ...] = ()
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +265,7 @@ def label_by_name(
     copies, extra = [], []
     # Files named like copies come last, so that originals count, and so does MP3 beside WAV of one recording.
     paths = sorted(
-        find_recordings(source.folder, problems),
+        find_recordings(source.folder, problems)[: source.limit],
         key=lambda path: (bool(_COPY.search(path.stem)), path.suffix.lower() not in LOSSLESS),
     )
     for path in paths:

@@ -3,11 +3,14 @@
 import contextlib
 import importlib
 import pkgutil
+from dataclasses import replace
 
 from sercli.config import look_up
 from sercli.corpora import datasets
 from sercli.corpora.corpus import Corpus, Source
 from sercli.errors import CorpusError
+
+GUESSED = 500  # recordings that are looked at to guess a corpus
 
 
 def _collect() -> dict[str, Corpus]:
@@ -34,7 +37,8 @@ def get_corpus(name: str) -> Corpus:
 
 
 def guess_corpus(source: Source) -> str:
-    """Returns the name of the corpus that labels most recordings of a source; empty if none labels any."""
+    """Returns the name of the corpus that labels most of the first recordings of a source; empty if none does."""
+    source = replace(source, limit=GUESSED)
     counts: dict[str, int] = {}
     for name, corpus in CORPORA.items():
         if not corpus.takes_any:

@@ -22,7 +22,7 @@ from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem
 from sercli.corpora.label_tables import TOLERANCE, measure_recording
 from sercli.errors import CorpusError, UsageError
 from sercli.files import one_line
-from sercli.labels import map_label, read_label
+from sercli.labels import check_labels, map_label, order_labels, read_label
 
 if TYPE_CHECKING:
     import audformat
@@ -40,6 +40,7 @@ def label(source: Source) -> LabeledRecordings:
     Raises:
         CorpusError: if there is no database, it cannot be read or has no scheme ``emotion``, or the package audformat
             is missing.
+        UsageError: if labels differ only by case or blanks.
     """
     header = next((path for path in find_files(source.folder) if path.name == HEADER), None)
     if header is None:
@@ -56,7 +57,10 @@ def label(source: Source) -> LabeledRecordings:
             labeled[path] = _make_annotation(row, source)
         except UsageError as reason_of_label:
             problems.append(Problem(file=name, reason=str(reason_of_label)))
-    return LabeledRecordings(recordings=tuple(sorted(labeled.items())), problems=tuple(problems))
+    check_labels(order_labels(annotation.emotion for annotation in labeled.values()), least=0)
+    return LabeledRecordings(
+        recordings=tuple(sorted(labeled.items(), key=lambda pair: pair[0])), problems=tuple(problems)
+    )
 
 
 def _find_problem(path: Path, row: dict[str, Any], *, known: bool) -> str:
@@ -70,7 +74,7 @@ def _find_problem(path: Path, row: dict[str, Any], *, known: bool) -> str:
 def _make_annotation(row: dict[str, Any], source: Source) -> Annotation:
     gender = row["gender"].lower()
     return Annotation(
-        emotion=read_label(map_label(row["emotion"], source.label_map)),
+        emotion=map_label(read_label(row["emotion"]), source.label_map),
         speaker=f"{NAME}-{row['speaker']}" if row["speaker"] else "",
         gender=_GENDERS.get(gender, gender),
         extra={"split": row["split"]} if row["split"] else {},

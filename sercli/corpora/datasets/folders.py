@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem, Source, find_recordings
 from sercli.errors import UsageError
-from sercli.labels import map_label, read_label
+from sercli.labels import check_labels, map_label, order_labels, read_label
 
 NAME = "folders"
 
@@ -20,6 +20,7 @@ def label(source: Source) -> LabeledRecordings:
 
     Raises:
         CorpusError: if there are no recordings.
+        UsageError: if labels differ only by case or blanks.
     """
     problems: list[Problem] = []
     labeled: list[tuple[Path, Annotation]] = []
@@ -29,11 +30,12 @@ def label(source: Source) -> LabeledRecordings:
             problems.append(Problem(file=name, reason="lies in no folder of a label"))
             continue
         try:
-            emotion = read_label(map_label(path.parent.name, source.label_map))
+            emotion = map_label(read_label(path.parent.name), source.label_map)
         except UsageError as reason:
             problems.append(Problem(file=name, reason=str(reason)))
         else:
             labeled.append((path, Annotation(emotion=emotion)))
+    check_labels(order_labels(annotation.emotion for _, annotation in labeled), least=0)
     return LabeledRecordings(recordings=tuple(labeled), problems=tuple(problems))
 
 

@@ -39,6 +39,14 @@ def say(
 
 
 SAMPLES: dict[str, Sample] = {
+    "ravdess": Sample(
+        recordings={
+            "Actor_01/03-01-01-01-01-01-01.wav": say("neutral", "ravdess-01", "male", "kids", "normal", "1"),
+            "Actor_24/03-01-08-02-02-02-24.wav": say("surprised", "ravdess-24", "female", "dogs", "strong", "2"),
+        },
+        left_out=("Actor_01/03-02-01-01-01-01-01.wav", "Actor_01/01-01-01-01-01-01-01.wav"),
+        refused={"Actor_01/03-01-09-01-01-01-01.wav": "emotion 09, expected 01 to 08"},
+    ),
     "ravdess-song": Sample(
         recordings={
             "Actor_01/03-02-01-01-01-01-01.wav": say("neutral", "ravdess-01", "male", "kids", "normal", "1"),

@@ -8,7 +8,7 @@ import pytest
 
 from sercli.corpora.corpus import LabeledRecordings, Source
 from sercli.corpora.datasets import audformat_database, folders
-from sercli.errors import CorpusError
+from sercli.errors import CorpusError, UsageError
 from tests.corpora.files import touch
 from tests.sounds import write_tone
 
@@ -28,6 +28,14 @@ def test_folder_names_are_labels(tmp_path: Path) -> None:
         "6.wav": "r of a label",
         f"{'y' * 100}/5.wav": "t be a label",
     }
+
+
+def test_folders_whose_names_differ_only_by_case_are_refused(tmp_path: Path) -> None:
+    source = Source(folder=touch(tmp_path, "fed up/1.wav", "Fed_up/2.wav", "Sad/3.wav", "sad/4.wav"))
+    with pytest.raises(UsageError, match="differ only by case or blanks: 'Fed_up' and 'fed up'; merge them with --map"):
+        folders.label(source)
+    labeled = folders.label(Source(folder=tmp_path, label_map={"Fed_up": "fed up"}))
+    assert [annotation.emotion for _, annotation in labeled.recordings] == ["fed up", "sad", "fed up", "sad"]
 
 
 def make_database(folder: Path, *, storage: str = "csv", segments: bool = False) -> Path:

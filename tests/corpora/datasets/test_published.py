@@ -14,7 +14,7 @@ from tests.corpora.datasets.published import SAMPLES, make_published
 from tests.corpora.files import touch
 
 # Those that list the names of all their recordings, with how many there are.
-COMPLETE = {"ravdess-song": 1012, "savee": 480, "emovo": 588, "esd": 35_000}
+COMPLETE = {"ravdess": 1440, "ravdess-song": 1012, "savee": 480, "emovo": 588, "esd": 35_000}
 
 each_corpus = pytest.mark.parametrize("corpus", SAMPLES)
 
