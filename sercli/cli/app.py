@@ -21,7 +21,18 @@ from sercli.version import __version__
 
 _TYPERS_CTRL_C = 130  # the status that typer makes of a KeyboardInterrupt, which it does not let through
 
-COMMANDS = ("prepare", "featurize", "train", "evaluate", "tune", "compare", "predict", "recipes", "doctor")
+COMMANDS = (
+    "prepare",
+    "inspect",
+    "featurize",
+    "train",
+    "evaluate",
+    "tune",
+    "compare",
+    "predict",
+    "recipes",
+    "doctor",
+)
 
 app = typer.Typer(
     name="sercli",

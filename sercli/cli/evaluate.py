@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sercli.cli import console, options
+from sercli.splits.protocols import PROTOCOLS, describe_protocols
 
 if TYPE_CHECKING:
     from sercli.evaluation.fold import FoldResult
@@ -20,9 +21,8 @@ def evaluate(
         str,
         typer.Option(
             "--protocol",
-            help="paper (random 80/10/10), random10 (random 10-fold), or with unseen speakers: emobox (6 folds), "
-            "luna (5 folds), loso (leave one speaker out), pooled (6 folds over all corpora), cross (train on --train, "
-            "test on --test).",
+            help=describe_protocols(),
+            autocompletion=lambda: [*PROTOCOLS, "cross"],
         ),
     ] = "emobox",
     recipe: options.RecipeName = "default",

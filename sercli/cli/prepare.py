@@ -23,9 +23,9 @@ _STAGES = {"download": "downloading", "unpack": "unpacking", "index": "checking 
 
 
 def _describe_corpora() -> str:
-    own = [name for name, corpus in CORPORA.items() if corpus.needs_labels]
-    others = [name for name in CORPORA if name not in own]
-    return f"{', '.join(others)}; {', '.join(own)} for your own recordings with a table of labels."
+    names = [name for name, corpus in CORPORA.items() if not corpus.takes_any]
+    own = [f"{name} ({corpus.title})" for name, corpus in CORPORA.items() if corpus.takes_any]
+    return f"{', '.join(names)}; or {', '.join(own)}."
 
 
 def prepare(
@@ -59,7 +59,7 @@ def prepare(
         typer.Option(
             "--map",
             metavar="LABEL=LABEL,…",
-            help="For csv: labels to merge into others, as in surprise=surprised,joy=happy.",
+            help="For your own recordings: labels to merge into others, as in surprise=surprised,joy=happy.",
             show_default="none",
         ),
     ] = "",
@@ -75,6 +75,9 @@ def prepare(
         bool,
         typer.Option("--force", "--restart", help="Unpack and index again what is already in place."),
     ] = False,
+    list_corpora: Annotated[
+        bool, typer.Option("--list", help="Show all corpora with their sizes, labels and licenses, and stop.")
+    ] = False,
     jobs: options.Jobs = options.default_jobs(),
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     index: options.IndexFile = None,
@@ -88,6 +91,9 @@ def prepare(
     Examples: `sercli prepare` · `sercli prepare nemo --from ~/nemo` ·
     `sercli prepare csv --labels calls.csv --map joy=happy`
     """
+    if list_corpora:
+        _list_corpora()
+        return
     from sercli.corpora.prepare import prepare as run
     from sercli.corpora.registry import get_corpus
     from sercli.labels import parse_label_map
@@ -111,6 +117,23 @@ def prepare(
     _show_result(chosen, outcome, options.index_file(data_dir, index))
     if outcome.problems:
         raise typer.Exit(1)
+
+
+def _list_corpora() -> None:
+    from rich.table import Table
+
+    from sercli.labels import order_labels
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("corpus", "hours", "speakers", "labels", "license", "download"):
+        table.add_column(heading, justify="right" if heading in {"hours", "speakers"} else "left", overflow="fold")
+    for corpus in CORPORA.values():
+        labels = ", ".join(order_labels(corpus.label_map.values())) or f"any: {corpus.title}"
+        hours, speakers = (f"{corpus.hours:.1f}" if corpus.hours else "–"), str(corpus.speakers or "–")
+        download = "–" if corpus.takes_any else "yes" if corpus.archive else "no"
+        table.add_row(corpus.name, hours, speakers, labels, corpus.license, download)
+    console.stdout.print(table)
+    console.say("'sercli prepare CORPUS' says where to get one that it cannot download")
 
 
 class _Bars:
@@ -148,9 +171,8 @@ def _show_table(corpus: "Corpus", outcome: "Outcome") -> None:
     table = Table("emotion", title=corpus.title)
     for heading in (*(gender or "unknown" for gender in genders), "all"):
         table.add_column(Text(one_line(heading)), justify="right")  # not markup, whatever the user's table holds
-    rows = [
-        (name, [counts[name, gender] for gender in genders]) for name in order_labels(emotion for emotion, _ in counts)
-    ]
+    labels = order_labels(emotion for emotion, _ in counts)
+    rows = [(name, [counts[name, gender] for gender in genders]) for name in labels]
     for name, row in rows:
         table.add_row(Text(name), *map(str, row), str(sum(row)))
     sums = [sum(column) for column in zip(*(row for _, row in rows), strict=True)]

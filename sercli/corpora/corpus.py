@@ -13,6 +13,8 @@ from sercli.audio.sniff import SUFFIXES
 from sercli.errors import CorpusError
 from sercli.files import one_line
 
+LOSSLESS = (".wav", ".flac")  # of several recordings of one name, these count
+
 # What file managers append to the name of a copy: "x (1)", "x - Copy", "x - Copy (2)", "x copy 2".
 _COPY = re.compile(r"(?: \(\d+\)| - Copy(?: \(\d+\))?| copy(?: \d+)?)$")
 
@@ -51,12 +53,14 @@ class Source:
         labels: The user's table of labels, for a corpus that needs one.
         label_map: Labels of that table that are merged into others.
         archives: Names of archives in the folder that were not unpacked.
+        limit: Number of recordings to look at, the first by path; None for all.
     """
 
     folder: Path
     labels: Path | None = None
     label_map: Mapping[str, str] = field(default_factory=dict)
     archives: tuple[str, ...] = ()
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,25 @@ class PinnedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakerFolds:
+    """A protocol made for one corpus: which of its speakers test each fold.
+
+    Attributes:
+        name: Name in ``--protocol``.
+        description: Description in one line, with its source.
+        test_speakers: Names of the speakers that test each fold; together all speakers of the corpus.
+        labels: The only labels that take part, each with the label that it is merged into; empty for all as they are.
+        dev_by_speaker: Whether whole speakers are held out for development; False for a corpus with too few.
+    """
+
+    name: str
+    description: str
+    test_speakers: tuple[tuple[str, ...], ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    dev_by_speaker: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
     """A corpus of emotional speech.
 
@@ -105,9 +128,13 @@ class Corpus:
         citation: How its authors want it cited, with a DOI or a URL.
         license: License of the recordings.
         page: Where to get it.
-        label_map: Emotion for each of the corpus's own codes or labels.
         label: Labels the recordings of a source; raises `CorpusError` if it cannot label any.
+        label_map: Emotion for each of the corpus's own codes or labels; empty for recordings of the user's own.
         counts: Number of utterances per emotion in the complete corpus; empty if unknown.
+        speakers: Number of speakers in the complete corpus; 0 if unknown.
+        hours: Length of the complete corpus in hours; 0 if unknown.
+        defects: What is wrong with recordings of the published corpus, by file name without suffix.
+        protocols: Protocols made for this corpus.
         archive: The archive to download, or None if sercli cannot download the corpus.
         needs_labels: Whether the user has to give a table of labels.
     """
@@ -117,11 +144,20 @@ class Corpus:
     citation: str
     license: str
     page: str
-    label_map: Mapping[str, str]
     label: Callable[[Source], LabeledRecordings]
+    label_map: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    speakers: int = 0
+    hours: float = 0
+    defects: Mapping[str, str] = field(default_factory=dict)
+    protocols: tuple[SpeakerFolds, ...] = ()
     archive: PinnedFile | None = None
     needs_labels: bool = False
+
+    @property
+    def takes_any(self) -> bool:
+        """Whether it takes the user's own recordings, with labels of any kind."""
+        return not self.label_map
 
 
 def find_files(folder: Path, problems: list[Problem] | None = None) -> Iterator[Path]:
@@ -163,8 +199,49 @@ def find_recordings(folder: Path, problems: list[Problem] | None = None) -> list
     return sorted(recordings)
 
 
+def match_name(corpus: str, pattern: re.Pattern[str], name: str, expected: str) -> re.Match[str]:
+    """Matches the name of a recording without suffix.
+
+    Args:
+        corpus: Corpus, for the message.
+        pattern: Pattern of the whole name.
+        name: Name.
+        expected: Form of a name, for the message.
+
+    Raises:
+        CorpusError: if it does not match.
+    """
+    if match := pattern.fullmatch(name):
+        return match
+    msg = f"not a name of {corpus}: expected {expected}"
+    raise CorpusError(msg)
+
+
+def look_up_code(corpus: str, part: str, code: str, meanings: Mapping[str, str]) -> str:
+    """Returns what a code in a name means.
+
+    Raises:
+        CorpusError: if the code is unknown; the message lists the known ones.
+    """
+    if code in meanings:
+        return meanings[code]
+    codes = list(meanings)
+    known = f"{codes[0]} to {codes[-1]}" if codes[0].isdecimal() else ", ".join(codes)
+    msg = f"not a name of {corpus}: {part} {code}, expected {known}"
+    raise CorpusError(msg)
+
+
+def _take_stem(path: Path) -> str:
+    return path.stem
+
+
 def label_by_name(
-    source: Source, parse: Callable[[str], Annotation | None], expected: Collection[str] = ()
+    source: Source,
+    parse: Callable[[str], Annotation | None],
+    expected: Collection[str] = (),
+    *,
+    name_of: Callable[[Path], str] = _take_stem,
+    left_out: str = "belongs to another part of the corpus",
 ) -> LabeledRecordings:
     """Labels the recordings of a source by their file names.
 
@@ -173,9 +250,12 @@ def label_by_name(
 
     Args:
         source: Where to look for recordings.
-        parse: Turns a file name without suffix into an annotation; returns None if the recording belongs to
-            another part of the corpus, and raises `CorpusError` if the name is not one of the corpus.
+        parse: Turns a file name without suffix into an annotation; returns None if it is to be
+            left out, and raises `CorpusError` if the name is not one of the corpus.
         expected: Names without suffix of the complete corpus.
+        name_of: Returns the name of a recording in the corpus, for corpora whose folders are a part of it or whose
+            published names have faults.
+        left_out: Why recordings are left out for which `parse` returns None.
 
     Raises:
         CorpusError: if there are no recordings.
@@ -183,11 +263,14 @@ def label_by_name(
     problems: list[Problem] = []
     labeled: dict[str, tuple[Path, Annotation]] = {}
     copies, extra = [], []
-    # Files named like copies come last, so that originals count.
-    paths = sorted(find_recordings(source.folder, problems), key=lambda path: bool(_COPY.search(path.stem)))
+    # Files named like copies come last, so that originals count, and so does MP3 beside WAV of one recording.
+    paths = sorted(
+        find_recordings(source.folder, problems)[: source.limit],
+        key=lambda path: (bool(_COPY.search(path.stem)), path.suffix.lower() not in LOSSLESS),
+    )
     for path in paths:
         name = str(path.relative_to(source.folder))
-        stem = _COPY.sub("", path.stem)
+        stem = name_of(path.with_stem(_COPY.sub("", path.stem)))
         if first := labeled.get(stem):
             copies.append(Problem(file=name, reason=f"copy of {first[0].relative_to(source.folder)}"))
             continue
@@ -197,7 +280,7 @@ def label_by_name(
             problems.append(Problem(file=name, reason=str(reason)))
             continue
         if annotation is None:
-            extra.append(Problem(file=name, reason="belongs to another part of the corpus"))
+            extra.append(Problem(file=name, reason=left_out))
         else:
             labeled[stem] = (path, annotation)
     return LabeledRecordings(

@@ -113,7 +113,7 @@ def refuse_segments(table: Path, rows: Iterable[tuple[Row, Path]]) -> None:
             msg = f"{where}: labels a second segment of {one_line(row['file'])}, after line {lines[recording]}: {whole}"
             raise CorpusError(msg)
         lines[recording] = line
-        duration = _measure(recording) if end is not None else 0.0
+        duration = measure_recording(recording) if end is not None else 0.0
         if (start or 0.0) > TOLERANCE or (end or 0.0) < duration - TOLERANCE:
             span = f"{start or 0:g} to {end:g} s of {duration:.1f} s" if end is not None else f"{start:g} s on"
             msg = f"{where}: labels only a segment of {one_line(row['file'])}, {span}: {whole}"
@@ -132,8 +132,8 @@ def _parse_time(text: str) -> float | None:
     return 86_400 * days + 3_600 * hours + 60 * minutes + seconds
 
 
-def _measure(recording: Path) -> float:
-    """Length of a recording in seconds, 0 if it cannot be decoded, which is reported later."""
+def measure_recording(recording: Path) -> float:
+    """Returns the length of a recording in seconds, 0 if it cannot be decoded, which is reported later."""
     from sercli.audio.decode import read_facts  # slow to import, and help texts read this module
 
     try:

@@ -12,7 +12,7 @@ from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem
 from sercli.corpora.duplicates import mark_duplicates
 from sercli.corpora.index import Index, Utterance, merge_index, read_index, relative_name, write_index
 from sercli.corpora.inspection import inspect_recordings, make_row
-from sercli.corpora.registry import get_corpus
+from sercli.corpora.registry import get_corpus, guess_corpus
 from sercli.corpora.sources import Request, StageProgress, check_request, open_source, read_marker
 from sercli.cpus import count_cpus
 from sercli.errors import CorpusError
@@ -75,12 +75,12 @@ def prepare(
         ``prepare("csv", "calls", labels="labels.csv", label_map={"joy": "happy"})``
 
     Args:
-        corpus: Name of a corpus, or ``csv`` for recordings with a table of labels.
+        corpus: Name of a corpus; ``csv``, ``folders`` or ``audformat`` for recordings of one's own.
         source: Folder of recordings or archives, or an archive; None for the corpus's own download.
         data_dir: Folder for downloads and unpacked archives.
         index: Index to add rows to; None for ``index.csv`` in `data_dir`.
         labels: Table of labels, for a corpus that needs one.
-        label_map: Labels of that table that are merged into others.
+        label_map: Labels to merge into others, for recordings of the user's own.
         url: Mirror of the download.
         jobs: Recordings to decode at the same time; None for as many as there are CPUs.
         force: Unpack and index again what is in place.
@@ -128,15 +128,33 @@ def prepare_corpus(request: Request, progress: StageProgress = lambda *_: None) 
 
 
 def _index_source(request: Request, old: Index, source: Source, progress: StageProgress) -> Outcome:
-    labeled = _set_undecodable_names_aside(request.corpus.label(source), source.folder)
+    labeled = _set_undecodable_names_aside(_label(request, source), source.folder)
     left = [Problem(file=name, reason="archive beside recordings, not unpacked") for name in source.archives]
     labeled = replace(labeled, extra=(*labeled.extra, *left))
     if not labeled.recordings:
-        raise CorpusError(_describe_nothing(request.corpus, source, labeled))
+        raise CorpusError(_describe_nothing(request.corpus, source, labeled) + _suggest_corpus(request, source))
     if not request.force and _is_in_place(request, old, labeled):
         return _make_outcome(request.corpus, old, labeled, (), unchanged=True)
     index, failures = _make_index(request, source.folder, labeled, progress)
     return _make_outcome(request.corpus, index, labeled, failures, unchanged=False)
+
+
+def _label(request: Request, source: Source) -> LabeledRecordings:
+    try:
+        return request.corpus.label(source)
+    except CorpusError as reason:
+        if suggestion := _suggest_corpus(request, source):
+            msg = f"{reason}{suggestion}"
+            raise CorpusError(msg) from None
+        raise
+
+
+def _suggest_corpus(request: Request, source: Source) -> str:
+    """Says which other corpus the recordings look like; empty if there is none, or they may have any names."""
+    guess = "" if request.corpus.takes_any else guess_corpus(source)
+    if not guess:
+        return ""
+    return f"; it looks like {guess}: run 'sercli prepare {guess} --from {request.source or source.folder}'"
 
 
 def _read_old_index(path: Path) -> Index:
@@ -241,12 +259,18 @@ def _make_outcome(
 ) -> Outcome:
     utterances = tuple(row for row in index.utterances if row.corpus == corpus.name)
     counts = Counter(row.emotion for row in utterances)
+    known = tuple(
+        Problem(file=failure.file, reason=f"{reason} ({failure.reason})")
+        for failure in failures
+        if (reason := corpus.defects.get(Path(failure.file).stem))
+    )
+    others = tuple(failure for failure in failures if Path(failure.file).stem not in corpus.defects)
     return Outcome(
         utterances=utterances,
-        problems=(*labeled.problems, *failures),
+        problems=(*labeled.problems, *others),
         missing=labeled.missing,
         copies=labeled.copies,
-        extra=labeled.extra,
+        extra=(*labeled.extra, *known),
         miscounted={
             emotion: (expected, counts[emotion])
             for emotion, expected in corpus.counts.items()

@@ -1,11 +1,16 @@
 """All corpora, by name: one for each module of `sercli.corpora.datasets`."""
 
+import contextlib
 import importlib
 import pkgutil
+from dataclasses import replace
 
 from sercli.config import look_up
 from sercli.corpora import datasets
-from sercli.corpora.corpus import Corpus
+from sercli.corpora.corpus import Corpus, Source
+from sercli.errors import CorpusError
+
+GUESSED = 500  # recordings that are looked at to guess a corpus
 
 
 def _collect() -> dict[str, Corpus]:
@@ -14,7 +19,7 @@ def _collect() -> dict[str, Corpus]:
     )
     corpora: list[Corpus] = [module.CORPUS for module in modules]
     # Those that sercli downloads first, the user's own recordings last.
-    corpora.sort(key=lambda corpus: (corpus.needs_labels, corpus.archive is None, corpus.name))
+    corpora.sort(key=lambda corpus: (corpus.takes_any, corpus.archive is None, corpus.name))
     return {corpus.name: corpus for corpus in corpora}
 
 
@@ -29,3 +34,15 @@ def get_corpus(name: str) -> Corpus:
         UsageError: if there is none; the message lists the names.
     """
     return look_up("corpus", name, CORPORA)
+
+
+def guess_corpus(source: Source) -> str:
+    """Returns the name of the corpus that labels most of the first recordings of a source; empty if none does."""
+    source = replace(source, limit=GUESSED)
+    counts: dict[str, int] = {}
+    for name, corpus in CORPORA.items():
+        if not corpus.takes_any:
+            with contextlib.suppress(CorpusError):
+                counts[name] = len(corpus.label(source).recordings)
+    best = max(counts, key=lambda name: counts[name], default="")
+    return best if counts.get(best) else ""

@@ -34,7 +34,7 @@ class Request:
         data_dir: Folder for downloads and unpacked archives, each in a subfolder named after the corpus.
         source: Folder of recordings or archives, or an archive; None for the corpus's own download.
         labels: Table of labels, for a corpus that needs one.
-        label_map: Labels of that table that are merged into others.
+        label_map: Labels to merge into others, for recordings of the user's own.
         url: Mirror of the download.
         policy: When to retry the download and when to give up.
         jobs: Number of recordings to decode at the same time.
@@ -58,11 +58,15 @@ def check_request(request: Request) -> None:
     corpus = request.corpus
     if corpus.needs_labels and request.labels is None:
         msg = f"the corpus {corpus.name} needs a table of labels: give it with --labels FILE"
-    elif not corpus.needs_labels and (request.labels is not None or request.label_map):
-        own = ", ".join(name for name, other in CORPORA.items() if other.needs_labels)
-        msg = f"--labels and --map are for the corpus {own}; {corpus.name} comes with its labels"
+    elif request.labels is not None and not corpus.needs_labels:
+        msg = f"--labels is for the corpus csv; {corpus.name} comes with its labels"
+    elif request.label_map and not corpus.takes_any:
+        own = ", ".join(name for name, other in CORPORA.items() if other.takes_any)
+        msg = f"--map is for your own recordings ({own}); {corpus.name} comes with its labels"
     elif request.url is not None and (request.source is not None or corpus.archive is None):
         msg = "--url is for a download: leave out --from, and choose a corpus that has one"
+    elif corpus.takes_any and not corpus.needs_labels and request.source is None:
+        msg = f"the corpus {corpus.name} needs your recordings: give their folder or archive with --from PATH"
     elif not corpus.needs_labels and request.source is None and corpus.archive is None:
         msg = (
             f"sercli cannot download {corpus.name}: get it from {corpus.page}, then run "

@@ -3,13 +3,15 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from sercli.corpora.index import Index
 from sercli.errors import SplitError
 from sercli.splits.fold import Fold, check_fold
 from sercli.splits.sounds import group_by_sound, leave_sounds_out, split_off_share
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DEV_SHARE = 1 / 9  # of what is not tested, without unseen speakers: a tenth of all, as the test side of the paper
 DRAWS = 50  # of development speakers, until they and the others have all labels
@@ -29,6 +31,8 @@ def make_training_split(index: Index, seed: int) -> Fold:
     Raises:
         SplitError: if there are fewer than 2 emotions, or too few utterances of one of them.
     """
+    import numpy as np  # slow to import, and help texts read this module
+
     emotions = sorted({utterance.emotion for utterance in index.utterances})
     if len(emotions) < 2:
         msg = f"a model needs utterances of at least 2 emotions to learn from, found {', '.join(emotions) or 'none'}"
@@ -36,11 +40,17 @@ def make_training_split(index: Index, seed: int) -> Fold:
     generator = np.random.default_rng([seed, 0])
     train: list[int] = []
     dev: list[int] = []
+    by_speaker: list[int] = []  # of all such corpora together, since two may share speakers
+    others: list[list[int]] = []
     for corpus in index.corpora:
         members = [number for number, u in enumerate(index.utterances) if u.corpus == corpus]
         speakers = {index.utterances[number].speaker for number in members}
-        by_speaker = "" not in speakers and len(speakers) > MAX_DEV_SPEAKERS
-        train_part, dev_part = hold_out_development(index, members, generator, by_speaker=by_speaker)
+        if "" not in speakers and len(speakers) > MAX_DEV_SPEAKERS:
+            by_speaker += members
+        else:
+            others.append(members)
+    for members in filter(None, [by_speaker, *others]):
+        train_part, dev_part = hold_out_development(index, members, generator, by_speaker=members is by_speaker)
         train += train_part
         dev += dev_part
     fold = Fold(number=1, train=tuple(leave_sounds_out(index, train, dev)), dev=tuple(sorted(dev)), test=())
@@ -49,7 +59,7 @@ def make_training_split(index: Index, seed: int) -> Fold:
 
 
 def hold_out_development(
-    index: Index, rest: Sequence[int], generator: np.random.Generator, *, by_speaker: bool
+    index: Index, rest: Sequence[int], generator: "np.random.Generator", *, by_speaker: bool
 ) -> tuple[list[int], list[int]]:
     """Splits positions that are not tested into training and development.
 
@@ -85,7 +95,7 @@ def _has_all_labels(index: Index, rest: Sequence[int], dev: Sequence[int]) -> bo
     return dev_labels == labels == {index.utterances[number].emotion for number in rest if number not in held}
 
 
-def _draw_speakers(index: Index, rest: Sequence[int], generator: np.random.Generator) -> list[str]:
+def _draw_speakers(index: Index, rest: Sequence[int], generator: "np.random.Generator") -> list[str]:
     """Draws one speaker of each gender from each corpus, or `MAX_DEV_SPEAKERS` of any where genders are unknown."""
     by_corpus: dict[str, list[int]] = defaultdict(list)
     for number in rest:
@@ -93,7 +103,7 @@ def _draw_speakers(index: Index, rest: Sequence[int], generator: np.random.Gener
     return [s for _, members in sorted(by_corpus.items()) for s in _draw_from_corpus(index, members, generator)]
 
 
-def _draw_from_corpus(index: Index, rest: Sequence[int], generator: np.random.Generator) -> list[str]:
+def _draw_from_corpus(index: Index, rest: Sequence[int], generator: "np.random.Generator") -> list[str]:
     by_gender: dict[str, set[str]] = defaultdict(set)
     for number in rest:
         by_gender[index.utterances[number].gender].add(index.utterances[number].speaker)

@@ -25,13 +25,14 @@ class Fold:
     test: tuple[int, ...]
 
 
-def check_fold(index: Index, fold: Fold, *, speaker_independent: bool) -> None:
+def check_fold(index: Index, fold: Fold, *, speaker_independent: bool, dev_by_speaker: bool = True) -> None:
     """Checks that a fold can be trained on and does not leak.
 
     Args:
         index: Utterances that the fold divides.
         fold: Division to check.
         speaker_independent: Whether no speaker may be on two sides.
+        dev_by_speaker: Whether that goes for the training and the development side too.
 
     Raises:
         SplitError: if the training or development side is empty, if fewer than 2 labels are trained on, if a label of
@@ -52,9 +53,10 @@ def check_fold(index: Index, fold: Fold, *, speaker_independent: bool) -> None:
     for kind, name_of in kinds:
         side_of: dict[str, str] = {}
         for side in ("train", "dev", "test"):
+            shared = kind == "speaker" and side == "dev" and not dev_by_speaker
             for number in getattr(fold, side):
                 name = name_of(number)
-                if side_of.setdefault(name, side) != side:
+                if side_of.setdefault(name, "train" if shared else side) != ("train" if shared else side):
                     msg = f"fold {fold.number} leaks: {kind} {name!r} is in {side_of[name]} and in {side}"
                     raise SplitError(msg)
 

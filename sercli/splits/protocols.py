@@ -5,38 +5,21 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from sercli.corpora.corpus import Corpus, SpeakerFolds
 from sercli.corpora.index import Index
+from sercli.corpora.registry import CORPORA
 from sercli.errors import SplitError, UsageError
 from sercli.splits.development import MAX_DEV_SPEAKERS, hold_out_development
 from sercli.splits.fold import Fold, check_fold
 from sercli.splits.sounds import group_by_sound, leave_sounds_out, split_into_folds, split_off_share
 
-EMOBOX_TEST_SPEAKERS: tuple[tuple[int, ...], ...] = (
-    (1, 11, 20, 21),
-    (4, 10, 12, 14),
-    (8, 9, 19, 23),
-    (3, 5, 7, 24),
-    (2, 15, 16, 18),
-    (6, 13, 17, 22),
-)
-"""RAVDESS actors that test each fold of EmoBox (Ma et al. 2024, github.com/emo-box/EmoBox, data/ravdess)."""
-
-LUNA_TEST_SPEAKERS: tuple[tuple[int, ...], ...] = (
-    (2, 5, 14, 15, 16),
-    (3, 6, 7, 13, 18),
-    (10, 11, 12, 19, 20),
-    (8, 17, 21, 23, 24),
-    (1, 4, 9, 22),
-)
-"""RAVDESS actors that test each fold of Luna-Jiménez et al. 2022 (Applied Sciences 12:327)."""
-
-POOLED_FOLDS = 6  # as many as EmoBox has
+POOLED, POOLED_FOLDS = "pooled", 6  # as many as EmoBox has
+MIN_FOLDS = 2
 MIN_SPEAKERS = 1 + MAX_DEV_SPEAKERS + 1  # of a corpus: to test, for development, to train on
 
 _Sides = list[tuple[list[int], list[int]]]
 
+_NAME_OF_FOLDS = re.compile(r"k(?P<count>[1-9][0-9]{0,2})")
 _CROSS_NAME = re.compile(r"cross-(?P<train>.+)-to-(?P<test>.+)")
 
 
@@ -52,6 +35,8 @@ class Protocol:
         make: Makes pairs of (rest, test) positions from index and seed.
         select: Selects the utterances of an index that take part; `make` gets those.
         needs_speakers: Whether every corpus needs `MIN_SPEAKERS` speakers, and every utterance a known one.
+        dev_by_speaker: Whether, if `speaker_independent`, the speakers of dev are unseen in training too.
+        corpus: The corpus that it was made for; empty if it divides any.
     """
 
     name: str
@@ -61,6 +46,8 @@ class Protocol:
     make: Callable[[Index, int], _Sides]
     select: Callable[[Index], Index] = lambda index: index
     needs_speakers: bool = False
+    dev_by_speaker: bool = True
+    corpus: str = ""
 
 
 def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
@@ -76,13 +63,16 @@ def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
         SplitError: if the corpus does not suit the protocol, or a fold would leak.
     """
     rules = get_protocol(protocol)
+    import numpy as np  # slow to import, and help texts read this module
+
     _check_corpus(index, rules)
+    by_speaker = rules.speaker_independent and rules.dev_by_speaker
     folds = []
     for number, (rest, test) in enumerate(rules.make(index, seed), start=1):
         generator = np.random.default_rng([seed, number])
-        train, dev = hold_out_development(index, rest, generator, by_speaker=rules.speaker_independent)
+        train, dev = hold_out_development(index, rest, generator, by_speaker=by_speaker)
         fold = Fold(number=number, train=tuple(train), dev=tuple(dev), test=tuple(sorted(test)))
-        check_fold(index, fold, speaker_independent=rules.speaker_independent)
+        check_fold(index, fold, speaker_independent=rules.speaker_independent, dev_by_speaker=rules.dev_by_speaker)
         folds.append(fold)
     if rules.complete:
         _check_complete(index, folds)
@@ -90,18 +80,29 @@ def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
 
 
 def get_protocol(name: str) -> Protocol:
-    """Looks up a protocol of `PROTOCOLS`, or makes one whose name is from `name_cross_protocol`.
+    """Looks up a protocol of `PROTOCOLS`, or makes one named ``k5`` (or another number) or by `name_cross_protocol`.
 
     Raises:
         UsageError: if the name is unknown; the message lists the known ones.
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
+    if folds := _NAME_OF_FOLDS.fullmatch(name):
+        return _speaker_folds(name, int(folds["count"]))
     if cross := _CROSS_NAME.fullmatch(name):
         train, test = cross["train"].split("+"), cross["test"].split("+")
         return _cross_corpus(name_cross_protocol(train, test), train, test)
-    msg = f"unknown protocol {name!r}: expected cross or one of {', '.join(PROTOCOLS)}"
+    msg = f"unknown protocol {name!r}: expected cross, k5 (or another number) or one of {', '.join(PROTOCOLS)}"
     raise UsageError(msg)
+
+
+def describe_protocols() -> str:
+    """Lists all protocols with their descriptions in one paragraph, for help texts."""
+    generic = [f"{name} ({rules.description})" for name, rules in PROTOCOLS.items() if not rules.corpus]
+    generic.append("k5 or another number (so many folds by speaker)")
+    generic.append("cross (train on --train, test on --test)")
+    own = [f"{name} ({rules.description})" for name, rules in PROTOCOLS.items() if rules.corpus]
+    return f"For any corpus: {', '.join(generic)}. For one corpus: {', '.join(own)}."
 
 
 def name_cross_protocol(train: Sequence[str], test: Sequence[str]) -> str:
@@ -169,42 +170,88 @@ def _join(groups: list[list[int]]) -> list[int]:
     return [number for group in groups for number in group]
 
 
-def _named_speakers(test_speakers: tuple[tuple[int, ...], ...]) -> Callable[[Index, int], _Sides]:
-    """Folds that a paper published for RAVDESS."""
-    expected = {f"ravdess-{actor:02d}" for fold in test_speakers for actor in fold}
+def _for_corpus(corpus: Corpus, rule: SpeakerFolds) -> Protocol:
+    """Makes the protocol that a corpus declares."""
+    expected = {speaker for fold in rule.test_speakers for speaker in fold}
+
+    def select(index: Index) -> Index:
+        if corpus.name not in index.corpora:
+            msg = (
+                f"protocol {rule.name} divides {corpus.name}, which is not among {', '.join(index.corpora)}: for other "
+                "corpora take --protocol loso, pooled, random10 or paper"
+            )
+            raise SplitError(msg)
+        rows = [u for u in index.utterances if u.corpus == corpus.name]
+        if rule.labels:
+            rows = [replace(u, emotion=rule.labels[u.emotion]) for u in rows if u.emotion in rule.labels]
+        return replace(index, utterances=tuple(rows))
 
     def make(index: Index, seed: int) -> _Sides:  # noqa: ARG001 - folds are fixed
         speakers = {utterance.speaker for utterance in index.utterances}
         if speakers != expected:
-            missing, others = sorted(expected - speakers), sorted(speakers - expected)
-            if len(missing) == len(expected):
-                why = "none of RAVDESS; for other corpora take --protocol loso, pooled, random10 or paper"
-            elif missing:
-                why = f"{missing[0]!r} is missing; prepare all of RAVDESS, or take another protocol"
-            else:
-                why = f"{others[0]!r} is not one of them; choose with --corpora ravdess"
-            count = f"{len(speakers - {''})} speakers"
-            msg = f"this protocol divides the {len(expected)} speakers of RAVDESS, found {count}: {why}"
+            missing = sorted(expected - speakers)
+            why = f"{missing[0]!r} is missing; prepare all of it" if missing else f"{min(speakers - expected)!r} is new"
+            msg = (
+                f"protocol {rule.name} divides the {len(expected)} speakers of {corpus.name}, found "
+                f"{len(speakers - {''})}: {why}, or take another protocol"
+            )
             raise SplitError(msg)
-        return [_by_speaker(index, {f"ravdess-{actor:02d}" for actor in actors}) for actors in test_speakers]
+        return [_by_speaker(index, set(fold)) for fold in rule.test_speakers]
 
-    return make
+    return Protocol(
+        name=rule.name,
+        description=f"{corpus.name}: {rule.description}",
+        speaker_independent=True,
+        complete=True,
+        make=make,
+        select=select,
+        dev_by_speaker=rule.dev_by_speaker,
+        corpus=corpus.name,
+    )
+
+
+def _by_split_column(index: Index, seed: int) -> _Sides:  # noqa: ARG001 - no draw
+    test = [number for number, u in enumerate(index.utterances) if u.extra.get("split") == "test"]
+    if not test:
+        msg = "protocol split needs the column split in the index, with test in the rows to test: none has it"
+        raise SplitError(msg)
+    tested = set(test)
+    return [(leave_sounds_out(index, [n for n in range(len(index)) if n not in tested], test), test)]
 
 
 def _leave_one_out(index: Index, seed: int) -> _Sides:  # noqa: ARG001 - no draw
     return [_by_speaker(index, {s}) for s in sorted({utterance.speaker for utterance in index.utterances})]
 
 
-def _pooled(index: Index, seed: int) -> _Sides:
-    """Folds that each test some speakers of every corpus, alternating between genders."""
-    generator = np.random.default_rng([seed, 0])
-    folds: list[set[str]] = [set() for _ in range(POOLED_FOLDS)]
-    for corpus in index.corpora:
-        gender_of = {u.speaker: u.gender for u in index.utterances if u.corpus == corpus}
-        drawn = generator.permutation(sorted(gender_of)).tolist()
-        for number, speaker in enumerate(sorted(drawn, key=lambda name: gender_of[name])):
-            folds[number % POOLED_FOLDS].add(speaker)
-    return [_by_speaker(index, speakers) for speakers in folds if speakers]
+def _speaker_folds(name: str, count: int) -> Protocol:
+    """Makes the protocol of so many folds that each test some speakers of every corpus, alternating between genders."""
+
+    def make(index: Index, seed: int) -> _Sides:
+        import numpy as np
+
+        generator = np.random.default_rng([seed, 0])
+        folds: list[set[str]] = [set() for _ in range(count)]
+        drawn: set[str] = set()
+        for corpus in index.corpora:
+            gender_of = {u.speaker: u.gender for u in index.utterances if u.corpus == corpus}
+            # A speaker of two corpora, such as one who speaks and sings, is tested in one fold.
+            order = [s for s in generator.permutation(sorted(gender_of)).tolist() if s not in drawn]
+            for number, speaker in enumerate(sorted(order, key=lambda name: gender_of[name])):
+                folds[number % count].add(speaker)
+            drawn |= set(order)
+        if name != POOLED and (count < MIN_FOLDS or not all(folds)):
+            msg = f"protocol {name} needs {MIN_FOLDS} folds or more, each with a speaker, found {len(drawn)} speakers"
+            raise SplitError(msg)
+        return [_by_speaker(index, speakers) for speakers in folds if speakers]
+
+    return Protocol(
+        name=name,
+        description=f"{count} speaker-independent folds over all corpora together",
+        speaker_independent=True,
+        complete=True,
+        make=make,
+        needs_speakers=True,
+    )
 
 
 def _cross_corpus(name: str, train: list[str], test: list[str]) -> Protocol:
@@ -257,20 +304,6 @@ PROTOCOLS: dict[str, Protocol] = {
             make=_random_folds,
         ),
         Protocol(
-            name="emobox",
-            description="the six speaker-independent folds of EmoBox",
-            speaker_independent=True,
-            complete=True,
-            make=_named_speakers(EMOBOX_TEST_SPEAKERS),
-        ),
-        Protocol(
-            name="luna",
-            description="the five speaker-independent folds of Luna-Jiménez et al.",
-            speaker_independent=True,
-            complete=True,
-            make=_named_speakers(LUNA_TEST_SPEAKERS),
-        ),
-        Protocol(
             name="loso",
             description="leave one speaker out",
             speaker_independent=True,
@@ -278,14 +311,15 @@ PROTOCOLS: dict[str, Protocol] = {
             make=_leave_one_out,
             needs_speakers=True,
         ),
+        _speaker_folds(POOLED, POOLED_FOLDS),
         Protocol(
-            name="pooled",
-            description=f"{POOLED_FOLDS} speaker-independent folds over all corpora together",
-            speaker_independent=True,
-            complete=True,
-            make=_pooled,
-            needs_speakers=True,
+            name="split",
+            description="the test side that the column split of the index names; the same speakers may be on both",
+            speaker_independent=False,
+            complete=False,
+            make=_by_split_column,
         ),
+        *(_for_corpus(corpus, rule) for corpus in CORPORA.values() for rule in corpus.protocols),
     )
 }
-"""Protocols by name; those across corpora are named by `name_cross_protocol`."""
+"""Protocols by name, those for one corpus last; see `get_protocol` for others."""

@@ -5,8 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sercli.corpora.index import Index
 from sercli.errors import SplitError
 
@@ -36,7 +34,7 @@ def split_into_folds(
     Raises:
         SplitError: if an emotion has fewer groups than there are folds.
     """
-    from sklearn.model_selection import StratifiedKFold  # takes a second to import
+    from sklearn.model_selection import StratifiedKFold  # slow to import, and help texts read this module
 
     _check_emotions(index, groups, least=folds)
     return _split(index, groups, StratifiedKFold(folds, shuffle=True, random_state=seed))
@@ -50,7 +48,7 @@ def split_off_share(
     Raises:
         SplitError: if an emotion has fewer than 2 groups, or the share has fewer groups than there are emotions.
     """
-    from sklearn.model_selection import StratifiedShuffleSplit  # takes a second to import
+    from sklearn.model_selection import StratifiedShuffleSplit
 
     emotions = _check_emotions(index, groups, least=2)
     held = math.ceil(share * len(groups))
@@ -84,5 +82,5 @@ def _split(
     emotions = [index.utterances[group[0]].emotion for group in groups]
     return [
         ([groups[n] for n in rest], [groups[n] for n in held])
-        for rest, held in splitter.split(np.zeros((len(groups), 1)), emotions)
+        for rest, held in splitter.split([[n] for n in range(len(groups))], emotions)
     ]

@@ -237,7 +237,7 @@ def _train(index_file: Path, count: int) -> list[float]:
     network = build_network(recipe.network, len(normalizer.mean), 8)
     seen, began = 0, time.perf_counter()
     drawn = batches.shuffled(recipe.training.batch_size, torch.Generator().manual_seed(0))
-    for _, (features, n_frames, truth) in zip(range(TRAINED_BATCHES), drawn, strict=False):
+    for _, (features, n_frames, truth, _) in zip(range(TRAINED_BATCHES), drawn, strict=False):
         if not seen:
             began = time.perf_counter()  # after the order is drawn, which a whole epoch does once
         network.zero_grad()

@@ -125,7 +125,7 @@ def test_a_store_of_other_parameters_is_refused_with_both(copy: Path) -> None:
         (("evaluate", "--store", "cut.h5"), "error: cut.h5 is not a whole HDF5 file"),
         (("train", "--resume"), "error: nothing to resume in models/default"),
         (("train", "--corpora", "nemo"), "error: corpus 'nemo' is not in the index: it holds ravdess"),
-        (("evaluate", "--protocol", "emobox"), "error: this protocol divides the 24 speakers of RAVDESS"),
+        (("evaluate", "--protocol", "emobox"), "error: protocol emobox divides the 24 speakers of ravdess, found 6"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

@@ -19,6 +19,7 @@ import pytest
 
 from sercli.cli import main
 from sercli.corpora.index import read_index
+from sercli.corpora.registry import CORPORA
 from tests.corpora import server
 from tests.corpora.server import open_shop
 from tests.sounds import write_tone
@@ -141,7 +142,19 @@ def test_archive_that_cannot_be_read_is_one_line(run: Run) -> None:
 
 def test_help_lists_the_corpora(run: Run) -> None:
     out = run("--help").out
-    assert "ravdess, nemo; csv for your own" in " ".join(out.split())
+    text = " ".join(out.replace("│", " ").split())
+    assert "ravdess, ravdess-song, crema-d, emodb" in text
+    assert "csv (your own recordings, labeled in a table)" in text
+
+
+def test_list_shows_every_corpus(run: Run) -> None:
+    status, out, _ = run("--list")
+    assert status == 0
+    lines = [line for line in out.splitlines() if line[:1].strip()]
+    assert [line.split()[0] for line in lines[1:]] == list(CORPORA)
+    assert re.search(r"^iemocap +12\.0 +10 ", out, re.MULTILINE)
+    assert "boredom" in out
+    assert not Path("data").exists()
 
 
 def test_folder_of_data_from_the_environment(
@@ -156,10 +169,10 @@ def test_folder_of_data_from_the_environment(
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["emodb"], 2, "unknown corpus 'emodb': expected one of ravdess, nemo, csv"),
+        (["emo"], 2, "unknown corpus 'emo': expected one of ravdess, ravdess-song, crema-d"),
         (["nemo"], 2, "sercli cannot download nemo"),
         (["csv"], 2, "the corpus csv needs a table of labels"),
-        (["ravdess", "--labels", "x"], 2, "--labels and --map are for the corpus csv"),
+        (["ravdess", "--labels", "x"], 2, "--labels is for the corpus csv"),
         (["csv", "--labels", "x", "--map", "joy"], 2, "cannot read the label map at 'joy'"),
         (["csv", "--labels", "x", "--map", "joy=uncertain"], 2, "'uncertain' cannot be a label: reports write"),
         (["csv", "--labels", "gone.csv"], 1, "no such file: gone.csv"),

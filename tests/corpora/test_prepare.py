@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sercli.corpora.corpus import Corpus, PinnedFile
-from sercli.corpora.datasets import nemo, ravdess, user_table
+from sercli.corpora.datasets import folders, nemo, ravdess, user_table
 from sercli.corpora.download import RetryPolicy
 from sercli.corpora.index import Index, read_index, write_index
 from sercli.corpora.inspection import inspect_recordings
@@ -439,8 +439,9 @@ def test_altered_download_is_not_unpacked(tmp_path: Path, toy: Path) -> None:
     [
         (nemo.CORPUS, {}, "cannot download nemo: .*amu-cai/nEMO.*--from PATH"),
         (user_table.CORPUS, {}, "give it with --labels FILE"),
-        (ravdess.CORPUS, {"labels": Path("x.csv")}, "--labels and --map are for the corpus csv"),
-        (ravdess.CORPUS, {"label_map": {"joy": "happy"}}, "--labels and --map are for the corpus csv"),
+        (ravdess.CORPUS, {"labels": Path("x.csv")}, "--labels is for the corpus csv"),
+        (ravdess.CORPUS, {"label_map": {"joy": "happy"}}, "--map is for your own recordings .audformat, csv, fol"),
+        (folders.CORPUS, {}, "folders needs your recordings: give their folder or archive with --from PATH"),
         (ravdess.CORPUS, {"url": "http://x", "source": Path()}, "--url is for a download"),
         (nemo.CORPUS, {"url": "http://x"}, "--url is for a download"),
     ],

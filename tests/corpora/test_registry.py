@@ -1,11 +1,14 @@
 """The registry of corpora."""
 
+import importlib
+import pkgutil
+
 import pytest
 
+from sercli.corpora import datasets
 from sercli.corpora.corpus import Corpus
 from sercli.corpora.registry import CORPORA, get_corpus
 from sercli.errors import UsageError
-from sercli.labels import EMOTIONS
 
 
 @pytest.mark.parametrize("corpus", CORPORA.values(), ids=CORPORA)
@@ -13,13 +16,20 @@ def test_every_corpus_says_what_it_is(corpus: Corpus) -> None:
     assert corpus.title
     assert corpus.citation
     assert corpus.license
-    assert corpus.label_map
-    assert set(corpus.label_map.values()) <= set(EMOTIONS)
-    assert set(corpus.counts) <= set(corpus.label_map.values())
-    assert corpus.needs_labels or corpus.page.startswith("https://")
+    assert corpus.takes_any or corpus.page.startswith("http")
+    assert corpus.takes_any == (not corpus.hours)
+    assert set(corpus.counts) == set(corpus.label_map.values())
     assert get_corpus(corpus.name) is corpus
 
 
+def test_every_corpus_has_a_page() -> None:
+    for module in pkgutil.iter_modules(datasets.__path__):
+        page = importlib.import_module(f"{datasets.__name__}.{module.name}").__doc__ or ""
+        assert "Protocols:" in page
+        assert "Annotation:" in page
+    assert len(CORPORA) == 16
+
+
 def test_unknown_corpus_lists_the_known() -> None:
-    with pytest.raises(UsageError, match="unknown corpus 'emo': expected one of ravdess, nemo, csv"):
+    with pytest.raises(UsageError, match="unknown corpus 'emo': expected one of ravdess, ravdess-song, crema-d"):
         get_corpus("emo")

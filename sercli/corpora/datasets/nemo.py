@@ -10,7 +10,7 @@ Counts: 4,481 recordings; 809 neutral, 749 happy, 769 sad, 749 angry, 736 fearfu
 
 License: CC BY-NC-SA 4.0. Get it from https://github.com/amu-cai/nEMO; sercli cannot download it.
 
-Protocols: ``loso``, ``pooled`` and ``cross``.
+Protocols: none of its own; ``loso``, ``k`` folds, ``pooled`` and ``cross``.
 """
 
 from collections.abc import Mapping
@@ -121,5 +121,7 @@ CORPUS = Corpus(
     label_map=LABEL_MAP,
     label=label,
     counts={"neutral": 809, "happy": 749, "sad": 769, "angry": 749, "fearful": 736, "surprised": 669},
+    speakers=9,
+    hours=3.1,
 )
 """nEMO, from its folder or archive."""

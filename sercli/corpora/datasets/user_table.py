@@ -4,7 +4,8 @@ Annotation: a table with a header (CSV, TSV or separated by semicolons) with the
 ``emotion``, which holds labels of any kind. The columns ``speaker``, ``gender``, ``intensity``, ``statement``
 and ``repetition`` are used if they are there; all others are kept behind those of the index.
 
-Protocols: with speakers, ``loso``, ``pooled`` and ``cross``; without them, ``paper`` and ``random10``.
+Protocols: with speakers, ``loso``, ``k`` folds, ``pooled`` and ``cross``; without them, ``paper`` and ``random10``;
+``split`` if there is a column of this name.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from sercli.corpora.csv_tables import Row, read_rows
 from sercli.corpora.index import COLUMNS
 from sercli.corpora.label_tables import SPAN, match_files, refuse_segments
 from sercli.errors import CorpusError, UsageError
-from sercli.labels import EMOTIONS, check_labels, map_label, read_label
+from sercli.labels import check_labels, map_label, read_label
 
 NAME = "csv"
 REQUIRED = ("file", "emotion")
@@ -124,11 +125,10 @@ def _find_recordings_of(rows: list[Row], folder: Path) -> dict[str, Path]:
 
 CORPUS = Corpus(
     name=NAME,
-    title="the user's own recordings",
+    title="your own recordings, labeled in a table",
     citation="none",
     license="that of the recordings",
     page="",
-    label_map={emotion: emotion for emotion in EMOTIONS},
     label=label,
     needs_labels=True,
 )

@@ -1,0 +1,146 @@
+"""A database in audformat, such as those that audb downloads: the corpus ``audformat``.
+
+Annotation: the scheme ``emotion`` of all tables, files or segments that span whole files; ``--map`` merges labels.
+The schemes ``speaker`` and ``gender`` are used if they are there, also where the labels of ``speaker`` hold the
+gender. The type of a table's split (train, dev or test) becomes the column ``split`` of the index.
+
+Needs the package audformat (``pip install 'sercli[audformat]'``). Pickled tables are not read, since they can run
+code: the database must have its tables as CSV or Parquet.
+
+Protocols: ``split``, the database's own; with speakers, ``loso``, ``k`` folds, ``pooled`` and ``cross``.
+"""
+
+import math
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem, Source, find_files
+from sercli.corpora.label_tables import TOLERANCE, measure_recording
+from sercli.errors import CorpusError, UsageError
+from sercli.files import one_line
+from sercli.labels import check_labels, map_label, order_labels, read_label
+
+if TYPE_CHECKING:
+    import audformat
+    import pandas as pd
+
+NAME = "audformat"
+HEADER = "db.yaml"
+SUFFIXES = (".csv", ".parquet")  # of tables
+_GENDERS = {"f": "female", "m": "male"}
+
+
+def label(source: Source) -> LabeledRecordings:
+    """Labels the recordings of a database.
+
+    Raises:
+        CorpusError: if there is no database, it cannot be read or has no scheme ``emotion``, or the package audformat
+            is missing.
+        UsageError: if labels differ only by case or blanks.
+    """
+    header = next((path for path in find_files(source.folder) if path.name == HEADER), None)
+    if header is None:
+        msg = f"no {HEADER} under {source.folder}: expected the folder of an audformat database"
+        raise CorpusError(msg)
+    problems: list[Problem] = []
+    labeled: dict[Path, Annotation] = {}
+    for name, row in _read_rows(header):
+        path = header.parent / name
+        if reason := _find_problem(path, row, known=path in labeled):
+            problems.append(Problem(file=name, reason=reason))
+            continue
+        try:
+            labeled[path] = _make_annotation(row, source)
+        except UsageError as reason_of_label:
+            problems.append(Problem(file=name, reason=str(reason_of_label)))
+    check_labels(order_labels(annotation.emotion for annotation in labeled.values()), least=0)
+    return LabeledRecordings(
+        recordings=tuple(sorted(labeled.items(), key=lambda pair: pair[0])), problems=tuple(problems)
+    )
+
+
+def _find_problem(path: Path, row: dict[str, Any], *, known: bool) -> str:
+    if not path.is_file():
+        return "no such file"
+    if known or row["start"] > TOLERANCE or (row["end"] and row["end"] < measure_recording(path) - TOLERANCE):
+        return "has labels of segments: expected one for the whole recording"
+    return "" if row["emotion"] else "has no label"
+
+
+def _make_annotation(row: dict[str, Any], source: Source) -> Annotation:
+    gender = row["gender"].lower()
+    return Annotation(
+        emotion=map_label(read_label(row["emotion"]), source.label_map),
+        speaker=f"{NAME}-{row['speaker']}" if row["speaker"] else "",
+        gender=_GENDERS.get(gender, gender),
+        extra={"split": row["split"]} if row["split"] else {},
+    )
+
+
+def _read_rows(header: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields file and cells of each row of the scheme ``emotion``; start and end in seconds, end 0 for the file's."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of audformat about its own use of pandas
+            table = _get_table(_load(header))
+    except ImportError:
+        msg = "an audformat database needs the package audformat: pip install 'sercli[audformat]'"
+        raise CorpusError(msg) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError) as reason:
+        msg = f"{header} cannot be read as an audformat database ({one_line(reason)})"
+        raise CorpusError(msg) from None
+    if table.empty:
+        msg = f"{header} has no labels of a scheme 'emotion'"
+        raise CorpusError(msg)
+    texts = table.astype(object).where(table.notna(), "").astype(str)
+    for (name, start, end), row in zip(table.index, texts.to_dict("records"), strict=True):
+        seconds = (start.total_seconds(), end.total_seconds())
+        yield name, {**row, "start": seconds[0], "end": 0.0 if math.isnan(seconds[1]) else seconds[1]}
+
+
+def _get_table(database: "audformat.Database") -> "pd.DataFrame":
+    """Returns labels, speakers, genders and splits, indexed by file, start and end."""
+    import audformat
+
+    table = database.get("emotion", ["speaker", "gender"])
+    splits: dict[Any, str] = {}
+    for name, split in database.splits.items():
+        splits |= dict.fromkeys(database.get("emotion", splits=[name]).index, str(split.type))
+    table["split"] = [splits.get(key, "") for key in table.index]
+    table.index = audformat.utils.to_segmented_index(table.index)
+    return table
+
+
+def _load(header: Path) -> "audformat.Database":
+    """Loads a database with its tables, without what could run code: tags in the header, and pickled tables."""
+    import audformat
+    import yaml
+
+    try:
+        content = yaml.safe_load(header.read_text(encoding="utf-8"))
+    except yaml.YAMLError as reason:
+        raise ValueError(one_line(reason)) from None
+    database = audformat.Database.load_header_from_yaml(content)
+    present = {path.name: path for path in header.parent.iterdir() if path.suffix in SUFFIXES}
+    with tempfile.TemporaryDirectory() as folder:
+        # Of the tables' copies, since audformat prefers a pickle where there is one.
+        for name in [*database.misc_tables, *database.tables]:
+            for path in (present[f"db.{name}{s}"] for s in SUFFIXES if f"db.{name}{s}" in present):
+                shutil.copyfile(path, Path(folder, path.name))
+            database[name].load(str(Path(folder, f"db.{name}")))
+    return database
+
+
+CORPUS = Corpus(
+    name=NAME,
+    title="your own recordings, in an audformat database",
+    citation="that of the database",
+    license="that of the database",
+    page="",
+    label=label,
+)
+"""Recordings of an audformat database."""

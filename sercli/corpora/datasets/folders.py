@@ -1,0 +1,50 @@
+"""The user's own recordings, in one folder per label: the corpus ``folders``.
+
+Annotation: the name of the folder that directly holds a recording, as in ``angry/1.wav`` or ``train/angry/1.wav``;
+``--map`` merges labels. Speakers are unknown: where they are known, list them in a table and take the corpus ``csv``.
+
+Protocols: without speakers, ``paper``, ``random10`` and ``cross``.
+"""
+
+from pathlib import Path
+
+from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem, Source, find_recordings
+from sercli.errors import UsageError
+from sercli.labels import check_labels, map_label, order_labels, read_label
+
+NAME = "folders"
+
+
+def label(source: Source) -> LabeledRecordings:
+    """Labels recordings by the folders that hold them.
+
+    Raises:
+        CorpusError: if there are no recordings.
+        UsageError: if labels differ only by case or blanks.
+    """
+    problems: list[Problem] = []
+    labeled: list[tuple[Path, Annotation]] = []
+    for path in find_recordings(source.folder, problems):
+        name = str(path.relative_to(source.folder))
+        if path.parent == source.folder:
+            problems.append(Problem(file=name, reason="lies in no folder of a label"))
+            continue
+        try:
+            emotion = map_label(read_label(path.parent.name), source.label_map)
+        except UsageError as reason:
+            problems.append(Problem(file=name, reason=str(reason)))
+        else:
+            labeled.append((path, Annotation(emotion=emotion)))
+    check_labels(order_labels(annotation.emotion for _, annotation in labeled), least=0)
+    return LabeledRecordings(recordings=tuple(labeled), problems=tuple(problems))
+
+
+CORPUS = Corpus(
+    name=NAME,
+    title="your own recordings, in one folder per label",
+    citation="none",
+    license="that of the recordings",
+    page="",
+    label=label,
+)
+"""Recordings in one folder per label."""

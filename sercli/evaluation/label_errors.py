@@ -1,0 +1,118 @@
+"""Labels that are likely wrong, found by confident learning from out-of-fold probabilities.
+
+Northcutt, Jiang & Chuang 2021, https://doi.org/10.1613/jair.1.12125. Written out here, since the library of its
+authors has a license (AGPL) that this project cannot pass on.
+"""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sercli.corpora.index import Index
+from sercli.errors import InputError
+from sercli.evaluation.predictions import PREDICTIONS_FILE, TestRow, read_predictions
+from sercli.metrics import Labels, Probabilities
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelError:
+    """A recording whose label is likely wrong.
+
+    Attributes:
+        file: File, as in the index.
+        speaker: Its speaker, or empty.
+        label: Label that it has.
+        likely: Label that it more likely should have.
+        p_label: Probability of its label.
+        p_likely: Probability of the other one.
+    """
+
+    file: str
+    speaker: str
+    label: str
+    likely: str
+    p_label: float
+    p_likely: float
+
+
+def rank_label_errors(truth: Labels, probabilities: Probabilities) -> list[tuple[int, int]]:
+    """Finds as many samples as the confident joint estimates to have a wrong label ("prune by noise rate").
+
+    A sample is confidently of a class if its probability is at least the mean probability that this class has among
+    the samples labeled with it; of several such classes, the most probable counts. The counts of labels (rows) by
+    confident classes (columns), with rows scaled to the number of samples that have the label, estimate how many of
+    each label belong to each other class. So many are taken, those with the highest margin of probability.
+
+    Args:
+        truth: Labels as positions among the classes, ``(n_samples,)``.
+        probabilities: Out-of-fold probabilities, ``(n_samples, n_classes)``.
+
+    Returns:
+        Pairs of sample and the class that it likely is of, the highest margin over its label first.
+    """
+    classes = probabilities.shape[1]
+    counts = np.bincount(truth, minlength=classes)
+    means = [probabilities[truth == c, c].mean() if counts[c] else np.inf for c in range(classes)]
+    confident = np.where(probabilities >= means, probabilities, -1.0)
+    sure = confident.max(axis=1) > 0
+    joint = np.zeros((classes, classes))
+    np.add.at(joint, (truth[sure], confident[sure].argmax(axis=1)), 1)
+    joint *= (counts / np.maximum(joint.sum(axis=1), 1))[:, None]
+    margins = probabilities - probabilities[np.arange(len(truth)), truth][:, None]
+    found: set[int] = set()
+    for label, likely in itertools.permutations(range(classes), 2):
+        members = np.flatnonzero(truth == label)
+        found |= set(members[np.argsort(-margins[members, likely])][: round(joint[label, likely])].tolist())
+    ranked = sorted(found, key=lambda sample: (-margins[sample].max(), sample))
+    return [(sample, int(margins[sample].argmax())) for sample in ranked if margins[sample].max() > 0]
+
+
+def find_label_errors(labels: Sequence[str], rows: Iterable[TestRow]) -> tuple[LabelError, ...]:
+    """Finds recordings whose labels are likely wrong among the predictions of an evaluation.
+
+    Args:
+        labels: Labels, in the order of the probabilities.
+        rows: Predictions for test utterances; those for one file, by several seeds, are averaged.
+
+    Returns:
+        The least plausible label first.
+    """
+    by_file: dict[str, list[TestRow]] = defaultdict(list)
+    for row in rows:
+        by_file[row.file].append(row)
+    if not by_file:
+        return ()
+    firsts = [group[0] for group in by_file.values()]
+    truth = np.array([labels.index(row.truth) for row in firsts], np.int64)
+    probabilities = np.array([np.mean([row.probabilities for row in group], axis=0) for group in by_file.values()])
+    return tuple(
+        LabelError(
+            file=firsts[sample].file,
+            speaker=firsts[sample].speaker,
+            label=firsts[sample].truth,
+            likely=labels[likely],
+            p_label=round(float(probabilities[sample, truth[sample]]), 4),
+            p_likely=round(float(probabilities[sample, likely]), 4),
+        )
+        for sample, likely in rank_label_errors(truth, probabilities)
+    )
+
+
+def read_label_errors(results: Path, index: Index) -> tuple[LabelError, ...]:
+    """Finds recordings of an index whose labels are likely wrong, by a results folder.
+
+    Raises:
+        InputError: if the folder has no predictions, they are damaged, or are for none of the recordings.
+    """
+    path = results / PREDICTIONS_FILE
+    files = {utterance.file for utterance in index.utterances}
+    predictions = read_predictions(path)
+    rows = [row for row in predictions.rows if row.file in files]
+    if not rows:
+        msg = f"{path} predicts none of the {len(files)} recordings of the index: give the results of this index"
+        raise InputError(msg)
+    return find_label_errors(predictions.labels, rows)

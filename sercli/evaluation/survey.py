@@ -1,0 +1,268 @@
+"""What is in an index, and what is odd about it, before a model is trained on it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sercli.audio.levels import Levels, measure_levels
+from sercli.audio.quality import MAX_CLIPPED
+from sercli.corpora.index import Index, Utterance
+from sercli.errors import AudioError, SplitError
+from sercli.evaluation.label_errors import LabelError
+from sercli.features.store import FeatureStore
+from sercli.files import one_line
+from sercli.labels import order_labels
+from sercli.parallel import map_in_threads
+from sercli.splits.fold import Fold
+from sercli.splits.protocols import POOLED, make_folds
+
+SHORT, LONG = 0.5, 30.0  # seconds
+LOW_RATE = 16_000  # Hz
+NOISY = 15.0  # dB between speech and noise floor
+FEW = 10  # utterances of a label
+QUANTILES = {"least": 0, "5 %": 5, "median": 50, "95 %": 95, "most": 100}
+
+Progress = Callable[[int, int], None]
+"""Called with the number of recordings that are done and their total."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Oddity:
+    """Something to look at before training.
+
+    Attributes:
+        kind: What it is, in a few words.
+        names: Files, speakers or labels that are concerned, with details.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """Figures of an index.
+
+    Attributes:
+        utterances: Number of utterances.
+        hours: Their length together (hours).
+        genders: Genders in the index; empty for unknown.
+        labels: Number of utterances of each label by gender, and of its speakers under ``speakers``.
+        speakers: Number of utterances of each label by speaker, those without a speaker left out.
+        quantiles: `QUANTILES` of duration (s), peak and level (dB full scale), noise distance (dB), clipping and
+            silence (shares).
+        formats: Number of utterances by sample rate and channels.
+        stored: Number of utterances in the feature store and their seconds of speech; None without a store.
+        folds: One entry per fold of a speaker-independent split: speakers that test it, utterances of each side, and
+            labels that they do not have.
+        no_folds: Why there is no such split; empty if there is one.
+        oddities: What to look at.
+        label_errors: Recordings whose labels are likely wrong; None if no results were given.
+    """
+
+    utterances: int
+    hours: float
+    genders: tuple[str, ...]
+    labels: Mapping[str, Mapping[str, int]]
+    speakers: Mapping[str, Mapping[str, int]]
+    quantiles: Mapping[str, Mapping[str, float]]
+    formats: Mapping[str, int]
+    stored: Mapping[str, float] | None
+    folds: tuple[Mapping[str, Any], ...]
+    no_folds: str
+    oddities: tuple[Oddity, ...]
+    label_errors: tuple[LabelError, ...] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The survey as a JSON-ready dict."""
+        return asdict(self)
+
+
+def survey_index(
+    index: Index,
+    *,
+    store: Path | None = None,
+    label_errors: tuple[LabelError, ...] | None = None,
+    jobs: int = 1,
+    progress: Progress = lambda *_: None,
+) -> Survey:
+    """Counts what is in an index and decodes its recordings to measure them.
+
+    Args:
+        index: Index.
+        store: Feature store of it, or None.
+        label_errors: Recordings whose labels are likely wrong, or None.
+        jobs: Recordings to decode at the same time.
+        progress: Called as recordings are decoded.
+
+    Raises:
+        StoreError: if the store is damaged.
+    """
+    levels, failures = _measure(index, jobs, progress)
+    folds, no_folds = _draw_folds(index)
+    rows = index.utterances
+    return Survey(
+        utterances=len(index),
+        hours=round(sum(row.duration for row in rows) / 3600, 4),
+        genders=tuple(sorted({row.gender for row in rows})),
+        labels=_count_labels(rows),
+        speakers=_count_speakers(rows),
+        quantiles=_describe(rows, levels.values()),
+        formats=dict(Counter(f"{row.sample_rate} Hz, {row.channels} ch" for row in rows).most_common()),
+        stored=_count_stored(index, store) if store else None,
+        folds=tuple(folds),
+        no_folds=no_folds,
+        oddities=tuple(_find_oddities(rows, levels, failures)),
+        label_errors=label_errors,
+    )
+
+
+def _measure(index: Index, jobs: int, progress: Progress) -> tuple[dict[str, Levels], dict[str, str]]:
+    levels: dict[str, Levels] = {}
+    failures: dict[str, str] = {}
+    paths = [index.path_of(row) for row in index.utterances]
+    for done, (row, result) in enumerate(
+        zip(index.utterances, map_in_threads(_try_to_measure, paths, jobs=jobs), strict=True), start=1
+    ):
+        if isinstance(result, Levels):
+            levels[row.file] = result
+        else:
+            failures[row.file] = result
+        progress(done, len(paths))
+    return levels, failures
+
+
+def _try_to_measure(path: Path) -> Levels | str:
+    try:
+        return measure_levels(path)
+    except (AudioError, OSError) as reason:
+        return one_line(reason)
+
+
+def _count_labels(rows: Sequence[Utterance]) -> dict[str, dict[str, int]]:
+    counts = Counter((row.emotion, row.gender) for row in rows)
+    speakers = {(row.emotion, row.speaker) for row in rows if row.speaker}
+    genders = sorted({row.gender for row in rows})
+    return {
+        label: {
+            **{gender: counts[label, gender] for gender in genders},
+            "all": sum(counts[label, gender] for gender in genders),
+            "speakers": sum(label == other for other, _ in speakers),
+        }
+        for label in order_labels(row.emotion for row in rows)
+    }
+
+
+def _count_speakers(rows: Iterable[Utterance]) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        if row.speaker:
+            counts[row.speaker][row.emotion] += 1
+    return {
+        speaker: {label: counts[speaker][label] for label in order_labels(counts[speaker])}
+        for speaker in sorted(counts)
+    }
+
+
+def _describe(rows: Iterable[Utterance], levels: Iterable[Levels]) -> dict[str, dict[str, float]]:
+    columns: dict[str, list[float]] = {"duration": [row.duration for row in rows]}
+    for each in levels:
+        for name, value in asdict(each).items():
+            columns.setdefault(name, []).append(value)
+    return {
+        name: {
+            key: round(float(value), 4)
+            for key, value in zip(QUANTILES, np.percentile(values, list(QUANTILES.values())), strict=True)
+        }
+        for name, values in columns.items()
+    }
+
+
+def _count_stored(index: Index, path: Path) -> dict[str, float]:
+    hashes = {row.file: row.sha256 for row in index.utterances}
+    with FeatureStore(path) as store:
+        rows = [row for row in store.rows if not row.augmentation and hashes.get(row.file) == row.sha256]
+    return {"utterances": len({row.file for row in rows}), "speech": round(sum(row.speech for row in rows), 2)}
+
+
+def _draw_folds(index: Index) -> tuple[list[dict[str, Any]], str]:
+    try:
+        folds = make_folds(index, POOLED, 0)
+    except SplitError as reason:
+        return [], str(reason)
+    return [_describe_fold(index, fold) for fold in folds], ""
+
+
+def _describe_fold(index: Index, fold: Fold) -> dict[str, Any]:
+    tested = {index.utterances[n].emotion for n in fold.test}
+    return {
+        "fold": fold.number,
+        "test_speakers": sorted({index.utterances[n].speaker for n in fold.test}),
+        "train": len(fold.train),
+        "dev": len(fold.dev),
+        "test": len(fold.test),
+        "test_lacks": list(order_labels(set(index.labels) - tested)),
+    }
+
+
+def _find_oddities(
+    rows: Sequence[Utterance], levels: Mapping[str, Levels], failures: Mapping[str, str]
+) -> Iterable[Oddity]:
+    """Yields everything odd that there is."""
+    found = {
+        "cannot be read": [f"{file}: {reason}" for file, reason in failures.items()],
+        "silent": [file for file, each in levels.items() if each.is_silent],
+        "clipped": [f"{file} ({each.clipped:.1%})" for file, each in levels.items() if each.clipped > MAX_CLIPPED],
+        f"noise within {NOISY:.0f} dB of the speech": [
+            f"{file} ({each.snr:.0f} dB)" for file, each in levels.items() if each.snr < NOISY and not each.is_silent
+        ],
+        f"shorter than {SHORT} s": [f"{row.file} ({row.duration:.2f} s)" for row in rows if row.duration < SHORT],
+        f"longer than {LONG:.0f} s": [f"{row.file} ({row.duration:.0f} s)" for row in rows if row.duration > LONG],
+        f"sample rate below {LOW_RATE} Hz": [
+            f"{row.file} ({row.sample_rate} Hz)" for row in rows if row.sample_rate < LOW_RATE
+        ],
+        "the same sound as another": [f"{row.file} = {row.duplicate_of}" for row in rows if row.duplicate_of],
+        "the same sound with another label": _find_contradictions(rows),
+        **_find_odd_labels(rows),
+    }
+    return (Oddity(kind=kind, names=tuple(names)) for kind, names in found.items() if names)
+
+
+def _find_contradictions(rows: Iterable[Utterance]) -> list[str]:
+    labels: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        labels[row.sound].add(row.emotion)
+    return [f"{file} ({', '.join(order_labels(found))})" for file, found in labels.items() if len(found) > 1]
+
+
+def _find_odd_labels(rows: Sequence[Utterance]) -> dict[str, list[str]]:
+    counts = Counter(row.emotion for row in rows)
+    speakers: dict[str, set[str]] = defaultdict(set)
+    labels: dict[str, set[str]] = defaultdict(set)
+    corpora: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        speakers[row.emotion].add(row.speaker)
+        labels[row.speaker].add(row.emotion)
+        corpora[row.emotion].add(row.corpus)
+    unknown = sum(not row.speaker for row in rows)
+    several = len({row.corpus for row in rows}) > 1
+    order = order_labels(counts)
+    return {
+        "speakers with one label only": [
+            f"{name} ({min(found)})" for name, found in sorted(labels.items()) if name and len(found) == 1
+        ],
+        "labels of one speaker only": [
+            f"{label} ({min(speakers[label])})"
+            for label in order
+            if len(speakers[label]) == 1 and "" not in speakers[label]
+        ],
+        "labels of one corpus only": [
+            f"{label} ({name})" for label in order for name in corpora[label] if several and len(corpora[label]) == 1
+        ],
+        f"labels of fewer than {FEW} utterances": [f"{name} ({counts[name]})" for name in order if counts[name] < FEW],
+        "no speaker known": [f"{unknown} of {len(rows)} utterances"] if unknown else [],
+    }

@@ -1,0 +1,125 @@
+"""The user's own recordings in folders and in audformat databases."""
+
+import subprocess
+from pathlib import Path
+
+import audformat
+import pytest
+
+from sercli.corpora.corpus import LabeledRecordings, Source
+from sercli.corpora.datasets import audformat_database, folders
+from sercli.errors import CorpusError, UsageError
+from tests.corpora.files import touch
+from tests.sounds import write_tone
+
+NAMED = "name: x\nsource: y\nusage: research\n"
+
+
+def test_folder_names_are_labels(tmp_path: Path) -> None:
+    names = ("calls/Angry/1.wav", "calls/fed up/2.wav", "calls/ΧΑΡΑ/x/Joy/3.wav", "calls/__MACOSX/Angry/4.wav")
+    touch(tmp_path, *names, f"{'y' * 100}/5.wav", "6.wav", "calls/Angry/._1.wav", "calls/Angry/notes.txt")
+    labeled = folders.label(Source(folder=tmp_path, label_map={"joy": "happy"}))
+    assert {path.relative_to(tmp_path).as_posix(): each.emotion for path, each in labeled.recordings} == {
+        "calls/Angry/1.wav": "angry",
+        "calls/fed up/2.wav": "fed up",
+        "calls/ΧΑΡΑ/x/Joy/3.wav": "happy",
+    }
+    assert {problem.file: problem.reason.split(":")[0][-12:] for problem in labeled.problems} == {
+        "6.wav": "r of a label",
+        f"{'y' * 100}/5.wav": "t be a label",
+    }
+
+
+def test_folders_whose_names_differ_only_by_case_are_refused(tmp_path: Path) -> None:
+    source = Source(folder=touch(tmp_path, "fed up/1.wav", "Fed_up/2.wav", "Sad/3.wav", "sad/4.wav"))
+    with pytest.raises(UsageError, match="differ only by case or blanks: 'Fed_up' and 'fed up'; merge them with --map"):
+        folders.label(source)
+    labeled = folders.label(Source(folder=tmp_path, label_map={"Fed_up": "fed up"}))
+    assert [annotation.emotion for _, annotation in labeled.recordings] == ["fed up", "sad", "fed up", "sad"]
+
+
+def make_database(folder: Path, *, storage: str = "csv", segments: bool = False) -> Path:
+    """Writes a database of three recordings: one to train on, one to test on, and one that is missing."""
+    for name in ("a", "b"):
+        write_tone(folder / f"wav/{name}.wav", seconds=0.2, frequency=ord(name) * 3)
+    database = audformat.Database("calls")
+    database.schemes["emotion"] = audformat.Scheme(labels=["anger", "boredom"])
+    database.schemes["speaker"] = audformat.Scheme(labels={1: {"gender": "F"}, 2: {"gender": "male"}})
+    for split, files, labels in (("train", ["a", "c"], ["anger", "anger"]), ("test", ["b"], ["boredom"])):
+        database.splits[split] = audformat.Split(split)
+        index = audformat.filewise_index([f"wav/{name}.wav" for name in files])
+        if segments:
+            index = audformat.segmented_index(index, [0.0] * len(files), [0.05] * len(files))
+        database[f"emotion.{split}"] = audformat.Table(index, split_id=split)
+        database[f"emotion.{split}"]["label"] = audformat.Column(scheme_id="emotion")
+        database[f"emotion.{split}"]["label"].set(labels)
+    database["files"] = audformat.Table(audformat.filewise_index([f"wav/{name}.wav" for name in "abc"]))
+    database["files"]["speaker"] = audformat.Column(scheme_id="speaker")
+    database["files"]["speaker"].set([1, 2, 2])
+    database.save(str(folder), storage_format=storage)
+    return folder
+
+
+def label_database(folder: Path) -> LabeledRecordings:
+    return audformat_database.label(Source(folder=folder, label_map={"anger": "angry"}))
+
+
+@pytest.mark.parametrize("storage", ["csv", "parquet"])
+def test_tables_and_splits_of_a_database(tmp_path: Path, storage: str) -> None:
+    make_database(tmp_path / "calls/1.0.0", storage=storage)
+    labeled = label_database(tmp_path)
+    assert [
+        (path.name, each.emotion, each.speaker, each.gender, dict(each.extra)) for path, each in labeled.recordings
+    ] == [
+        ("a.wav", "angry", "audformat-1", "female", {"split": "train"}),
+        ("b.wav", "boredom", "audformat-2", "male", {"split": "test"}),
+    ]
+    assert [str(problem) for problem in labeled.problems] == ["wav/c.wav: no such file"]
+
+
+def test_labels_of_segments_are_problems(tmp_path: Path) -> None:
+    labeled = label_database(make_database(tmp_path, segments=True))
+    assert labeled.recordings == ()
+    assert sum("has labels of segments" in problem.reason for problem in labeled.problems) == 2
+
+
+def test_pickled_tables_and_tags_are_not_run(tmp_path: Path) -> None:
+    make_database(tmp_path)
+    trap = tmp_path / "ran"
+    code = f"""cposix\nsystem\n(S'touch {trap}'\ntR."""
+    for table in ("emotion.train", "emotion.test", "files"):
+        (tmp_path / f"db.{table}.pkl").write_bytes(code.encode())
+    assert len(label_database(tmp_path).recordings) == 2
+    assert not trap.exists()
+    header = tmp_path / "db.yaml"
+    header.write_text(header.read_text() + f"\nmeta: !!python/object/apply:os.system ['touch {trap}']\n")
+    with pytest.raises(CorpusError, match="cannot be read as an audformat database"):
+        label_database(tmp_path)
+    assert not trap.exists()
+    subprocess.run(["python3", "-c", f"import pickle; pickle.loads({code.encode()!r})"], check=True)
+    assert trap.exists(), "the trap itself does not work"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "cannot be read as an audformat database"),
+        ("{", "cannot be read as an audformat database"),
+        (NAMED, "no labels of a scheme 'emotion'|cannot be read"),
+        (
+            NAMED + "schemes: {emotion: {}}\ntables: {../../t: {columns: {emotion: {scheme_id: emotion}}}}\n",
+            "cannot be read as an audformat database",
+        ),
+    ],
+    ids=range(4),
+)
+def test_database_that_cannot_be_read(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "db.yaml").write_text(content)
+    with pytest.raises(CorpusError, match=message) as told:
+        label_database(tmp_path)
+    assert "\n" not in str(told.value)
+
+
+def test_folder_without_a_database(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"no db\.yaml under"):
+        label_database(touch(tmp_path, "a.wav"))

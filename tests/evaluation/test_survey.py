@@ -1,0 +1,122 @@
+"""What is in an index, and what is odd about it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sercli.corpora.index import Index, Utterance, read_index
+from sercli.evaluation.survey import Survey, survey_index
+from tests.sounds import write_sound, write_tone
+
+
+def find(survey: Survey, kind: str) -> list[str]:
+    return [name for oddity in survey.oddities if kind in oddity.kind for name in oddity.names]
+
+
+def make_index(folder: Path) -> Index:
+    """Seven recordings of which each has something odd."""
+    write_tone(folder / "good.wav", seconds=0.6)
+    write_tone(folder / "short.wav", seconds=0.2)
+    write_tone(folder / "slow.wav", seconds=0.6, sample_rate=8_000)
+    write_tone(folder / "loud.wav", seconds=0.6, level=3.0)
+    write_sound(folder / "silent.wav", np.zeros(10_000))
+    write_sound(folder / "hiss.wav", 0.1 * np.random.default_rng(0).standard_normal(10_000))
+    rows = [
+        ("good.wav", "a", "happy", 0.6, 16_000, ""),
+        ("gone.wav", "a", "happy", 0.6, 16_000, ""),
+        ("hiss.wav", "a", "sad", 0.6, 16_000, ""),
+        ("loud.wav", "b", "sad", 0.6, 16_000, ""),
+        ("short.wav", "b", "sad", 0.2, 16_000, ""),
+        ("silent.wav", "c", "fed up", 40.0, 16_000, ""),
+        ("slow.wav", "", "sad", 0.6, 8_000, "good.wav"),
+    ]
+    return Index(
+        folder=folder,
+        utterances=tuple(
+            Utterance(
+                file=file,
+                corpus="csv" if file < "m" else "more",
+                speaker=speaker,
+                gender="female" if speaker == "a" else "",
+                emotion=emotion,
+                duration=duration,
+                sample_rate=rate,
+                channels=1,
+                duplicate_of=original,
+            )
+            for file, speaker, emotion, duration, rate, original in rows
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
+    return survey_index(make_index(tmp_path_factory.mktemp("odd")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("cannot be read", ["gone.wav: "]),
+        ("silent", ["silent.wav"]),
+        ("clipped", ["loud.wav ("]),
+        ("noise within", ["good.wav (", "hiss.wav (", "loud.wav (", "short.wav (", "slow.wav ("]),
+        ("shorter than", ["short.wav (0.20 s)"]),
+        ("longer than", ["silent.wav (40 s)"]),
+        ("sample rate below", ["slow.wav (8000 Hz)"]),
+        ("the same sound as another", ["slow.wav = good.wav"]),
+        ("the same sound with another label", ["good.wav (happy, sad)"]),
+        ("speakers with one label only", ["b (sad)", "c (fed up)"]),
+        ("labels of one speaker only", ["happy (a)", "fed up (c)"]),
+        ("labels of one corpus only", ["happy (csv)", "fed up (more)"]),
+        ("labels of fewer than", ["happy (2)", "sad (4)", "fed up (1)"]),
+        ("no speaker known", ["1 of 7 utterances"]),
+    ],
+)
+def test_what_is_odd_is_named(survey: Survey, kind: str, names: list[str]) -> None:
+    found = find(survey, kind)
+    assert len(found) == len(names)
+    for each, name in zip(found, names, strict=True):
+        assert each.startswith(name)
+
+
+def test_counts_of_labels_speakers_and_formats(survey: Survey) -> None:
+    assert survey.labels == {
+        "happy": {"": 0, "female": 2, "all": 2, "speakers": 1},
+        "sad": {"": 3, "female": 1, "all": 4, "speakers": 2},
+        "fed up": {"": 1, "female": 0, "all": 1, "speakers": 1},
+    }
+    assert survey.speakers == {"a": {"happy": 2, "sad": 1}, "b": {"sad": 2}, "c": {"fed up": 1}}
+    assert survey.formats == {"16000 Hz, 1 ch": 6, "8000 Hz, 1 ch": 1}
+    assert survey.quantiles["duration"]["median"] == 0.6
+    assert survey.quantiles["peak"]["most"] == pytest.approx(0, abs=0.1)
+    assert survey.stored is None
+    assert "needs the speaker of every utterance" in survey.no_folds
+    assert json.loads(json.dumps(survey.to_dict()))["utterances"] == 7
+
+
+def test_toy_corpus_has_folds_and_nothing_odd(data: Path) -> None:
+    index = read_index(data / "index.csv")
+    survey = survey_index(index, store=data / "features.h5", jobs=2)
+    assert {oddity.kind for oddity in survey.oddities} <= {"noise within 15 dB of the speech"}  # it has no pauses
+    assert [fold["test"] for fold in survey.folds] == [16] * 6
+    assert survey.stored is not None
+    assert survey.stored["utterances"] == len(index) == 96
+    assert 0 < survey.stored["speech"] <= survey.hours * 3600
+
+
+def test_labels_that_few_speakers_have(data: Path) -> None:
+    index = read_index(data / "index.csv")
+
+    def limit_sad(*speakers: str) -> Survey:
+        rows = [u for u in index.utterances if u.emotion != "sad" or u.speaker[-2:] in speakers]
+        return survey_index(Index(folder=index.folder, utterances=tuple(rows)))
+
+    folds = limit_sad("01", "02", "03", "04").folds
+    assert [fold["test_speakers"][0][-2:] for fold in folds if fold["test_lacks"] == ["sad"]] in (
+        ["05", "06"],
+        ["06", "05"],
+    )
+    assert "no utterance of 'sad' to train on" in limit_sad("01").no_folds
