@@ -77,6 +77,8 @@ def main() -> NoReturn:
     if sys.stdout.encoding and sys.stdout.encoding.lower() != "utf-8":
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     provide_caches()
+    # After an interrupt, the resource tracker of worker processes reports what it then cleans up.
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker")))
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     verbose = any(argument in {"-v", "--verbose"} for argument in sys.argv[1:])
     # SIGTERM ends a command as Ctrl-C does, so that temporary files go and finished work stays.
