@@ -239,8 +239,8 @@ function drawPeaks(it, sides) {
     const peak = all.reduce((best, segment) => !best || details.share(segment.n, [result]) > details.share(best.n, [result]) ? segment : best, null);
     return { label, result, peak, share: own.reduce((sum, { start, end }) => sum + end - start, 0) / (total || 1), minute: long ? strongestMinute(all, result) : null };
   }).sort((a, b) => b.share - a.share || (b.peak ? details.share(b.peak.n, [b.result]) : 0) - (a.peak ? details.share(a.peak.n, [a.result]) : 0));
-  return html`<h3>Where each emotion is strongest</h3><table class="plain"><thead><tr><th scope="col">Emotion</th><th scope="col" class="number">Of speech</th><th scope="col">Stretch</th>${long ? html`<th scope="col">Minute</th>` : ""}</tr></thead><tbody>${rows.map(({ label, result, share, peak, minute }) =>
-    html`<tr><td>${swatch(result)}${label}</td><td class="number">${percent(share)}</td><td>${peak ? html`<button type="button" class="link" data-at="${peak.start}">${clock(peak.start)} to ${clock(peak.end)}</button> <span class="soft">${percent(details.share(peak.n, [result]))}${sides.length > 1 ? `, ${byName(peak.side.channel).toLowerCase()}` : ""}</span>` : ""}</td>${long ? html`<td>${minute ? html`<button type="button" class="link" data-at="${minute.start}">from ${clock(minute.start)}</button> <span class="soft">${percent(minute.share)}</span>` : ""}</td>` : ""}</tr>`)}</tbody></table>`;
+  return html`<h3>Where each emotion is strongest</h3><div class="scroll nowrap" tabindex="0" role="region" aria-label="Where each emotion is strongest"><table class="plain"><thead><tr><th scope="col">Emotion</th><th scope="col" class="number">Of speech</th><th scope="col">Stretch</th>${long ? html`<th scope="col">Minute</th>` : ""}</tr></thead><tbody>${rows.map(({ label, result, share, peak, minute }) =>
+    html`<tr><td>${swatch(result)}${label}</td><td class="number">${percent(share)}</td><td>${peak ? html`<button type="button" class="link" data-at="${peak.start}">${clock(peak.start)} to ${clock(peak.end)}</button> <span class="soft">${percent(details.share(peak.n, [result]))}${sides.length > 1 ? `, ${byName(peak.side.channel).toLowerCase()}` : ""}</span>` : ""}</td>${long ? html`<td>${minute ? html`<button type="button" class="link" data-at="${minute.start}">from ${clock(minute.start)}</button> <span class="soft">${percent(minute.share)}</span>` : ""}</td>` : ""}</tr>`)}</tbody></table></div>`;
 }
 function strongestMinute(segments, result) {
   let best = null, from = 0;
@@ -261,7 +261,7 @@ function drawStretches(sides) {
   if (!all.length) return html`<p class="soft">No speech.</p>`;
   return html`<table class="plain"><thead><tr><th scope="col">Time</th>${sides.length > 1 ? html`<th scope="col">Side</th>` : ""}<th scope="col">Emotion</th><th scope="col">Probabilities (%)</th></tr></thead><tbody>${all.slice(0, MOST_STRETCHES).map(({ n, start, end, result, side }) => {
     const top = Array.from(details.ofSegment(n), (share, label) => [share, label]).sort((a, b) => b[0] - a[0]).slice(0, 3);
-    return html`<tr><td><button type="button" class="link" data-at="${start}">${clock(start, 1)} to ${clock(end, 1)}</button></td>${sides.length > 1 ? html`<td>${side.channel}</td>` : ""}<td>${swatch(result)}${nameOf(result)}</td><td class="small soft">${top.map(([share, label]) => `${LABELS[label]} ${share}`).join(", ")}</td></tr>`;
+    return html`<tr><td><button type="button" class="link" data-at="${start}">${clock(start, 1)} to ${clock(end, 1)}</button></td>${sides.length > 1 ? html`<td>${side.channel}</td>` : ""}<td class="nowrap">${swatch(result)}${nameOf(result)}</td><td class="small soft">${top.map(([share, label]) => `${LABELS[label]} ${share}`).join(", ")}</td></tr>`;
   })}</tbody></table>${all.length > MOST_STRETCHES ? html`<p class="soft small">and ${all.length - MOST_STRETCHES} more, which the timeline shows</p>` : ""}`;
 }
 function play(at) {
