@@ -42,9 +42,10 @@ TURNS = 56  # utterances of a call
 def join_call(clips: dict[str, list[Path]], moods: tuple[str, ...], path: Path, rng: random.Random) -> None:
     """Writes a call of two actors in turn, each on a side, whose moods change a little at a time."""
     sides: list[list[np.ndarray]] = [[], []]
+    sample_rate = soundfile.info(clips["neutral 0"][0]).samplerate
     for turn in range(TURNS):
         mood = moods[min(len(moods) - 1, turn * len(moods) // TURNS)] if turn % 2 else rng.choice(("neutral", "calm"))
-        signal, sample_rate = soundfile.read(rng.choice(clips[f"{mood} {turn % 2}"]), dtype="float32")
+        signal, _ = soundfile.read(rng.choice(clips[f"{mood} {turn % 2}"]), dtype="float32")
         mono = signal if signal.ndim == 1 else signal.mean(axis=1)
         loud = np.flatnonzero(np.abs(mono) > 0.02 * np.abs(mono).max())
         mono = np.pad(mono[loud[0] : loud[-1]], sample_rate // 4)
@@ -90,8 +91,8 @@ def shoot_report(report: Path) -> None:
         shoot(page, FOLDER / "report.png")
         page.set_viewport_size({"width": 1200, "height": 660})
         page.locator("#rows tr[data-row] button").first.click()
-        sheet = page.locator("#sheet").bounding_box() or {}
-        page.mouse.move(sheet["x"] + 0.47 * sheet["width"], sheet["y"] + 0.7 * sheet["height"])
+        if sheet := page.locator("#sheet").bounding_box():
+            page.mouse.move(sheet["x"] + 0.47 * sheet["width"], sheet["y"] + 0.7 * sheet["height"])
         shoot(page, FOLDER / "call.png")
 
 
