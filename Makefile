@@ -26,8 +26,8 @@ $(VENV)/.test: $(VENV)/.demo
 demo: $(VENV)/.demo ## install, then report the emotions of the recordings in samples/
 	$(BIN)/sercli predict samples --out report.csv --html report.html --segments report.timeline.tsv
 	@echo; echo "report.csv, without the probabilities of each emotion:"; cut -d, -f 1-7,16- report.csv
-	@echo; echo "These voices are a computer's: they feel nothing, and the model has never heard the like. Whatever it"
-	@echo "answers here means nothing. Hear the real thing, with recordings of your own:"
+	@echo; echo "These are computer voices: they feel nothing, and the model has never heard such voices. Its answers here"
+	@echo "mean nothing. For the real thing, score recordings of your own:"
 	@echo; echo "    $(BIN)/sercli predict YOUR_FOLDER --out mine.html"
 	@echo; echo "Now open report.html in a browser: it shows and plays every recording."
 

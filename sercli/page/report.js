@@ -154,7 +154,7 @@ document.addEventListener("click", (event) => {
   if (!asked) return;
   filters.reset();
   if (asked.dataset.result) filters.result.value = asked.dataset.result;
-  else filters.kind.value = DATA.kinds.indexOf(asked.dataset.kind);
+  else filters.kind.value = DATA.kinds.includes(asked.dataset.kind) ? DATA.kinds.indexOf(asked.dataset.kind) : asked.dataset.kind;
   setTimeout(() => { applyFilters(); $("#recordings").scrollIntoView(); $("#rows").focus({ preventScroll: true }); });
 });
 

@@ -130,6 +130,9 @@ def test_wrong_answers_and_failures_are_named(report: Path, open_page: OpenPage)
     page.get_by_role("button", name="Show the wrong ones").click()
     page.wait_for_function("() => table.shown.length < 3")
     assert set(list_names(page)) <= {"two sides.wav", "loud.wav"}
+    page.locator(".fact", has_text="failed").get_by_role("button").click()
+    page.wait_for_function("() => table.shown.length === 1")
+    assert list_names(page) == ["broken.mp3"]
     page.evaluate("filters.reset()")
     page.wait_for_function("() => table.shown.length > 3")
     dialog = open_row(page, "broken.mp3")

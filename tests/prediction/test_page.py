@@ -145,7 +145,7 @@ def test_every_kind_of_row_has_its_place(tmp_path: Path) -> None:
     assert data["rows"][0][5][0][5] == [[0, "clipped (3%)"], [1, 0]]
     assert data["rows"][3][6] == [2, "is an <empty> file (0 bytes)"]
     text = (tmp_path / "r.html").read_text()
-    assert "nobody has tested this model" in text
+    assert "this model has not been tested" in text
     assert "is an &lt;empty&gt; file" in text
     assert "<empty>" not in text
 
