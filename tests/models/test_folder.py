@@ -289,7 +289,7 @@ def test_a_graph_cannot_read_files_outside_its_folder(model: Model, folder: Path
         (("normalization", "mean"), [1.0], "2 finite means"),
         (("calibration", "temperature"), -1.0, "0.01 to 100"),
         (("calibration", "temperature"), "hot", "could not convert"),
-        (("audio",), None, "AudioConfig should be an object"),
+        (("audio",), None, "AudioConfig should be a table"),
     ],
 )
 def test_a_description_that_cannot_be_is_refused(
