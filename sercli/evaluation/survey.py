@@ -213,7 +213,7 @@ def _find_oddities(
     rows: Sequence[Utterance], levels: Mapping[str, Levels], failures: Mapping[str, str]
 ) -> Iterable[Oddity]:
     """Yields everything odd that there is."""
-    found = {
+    names_by_kind = {
         "cannot be read": [f"{file}: {reason}" for file, reason in failures.items()],
         "silent": [file for file, each in levels.items() if each.is_silent],
         "clipped": [f"{file} ({each.clipped:.1%})" for file, each in levels.items() if each.clipped > MAX_CLIPPED],
@@ -229,14 +229,14 @@ def _find_oddities(
         "the same sound with another label": _find_contradictions(rows),
         **_find_odd_labels(rows),
     }
-    return (Oddity(kind=kind, names=tuple(names)) for kind, names in found.items() if names)
+    return (Oddity(kind=kind, names=tuple(names)) for kind, names in names_by_kind.items() if names)
 
 
 def _find_contradictions(rows: Iterable[Utterance]) -> list[str]:
     labels: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         labels[row.sound].add(row.emotion)
-    return [f"{file} ({', '.join(order_labels(found))})" for file, found in labels.items() if len(found) > 1]
+    return [f"{file} ({', '.join(order_labels(each))})" for file, each in labels.items() if len(each) > 1]
 
 
 def _find_odd_labels(rows: Sequence[Utterance]) -> dict[str, list[str]]:
@@ -253,7 +253,7 @@ def _find_odd_labels(rows: Sequence[Utterance]) -> dict[str, list[str]]:
     order = order_labels(counts)
     return {
         "speakers with one label only": [
-            f"{name} ({min(found)})" for name, found in sorted(labels.items()) if name and len(found) == 1
+            f"{name} ({min(own)})" for name, own in sorted(labels.items()) if name and len(own) == 1
         ],
         "labels of one speaker only": [
             f"{label} ({min(speakers[label])})"
