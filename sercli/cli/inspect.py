@@ -23,7 +23,8 @@ def inspect(
         Path | None,
         typer.Option(
             "--results",
-            help="Results folder of an evaluation, whose predictions tell which labels are likely wrong.",
+            help="Results folder of an evaluation, whose predictions show which labels are likely wrong; the weaker "
+            "its models, the more right labels are listed too.",
             show_default="none",
         ),
     ] = None,
