@@ -120,6 +120,13 @@ def test_protocol_of_a_corpus_tests_the_published_speakers(protocol: str) -> Non
         assert rule.dev_by_speaker != bool(speakers[0] & speakers[1])
 
 
+def test_two_speakers_are_too_few_but_for_the_protocol_of_their_corpus() -> None:
+    with pytest.raises(SplitError, match="found 2 of tess: add more, or take --protocol tess-speakers, random10 or"):
+        make_folds(make_corpus_index("tess"), "loso", 0)
+    with pytest.raises(SplitError, match="which is not among tess: take --protocol paper or random10 or loso or"):
+        PROTOCOLS["emobox"].select(make_corpus_index("tess"))
+
+
 def test_iemocap_is_tested_by_session_over_four_classes() -> None:
     index = PROTOCOLS["iemocap-sessions"].select(make_corpus_index("iemocap"))
     assert Counter(u.emotion for u in index.utterances) == {"angry": 90, "happy": 180, "sad": 90, "neutral": 90}
@@ -207,7 +214,7 @@ def test_an_empty_side_is_refused(side: str) -> None:
 def test_the_published_folds_want_ravdess() -> None:
     with pytest.raises(SplitError, match="24 speakers of ravdess, found 6: 'ravdess-07' is missing; prepare all of it"):
         make_folds(make_index(speakers=6), "emobox", 0)
-    with pytest.raises(SplitError, match="divides ravdess, which is not among csv: for other corpora take --protocol"):
+    with pytest.raises(SplitError, match="divides ravdess, which is not among csv: take --protocol paper or"):
         get_protocol("emobox").select(OWN)
 
 
@@ -371,8 +378,8 @@ def test_the_duplicates_of_the_real_corpus_stay_together(corpora: Path, tmp_path
     index = read_index(tmp_path / "index.csv")
     pair = [n for n, u in enumerate(index.utterances) if u.duplicate_of]
     original = next(n for n, u in enumerate(index.utterances) if u.file == index.utterances[pair[0]].duplicate_of)
-    for protocol in OF_RAVDESS:
-        for fold in make_folds(index, protocol, 0) if protocol != "split" else ():
+    for protocol in set(OF_RAVDESS) - {"split"}:
+        for fold in make_folds(index, protocol, 0):
             assert side_of(fold, pair[0]) == side_of(fold, original)
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from sercli.evaluation.survey import Survey
 
-UNITS = {"duration": "s", "peak": "dB", "level": "dB", "snr": "dB", "clipped": "share", "silence": "share"}
 SHOWN = 5  # names shown of each list, unless verbose
 SHOWN_ERRORS = 20
 
@@ -24,12 +23,19 @@ def inspect(
         Path | None,
         typer.Option(
             "--results",
-            help="Results folder of an evaluation, whose predictions tell which labels are likely wrong.",
+            help="Results folder of an evaluation, whose predictions show which labels are likely wrong; the weaker "
+            "its models, the more right labels are listed too.",
             show_default="none",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.json", help="File for all figures.", show_default="none")
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE.html|FILE.json",
+            help="Page with pictures, or all figures as JSON; the suffix chooses.",
+            show_default="none",
+        ),
     ] = None,
     corpora: options.Corpora = None,
     jobs: options.Jobs = options.default_jobs(),
@@ -41,16 +47,17 @@ def inspect(
 ) -> None:
     """Show what is in the index and what is odd about it: labels, speakers, levels, duplicates, doubtful labels.
 
-    Examples: `sercli inspect` · `sercli inspect --results results/pooled-default --out corpus.json`
+    Examples: `sercli inspect` · `sercli inspect --results results/pooled-default --out corpus.html`
     """
     from sercli.corpora.index import read_index
     from sercli.errors import UsageError
     from sercli.evaluation.label_errors import read_label_errors
-    from sercli.evaluation.survey import survey_index
+    from sercli.evaluation.survey import survey_index, write_survey_page
     from sercli.files import write_json
 
-    if out and out.suffix.lower() != ".json":
-        msg = f"the figures are written as JSON: expected a name ending in .json, found {str(out)!r}"
+    suffix = out.suffix.lower() if out else ""
+    if suffix not in {"", ".json", ".html"} or (out and not suffix):
+        msg = f"--out takes a name ending in .html or .json, found {str(out)!r}"
         raise UsageError(msg)
     rows = read_index(options.index_file(data_dir, index)).select(options.split_names(corpora))
     label_errors = read_label_errors(results, rows) if results else None
@@ -65,11 +72,16 @@ def inspect(
         )
     _show(survey, verbose=verbose)
     if out:
-        write_json(out, survey.to_dict())
+        if suffix == ".html":
+            write_survey_page(out, survey)
+        else:
+            write_json(out, survey.to_dict())
         console.say(f"figures: {out}")
 
 
 def _show(survey: "Survey", *, verbose: bool) -> None:
+    from sercli.evaluation.survey import UNITS
+
     genders = [gender or "unknown" for gender in survey.genders]
     labels = [(name, *counts.values()) for name, counts in survey.labels.items()]
     speakers = f"{len(survey.speakers)} speaker{'' if len(survey.speakers) == 1 else 's'}"

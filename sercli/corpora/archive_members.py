@@ -98,7 +98,9 @@ class Budget:
         """Counts unpacked bytes; raises `ArchiveError` over the limit."""
         self.bytes += count
         if self.bytes > self.max_bytes:
-            msg = f"{archive} unpacks to more than the limit of {self.max_bytes} bytes; nothing of it was kept"
+            msg = (
+                f"{archive} unpacks to more than the limit of {self.max_bytes} bytes, nothing of it was kept: {REMEDY}"
+            )
             raise ArchiveError(msg)
 
     def require_room(self, archive: str, count: int) -> None:
@@ -114,7 +116,10 @@ class Budget:
         """Counts members; raises `ArchiveError` over the limit."""
         self.members += count
         if self.members > self.max_members:
-            msg = f"{archive} has {self.members} members, over the limit of {self.max_members}; nothing of it was kept"
+            msg = (
+                f"{archive} has {self.members} members, over the limit of {self.max_members}, nothing of it was kept: "
+                f"{REMEDY}"
+            )
             raise ArchiveError(msg)
 
 

@@ -63,11 +63,11 @@ def rank_label_errors(truth: Labels, probabilities: Probabilities) -> list[tuple
     np.add.at(joint, (truth[sure], confident[sure].argmax(axis=1)), 1)
     joint *= (counts / np.maximum(joint.sum(axis=1), 1))[:, None]
     margins = probabilities - probabilities[np.arange(len(truth)), truth][:, None]
-    found: set[int] = set()
+    suspects: set[int] = set()
     for label, likely in itertools.permutations(range(classes), 2):
         members = np.flatnonzero(truth == label)
-        found |= set(members[np.argsort(-margins[members, likely])][: round(joint[label, likely])].tolist())
-    ranked = sorted(found, key=lambda sample: (-margins[sample].max(), sample))
+        suspects |= set(members[np.argsort(-margins[members, likely])][: round(joint[label, likely])].tolist())
+    ranked = sorted(suspects, key=lambda sample: (-margins[sample].max(), sample))
     return [(sample, int(margins[sample].argmax())) for sample in ranked if margins[sample].max() > 0]
 
 

@@ -14,17 +14,22 @@ from sercli.corpora.index import Index, Utterance
 from sercli.errors import AudioError, SplitError
 from sercli.evaluation.label_errors import LabelError
 from sercli.features.store import FeatureStore
-from sercli.files import one_line
+from sercli.files import one_line, write_by_rename
 from sercli.labels import order_labels
+from sercli.page.render import render_page
 from sercli.parallel import map_in_threads
 from sercli.splits.fold import Fold
 from sercli.splits.protocols import POOLED, make_folds
+from sercli.version import __version__
 
 SHORT, LONG = 0.5, 30.0  # seconds
 LOW_RATE = 16_000  # Hz
 NOISY = 15.0  # dB between speech and noise floor
 FEW = 10  # utterances of a label
 QUANTILES = {"least": 0, "5 %": 5, "median": 50, "95 %": 95, "most": 100}
+UNITS = {"duration": "s", "peak": "dB", "level": "dB", "snr": "dB", "clipped": "share", "silence": "share"}
+HISTOGRAMS, BINS = ("duration", "level", "snr"), 30
+SHOWN = 500  # names of each list in a page
 
 Progress = Callable[[int, int], None]
 """Called with the number of recordings that are done and their total."""
@@ -55,6 +60,7 @@ class Survey:
         speakers: Number of utterances of each label by speaker, those without a speaker left out.
         quantiles: `QUANTILES` of duration (s), peak and level (dB full scale), noise distance (dB), clipping and
             silence (shares).
+        histograms: Number of utterances (``counts``) between ``edges`` of duration, level and noise distance.
         formats: Number of utterances by sample rate and channels.
         stored: Number of utterances in the feature store and their seconds of speech; None without a store.
         folds: One entry per fold of a speaker-independent split: speakers that test it, utterances of each side, and
@@ -70,6 +76,7 @@ class Survey:
     labels: Mapping[str, Mapping[str, int]]
     speakers: Mapping[str, Mapping[str, int]]
     quantiles: Mapping[str, Mapping[str, float]]
+    histograms: Mapping[str, Mapping[str, Sequence[float]]]
     formats: Mapping[str, int]
     stored: Mapping[str, float] | None
     folds: tuple[Mapping[str, Any], ...]
@@ -105,13 +112,15 @@ def survey_index(
     levels, failures = _measure(index, jobs, progress)
     folds, no_folds = _draw_folds(index)
     rows = index.utterances
+    columns = _list_measurements(rows, levels.values())
     return Survey(
         utterances=len(index),
         hours=round(sum(row.duration for row in rows) / 3600, 4),
         genders=tuple(sorted({row.gender for row in rows})),
         labels=_count_labels(rows),
         speakers=_count_speakers(rows),
-        quantiles=_describe(rows, levels.values()),
+        quantiles={name: _describe(values) for name, values in columns.items()},
+        histograms={name: _draw_histogram(columns[name]) for name in HISTOGRAMS if name in columns},
         formats=dict(Counter(f"{row.sample_rate} Hz, {row.channels} ch" for row in rows).most_common()),
         stored=_count_stored(index, store) if store else None,
         folds=tuple(folds),
@@ -119,6 +128,22 @@ def survey_index(
         oddities=tuple(_find_oddities(rows, levels, failures)),
         label_errors=label_errors,
     )
+
+
+def write_survey_page(path: Path, survey: Survey) -> None:
+    """Writes the survey as a self-contained HTML page, by rename."""
+    page = render_page(
+        "survey.html",
+        scripts=(),
+        data={},
+        labels=list(survey.labels),
+        survey=survey.to_dict(),
+        units=UNITS,
+        shown=SHOWN,
+        version=__version__,
+    )
+    with write_by_rename(path) as stream:
+        stream.write(page)
 
 
 def _measure(index: Index, jobs: int, progress: Progress) -> tuple[dict[str, Levels], dict[str, str]]:
@@ -168,18 +193,22 @@ def _count_speakers(rows: Iterable[Utterance]) -> dict[str, dict[str, int]]:
     }
 
 
-def _describe(rows: Iterable[Utterance], levels: Iterable[Levels]) -> dict[str, dict[str, float]]:
+def _list_measurements(rows: Iterable[Utterance], levels: Iterable[Levels]) -> dict[str, list[float]]:
     columns: dict[str, list[float]] = {"duration": [row.duration for row in rows]}
     for each in levels:
         for name, value in asdict(each).items():
             columns.setdefault(name, []).append(value)
-    return {
-        name: {
-            key: round(float(value), 4)
-            for key, value in zip(QUANTILES, np.percentile(values, list(QUANTILES.values())), strict=True)
-        }
-        for name, values in columns.items()
-    }
+    return columns
+
+
+def _describe(values: Sequence[float]) -> dict[str, float]:
+    quantiles = np.percentile(values, list(QUANTILES.values())).round(4).tolist()
+    return dict(zip(QUANTILES, quantiles, strict=True))
+
+
+def _draw_histogram(values: Sequence[float]) -> dict[str, list[float]]:
+    counts, edges = np.histogram(values, bins=BINS)
+    return {"edges": edges.round(4).tolist(), "counts": counts.tolist()}
 
 
 def _count_stored(index: Index, path: Path) -> dict[str, float]:
@@ -213,7 +242,7 @@ def _find_oddities(
     rows: Sequence[Utterance], levels: Mapping[str, Levels], failures: Mapping[str, str]
 ) -> Iterable[Oddity]:
     """Yields everything odd that there is."""
-    found = {
+    names_by_kind = {
         "cannot be read": [f"{file}: {reason}" for file, reason in failures.items()],
         "silent": [file for file, each in levels.items() if each.is_silent],
         "clipped": [f"{file} ({each.clipped:.1%})" for file, each in levels.items() if each.clipped > MAX_CLIPPED],
@@ -229,14 +258,14 @@ def _find_oddities(
         "the same sound with another label": _find_contradictions(rows),
         **_find_odd_labels(rows),
     }
-    return (Oddity(kind=kind, names=tuple(names)) for kind, names in found.items() if names)
+    return (Oddity(kind=kind, names=tuple(names)) for kind, names in names_by_kind.items() if names)
 
 
 def _find_contradictions(rows: Iterable[Utterance]) -> list[str]:
     labels: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         labels[row.sound].add(row.emotion)
-    return [f"{file} ({', '.join(order_labels(found))})" for file, found in labels.items() if len(found) > 1]
+    return [f"{file} ({', '.join(order_labels(each))})" for file, each in labels.items() if len(each) > 1]
 
 
 def _find_odd_labels(rows: Sequence[Utterance]) -> dict[str, list[str]]:
@@ -253,7 +282,7 @@ def _find_odd_labels(rows: Sequence[Utterance]) -> dict[str, list[str]]:
     order = order_labels(counts)
     return {
         "speakers with one label only": [
-            f"{name} ({min(found)})" for name, found in sorted(labels.items()) if name and len(found) == 1
+            f"{name} ({min(own)})" for name, own in sorted(labels.items()) if name and len(own) == 1
         ],
         "labels of one speaker only": [
             f"{label} ({min(speakers[label])})"

@@ -129,7 +129,8 @@ def _check_corpus(index: Index, rules: Protocol) -> None:
         raise SplitError(msg)
     if not rules.needs_speakers:
         return
-    others = "or take --protocol random10 or paper, which do without"
+    own = [f"{name}, " for name, other in PROTOCOLS.items() if other.corpus in index.corpora]
+    others = f"or take --protocol {''.join(own)}random10 or paper, which do without"
     unknown = [utterance.file for utterance in index.utterances if not utterance.speaker]
     if unknown:
         msg = (
@@ -176,9 +177,10 @@ def _for_corpus(corpus: Corpus, rule: SpeakerFolds) -> Protocol:
 
     def select(index: Index) -> Index:
         if corpus.name not in index.corpora:
+            others = [name for name, other in PROTOCOLS.items() if other.corpus in {"", *index.corpora}]
             msg = (
-                f"protocol {rule.name} divides {corpus.name}, which is not among {', '.join(index.corpora)}: for other "
-                "corpora take --protocol loso, pooled, random10 or paper"
+                f"protocol {rule.name} divides {corpus.name}, which is not among {', '.join(index.corpora)}: take "
+                f"--protocol {' or '.join(others)}"
             )
             raise SplitError(msg)
         rows = [u for u in index.utterances if u.corpus == corpus.name]

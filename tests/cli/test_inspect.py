@@ -71,7 +71,7 @@ def test_doubtful_labels(
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (("--out", "x.csv"), 2, "expected a name ending in .json"),
+        (("--out", "x.csv"), 2, "--out takes a name ending in .html or .json"),
         (("--results", "gone"), 1, "no predictions at gone/predictions.csv"),
         (("--store", "gone.h5"), 1, "no feature store at gone.h5"),
         (("--index", "gone.csv"), 1, "no index at gone.csv"),

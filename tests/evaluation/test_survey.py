@@ -1,13 +1,16 @@
 """What is in an index, and what is odd about it."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sercli.corpora.index import Index, Utterance, read_index
-from sercli.evaluation.survey import Survey, survey_index
+from sercli.evaluation.label_errors import LabelError
+from sercli.evaluation.survey import Survey, survey_index, write_survey_page
 from tests.sounds import write_sound, write_tone
 
 
@@ -120,3 +123,15 @@ def test_labels_that_few_speakers_have(data: Path) -> None:
         ["06", "05"],
     )
     assert "no utterance of 'sad' to train on" in limit_sad("01").no_folds
+
+
+def test_page_shows_everything_and_escapes_it(survey: Survey, tmp_path: Path) -> None:
+    error = LabelError(file="<b>.wav", speaker="", label="sad", likely="happy", p_label=0.1, p_likely=0.9)
+    write_survey_page(tmp_path / "page.html", replace(survey, label_errors=(error,)))
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "7 labeled recordings" in page
+    for text in ("fed up", "gone.wav: ", "needs the speaker of every utterance", "&lt;b&gt;.wav", "16000 Hz, 1 ch"):
+        assert text in page
+    assert "<b>.wav" not in page
+    assert page.count("<figure>") == 3
+    assert len(re.findall("<rect x=", page)) >= 3 * 30
