@@ -55,7 +55,10 @@ Device = Annotated[
     str,
     typer.Option("--device", help="auto, cpu, cuda or mps; auto takes CUDA or MPS when there is one."),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show details, and tracebacks of errors.")]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", callback=console.set_verbose, help="Show details, and tracebacks of errors."),
+]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", callback=lambda value: console.set_quiet(value), help="Show errors only."),
