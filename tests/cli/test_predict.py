@@ -149,7 +149,7 @@ def test_a_list_on_stdin(run: Run, calls: Path) -> None:
     assert (status, [row["status"] for row in read_csv(out)]) == (1, ["ok", "failed"])
     assert "error: gone.wav: no such file" in err
     assert run("-", stdin=b"") == Result(
-        1, "", "error: the list of recordings on stdin is empty: expected one path a line\n"
+        1, "", "error: the list of recordings on stdin is empty: expected one path per line\n"
     )
 
 
