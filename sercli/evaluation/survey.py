@@ -1,4 +1,4 @@
-"""What is in an index, and what is odd about it, before a model is trained on it."""
+"""Surveys an index before training: statistics and oddities."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,16 +27,16 @@ FEW = 10  # utterances of a label
 QUANTILES = {"least": 0, "5 %": 5, "median": 50, "95 %": 95, "most": 100}
 
 Progress = Callable[[int, int], None]
-"""Called with the number of recordings that are done and their total."""
+"""Called with the number of recordings done and their total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Oddity:
-    """Something to look at before training.
+    """Something to check before training.
 
     Attributes:
-        kind: What it is, in a few words.
-        names: Files, speakers or labels that are concerned, with details.
+        kind: Kind of oddity, in a few words.
+        names: Affected files, speakers or labels, with details.
     """
 
     kind: str
@@ -45,23 +45,23 @@ class Oddity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """Figures of an index.
+    """Statistics of an index.
 
     Attributes:
         utterances: Number of utterances.
-        hours: Their length together (hours).
-        genders: Genders in the index; empty for unknown.
-        labels: Number of utterances of each label by gender, and of its speakers under ``speakers``.
-        speakers: Number of utterances of each label by speaker, those without a speaker left out.
-        quantiles: `QUANTILES` of duration (s), peak and level (dB full scale), noise distance (dB), clipping and
-            silence (shares).
+        hours: Total duration (hours).
+        genders: Genders in the index; empty string for unknown.
+        labels: Number of utterances of each label by gender, and of speakers under ``speakers``.
+        speakers: Number of utterances of each label by known speaker.
+        quantiles: `QUANTILES` of duration (s), peak and level (dB full scale), distance to the noise (dB), and
+            fractions of clipping and silence.
         formats: Number of utterances by sample rate and channels.
         stored: Number of utterances in the feature store and their seconds of speech; None without a store.
-        folds: One entry per fold of a speaker-independent split: speakers that test it, utterances of each side, and
-            labels that they do not have.
+        folds: One entry per fold of a speaker-independent split: test speakers, utterances of each side, and missing
+            labels.
         no_folds: Why there is no such split; empty if there is one.
-        oddities: What to look at.
-        label_errors: Recordings whose labels are likely wrong; None if no results were given.
+        oddities: Oddities to check.
+        label_errors: Likely label errors; None without results.
     """
 
     utterances: int
@@ -78,7 +78,7 @@ class Survey:
     label_errors: tuple[LabelError, ...] | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The survey as a JSON-ready dict."""
+        """Returns the survey as a JSON-ready dict."""
         return asdict(self)
 
 
@@ -90,17 +90,17 @@ def survey_index(
     jobs: int = 1,
     progress: Progress = lambda *_: None,
 ) -> Survey:
-    """Counts what is in an index and decodes its recordings to measure them.
+    """Counts the utterances of an index, and decodes its recordings to measure them.
 
     Args:
         index: Index.
-        store: Feature store of it, or None.
-        label_errors: Recordings whose labels are likely wrong, or None.
-        jobs: Recordings to decode at the same time.
+        store: Feature store of the index, or None.
+        label_errors: Likely label errors, or None.
+        jobs: Number of recordings to decode in parallel.
         progress: Called as recordings are decoded.
 
     Raises:
-        StoreError: if the store is damaged.
+        StoreError: If the store is damaged.
     """
     levels, failures = _measure(index, jobs, progress)
     folds, no_folds = _draw_folds(index)
@@ -212,7 +212,7 @@ def _describe_fold(index: Index, fold: Fold) -> dict[str, Any]:
 def _find_oddities(
     rows: Sequence[Utterance], levels: Mapping[str, Levels], failures: Mapping[str, str]
 ) -> Iterable[Oddity]:
-    """Yields everything odd that there is."""
+    """Yields all oddities."""
     found = {
         "cannot be read": [f"{file}: {reason}" for file, reason in failures.items()],
         "silent": [file for file, each in levels.items() if each.is_silent],
