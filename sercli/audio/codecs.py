@@ -2,13 +2,12 @@
 
 import io
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import numpy as np
-import soundfile
-
-from sercli.audio.preprocess import resample, to_mono
-from sercli.audio.signal import Signal
 from sercli.config import look_up
+
+if TYPE_CHECKING:
+    from sercli.audio.signal import Signal
 
 TELEPHONE_RATE = 8_000  # Hz, sample rate of G.711 and GSM 06.10
 
@@ -19,7 +18,7 @@ DEGRADATIONS: Mapping[str, str] = {
 """libsndfile's name of the codec of each degradation."""
 
 
-def degrade(signal: Signal, sample_rate: int, name: str) -> tuple[Signal, int]:
+def degrade(signal: "Signal", sample_rate: int, name: str) -> "tuple[Signal, int]":
     """Encodes and decodes a signal with a telephone codec at 8 kHz.
 
     Args:
@@ -33,6 +32,11 @@ def degrade(signal: Signal, sample_rate: int, name: str) -> tuple[Signal, int]:
     Raises:
         UsageError: If there is no such degradation; the message lists the known ones.
     """
+    import numpy as np  # slow to import, like the others, and help texts read this module
+    import soundfile
+
+    from sercli.audio.preprocess import resample, to_mono
+
     codec = get_codec(name)
     narrow = resample(to_mono(signal), sample_rate, TELEPHONE_RATE)
     buffer = io.BytesIO()

@@ -66,7 +66,8 @@ def root(
 
 
 for _name in COMMANDS:
-    app.command(_name)(getattr(importlib.import_module(f"sercli.cli.{_name}"), _name))
+    _module = importlib.import_module(f"sercli.cli.{_name}")
+    app.command(_name, epilog=getattr(_module, "EPILOG", None))(getattr(_module, _name))
 
 
 def main() -> NoReturn:
