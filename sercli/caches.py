@@ -1,4 +1,4 @@
-"""Writable folders for libraries that insist on a cache, where the home folder is missing or read-only."""
+"""Cache folders for libraries that need one when the home folder is missing or read-only."""
 
 import contextlib
 import os
@@ -7,16 +7,16 @@ import tempfile
 from pathlib import Path
 
 VARIABLES = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
-"""Environment variables that name a library's cache, and the folder for it."""
+"""Environment variable of a library's cache folder, and the name of the folder."""
 
-MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - of containers whose image is read-only; see _make_own_folder
+MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - in containers with a read-only image; see _make_own_folder
 
 
 def provide_caches() -> None:
-    """Sets the cache folders of numba, which librosa needs, and of matplotlib, if they would have none to write to.
+    """Sets cache folders for numba (used by librosa) and matplotlib where their default is not writable.
 
-    Without a cache numba raises RuntimeError and matplotlib prints a warning. Call this before they are imported.
-    Worker processes inherit the setting; what the user has set stays.
+    Without one, numba raises RuntimeError and matplotlib prints a warning. Call this before they are imported. Worker
+    processes inherit the setting; variables set by the user are left alone.
     """
     temporary = _find_temporary_folder()
     missing = [name for name in VARIABLES if name not in os.environ]
@@ -30,7 +30,7 @@ def provide_caches() -> None:
 def _find_temporary_folder() -> Path | None:
     try:
         return Path(tempfile.gettempdir())
-    except OSError:  # neither TMPDIR nor /tmp nor the working folder can be written
+    except OSError:  # TMPDIR, /tmp and the working folder are all not writable
         if not is_writable(MEMORY_FOLDER):
             return None
         os.environ["TMPDIR"] = str(MEMORY_FOLDER)
@@ -42,16 +42,16 @@ def _find_user_cache() -> Path | None:
         return Path(base)
     try:
         return Path.home() / ".cache"
-    except RuntimeError:  # no HOME, and a user that the system does not know, as of docker run --user
+    except RuntimeError:  # no HOME and an unknown user, as with docker run --user
         return None
 
 
 def is_writable(folder: Path | None) -> bool:
-    """Whether a folder can be written, or made, by this process."""
+    """Whether this process can write or create a folder."""
     if folder is None or not folder.is_absolute():
         return False
     for place in (folder, *folder.parents):
-        with contextlib.suppress(OSError):  # not to be looked into
+        with contextlib.suppress(OSError):  # an unreadable folder
             if place.exists():
                 effective = os.access in os.supports_effective_ids
                 return place.is_dir() and os.access(place, os.W_OK | os.X_OK, effective_ids=effective)
@@ -59,8 +59,8 @@ def is_writable(folder: Path | None) -> bool:
 
 
 def _make_own_folder(parent: Path) -> Path:
-    """Makes a folder that no other user can write to, since what numba caches there is run as code."""
-    if not hasattr(os, "geteuid"):  # Windows, whose temporary folder is the user's own
+    """Creates a folder that no other user can write to, because numba executes what it caches there."""
+    if not hasattr(os, "geteuid"):  # Windows, whose temporary folder belongs to the user
         return Path(tempfile.mkdtemp(prefix="sercli-", dir=parent))
     folder = parent / f"sercli-cache-{os.geteuid()}"
     with contextlib.suppress(FileExistsError):

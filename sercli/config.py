@@ -1,4 +1,4 @@
-"""Parameters that travel between the steps: frozen, checked, JSON in and out, with a fingerprint."""
+"""Base class of parameter sets: frozen, validated, JSON-ready, with a fingerprint."""
 
 import dataclasses
 import difflib
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 class ParameterError(UsageError):
-    """A parameter that does not exist, or has a value that it cannot have.
+    """Unknown parameter or invalid value.
 
     Args:
         owner: Name of the parameter set.
         name: Name of the parameter; empty for the set itself.
-        problem: The rest of the sentence that begins with the parameter.
+        problem: Rest of the sentence that begins with the parameter.
     """
 
     def __init__(self, owner: str, name: str, problem: str) -> None:
@@ -29,15 +29,15 @@ class ParameterError(UsageError):
 
 
 def look_up(kind: str, name: str, known: Mapping[str, T]) -> T:
-    """What a name stands for.
+    """Looks up a name that a user gave.
 
     Args:
-        kind: of thing, for the message.
-        name: as a user gave it.
-        known: things by name.
+        kind: Kind of thing, for the message.
+        name: Name to look up.
+        known: Things by name.
 
     Raises:
-        UsageError: if there is none; the message lists those there are.
+        UsageError: If the name is unknown; the message lists the known ones.
     """
     if name not in known:
         msg = f"unknown {kind} {name!r}: expected one of {', '.join(known)}"
@@ -46,7 +46,7 @@ def look_up(kind: str, name: str, known: Mapping[str, T]) -> T:
 
 
 def describe_unknown(name: str, known: Iterable[str]) -> str:
-    """The rest of a sentence about a parameter that does not exist."""
+    """Returns the rest of a sentence about an unknown parameter, with the closest known one."""
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"is not a parameter: {hint}expected some of {', '.join(sorted(known))}"
@@ -54,10 +54,10 @@ def describe_unknown(name: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Base of all parameter sets: equality by value, JSON in and out."""
+    """Base of all parameter sets: equality by value, to and from JSON."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The parameters as a JSON-ready dict."""
+        """Returns the parameters as a JSON-ready dict."""
         return {
             field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
             for field in dataclasses.fields(self)
@@ -65,10 +65,10 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: object) -> Self:
-        """Builds the parameters from a dict as `to_dict` gives it.
+        """Builds the parameters from a dict returned by `to_dict`.
 
         Raises:
-            ParameterError: if a name is unknown or a value is of the wrong kind.
+            ParameterError: If a name is unknown or a value has the wrong type.
         """
         if not isinstance(values, Mapping):
             raise ParameterError(cls.__name__, "", f"should be a table of parameters, found {type(values).__name__}")
@@ -83,7 +83,7 @@ class Config:
         return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
     def fingerprint(self) -> str:
-        """Twelve hex digits that are equal for equal parameters on every machine."""
+        """Returns 12 hex digits, equal for equal parameters on every machine."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -99,7 +99,7 @@ def _name_type(kind: Any) -> str:
 
 
 def _fits(value: object, kind: Any) -> bool:
-    """Whether a value from JSON or TOML is of a field's type; bools are not numbers, and ints count as floats."""
+    """Whether a value from JSON or TOML has a field's type; bools don't count as numbers, ints count as floats."""
     if get_origin(kind) is tuple:
         return isinstance(value, list | tuple) and all(_fits(each, get_args(kind)[0]) for each in value)
     if kind is float and isinstance(value, float):
@@ -109,13 +109,13 @@ def _fits(value: object, kind: Any) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioConfig(Config):
-    """How a recording becomes the signal that features are computed from.
+    """Preprocessing parameters: from a recording to the signal that features are computed from.
 
     Attributes:
-        sample_rate: of the signal, in Hz.
-        trim_db: frames more than this many dB under the loudest count as silence at either end.
-        level_db: RMS level the signal is scaled to, in dB relative to full scale.
-        denoise: reduce stationary noise by spectral gating (the library noisereduce).
+        sample_rate: Sample rate of the signal (Hz).
+        trim_db: Level below the loudest frame at which frames at either end are trimmed (dB).
+        level_db: RMS level after scaling (dB relative to full scale).
+        denoise: Whether to reduce stationary noise by spectral gating (noisereduce).
     """
 
     sample_rate: int = 16_000

@@ -1,4 +1,4 @@
-"""How many CPUs this process may use; light to import, unlike joblib, and in agreement with it."""
+"""Number of CPUs this process may use; agrees with joblib but is quick to import."""
 
 import math
 import os
@@ -9,17 +9,17 @@ from sercli.errors import UsageError
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
-MAX_WINDOWS_WORKERS = 61  # handles that Windows can wait for at once (bugs.python.org/issue26903)
+MAX_WINDOWS_WORKERS = 61  # number of handles that Windows can wait for at once (bugs.python.org/issue26903)
 
 
 def count_cpus() -> int:
     """Counts the CPUs that this process may use, at least 1.
 
-    The smallest of: CPUs of the machine, CPU affinity, the CPU quota of the control group (as containers have it)
-    rounded up, and the environment variable LOKY_MAX_CPU_COUNT.
+    The minimum of: CPUs of the machine, CPU affinity, CPU quota of the control group (in containers) rounded up, and
+    the environment variable LOKY_MAX_CPU_COUNT.
 
     Raises:
-        UsageError: if LOKY_MAX_CPU_COUNT is not a whole number.
+        UsageError: If LOKY_MAX_CPU_COUNT is not an integer.
     """
     limits = [os.cpu_count() or 1, _count_allowed(), read_cgroup_limit(CGROUP_ROOT, MEMBERSHIP), _max_of_user()]
     if sys.platform == "win32":
@@ -43,14 +43,14 @@ def _max_of_user() -> int | None:
 
 
 def read_cgroup_limit(root: Path, membership: Path) -> int | None:
-    """CPUs that the control groups of this process allow, rounded up; None if they set no limit.
+    """Returns the CPUs that the control groups of this process allow, rounded up; None if unlimited.
 
-    The quota of every group from the process's own up to the root applies (docs.kernel.org, cgroup-v2 and
-    sched-bwc), so the smallest counts. Inside a container the root is usually the container's own group.
+    The smallest quota among the process's own group and its ancestors applies (docs.kernel.org, cgroup-v2 and
+    sched-bwc). Inside a container the root is usually the container's own group.
 
     Args:
         root: Mount point of the control groups.
-        membership: File that lists the groups of the process.
+        membership: File listing the groups of the process.
     """
     limits = [_read_v2(root) if (root / "cpu.max").exists() else _read_v1(root / "cpu")]
     for line in _read_text(membership).splitlines():
@@ -75,7 +75,7 @@ def _read_v1(group: Path) -> int | None:
 
 
 def _to_cpus(values: list[str]) -> int | None:
-    """CPUs of a quota and a period in microseconds; None without a limit, which is ``max`` or -1."""
+    """Converts a quota and a period (µs) to CPUs; None if unlimited (``max`` or -1)."""
     if len(values) != 2 or not all(value.isdigit() and int(value) for value in values):
         return None
     return math.ceil(int(values[0]) / int(values[1]))
@@ -84,5 +84,5 @@ def _to_cpus(values: list[str]) -> int | None:
 def _read_text(path: Path) -> str:
     try:
         return path.read_text()
-    except (OSError, ValueError):  # another system, or not for us to read
+    except (OSError, ValueError):  # another operating system, or no permission
         return ""

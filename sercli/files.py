@@ -1,4 +1,4 @@
-"""Whole-or-absent files, locks that work on any file system, hashes, and errors of the file system in one line."""
+"""Atomic file writing, locks for any file system, hashes, and one-line file system errors."""
 
 import contextlib
 import csv
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import filelock
 
 HASH_BLOCK = 1 << 20  # bytes
-LOCK_PATIENCE = 120.0  # seconds to wait for work that takes moments
-MARKER_SUFFIX = ".owner"  # of the file that stands in for a lock where the file system has none
+LOCK_PATIENCE = 120.0  # seconds to wait for a lock that is held only for moments
+MARKER_SUFFIX = ".owner"  # suffix of the file that replaces a lock on file systems without locks
 
 _WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE})
 
@@ -44,10 +44,10 @@ _REMEDIES = {
 
 
 def describe_os_error(error: OSError) -> str:
-    """An error of the file system in one line: what happened, to which file, and what to do.
+    """Describes a file system error in one line: what happened, to which file, and what to do.
 
     Args:
-        error: Names its file if it comes from `open` and its like, or from a block in `name_file`.
+        error: Error that names its file: from `open` or the like, or from a `name_file` block.
     """
     if error.errno is None:
         return one_line(error)
@@ -63,13 +63,13 @@ def _is_name(name: object) -> bool:
 
 @contextlib.contextmanager
 def name_file(path: Path) -> Iterator[None]:
-    """Gives errors of writing that name no file the name of this one.
+    """Adds this file's name to write errors that name no file.
 
-    Python names the file when it cannot be opened, but not when a write fails, as on a full disk. HDF5 and others
-    put the reason into a text or a RuntimeError of their own, which is recognized by its error number.
+    Python names a file that cannot be opened, but not one that cannot be written, as on a full disk. HDF5 and others
+    put the reason into a message or a RuntimeError; it is recognized by its error number.
 
     Raises:
-        OSError: with `path` as its file name.
+        OSError: With `path` as its file name.
     """
     try:
         yield
@@ -83,23 +83,23 @@ def name_file(path: Path) -> Iterator[None]:
 def _find_errno(error: OSError | RuntimeError) -> int | None:
     if isinstance(error, OSError) and error.errno:
         return error.errno
-    text = str(error).lower()  # as "... errno = 28, error message = 'No space left on device' ..."
+    text = str(error).lower()  # such as "... errno = 28, error message = 'No space left on device' ..."
     return next((number for number in _WRITE_ERRORS if os.strerror(number).lower() in text), None)
 
 
 @contextlib.contextmanager
 def write_by_rename(path: Path, mode: str = "w", *, durable: bool = True) -> Iterator[IO[Any]]:
-    """Opens a temporary file beside `path` that is renamed to it when the block ends without error.
+    """Opens a temporary file beside `path` and renames it to `path` when the block ends without an error.
 
-    Readers see the old file or the new one, never a part. Text is UTF-8 with line ends as written.
+    Readers see either the old file or the new one. Text is UTF-8 with line ends as written.
 
     Args:
-        path: File to write; its folder is made if it is missing.
+        path: File to write; its folder is created if missing.
         mode: ``"w"`` for text or ``"wb"`` for bytes.
-        durable: Whether to force the content onto the disk first, so that a power cut cannot leave an empty file.
+        durable: Whether to sync to disk before renaming, so that a power cut cannot leave an empty file.
 
     Raises:
-        OSError: from the file system (disk full, no permission), naming the file; the temporary file is removed.
+        OSError: From the file system (disk full, no permission), naming the file; the temporary file is removed.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -125,21 +125,20 @@ def write_by_rename(path: Path, mode: str = "w", *, durable: bool = True) -> Ite
 
 
 def acquire_lock(path: Path, busy: InputError | None = None) -> "filelock.BaseFileLock":
-    """Locks a file until the lock is released, or this process ends.
+    """Locks a file until the lock is released or this process ends.
 
-    On a file system without locks (NFS, SMB and Lustre, depending on how they are mounted), a marker file beside it
-    stands in, which holds process and host of its owner. The marker of a process of this host that has ended is
-    taken over.
+    On file systems without locks (NFS, SMB or Lustre, depending on mount options), a marker file with the process and
+    host of its owner replaces the lock. A marker of a process on this host that has ended is taken over.
 
     Args:
-        path: Lock file, which is made if it is missing; its folder must exist.
-        busy: Error to raise when another process holds the lock. Without one, waits up to `LOCK_PATIENCE`.
+        path: Lock file, created if missing; its folder must exist.
+        busy: Error raised when another process holds the lock; None waits up to `LOCK_PATIENCE`.
 
     Raises:
-        InputError: (or the class of `busy`) if another process holds the lock; it names a marker's owner.
-        OSError: if the file cannot be made.
+        InputError: If another process holds the lock (of `busy`'s class); it names a marker's owner.
+        OSError: If the file cannot be created.
     """
-    import filelock  # a twentieth of a second, which commands without locks save
+    import filelock  # takes 50 ms, which commands without locks save
 
     soft = not _grants_locks(path.parent)
     marker = path.with_name(path.name + MARKER_SUFFIX)
@@ -154,24 +153,24 @@ def acquire_lock(path: Path, busy: InputError | None = None) -> "filelock.BaseFi
 
 
 def release_lock(lock: "filelock.BaseFileLock") -> None:
-    """Removes a lock file that no one waits for, and releases the lock.
+    """Removes the lock file and releases the lock.
 
-    The file goes while the lock is held: whoever opens it before that finds out that it is gone, and starts over.
+    The file is removed while locked: a process that opened it before notices that it is gone and starts over.
     """
-    with contextlib.suppress(OSError):  # Windows removes no open file
+    with contextlib.suppress(OSError):  # Windows cannot remove an open file
         Path(lock.lock_file).unlink(missing_ok=True)
     lock.release()
 
 
 def _grants_locks(folder: Path) -> bool:
-    """Whether a new file, which no one else can have locked, can be locked there."""
+    """Whether a new file in this folder, which no other process can have locked, can be locked."""
     try:
         import fcntl
     except ImportError:  # Windows
         return True
     try:
         probe = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed below
-    except OSError:  # the lock file itself reports it
+    except OSError:  # locking the lock file reports it
         return True
     with probe:
         try:
@@ -193,7 +192,7 @@ def _describe_owner(marker: Path) -> str:
 
 
 def _find_mode(path: Path) -> int:
-    """Permissions of the file to be replaced, else those of a new file."""
+    """Returns the permissions of the file to be replaced, or else of a new file."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except OSError:
@@ -207,17 +206,17 @@ def _umask() -> int:
 
 
 def find_obstacle(folder: Path) -> Path | None:
-    """Finds the first existing ancestor of a folder, or the folder itself, that is not a directory; None if none."""
+    """Returns the first existing path among a folder and its ancestors that is not a directory, or None."""
     above = next((place for place in (folder, *folder.parents) if place.exists()), None)
     return above if above and not above.is_dir() else None
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes a value as indented JSON, by rename.
+    """Writes a value as indented JSON, atomically.
 
     Raises:
-        ValueError: for NaN and infinity, which JSON does not have.
-        OSError: as `write_by_rename`.
+        ValueError: For NaN and infinity, which JSON does not have.
+        OSError: From `write_by_rename`.
     """
     with write_by_rename(path) as stream:
         json.dump(value, stream, indent=2, ensure_ascii=False, allow_nan=False)
@@ -225,9 +224,9 @@ def write_json(path: Path, value: object) -> None:
 
 
 def make_csv_writer(stream: IO[str], delimiter: str = ",") -> Callable[[Iterable[object]], None]:
-    """Makes a function that writes one row, so that the module csv reads every row back unchanged.
+    """Returns a function that writes one CSV row in a way that the csv module reads back unchanged.
 
-    Before Python 3.13 that module does not quote cells with a carriage return, which it needs for reading them.
+    Before Python 3.13, csv does not quote cells with a carriage return, although it needs that to read them.
     """
     minimal, quoted = (
         csv.writer(stream, delimiter=delimiter, lineterminator="\n", quoting=quoting)
@@ -243,12 +242,12 @@ def make_csv_writer(stream: IO[str], delimiter: str = ",") -> Callable[[Iterable
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> None:
-    """Writes rows with the same keys as UTF-8 CSV with a header, by rename.
+    """Writes rows with the same keys as UTF-8 CSV with a header, atomically.
 
     Args:
         path: File to write.
         rows: Values by column.
-        columns: Header to write if there are no rows.
+        columns: Header to use if there are no rows.
     """
     with write_by_rename(path) as stream:
         write = make_csv_writer(stream)
@@ -258,10 +257,10 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Seque
 
 
 def read_json_object(path: Path, error: type[InputError] = InputError) -> dict[str, Any]:
-    """Reads a JSON file that holds one object.
+    """Reads a JSON file that contains one object.
 
     Raises:
-        InputError: (or the class given as `error`) if it is missing, not JSON, or not an object.
+        InputError: If it is missing, not JSON, or not an object (of the class `error`).
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -278,7 +277,7 @@ def read_json_object(path: Path, error: type[InputError] = InputError) -> dict[s
 
 
 def hash_file(path: Path, algorithm: str = "sha256") -> str:
-    """Computes the hex digest of a file, in blocks of 1 MiB."""
+    """Computes the hex digest of a file."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as stream:
         while block := stream.read(HASH_BLOCK):

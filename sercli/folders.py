@@ -1,4 +1,4 @@
-"""Folders of results: written by one process at a time, and replaced as a whole."""
+"""Results folders: one writer at a time, replaced as a whole."""
 
 import contextlib
 import shutil
@@ -8,20 +8,20 @@ from pathlib import Path
 from sercli.errors import InputError
 from sercli.files import acquire_lock, release_lock
 
-LOCK_FILE = ".lock"  # in a folder while a command writes it
+LOCK_FILE = ".lock"  # file in a folder while a command writes it
 
 
 @contextlib.contextmanager
 def own_folder(folder: Path, command: str) -> Iterator[None]:
-    """Makes a folder and locks it while the block runs; removes it afterwards if it is empty.
+    """Creates a folder and locks it while the block runs; removes it afterwards if it is empty.
 
     Args:
         folder: Folder to write.
         command: Command that writes it, for the message.
 
     Raises:
-        InputError: if another process is writing the folder.
-        OSError: if it cannot be made.
+        InputError: If another process is writing the folder.
+        OSError: If it cannot be created.
     """
     folder.mkdir(parents=True, exist_ok=True)
     busy = f"{folder} is being written by another {command}: wait until it ends, or give another --out"
@@ -35,7 +35,7 @@ def own_folder(folder: Path, command: str) -> Iterator[None]:
 
 
 def replace_folder(new: Path, target: Path) -> None:
-    """Renames a finished folder to its final name, in place of the folder that has it now, if any."""
+    """Renames a finished folder to its final name, replacing an existing folder."""
     if target.exists():
         old = target.with_name(f".{target.name}.old")
         shutil.rmtree(old, ignore_errors=True)

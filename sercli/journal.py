@@ -1,8 +1,8 @@
 """Crash-safe journal of finished work: an append-only file of keyed byte strings, each with a checksum.
 
-Layout: a line that names the format, a line of JSON that identifies the work, then records: a fixed head (mark, sizes
-of key and value, CRC-32 of both), the key, the value. Anything after the last intact record was being written when the
-run ended, and is dropped.
+Layout: a line with the format name, a line of JSON that identifies the work, then records: a fixed-size head (mark,
+sizes of key and value, CRC-32 of both), the key, the value. Bytes after the last intact record were being written when
+the run ended, and are dropped.
 """
 
 import json
@@ -24,17 +24,17 @@ MAX_IDENTITY = 1 << 20  # bytes
 
 
 class Journal:
-    """Finished work by key, kept in a file until the result is written; a context manager.
+    """Finished work by key, kept in a file until the final result is written; a context manager.
 
-    Only the keys and where their values begin are held in memory. A value added survives the end of the process at
-    once, and a crash of the machine after `commit`.
+    Memory holds only the keys and the positions of their values. An added value survives the end of the process, and
+    after `commit` also a crash of the machine.
 
     Args:
-        path: File of the journal.
-        identity: What the values belong to; those of another identity are dropped.
-        restart: Drop everything.
-        interval: Seconds after which `append` commits on its own.
-        mode: Permissions of a new file, restricted by the umask.
+        path: Journal file.
+        identity: Identity of the work; values with another identity are dropped.
+        restart: Whether to drop all values.
+        interval: Seconds after which `append` commits automatically.
+        mode: Permissions of a new file, subject to the umask.
 
     Raises:
         InputError: If the file is not a journal.
@@ -47,7 +47,7 @@ class Journal:
         known = read_identity(path)
         self.path, self._interval, self._committed = path, interval, time.monotonic()
         self._offsets: dict[str, int] = {}
-        # Never through a symbolic link that somebody else put there.
+        # Never follow a symbolic link that someone else put there.
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         self._file: BinaryIO = os.fdopen(os.open(path, flags, mode), "r+b")
         try:
@@ -66,26 +66,26 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Closes the file, which stays."""
+        """Closes and keeps the file."""
         self.close()
 
     def __len__(self) -> int:
-        """Number of keys."""
+        """Returns the number of keys."""
         return len(self._offsets)
 
     def __contains__(self, key: object) -> bool:
-        """Whether there is a value for this key."""
+        """Whether the key has a value."""
         return key in self._offsets
 
     def __iter__(self) -> Iterator[str]:
-        """Keys, in the order in which they were first added."""
+        """Iterates over the keys, in the order in which they were first added."""
         return iter(self._offsets)
 
     def __getitem__(self, key: str) -> bytes:
-        """Reads the last value added for this key.
+        """Returns the last value added for a key.
 
         Raises:
-            KeyError: If there is none.
+            KeyError: If the key has no value.
         """
         self._file.seek(self._offsets[key])
         _, key_size, size, _ = _HEAD.unpack(self._file.read(_HEAD.size))
@@ -93,7 +93,7 @@ class Journal:
         return self._file.read(size)
 
     def append(self, key: str, value: bytes) -> None:
-        """Adds a value, in place of one that the key may have."""
+        """Adds a value, replacing an earlier value of the key."""
         name = key.encode(errors="surrogateescape")
         start = self._file.seek(0, os.SEEK_END)
         with name_file(self.path):
@@ -105,13 +105,13 @@ class Journal:
             self.commit()
 
     def commit(self) -> None:
-        """Makes everything added so far survive a crash of the machine."""
+        """Syncs everything added so far to disk."""
         with name_file(self.path):
             os.fsync(self._file.fileno())
         self._committed = time.monotonic()
 
     def close(self) -> None:
-        """Closes the file, which stays."""
+        """Closes and keeps the file."""
         self._file.close()
 
     def remove(self) -> None:
@@ -120,7 +120,7 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
     def _scan(self) -> int:
-        """Notes every intact record; returns the position after the last one."""
+        """Indexes every intact record; returns the position after the last one."""
         self._file.seek(len(_MAGIC))
         self._file.readline(MAX_IDENTITY)
         position, size = self._file.tell(), os.fstat(self._file.fileno()).st_size
@@ -138,7 +138,7 @@ class Journal:
 
 
 def read_identity(path: Path) -> str | None:
-    """Reads what the values of a journal belong to; None if there is no journal, or one cut within its header.
+    """Reads the identity of a journal; None if there is none, or it ends within its header.
 
     Raises:
         InputError: If the file is not a journal.

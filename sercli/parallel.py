@@ -20,7 +20,7 @@ CONNECT_TIMEOUT = 10  # seconds to reach a scheduler, and again for its first wo
 
 
 _lock = threading.Lock()
-_threads = 1  # of torch without limits
+_threads = 1  # torch's number of threads without limits
 _limits: list[int] = []
 
 
@@ -30,7 +30,7 @@ def limit_threads(count: int) -> Iterator[None]:
 
     Where limits overlap, nested or in several threads, the lowest applies.
     """
-    import torch  # slow to import, and preparing a corpus does without
+    import torch  # slow to import, and preparing a corpus does not need it
 
     global _threads
     with _lock:
@@ -50,8 +50,7 @@ def limit_threads(count: int) -> Iterator[None]:
 def single_thread() -> Iterator[None]:
     """Limits torch to one thread.
 
-    For work that is parallel over recordings or folds already, so that its results do not depend on the number of
-    CPUs.
+    For work that is already parallel over recordings or folds: its results then do not depend on the number of CPUs.
     """
     with limit_threads(1):
         yield
@@ -61,7 +60,7 @@ def count_workers(jobs: int) -> int:
     """Limits a number of workers to the CPUs that this process may use; at least 1.
 
     Raises:
-        UsageError: as `count_cpus`.
+        UsageError: If `count_cpus` raises it.
     """
     return max(1, min(jobs, count_cpus()))
 
@@ -69,21 +68,21 @@ def count_workers(jobs: int) -> int:
 def map_in_order(
     function: Callable[[T], R], tasks: Iterable[T], *, jobs: int = 1, cluster: str | None = None, batch: int = 1
 ) -> Iterator[R]:
-    """Applies a function to every task, and yields the results in the order of the tasks.
+    """Applies a function to every task and yields the results in task order.
 
-    Tasks are taken as workers become free; a result waits for those before it. Tasks of a cluster worker that dies are
-    done again by the others.
+    Workers take the next task when they are free; a result waits for those before it. If a cluster worker dies, others
+    repeat its tasks.
 
     Args:
-        function: Picklable, with the same result wherever it runs.
-        tasks: Picklable.
-        jobs: Worker processes on this machine; with 1 the function runs in this process.
+        function: Picklable function whose result does not depend on where it runs.
+        tasks: Picklable tasks.
+        jobs: Number of local worker processes; 1 runs the function in this process.
         cluster: Address of a Dask scheduler to use instead, such as ``tcp://scheduler:8786``.
-        batch: Tasks that a worker gets at a time.
+        batch: Number of tasks sent to a worker at a time.
 
     Raises:
-        UsageError: if the library for Dask is not installed, or as `count_cpus`.
-        InputError: if a worker process dies; if the scheduler cannot be reached, has no worker, or loses too many.
+        UsageError: If Dask's library is not installed, or `count_cpus` raises it.
+        InputError: If a worker process dies; if the scheduler is unreachable, has no worker, or loses too many.
     """
     if cluster is None:
         yield from _map_in_processes(function, tasks, jobs=jobs, batch=batch, return_as="generator")
@@ -94,25 +93,25 @@ def map_in_order(
 
 
 def map_as_done(function: Callable[[T], R], tasks: Iterable[T], *, jobs: int = 1) -> Iterator[R]:
-    """Applies a function to every task, and yields each result as soon as it is there.
+    """Applies a function to every task and yields each result as soon as it is ready.
 
     Args:
-        function: Picklable.
-        tasks: Picklable.
-        jobs: Worker processes; with 1 the function runs in this process.
+        function: Picklable function.
+        tasks: Picklable tasks.
+        jobs: Number of worker processes; 1 runs the function in this process.
 
     Raises:
-        UsageError: as `count_cpus`.
-        InputError: if a worker process dies.
+        UsageError: If `count_cpus` raises it.
+        InputError: If a worker process dies.
     """
     yield from _map_in_processes(function, tasks, jobs=jobs, batch=1, return_as="generator_unordered")
 
 
 def map_in_threads(function: Callable[[T], R], tasks: Iterable[T], *, jobs: int = 1) -> Iterator[R]:
-    """Applies a function that releases the GIL to every task, in threads, and yields the results in order.
+    """Applies a function that releases the GIL to every task in threads; yields the results in order.
 
     Raises:
-        UsageError: as `count_cpus`.
+        UsageError: If `count_cpus` raises it.
     """
     yield from _run(joblib.Parallel(count_workers(jobs), prefer="threads", return_as="generator"), function, tasks)
 
@@ -143,17 +142,17 @@ def _run(pool: joblib.Parallel, function: Callable[[T], R], tasks: Iterable[T]) 
         raise InputError(msg) from None
     finally:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # joblib's, that results were dropped by an early stop
+            warnings.simplefilter("ignore", UserWarning)  # joblib's warning about results dropped by an early stop
             results.close()
 
 
 @contextlib.contextmanager
 def connect_to_cluster(address: str) -> Iterator[Any]:
-    """A client of a Dask cluster that has workers.
+    """Connects to a Dask cluster that has workers.
 
     Raises:
-        UsageError: if the library for Dask is not installed.
-        InputError: if the scheduler cannot be reached, has no worker, or loses too many.
+        UsageError: If Dask's library is not installed.
+        InputError: If the scheduler is unreachable, has no worker, or loses too many.
     """
     try:
         from distributed import Client, KilledWorker

@@ -1,4 +1,4 @@
-"""Progress bars for notebooks and scripts that call the library; the command line draws its own."""
+"""Progress bars for notebooks and scripts; the command line draws its own."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -10,10 +10,10 @@ def show_bar(description: str, *, enabled: bool = True) -> Iterator[Callable[[in
 
     Args:
         description: Text to the left of the bar.
-        enabled: Whether to show anything.
+        enabled: Whether to show the bar.
 
     Yields:
-        A function that sets how many steps are done and how many there are.
+        A function that takes the steps done and their total.
     """
     if not enabled:
         yield lambda *_: None

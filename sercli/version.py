@@ -1,4 +1,4 @@
-"""Version of the package and of the libraries that results depend on."""
+"""Versions of the package and of the libraries that results depend on."""
 
 __version__ = "0.1.0"
 
@@ -6,8 +6,8 @@ LIBRARIES = ("torch", "onnxruntime", "librosa", "numpy", "scipy", "soundfile", "
 
 
 def collect_versions() -> dict[str, str]:
-    """Versions of sercli, Python and the libraries that results depend on."""
-    import importlib.metadata  # with platform it takes 40 ms, which only training and evaluation need
+    """Returns the versions of sercli, Python and the libraries that results depend on."""
+    import importlib.metadata  # takes 40 ms with platform; only training and evaluation need it
     import platform
 
     libraries = {name: importlib.metadata.version(name) for name in LIBRARIES}

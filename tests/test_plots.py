@@ -118,6 +118,7 @@ def test_no_state_of_pyplot_is_touched(tmp_path: Path) -> None:
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+    assert read(tmp_path / "a.png").size
 
 
 def test_reliability_shows_a_bar_for_each_confidence_that_there_is(tmp_path: Path) -> None:

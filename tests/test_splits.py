@@ -166,7 +166,7 @@ def test_split_column_names_the_test_side() -> None:
 
 def test_help_describes_every_protocol() -> None:
     text = describe_protocols()
-    assert all(f"{name} (" in text for name in PROTOCOLS)
+    assert all(f"**{name}**: {rules.description}" in text for name, rules in PROTOCOLS.items())
 
 
 def test_the_paper_protocol_is_80_10_10_and_even_over_emotions() -> None:
@@ -295,6 +295,7 @@ def test_every_small_corpus_is_divided_or_refused(corpus: str, protocol: str) ->
         folds = make_folds(both if protocol.startswith("cross") else index, protocol, 0)
     except SplitError:
         return
+    assert folds
     for fold in folds:
         assert len({index.utterances[n % len(index)].emotion for n in fold.train}) > 1
         assert fold.dev

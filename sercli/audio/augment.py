@@ -9,9 +9,9 @@ import numpy as np
 
 from sercli.audio.signal import Signal
 
-PITCH_RANGE = 2.0  # largest pitch shift, up or down (semitones)
-STRETCH_RANGE = (0.85, 1.15)  # playing speed as a factor
-LIBRARIES = ("librosa", "soxr")  # decide the numbers of augmented copies
+PITCH_RANGE = 2.0  # largest pitch shift in either direction (semitones)
+STRETCH_RANGE = (0.85, 1.15)  # range of the speed factor
+LIBRARIES = ("librosa", "soxr")  # libraries that determine the samples of augmented copies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +33,10 @@ class Augmentation:
 
 @lru_cache(maxsize=1)
 def augmentation_version() -> str:
-    """Names what decides the samples of augmented copies, as in ``librosa1-soxr1``.
+    """Names the library versions that determine augmented samples, as in ``librosa1-soxr1``.
 
-    Librosa 1 stretches and shifts differently from 0.11, and soxr resamples what is shifted: copies of different
-    major versions (before 1.0, minor versions) must not be mixed in one store.
+    Librosa 1 stretches and shifts differently from 0.11, and soxr resamples after a pitch shift. Copies made with
+    different major versions (before 1.0, minor versions) must not be mixed in one store.
     """
     return "-".join(name + _shorten_version(importlib.metadata.version(name)) for name in LIBRARIES)
 
@@ -47,15 +47,15 @@ def _shorten_version(version: str) -> str:
 
 
 def name_copy(augmentation: Augmentation) -> str:
-    """Identifies an augmented copy beside its original's content, as ``pitch+1.25 (librosa0.11-soxr1)``."""
+    """Names an augmented copy, as in ``pitch+1.25 (librosa0.11-soxr1)``."""
     return f"{augmentation} ({augmentation_version()})"
 
 
 def draw_augmentations(sha256: str, copies: int, seed: int) -> list[Augmentation]:
-    """Draws the augmentations of an utterance's copies: pitch and tempo in turns, uniform over their ranges.
+    """Draws the augmentations of an utterance's copies: alternately pitch and tempo, uniform over their ranges.
 
-    The draws depend on the content of the utterance only, not on its place in the index, and more copies begin with
-    the same draws as fewer.
+    The draws depend only on the content of the utterance, not on its place in the index. More copies begin with the
+    same draws as fewer.
 
     Args:
         sha256: Hash of the utterance's file.
@@ -82,14 +82,14 @@ def augment(signal: Signal, sample_rate: int, augmentation: Augmentation) -> Sig
     Args:
         signal: Mono signal in shape ``(n_samples,)``.
         sample_rate: Sample rate (Hz).
-        augmentation: What to apply.
+        augmentation: Augmentation to apply.
     """
-    # Slow to import, and needed for augmented copies only.
+    # Slow to import, and only needed for augmented copies.
     from librosa import effects
 
     augmented = signal
     with warnings.catch_warnings():
-        # Of librosa 1.0 about calls of its own.
+        # librosa 1.0 warns about its own calls.
         warnings.filterwarnings("ignore", r"The `\w+` parameter is deprecated", FutureWarning)
         if augmentation.semitones:
             augmented = effects.pitch_shift(

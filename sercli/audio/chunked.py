@@ -1,7 +1,7 @@
-"""Finds the sound in WAV, Wave64, AIFF, AU and CAF files, and mends headers that are wrong about its length.
+"""Finds the sound in WAV, Wave64, AIFF, AU and CAF files, and repairs headers with a wrong length.
 
-Declared lengths are only hints: programs that stream, crash, or write more than 4 GiB leave wrong ones. What counts as
-sound here is all that follows the header up to the end of the file, but for chunks that are known to hold no sound.
+Declared lengths are only hints: programs that stream, crash, or write more than 4 GiB leave wrong ones. Everything
+after the header counts as sound, except chunks known not to contain any.
 """
 
 import struct
@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from sercli.audio.source import SIGNATURES, Part, Source, Span, split
 
-_TRAILER = 1 << 16  # bytes at the end of a file in which chunks are looked for
+_TRAILER = 1 << 16  # bytes at the end of a file that are searched for chunks
 _MAX_CHUNKS = 10_000
-_MAX_FORMAT = 1 << 16  # bytes of a format chunk that are read
-# Chunks of WAV and AIFF that hold no sound.
+_MAX_FORMAT = 1 << 16  # longest format chunk that is read (bytes)
+# Chunks of WAV and AIFF without sound.
 _SILENT_CHUNKS = frozenset(
     name.ljust(4).encode()
     for name in (
@@ -67,17 +67,17 @@ _SILENT_CHUNKS = frozenset(
         ),
     )
 )
-_W64_GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # what the names of most chunks in Wave64 end with
+_W64_GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # last bytes of most Wave64 chunk names
 _PCM_TAGS = (1, 3, 6, 7)  # PCM, float, A-law, µ-law
 _GSM_TAG, _EXTENSIBLE_TAG = 0x31, 0xFFFE
 
 
 Found = tuple[Part, int | None]
-"""A part, and where the next one begins."""
+"""A part, and the offset of the next one."""
 
 
 def _take_whole(source: Source, n_bytes: int, channels: int) -> Found:
-    """A file with one recording and a header that is right."""
+    """Returns a part for a file with one recording and a correct header."""
     content = ((0, source.size),)
     return Part(content=content, declared=n_bytes, present=n_bytes, as_is=True, channels=channels), None
 
@@ -116,7 +116,7 @@ def _read_riff(source: Source, start: int) -> Found | None:
     declared = None if _is_placeholder(size) else size
     present = sum(stop - start for start, stop in spans)
     if len(spans) > 1:
-        declared = present  # in several chunks, all of which are as they should be
+        declared = present  # several sound chunks, all of them complete
     sane = (start, first + size) == (0, spans[-1][1]) and declared == present and following is None and padded
     riff_size = struct.unpack(order + "I", head[4:8])[0]
     if sane and head[:4] in (b"RIFF", b"RIFX") and riff_size >= first + size - 8:
@@ -128,12 +128,12 @@ def _read_riff(source: Source, start: int) -> Found | None:
 
 
 def _measure_pad(source: Source, end: int, size: int) -> int:
-    """1 if a chunk of odd size is padded, as it should be."""
+    """Returns 1 if a chunk of odd size is padded as it should be, else 0."""
     return size & 1 and source.read(end, 4) not in (b"fmt ", b"data", b"LIST", b"fact")
 
 
 def _is_placeholder(size: int) -> bool:
-    """Whether a declared size is one that programs write when they cannot know it."""
+    """Whether a declared size is a placeholder, written when the size was not yet known."""
     return (
         0x7F00_0000 <= size <= 0x7F00_0100  # sox
         or 0x7FFF_0000 <= size <= 0x8000_0100  # sox, arecord, oboe
@@ -152,11 +152,11 @@ def _find_sound(
         demuxer: Its format.
         first: Offset of the first sample.
         size: Bytes of sound that are declared.
-        frame: Bytes of the smallest unit of sound; 0 if unknown.
-        order: Of the bytes in numbers.
+        frame: Size of the smallest block of sound (bytes); 0 if unknown.
+        order: Byte order of numbers.
 
     Returns:
-        the spans of sound, and the offset of a recording that was joined behind this one, if there is one.
+        The spans of sound, and the offset of another recording appended to this one, if any.
     """
     stop = first + size
     if size > 0 and stop <= source.size:
@@ -182,11 +182,11 @@ def _round_down(span: Span, frame: int) -> Span:
 def _read_chain(
     source: Source, demuxer: str, at: int, order: str, *, anything: bool
 ) -> tuple[list[Span], int | None] | None:
-    """Reads chunks behind the sound.
+    """Reads the chunks after the sound.
 
     Returns:
-        further spans of sound and the offset of the next recording; None if what stands there are no chunks: known
-        ones, or any names with sizes that lead to the end of the file exactly.
+        Further spans of sound and the offset of the next recording; None if these are not chunks, neither known ones
+        nor printable names with sizes that lead exactly to the end of the file.
     """
     signs, fits = SIGNATURES[demuxer]
     sound: list[Span] = []
@@ -215,7 +215,7 @@ def _read_chain(
 
 
 def _find_trailer(source: Source, demuxer: str, first: int, order: str) -> int:
-    """Offset of chunks without sound that end with the file, or else the end of the file."""
+    """Returns the offset of trailing chunks without sound, or the end of the file."""
     start = max(first, source.size - _TRAILER)
     tail = source.read(start, _TRAILER)
     for at in range(len(tail) - 8):
@@ -229,7 +229,7 @@ def _find_trailer(source: Source, demuxer: str, first: int, order: str) -> int:
 
 
 def _mend_format(form: bytes, order: str) -> bytes:
-    """The format chunk, with the bytes of a frame and of a second set right for samples of a fixed size."""
+    """Corrects the bytes per frame and per second in the format chunk of a codec with fixed-size samples."""
     tag, channels, rate, _, _, bits = struct.unpack(order + "HHIIHH", form[:16])
     if tag not in _PCM_TAGS:
         return form
@@ -238,13 +238,13 @@ def _mend_format(form: bytes, order: str) -> bytes:
 
 
 def _measure_riff_frame(form: bytes, order: str) -> int:
-    """Bytes of one sample of all channels, or of one block of GSM; 0 for other codecs, whose last may be shorter."""
+    """Returns the bytes of one sample of all channels, or of a GSM block; 0 for codecs with a shorter last block."""
     tag, _, _, _, frame = struct.unpack(order + "HHIIH", form[:14])
     return int(frame) if tag in (*_PCM_TAGS, _GSM_TAG, _EXTENSIBLE_TAG) else 0
 
 
 def _make_riff_header(form: bytes, size: int, order: str) -> bytes:
-    """Header of a WAV file, or of RF64 where the sound does not fit."""
+    """Makes a WAV header, or RF64 if the sound is too long for WAV."""
     body = b"fmt " + struct.pack(order + "I", len(form)) + form + b"\0" * (len(form) & 1)
     total = 4 + len(body) + 8 + size
     if total <= 0x7FFF_0000 or order == ">":
@@ -263,7 +263,7 @@ def _make_riff_header(form: bytes, size: int, order: str) -> bytes:
 
 
 def _read_w64(source: Source, start: int) -> Found | None:
-    """Sony Wave64, whose chunks have names and sizes of 16 and 8 bytes; mended as WAV."""
+    """Reads Sony Wave64, whose chunks have 16-byte names and 8-byte sizes; its sound is given a WAV header."""
     if source.read(start + 24, 4) != b"wave":
         return None
     at, form, size = start + 40, b"", 0
@@ -323,7 +323,7 @@ def _read_aiff(source: Source, start: int) -> Found | None:
     else:
         return None
     if len(header) < 16 or len(common) < 18:
-        return None  # the format stands behind the sound
+        return None  # the format chunk comes after the sound
     channels = struct.unpack(">H", common[:2])[0]
     skipped = struct.unpack(">I", header[8:12])[0]
     first = at + 16 + skipped
@@ -348,7 +348,7 @@ def _read_aiff(source: Source, start: int) -> Found | None:
 
 
 def _measure_aiff_frame(common: bytes) -> int:
-    """Bytes of one sample of all channels; 0 where samples are packed."""
+    """Returns the bytes of one sample of all channels; 0 where samples are packed."""
     channels, bits = struct.unpack(">H4xH", common[:8])
     codec = common[18:22] or b"NONE"
     sizes = {b"NONE": (bits + 7) // 8, b"twos": (bits + 7) // 8, b"sowt": (bits + 7) // 8}
@@ -413,7 +413,7 @@ def _read_caf(source: Source, start: int) -> Found | None:
 
 
 def _is_caf_chunk(header: bytes, left: int) -> bool:
-    """Whether the end of the file, or a chunk that fits into what is left, stands behind the sound."""
+    """Whether the sound is followed by the end of the file or a chunk that fits into the rest."""
     if left <= 0:
         return left == 0
     if len(header) < 12 or not all(32 <= byte < 127 for byte in header[:4]):

@@ -1,14 +1,13 @@
-"""Telephone codecs: what 8 kHz and G.711 or GSM do to a recording, by the real codecs of libsndfile."""
+"""Telephone degradation: 8 kHz and G.711 or GSM, with the codecs of libsndfile."""
 
 import io
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import numpy as np
-import soundfile
-
-from sercli.audio.preprocess import resample, to_mono
-from sercli.audio.signal import Signal
 from sercli.config import look_up
+
+if TYPE_CHECKING:
+    from sercli.audio.signal import Signal
 
 TELEPHONE_RATE = 8_000  # Hz, sample rate of G.711 and GSM 06.10
 
@@ -16,11 +15,11 @@ DEGRADATIONS: Mapping[str, str] = {
     "telephone": "ULAW",  # ITU-T G.711 µ-law
     "gsm": "GSM610",  # GSM 06.10 full rate
 }
-"""Names of the degradations, with libsndfile's name of their codec."""
+"""libsndfile's name of the codec of each degradation."""
 
 
-def degrade(signal: Signal, sample_rate: int, name: str) -> tuple[Signal, int]:
-    """Encodes a signal at 8 kHz as a telephone does, and decodes it again.
+def degrade(signal: "Signal", sample_rate: int, name: str) -> "tuple[Signal, int]":
+    """Encodes and decodes a signal with a telephone codec at 8 kHz.
 
     Args:
         signal: Shape ``(n_samples,)`` or ``(n_samples, channels)``; mixed to mono, clipped at full scale.
@@ -31,8 +30,13 @@ def degrade(signal: Signal, sample_rate: int, name: str) -> tuple[Signal, int]:
         The mono signal, shape ``(n_samples * 8000 / sample_rate,)``, and its sample rate, `TELEPHONE_RATE`.
 
     Raises:
-        UsageError: if there is no such degradation; the message lists those there are.
+        UsageError: If there is no such degradation; the message lists the known ones.
     """
+    import numpy as np  # slow to import, like the others, and help texts read this module
+    import soundfile
+
+    from sercli.audio.preprocess import resample, to_mono
+
     codec = get_codec(name)
     narrow = resample(to_mono(signal), sample_rate, TELEPHONE_RATE)
     buffer = io.BytesIO()
@@ -44,9 +48,9 @@ def degrade(signal: Signal, sample_rate: int, name: str) -> tuple[Signal, int]:
 
 
 def get_codec(name: str) -> str:
-    """Returns libsndfile's name of a degradation's codec.
+    """Returns libsndfile's name for the codec of a degradation.
 
     Raises:
-        UsageError: if there is no such degradation; the message lists those there are.
+        UsageError: If there is no such degradation; the message lists the known ones.
     """
     return look_up("degradation", name, DEGRADATIONS)

@@ -1,4 +1,4 @@
-"""Decodes what FFmpeg reads, through PyAV."""
+"""Decodes containers with FFmpeg, through PyAV."""
 
 import math
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     Packet = av.Packet[av.AudioStream] | av.Packet[Any]
 
-GAP = 0.1  # seconds that time stamps may be off before silence is filled in
-MAX_GAP = 3_600.0  # seconds of silence that one gap is filled with at most; a longer one is a damaged time stamp
-MAX_SILENCE = 12 * 3_600.0  # seconds of silence that the gaps of one recording are filled with at most
-TIMED = ("mov", "matroska", "ogg", "asf", "avi", "flv", "mpegts", "mpeg")  # formats that store time stamps
-FROM_ZERO = ("mov", "matroska", "asf")  # formats in which time begins at 0 rather than with the first packet
+GAP = 0.1  # seconds that time stamps may be off before a gap is filled with silence
+MAX_GAP = 3_600.0  # longest gap that is filled (s); a longer one is a damaged time stamp
+MAX_SILENCE = 12 * 3_600.0  # most silence filled into one recording (s)
+TIMED = ("mov", "matroska", "ogg", "asf", "avi", "flv", "mpegts", "mpeg")  # formats with time stamps
+FROM_ZERO = ("mov", "matroska", "asf")  # formats whose time begins at 0 rather than with the first packet
 MAX_CHANNELS = 64
-OGG_START = 60.0  # seconds; an Ogg stream that begins later was cut out of a live stream
-# Formats of which FFmpeg takes the length from a header; that of the others is an estimate from the bit rate.
+OGG_START = 60.0  # seconds; an Ogg stream that begins later was cut from a live stream
+# Formats whose header declares the length; for others FFmpeg estimates it from the bit rate.
 DECLARING = ("flv", "wv", "tta", "ape", "nistsphere")
 
 
@@ -39,21 +39,21 @@ Samples = npt.NDArray[Any]
 class StreamDecoder:
     """Decodes an audio track of a file block by block.
 
-    The file is handed over as an open stream and its format by name, so that nothing else is ever opened, whatever
-    the file says.
+    The file is passed as an open stream with a named format, so that FFmpeg never opens other files, whatever the
+    content says.
 
     Args:
-        file: The binary stream to read.
-        demuxer: FFmpeg's name of its format.
-        track: Which of the audio tracks that can be decoded, from 0.
+        file: Binary stream to read.
+        demuxer: FFmpeg's name of the format.
+        track: Index of the track among the decodable audio tracks, from 0.
 
     Attributes:
-        tracks: Number of audio tracks that can be decoded; known after the first block.
-        seconds: Length decoded so far, filled gaps included.
-        declared: Length in seconds by the header; None if it has none.
-        lost: Seconds of packets that could not be decoded.
-        reason: Why decoding ended before the end of the file, in one line; empty if it did not.
-        left_out: Seconds of gaps that were not filled since they are absurdly long.
+        tracks: Number of decodable audio tracks; known after the first block.
+        seconds: Duration decoded so far, including filled gaps (s).
+        declared: Duration declared by the header (s); None if there is none.
+        lost: Duration of packets that could not be decoded (s).
+        reason: Why decoding ended before the end of the file, in one line; empty if it reached the end.
+        left_out: Duration of gaps that were too long to be filled (s).
         torn: Whether the last packet of the track is incomplete.
     """
 
@@ -62,25 +62,25 @@ class StreamDecoder:
         self.tracks = 0
         self.seconds = self.left_out = self.lost = 0.0
         self.declared: float | None = None
-        self._end = 0.0  # of the last packet of any stream
+        self._end = 0.0  # end of the last packet of any stream (s)
         self.reason = ""
         self.torn = False
         self._timed = demuxer in TIMED
-        self._start = 0.0  # time stamp of the first packet of any stream, in seconds
+        self._start = 0.0  # time stamp of the first packet of any stream (s)
         self._rate = self._channels = 0
-        self._frames = 0  # at this rate
-        self._earlier = 0.0  # seconds that were decoded at other rates
+        self._frames = 0  # number of frames at the current rate
+        self._earlier = 0.0  # seconds decoded at other rates
         self._silence = 0.0
-        self._undecoded: list[Packet] = []  # packets in a row that could not be decoded
-        self._origin: float | None = None  # seconds to be added to time stamps
+        self._undecoded: list[Packet] = []  # consecutive packets that could not be decoded
+        self._origin: float | None = None  # offset added to time stamps (s)
 
     def __iter__(self) -> Iterator[tuple[Signal, int]]:
-        """Yields blocks in shape ``(n_samples, channels)`` and their sample rates in Hz, which may change.
+        """Yields blocks in shape ``(n_samples, channels)`` with their sample rates (Hz), which may change.
 
         Raises:
-            AudioError: If it cannot be opened, or holds no sound.
+            AudioError: If the file cannot be opened or contains no sound.
         """
-        import av  # slow to import, and rarely needed
+        import av  # slow to import and rarely needed
 
         try:
             with open_container(self._file, self._demuxer) as container:
@@ -92,9 +92,9 @@ class StreamDecoder:
 
     @property
     def found(self) -> float:
-        """Length in seconds to be compared with `declared`.
+        """Duration to compare with `declared` (s).
 
-        Gaps that were left out count, and where `declared` is the length of all streams, so does the end of the others.
+        It includes gaps that were left out, and the end of other streams where `declared` covers all streams.
         """
         seconds = self.seconds + self.left_out
         return max(seconds, self._end) if self._demuxer == "matroska" else seconds
@@ -114,7 +114,7 @@ class StreamDecoder:
             msg = f"holds {self.tracks} audio tracks: track {self._track + 1} is missing"
             raise AudioError(msg)
         stream = streams[self._track]
-        # Recordings are decoded side by side instead.
+        # Recordings are already decoded in parallel.
         stream.codec_context.thread_type = av.codec.context.ThreadType.NONE
         self._find_declared(container, stream)
         packets = container.demux()
@@ -156,9 +156,9 @@ class StreamDecoder:
                 yield from self._place(frame, stream.codec_context.channels)
 
     def _replace(self, packet: "Packet", codec: str) -> Iterator[tuple[Samples, int]]:
-        """Silence in the place of a packet that cannot be decoded, where the time stamps will not bring it."""
+        """Yields silence for a packet that cannot be decoded, where time stamps will not fill the gap."""
         duration = min(_to_seconds(packet.duration, packet.time_base) or 0.0, 1.0)
-        # Packets of comfort noise, while nobody speaks, are not damaged: FFmpeg cannot decode those of AMR.
+        # Comfort noise is not damage: FFmpeg cannot decode that of AMR.
         if not codec.startswith("amr"):
             self.lost += max(duration, 0.02)
         if self._rate and not self._timed and duration > 0:
@@ -175,12 +175,12 @@ class StreamDecoder:
         yield self._count(samples)
 
     def _catch_up(self, time: float) -> Iterator[tuple[Samples, int]]:
-        """Silence up to the time stamp of the next frame."""
+        """Yields silence up to the time stamp of the next frame."""
         if self._origin is None:
             late_ogg = self._demuxer == "ogg" and self._start < OGG_START
             self._origin = 0.0 if late_ogg or self._demuxer in FROM_ZERO else -self._start
         gap = time + self._origin - self.seconds
-        if gap < -1.0:  # time begins anew, or sound runs ahead of the clock
+        if gap < -1.0:  # time restarts, or the sound runs ahead of the clock
             self._origin -= gap
         elif gap > MAX_GAP or self._silence + gap > MAX_SILENCE or self._exceeds(time + self._origin):
             self._origin -= gap
@@ -190,7 +190,7 @@ class StreamDecoder:
             yield from self._fill(gap)
 
     def _exceeds(self, time: float) -> bool:
-        """Whether a time stamp that is far ahead lies behind the end of the file."""
+        """Whether a time stamp far ahead is past the end of the file."""
         return self.declared is not None and time > max(self.declared, self.seconds) + 1.0
 
     def _fill(self, seconds: float) -> Iterator[tuple[Samples, int]]:
@@ -206,7 +206,7 @@ class StreamDecoder:
         return samples, self._rate
 
     def _join(self, blocks: Iterator[tuple[Samples, int]]) -> Iterator[tuple[Signal, int]]:
-        """Joins frames of one format up to about `BLOCK` samples, at full scale 1."""
+        """Joins frames of one format into blocks of about `BLOCK` samples, at full scale 1."""
         held: list[Samples] = []
         count, form = 0, (0, 0, np.dtype(np.float32))
         for samples, rate in blocks:
@@ -230,7 +230,7 @@ class StreamDecoder:
         if self._demuxer in DECLARING:
             self.declared = whole
         elif (self._demuxer == "mov" and stream.frames) or (self._demuxer == "ogg" and len(container.streams) == 1):
-            # The lengths of fragments of MP4 are in no header; Ogg states positions in its pages.
+            # No header declares the length of fragmented MP4; Ogg pages have positions.
             self.declared = self._find_end_of(stream)
         elif self._demuxer == "matroska":
             self.declared = _find_matroska_duration(self._file)
@@ -240,7 +240,7 @@ class StreamDecoder:
             self.declared = None
 
     def _find_end_of(self, stream: "av.AudioStream") -> float | None:
-        """The time in seconds at which a track should end."""
+        """Returns the time at which a track should end (s)."""
         duration = _to_seconds(stream.duration, stream.time_base)
         start = max(0.0, _to_seconds(stream.start_time, stream.time_base) or 0.0)
         late = start if self._demuxer == "mov" or start < OGG_START else 0.0
@@ -248,22 +248,22 @@ class StreamDecoder:
 
 
 def open_container(file: RawIOBase, demuxer: str) -> "av.container.InputContainer":
-    """Opens a stream as the format of a name.
+    """Opens a stream with the named format.
 
     Raises:
-        av.error.FFmpegError: Or a ValueError or OSError, if that cannot be done.
+        av.error.FFmpegError: If that fails; also ValueError or OSError.
     """
     import av
 
     av.logging.set_level(None)
     arguments: dict[str, Any] = {"format": demuxer}
-    if int(av.__version__.partition(".")[0]) < 19:  # later versions never raise for text of unknown encoding
+    if int(av.__version__.partition(".")[0]) < 19:  # later versions never raise for text in an unknown encoding
         arguments["metadata_errors"] = "ignore"
     return cast("av.container.InputContainer", av.open(cast("Any", file), **arguments))
 
 
 def find_tracks(container: "av.container.InputContainer") -> "list[av.AudioStream]":
-    """The audio tracks of a container that can be decoded."""
+    """Returns the decodable audio tracks of a container."""
     return [
         stream
         for stream in container.streams.audio
@@ -291,19 +291,19 @@ def _to_seconds(count: int | None, base: Any) -> float | None:
 
 
 def _to_samples(frame: "av.AudioFrame", channels: int) -> Samples:
-    """The samples of a frame in shape ``(n_samples, channels)``, of the type and scale that the codec gives them."""
+    """Returns the samples of a frame in shape ``(n_samples, channels)``, with the type and scale of the codec."""
     dtype = _DTYPES[frame.format.packed.name]
     if frame.format.is_planar:
         planes = [np.frombuffer(plane, dtype, frame.samples) for plane in frame.planes]  # type: ignore[call-overload]
         return planes[0][:, None] if len(planes) == 1 else np.stack(planes, axis=1)
-    # Versions before 13 do not know how many channels a layout without names has.
+    # PyAV before 13 cannot count the channels of an unnamed layout.
     channels = len(frame.layout.channels) or max(1, channels)
     packed: Samples = np.frombuffer(frame.planes[0], dtype, frame.samples * channels)  # type: ignore[call-overload]
     return packed.reshape(-1, channels)
 
 
 def _to_signal(samples: Samples) -> Signal:
-    """Samples at full scale 1."""
+    """Converts samples to float at full scale 1."""
     if samples.dtype == np.uint8:
         return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
     if samples.dtype.kind == "i":
@@ -314,7 +314,7 @@ def _to_signal(samples: Samples) -> Signal:
 
 
 def _find_matroska_duration(file: RawIOBase) -> float | None:
-    """Duration element of the segment information; None where a live stream has none."""
+    """Reads the duration (s) from the segment information; None for a live stream."""
     position = file.tell()
     file.seek(0)
     head = file.read(1 << 16)
@@ -338,7 +338,7 @@ def _find_matroska_duration(file: RawIOBase) -> float | None:
 
 
 def _find_asf_duration(file: RawIOBase) -> float | None:
-    """Play duration without preroll of the file properties object; None in a live stream."""
+    """Reads the play duration without preroll (s) from the file properties object; None for a live stream."""
     position = file.tell()
     file.seek(0)
     head = file.read(1 << 16)

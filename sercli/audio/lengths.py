@@ -1,12 +1,12 @@
-"""Reads the lengths that headers of FLAC and MP3 declare, and checks the ends of FLAC and Ogg files."""
+"""Reads the lengths declared by FLAC and MP3 headers, and checks the ends of FLAC and Ogg files."""
 
 import io
 import os
 
 from sercli.audio.sniff import measure_id3, measure_mpeg_frame
 
-_TAIL = 1 << 17  # bytes at the end of a FLAC file in which its last frame begins
-_OGG_TAIL = 2 * (27 + 255 + 255 * 255)  # bytes in which the last page of an Ogg file begins
+_TAIL = 1 << 17  # bytes at the end of a FLAC file that contain the start of its last frame
+_OGG_TAIL = 2 * (27 + 255 + 255 * 255)  # bytes at the end of an Ogg file that contain the start of its last page
 _FLAC_BLOCKS = (0, 192, 576, 1_152, 2_304, 4_608, 0, 0, 256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768)
 _CRC8 = bytearray(256)
 for _byte in range(256):
@@ -23,7 +23,7 @@ def count_flac_samples(file: io.RawIOBase) -> tuple[int | None, bool]:
         file: Stream of the file; its position is left at the start.
 
     Returns:
-        the number, or None if it is unknown, and True if the header of the last frame adds up to it.
+        The number, or None if unknown, and whether the header of the last frame confirms it.
     """
     head = _read(file, 0, 42)
     if len(head) < 42 or head[:4] != b"fLaC":
@@ -41,7 +41,7 @@ def count_flac_samples(file: io.RawIOBase) -> tuple[int | None, bool]:
 
 
 def _find_end(header: bytes, fixed: int) -> int | None:
-    """Number of the sample behind a frame of FLAC by its header (RFC 9639); None if this is none."""
+    """Returns the sample number after a FLAC frame, from its header (RFC 9639); None if it is not a frame."""
     if len(header) < 6 or header[0] != 0xFF or header[1] & 0xFE != 0xF8 or header[3] & 1:
         return None
     code, rate_code = header[2] >> 4, header[2] & 15
@@ -59,7 +59,7 @@ def _find_end(header: bytes, fixed: int) -> int | None:
 
 
 def _read_coded_number(header: bytes, at: int) -> tuple[int | None, int]:
-    """Reads a number coded like a character of UTF-8, of up to seven bytes; also returns the offset behind it."""
+    """Decodes a UTF-8-like number of up to seven bytes; also returns the offset after it."""
     first = header[at]
     if first < 0x80:
         return first, at + 1
@@ -82,13 +82,13 @@ def _crc8(data: bytes) -> int:
 
 
 def count_mpeg_samples(file: io.RawIOBase) -> tuple[int | None, bool]:
-    """Returns the samples per channel that an MP3 file declares, and whether it has all bytes that it declares.
+    """Returns the samples per channel that an MP3 file declares, and whether all declared bytes are present.
 
     Args:
         file: Stream of the file; its position is left at the start.
 
     Returns:
-        the number by its Xing, Info or VBRI header, or None without one, and False if the bytes are not declared.
+        The number from the Xing, Info or VBRI header, or None, and False if the number of bytes is not declared.
     """
     at = 0
     for _ in range(8):
@@ -128,7 +128,7 @@ def is_torn_ogg(file: io.RawIOBase) -> bool:
 
 
 def count_vorbis_samples(file: io.RawIOBase) -> int | None:
-    """Samples per channel of an Ogg file that holds one whole Vorbis stream (RFC 3533), else None."""
+    """Counts the samples per channel of an Ogg file with one complete Vorbis stream (RFC 3533); None for others."""
     head = _read(file, 0, _OGG_TAIL)
     size = file.seek(0, os.SEEK_END)
     tail = _read(file, max(0, size - _OGG_TAIL), _OGG_TAIL)

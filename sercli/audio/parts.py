@@ -1,4 +1,4 @@
-"""Splits a sound file into the recordings that were joined in it."""
+"""Splits a sound file into the recordings concatenated in it."""
 
 import os
 import struct
@@ -12,15 +12,15 @@ _MAX_PARTS = 100_000
 
 
 def find_parts(path: Path, demuxer: str, start: int = 0) -> list[Part]:
-    """Finds the recordings that a file is joined of; most are of one.
+    """Finds the recordings concatenated in a file; usually one.
 
     Args:
-        path: Of the file.
+        path: Sound file.
         demuxer: FFmpeg's name of its format.
-        start: Offset at which the sound file in it begins, after tags or garbage.
+        start: Offset of the first recording, after tags or garbage.
 
     Raises:
-        OSError: If it cannot be read.
+        OSError: If the file cannot be read.
     """
     with open(os.fspath(path), "rb") as file:  # noqa: PTH123 - any name
         source = Source(file, os.fstat(file.fileno()).st_size)
@@ -38,7 +38,7 @@ def find_parts(path: Path, demuxer: str, start: int = 0) -> list[Part]:
 
 
 def _find_links(source: Source, start: int) -> Iterator[Span]:
-    """Links of a chained Ogg stream: a page that begins a stream after pages that do not begins the next link."""
+    """Yields the links of a chained Ogg stream: each starts with beginning-of-stream pages after other pages."""
     first, at, beginning = start, start, True
     while at < source.size:
         header = source.read(at, 27 + 255)
@@ -55,7 +55,7 @@ def _find_links(source: Source, start: int) -> Iterator[Span]:
 
 
 def _find_movies(source: Source, start: int) -> Iterator[Span]:
-    """MP4 files joined behind one another: each begins with a file type box and has a movie box of its own."""
+    """Yields concatenated MP4 files: each begins with a file type box and has its own movie box."""
     first, at, movies = start, start, 0
     for _ in range(_MAX_PARTS):
         header = source.read(at, 16)
@@ -75,7 +75,7 @@ def _find_movies(source: Source, start: int) -> Iterator[Span]:
 
 
 def _walk(source: Source, demuxer: str, start: int) -> Iterator[Part]:
-    """Parts of formats with counted bytes of sound, each with a header that is right."""
+    """Yields the parts of a format that declares its bytes of sound, each with a correct header."""
     at: int | None = start
     for _ in range(_MAX_PARTS):
         if at is None:

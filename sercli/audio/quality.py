@@ -1,4 +1,4 @@
-"""What in a recording is unlike what models are trained on, by rules that can be stated in one line each."""
+"""Warns about recordings unlike the training data, by simple rules."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,25 +6,25 @@ import numpy.typing as npt
 from sercli.audio.signal import Signal
 from sercli.audio.vad import FRAME
 
-MIN_SPEECH = 0.5  # seconds; hardly an utterance of training is shorter
-FULL_SCALE = 0.99  # amplitude from which on a sample counts as clipped
-MAX_CLIPPED = 0.001  # share of the samples
-MIN_LEVELS = 64  # quantization steps up to the peak, below which speech is mostly quantization noise
-MIN_SNR = 8.0  # dB; training goes down to about as much
-MIN_PAUSE = 10  # frames without speech from which noise can be measured, a third of a second
-MARGIN = 4  # frames next to speech that belong to neither: onsets and reverberation
-SPEECH, NO_SPEECH = 0.5, 0.1  # probabilities above and below which a frame is surely one or the other
-NEARLY_AS_LOUD = 10.0  # dB below the speech from which on other sound competes with it
-STEADY = 6.0  # dB between quiet and loud frames of a hum, a hiss or a tone; speech has 20 and more
-TONE = 2.0  # dB likewise of a tone, at whose onset voice activity detection may hear something
-QUIET = -60.0  # dB full scale, mean level of the loudest frames of what is as good as silence
-UNHEARD = 0.2  # probability that no frame reaches where voice activity detection is sure
+MIN_SPEECH = 0.5  # seconds; hardly any training utterance has less
+FULL_SCALE = 0.99  # amplitude at which a sample counts as clipped
+MAX_CLIPPED = 0.001  # fraction of samples
+MIN_LEVELS = 64  # quantization steps up to the peak; speech with fewer is mostly quantization noise
+MIN_SNR = 8.0  # dB; about the lowest in training
+MIN_PAUSE = 10  # frames without speech needed to measure noise, a third of a second
+MARGIN = 4  # frames next to speech that count as neither: onsets and reverberation
+SPEECH, NO_SPEECH = 0.5, 0.1  # probabilities above and below which a frame is surely speech or not
+NEARLY_AS_LOUD = 10.0  # dB below the speech level above which other sound competes with it
+STEADY = 6.0  # dB between quiet and loud frames of a hum, hiss or tone; speech has 20 or more
+TONE = 2.0  # the same for a tone, at whose onset the VAD may respond
+QUIET = -60.0  # dB full scale; mean level of the loudest frames of near silence
+UNHEARD = 0.2  # probability that no frame reaches where the VAD is sure
 
 Vector = npt.NDArray[np.float32]
 
 
 class QualityMeter:
-    """Measures one channel of a recording as it streams by."""
+    """Measures the quality of one channel of a streamed recording."""
 
     def __init__(self) -> None:
         self._samples = self._clipped = 0
@@ -33,24 +33,24 @@ class QualityMeter:
         self._probabilities: list[Vector] = []
 
     def count(self, signal: Signal) -> None:
-        """Looks for clipping and coarse quantization in a signal as it was decoded, shape ``(n_samples,)``."""
+        """Checks a signal as decoded for clipping and coarse quantization, shape ``(n_samples,)``."""
         size = np.abs(signal)
         self._samples += len(signal)
         self._clipped += int(np.count_nonzero(size >= FULL_SCALE))
         self._peak = max(self._peak, float(size.max(initial=0)))
-        if self._peak < MIN_LEVELS / 128:  # of 8 bits; what is louder has levels enough
+        if self._peak < MIN_LEVELS / 128:  # 8-bit steps; louder signals have enough levels
             self._step = min(self._step, float(size[size > 0].min(initial=np.inf)))
 
     def listen(self, power: Vector, probabilities: Vector) -> None:
-        """Takes the mean square and the speech probability of the next frames, both of shape ``(n_frames,)``."""
+        """Adds the mean square and the speech probability of the next frames, both in shape ``(n_frames,)``."""
         self._power.append(power)
         self._probabilities.append(probabilities)
 
     @property
     def is_silent(self) -> bool:
-        """Whether voice activity and level agree that nobody speaks.
+        """Whether the VAD and the level agree that there is no speech.
 
-        The first must rule out speech in every frame, and the second find next to nothing, or a steady sound.
+        The VAD must rule out speech in every frame, and the level must be near silence or steady.
         """
         power = np.concatenate(self._power or [_NOTHING])
         if not power.any() or np.concatenate(self._probabilities or [_NOTHING]).max(initial=0) < UNHEARD:
@@ -58,11 +58,11 @@ class QualityMeter:
         return bool(np.count_nonzero(power) >= MIN_PAUSE) and is_flat(power, steady=TONE, quiet=-np.inf)
 
     def judge(self, speech: float, *, heard: bool) -> tuple[str, ...]:
-        """What is unlike training, in a few words each.
+        """Returns how the recording differs from training data, a short phrase each.
 
         Args:
-            speech: seconds of speech that were scored.
-            heard: whether voice activity detection found speech.
+            speech: Speech that was scored (s).
+            heard: Whether the VAD found speech.
         """
         warnings = []
         if not heard:
@@ -99,12 +99,12 @@ _NOTHING = np.zeros(0, np.float32)
 
 
 def is_flat(power: Vector, *, steady: float = STEADY, quiet: float = QUIET) -> bool:
-    """Whether there is next to nothing, or a steady sound, in frames of this mean square, shape ``(n_frames,)``.
+    """Whether frames contain near silence or a steady sound.
 
     Args:
-        power: mean square of each frame.
-        steady: dB between quiet and loud frames of a steady sound.
-        quiet: dB full scale of the loudest frames of next to nothing.
+        power: Mean square of each frame, shape ``(n_frames,)``.
+        steady: Largest difference between quiet and loud frames of a steady sound (dB).
+        quiet: Highest level of the loudest frames of near silence (dB full scale).
     """
     audible = power[power > 0]
     if not len(audible):
@@ -114,7 +114,7 @@ def is_flat(power: Vector, *, steady: float = STEADY, quiet: float = QUIET) -> b
 
 
 def frame_power(signals: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Mean square of each frame of `FRAME` samples along the last axis; a partial one is left out."""
+    """Computes the mean square of each frame of `FRAME` samples along the last axis, without a partial last frame."""
     count = signals.shape[-1] // FRAME
     frames = signals[..., : count * FRAME].reshape(*signals.shape[:-1], count, FRAME)
     power: npt.NDArray[np.float32] = np.mean(np.square(frames), axis=-1)

@@ -1,7 +1,7 @@
-"""From a recording to the segments that are scored, in bounded memory; the one path of training and prediction.
+"""Splits a recording into preprocessed segments in bounded memory; used by training and prediction.
 
-A recording up to `SegmentationConfig.max_whole` is one segment, as in training. A longer one is cut at its pauses,
-which voice activity detection finds, into segments as long as the network was trained on.
+A recording up to `SegmentationConfig.max_whole` is one segment, as in training. A longer one is split at pauses found
+by voice activity detection (VAD), into segments as long as those the network was trained on.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,18 +24,18 @@ from sercli.config import AudioConfig, Config
 SPEECH, WINDOWS = METHODS = ("speech", "windows")
 AUTO, MIX, SPLIT = CHANNEL_MODES = ("auto", "mix", "split")
 
-MARGIN = 0.1  # seconds of signal around a segment, for soft onsets; trimming takes silence off again
-HOP = 32 * FRAME  # samples at the rate of the voice detector that are processed at a time, about a second
-VAD_LEVEL = 0.1  # RMS amplitude of the loudest half second, to which the voice detector's input is scaled
+MARGIN = 0.1  # seconds of signal added around a segment to keep soft onsets; trimming removes silence again
+HOP = 32 * FRAME  # samples processed at a time at the VAD's sample rate, about a second
+VAD_LEVEL = 0.1  # RMS of the loudest half second after scaling the VAD's input
 MAX_GAIN = 1e3
-LEVEL_DECAY = 0.98  # of the level per hop, so that a bang does not deafen the detector for the rest of a call
-DC_MEMORY = 0.05  # weight of a hop in the mean that is taken for the DC offset
-SILENT_RMS = SILENCE / 4  # of speech that peaks at SILENCE, and over the rounding noise of 16 bits
-NOISE_PERCENTILE, NOISE_MEMORY = 10, 512  # of the power of so many frames (16 s), which is taken for the noise
-OVER_NOISE = 10 ** (5 / 20)  # RMS over the noise that a frame must have to be worth a look
-UNDER_SPEECH = 10 ** (-15 / 20)  # and never more than this, relative to VAD_LEVEL
-VAD_FLOOR = 1e-3  # RMS of the detector's input below which there is no speech: 40 dB below VAD_LEVEL, as for trimming
-HEARTBEAT = 60.0  # seconds of audio between two signs of life
+LEVEL_DECAY = 0.98  # decay of the level per hop, so that a bang does not mute the VAD for the rest of a call
+DC_MEMORY = 0.05  # weight of a hop in the running mean used as the DC offset
+SILENT_RMS = SILENCE / 4  # RMS of speech that peaks at SILENCE; above the rounding noise of 16 bits
+NOISE_PERCENTILE, NOISE_MEMORY = 10, 512  # the noise level is this percentile of the power of this many frames (16 s)
+OVER_NOISE = 10 ** (5 / 20)  # RMS relative to the noise that a frame must reach to be examined
+UNDER_SPEECH = 10 ** (-15 / 20)  # upper bound of that threshold, relative to VAD_LEVEL
+VAD_FLOOR = 1e-3  # RMS of the VAD's input below which there is no speech: 40 dB below VAD_LEVEL, as for trimming
+HEARTBEAT = 60.0  # seconds of audio between two heartbeats
 
 Array = npt.NDArray[np.float32]
 Blocks = Iterable[tuple[Signal, int]]
@@ -44,13 +44,13 @@ Blocks = Iterable[tuple[Signal, int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentationConfig(Config):
-    """How a recording is cut into segments; part of a model and of a feature store.
+    """How recordings are split into segments; stored with models and feature stores.
 
     Attributes:
-        method: ``speech`` cuts at pauses, ``windows`` takes fixed windows.
-        max_whole: a recording up to this long is one segment, in seconds; 0 to 60. Ignored for ``windows``.
-        max_segment: longest segment, or length of a window, in seconds; 0.1 to 60.
-        hop: from one window to the next, in seconds; ignored for ``speech``.
+        method: ``speech`` splits at pauses, ``windows`` uses fixed windows.
+        max_whole: Longest recording that stays one segment (s), 0 to 60; ignored for ``windows``.
+        max_segment: Longest segment, or window length (s), 0.1 to 60.
+        hop: Distance between window starts (s); ignored for ``speech``.
     """
 
     method: str = SPEECH
@@ -67,14 +67,14 @@ class SegmentationConfig(Config):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A stretch of one channel, preprocessed.
+    """A preprocessed time span of one channel.
 
     Attributes:
-        channel: ``mix``, or the number of the channel, from 1, as text.
-        start: seconds from the beginning of the recording.
-        end: likewise.
-        speech: seconds of speech in it, which weight it.
-        signal: shape ``(n_samples,)`` at ``AudioConfig.sample_rate``.
+        channel: ``mix``, or the channel number as text, from 1.
+        start: Start, from the beginning of the recording (s).
+        end: End, from the beginning of the recording (s).
+        speech: Speech in the segment (s), its weight in the recording's result.
+        signal: Preprocessed signal, shape ``(n_samples,)``, at ``AudioConfig.sample_rate``.
     """
 
     channel: str
@@ -86,10 +86,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """A sign of life from a long recording.
+    """Progress report from a long recording.
 
     Attributes:
-        seconds: of audio that are done.
+        seconds: Audio processed so far (s).
     """
 
     seconds: float
@@ -97,12 +97,12 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelSummary:
-    """What is known of a channel at the end.
+    """Summary of one channel after the last segment.
 
     Attributes:
-        name: as in `Segment.channel`.
-        speech: seconds of speech in its segments.
-        warnings: in what it is unlike training, in a few words each.
+        name: Name of the channel, as in `Segment.channel`.
+        speech: Speech in its segments (s).
+        warnings: How the channel differs from training data, a short phrase each.
     """
 
     name: str
@@ -112,12 +112,12 @@ class ChannelSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What is known of a recording at the end.
+    """Summary of a recording after the last segment.
 
     Attributes:
-        duration: in seconds.
-        channels: in order.
-        warnings: what is odd about the file, one line each.
+        duration: Duration (s).
+        channels: Summaries of the channels, in order.
+        warnings: Problems of the file, one line each.
     """
 
     duration: float
@@ -134,24 +134,24 @@ def read_segments(
     by_level: bool = False,
     listen: Callable[[Signal], None] | None = None,
 ) -> Iterator[Segment | Heartbeat | Summary]:
-    """The segments of a sound file.
+    """Yields the segments of a sound file.
 
     Args:
-        path: of the file.
-        audio: preprocessing.
-        segmentation: how to cut.
-        channels: ``mix`` takes the mean of all channels, ``split`` each for itself; ``auto`` splits stereo whose sides
-            differ, such as a call, and mixes the rest.
-        by_level: do without voice activity detection, which takes most of the time, in recordings of one segment
-            whose level shows that there is sound. Segments are the same, but their seconds of speech are those that
-            are not silent, and warnings are left out.
-        listen: called once with each decoded block, shape ``(n_samples, channels)``.
+        path: Sound file.
+        audio: Preprocessing parameters.
+        segmentation: Segmentation parameters.
+        channels: ``mix`` averages all channels, ``split`` keeps them apart; ``auto`` splits stereo files whose sides
+            differ, such as calls, and mixes the rest.
+        by_level: Whether to skip the VAD, which takes most of the time, for one-segment recordings whose level shows
+            that there is sound. The segments are the same, but their seconds of speech are those that are not silent,
+            and there are no warnings.
+        listen: Called once with each decoded block, shape ``(n_samples, channels)``.
 
     Yields:
-        Segments in order of time in each channel, signs of life between them, and a `Summary` at the end.
+        The segments of each channel in time order, heartbeats between them, and a `Summary` at the end.
 
     Raises:
-        AudioError: if nothing of the file can be decoded.
+        AudioError: If nothing in the file can be decoded.
     """
     readers: list[AudioReader] = []
 
@@ -160,7 +160,7 @@ def read_segments(
         return _overhear(readers[0], listen) if listen and len(readers) == 1 else readers[-1]
 
     for found in segment_blocks(read, audio, segmentation, channels=channels, by_level=by_level):
-        # The first reader goes through all of the file; others may look at a part.
+        # The first reader reads the whole file; later ones may read only a part.
         yield replace(found, warnings=readers[0].warnings) if isinstance(found, Summary) else found
 
 
@@ -178,7 +178,7 @@ def segment_blocks(
     channels: str = MIX,
     by_level: bool = False,
 ) -> Iterator[Segment | Heartbeat | Summary]:
-    """As `read_segments`, of blocks that `read` gives; it may be called more than once."""
+    """Like `read_segments`, for blocks returned by `read`, which may be called more than once."""
     summary: Summary | None = None
     unheard: tuple[str, ...] = ()
     for found in _run(read, audio, segmentation, channels, None, by_level=by_level):
@@ -189,7 +189,7 @@ def segment_blocks(
     if summary is None:
         return
     if unheard:
-        # Voice activity found nothing, but there is sound that comes and goes: all of it is scored.
+        # The VAD found nothing, but there is sound that comes and goes: score all of it.
         windows = replace(segmentation, method=WINDOWS, hop=segmentation.max_segment)
         speech = dict.fromkeys(unheard, 0.0)
         for found in _run(read, audio, windows, channels, unheard):
@@ -205,7 +205,7 @@ def segment_blocks(
 @dataclass(frozen=True, slots=True)
 class _Ending:
     summary: Summary
-    unheard: tuple[str, ...]  # channels in which level speaks against voice activity, and nothing was scored
+    unheard: tuple[str, ...]  # channels where nothing was scored although the level suggests speech
 
 
 def _run(
@@ -220,7 +220,7 @@ def _run(
     segmenter: _Segmenter | None = None
     route = _Route(MIX)
     frames, reported, rate = 0, 0.0, 1
-    waiting: Signal | None = None  # a block is processed when it is known whether it is the last
+    waiting: Signal | None = None  # held back until it is known whether it is the last block
     for block, rate in read():
         if segmenter is None or waiting is None:
             route = _find_route(read, channels, block.shape[1])
@@ -240,10 +240,10 @@ def _run(
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """How the channels of a file become those that are scored."""
+    """Maps the channels of a file to the channels that are scored."""
 
     mode: str
-    inverted: bool = False  # both sides are one signal of opposite sign, whose mean would be silence
+    inverted: bool = False  # one signal with opposite signs, whose mean would be silence
 
     def names(self, channels: int) -> tuple[str, ...]:
         return tuple(str(number + 1) for number in range(channels)) if self.mode == SPLIT else (MIX,)
@@ -266,12 +266,12 @@ def _find_route(read: Callable[[], Blocks], mode: str, channels: int) -> _Route:
 
 
 class StreamResampler:
-    """soxr at its quality HQ, for signals that come in parts.
+    """Streaming resampler: soxr at its quality HQ.
 
     Args:
-        source_rate: in Hz.
-        target_rate: in Hz.
-        channels: signals that are resampled side by side.
+        source_rate: Input sample rate (Hz).
+        target_rate: Output sample rate (Hz).
+        channels: Number of signals resampled in parallel.
     """
 
     def __init__(self, source_rate: int, target_rate: int, channels: int = 1) -> None:
@@ -283,7 +283,7 @@ class StreamResampler:
         self._count = 0
 
     def __call__(self, signals: Array, *, last: bool) -> Array:
-        """Resamples the next part, shape ``(channels, n_samples)``; with `last`, what was held back follows."""
+        """Resamples the next block, shape ``(channels, n_samples)``; with `last`, flushes what was held back."""
         if self._stream is None:
             return signals
         interleaved = np.ascontiguousarray(signals.T)
@@ -292,12 +292,12 @@ class StreamResampler:
         else:
             resampled = self._stream.resample_chunk(interleaved, last=last).T
         self._count += resampled.shape[1]
-        # Of a recording of a few samples one is left, so that it is short rather than empty.
+        # Keep one sample of a very short recording, so that it counts as short rather than empty.
         return signals[:, :1] if last and not self._count else resampled
 
 
 class _Segmenter:
-    """All channels of a recording, from decoded samples to segments."""
+    """Turns decoded samples of all channels into segments."""
 
     def __init__(
         self,
@@ -329,7 +329,7 @@ class _Segmenter:
             return
         hop = max(1, round(HOP * self._rate / SAMPLE_RATE))
         if self._stream is None:
-            # As long whatever the size of the blocks, so that it sets the same level.
+            # The same length whatever the block size, so that the level is the same too.
             opening = max(hop, int(self._config.max_whole * self._rate) + 1)
             if last and self._held.shape[1] <= self._config.max_whole * self._rate:
                 yield from self._take_whole()
@@ -345,7 +345,7 @@ class _Segmenter:
                 return
 
     def _take_whole(self) -> Iterator[Segment]:
-        """Scores each channel as one segment, unless nobody can be heard in it."""
+        """Emits each channel as one segment, unless it contains no speech."""
         signals = self._held - self._held.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
         if self._by_level and not self._is_flat(signals):
             for channel, signal in zip(self._channels, self._held, strict=True):
@@ -356,7 +356,7 @@ class _Segmenter:
             yield from channel.take_whole(self._held[number], probabilities[number], power[number])
 
     def _is_flat(self, signals: Array) -> bool:
-        """Whether the level of a channel does not show that there is sound; then the voice detector must say."""
+        """Whether the level of a channel does not show that there is sound, so that the VAD is needed."""
         if self._rate != SAMPLE_RATE:
             return True
         power = frame_power(np.pad(signals, ((0, 0), (0, -signals.shape[1] % FRAME))))
@@ -376,11 +376,11 @@ class _Segmenter:
 
 
 class _Stream:
-    """What the voice detector hears of all channels: centered, at its sample rate, and loud enough.
+    """Input of the VAD for all channels: centered, resampled and scaled.
 
     Args:
-        opening: the first seconds, from which offset and level are measured, shape ``(channels, n_samples)``.
-        rate: in Hz.
+        opening: First seconds, from which offset and level are measured, shape ``(channels, n_samples)``.
+        rate: Sample rate of the input (Hz).
     """
 
     def __init__(self, opening: Array, rate: int) -> None:
@@ -394,7 +394,7 @@ class _Stream:
         self._rest = np.zeros((len(opening), 0), np.float32)
 
     def center(self, part: Array) -> Array:
-        """The next part without its DC offset."""
+        """Removes the DC offset of the next block."""
         mean = part.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32) if part.shape[1] else 0
         self._offset = (1 - DC_MEMORY) * self._offset + DC_MEMORY * mean
         centered: Array = part - self._offset
@@ -406,7 +406,7 @@ class _Stream:
             self._level = np.maximum(self._level, np.sqrt(power))
 
     def detect(self, signals: Array, *, last: bool) -> tuple[Array, Array]:
-        """Speech probabilities and mean squares of the next frames, both of shape ``(channels, n_frames)``."""
+        """Returns speech probabilities and mean squares of the next frames, both in shape ``(channels, n_frames)``."""
         self._level *= LEVEL_DECAY
         self._follow_level(signals)
         gain = np.minimum(VAD_LEVEL / np.maximum(self._level, 1e-9), MAX_GAIN).astype(np.float32)
@@ -421,7 +421,7 @@ class _Stream:
         return self._detector.feed(resampled * gain, floor=floor, last=last), power
 
     def _find_noise(self, gain: Array) -> Array:
-        """RMS of the detector's input under which there is nothing but the noise between words."""
+        """Estimates the RMS of the VAD's input below which there is only the noise between words."""
         if not self._power.shape[1]:
             return np.zeros_like(gain)
         noise = np.sqrt(np.percentile(self._power, NOISE_PERCENTILE, axis=1, keepdims=True)).astype(np.float32)
@@ -430,7 +430,7 @@ class _Stream:
 
 
 class _Channel:
-    """One channel: its buffer, and what is known of it."""
+    """Buffer and state of one channel."""
 
     def __init__(self, name: str, audio: AudioConfig, config: SegmentationConfig, *, skipped: bool) -> None:
         self.name, self.meter = name, QualityMeter()
@@ -441,11 +441,11 @@ class _Channel:
         self._window_splitter = WindowSplitter(window, hop)
         self._speech_method = config.method == SPEECH
         self._buffer = np.zeros(0, np.float32)
-        self._origin = 0  # sample that the buffer begins with
-        self._total = 0  # samples so far
+        self._origin = 0  # position of the first sample in the buffer
+        self._total = 0  # number of samples so far
         self._speech = 0.0
-        self._count = 0  # segments
-        self._heard = True  # whether voice activity was found where something was scored
+        self._count = 0  # number of segments
+        self._heard = True  # whether the VAD found speech where something was scored
 
     def take_whole(
         self, signal: Signal, probabilities: Array, power: Array, *, sure: bool = False
@@ -469,7 +469,7 @@ class _Channel:
         self._forget(round((self._speech_splitter.needed_from - MARGIN) * self._rate))
 
     def _cut_span(self, span: Span) -> Iterator[Segment]:
-        end = min(span.end, self._total / self._rate)  # the last frame may reach beyond the recording
+        end = min(span.end, self._total / self._rate)  # the last frame may extend past the end of the recording
         start = max(0, round((span.start - MARGIN) * self._rate) - self._origin)
         stop = round((end + MARGIN) * self._rate) - self._origin
         prepared = prepare(self._buffer[start:stop], self._audio)

@@ -1,11 +1,11 @@
-"""Recognizes the format of a sound file from its first bytes, and headerless telephone formats from the suffix."""
+"""Recognizes sound formats by their first bytes, and headerless telephone formats by suffix."""
 
 import enum
 from dataclasses import dataclass
 from pathlib import Path
 
-HEAD_BYTES = 1024  # enough for every signature, and for a few packets of MPEG-TS
-SEARCHED = 1 << 18  # bytes of a damaged or cut start in which frames of MPEG audio are looked for
+HEAD_BYTES = 1024  # enough for every signature, and for a few MPEG-TS packets
+SEARCHED = 1 << 18  # bytes of a damaged or truncated start that are searched for MPEG audio frames
 
 SUFFIXES: tuple[str, ...] = (
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".voc", ".sph"),
@@ -46,8 +46,8 @@ SUFFIXES: tuple[str, ...] = (
     *(".gsm", ".g722", ".g723_1", ".g729", ".sln", ".sln8", ".sln12", ".sln16", ".sln24", ".sln32", ".sln44"),
     *(".sln48", ".sln96", ".sln192", ".ulaw", ".ul", ".ulw", ".mulaw", ".pcmu", ".alaw", ".al", ".alw", ".pcma"),
 )
-"""Suffixes of recordings, in lower case. Other files are recordings if their content is sound, such as MPEG-TS, whose
-suffix ``.ts`` is that of TypeScript too."""
+"""Suffixes of recordings, in lower case. Other files are recordings if their content is sound, such as MPEG-TS, which
+shares the suffix ``.ts`` with TypeScript."""
 
 UNREAD_SUFFIXES: tuple[str, ...] = (
     *(".vox", ".adpcm", ".pcm", ".raw", ".sw", ".s8", ".u8", ".s16", ".l16"),  # sample rate or codec unknown
@@ -55,15 +55,15 @@ UNREAD_SUFFIXES: tuple[str, ...] = (
     *(".dss", ".ds2", ".msv", ".dvf", ".nvf", ".rmd", ".rm", ".ra", ".ram", ".mid", ".midi", ".kar", ".mod", ".xm"),
     *(".aax", ".aa", ".m4p", ".shn", ".tak", ".ofr", ".la", ".mpc", ".mp+", ".dsf", ".dff", ".mmf", ".cda"),
 )
-"""Suffixes of sound that is not read, in lower case, unless the content turns out to be a format that is."""
+"""Suffixes of sound that cannot be read, in lower case, unless the content is a supported format."""
 
 
 class Reader(enum.Enum):
-    """Which library decodes a kind of file."""
+    """The library that decodes a file."""
 
     SOUNDFILE = "soundfile"
     CONTAINER = "container"
-    PERHAPS = "perhaps"  # a short signature, which other data may begin with too
+    PERHAPS = "perhaps"  # a short signature that other data may share
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,9 @@ class RawFormat:
     """A headerless format.
 
     Attributes:
-        sample_rate: In Hz.
-        subtype: libsndfile's name of the samples; empty for what FFmpeg decodes.
-        demuxer: FFmpeg's name of the format; empty for what libsndfile decodes.
+        sample_rate: Sample rate (Hz).
+        subtype: libsndfile's name of the sample format; empty if FFmpeg decodes it.
+        demuxer: FFmpeg's name of the format; empty if libsndfile decodes it.
     """
 
     sample_rate: int
@@ -81,7 +81,7 @@ class RawFormat:
     demuxer: str = ""
 
 
-# The rates that go with a suffix are those of Asterisk and of the ITU's recommendations.
+# Sample rates by suffix follow Asterisk and the ITU recommendations.
 RAW_FORMATS: dict[str, RawFormat] = {
     ".gsm": RawFormat(8_000, "GSM610"),
     ".g722": RawFormat(16_000, demuxer="g722"),
@@ -108,8 +108,8 @@ _SOUNDFILE: tuple[tuple[int, bytes], ...] = (
     (0, b"Creative Voice File"),
     (0, b"NIST_1A"),
 )
-# Offset, bytes and FFmpeg's demuxer. Naming one keeps FFmpeg from guessing, and so from playlists and other formats
-# that open further files.
+# Offset, bytes and FFmpeg's demuxer. A named demuxer keeps FFmpeg from guessing playlists and other formats that open
+# further files.
 _CONTAINERS: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ftyp", "mov"),
     (4, b"moov", "mov"),
@@ -139,7 +139,7 @@ _CONTAINERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"NIST_1A", "nistsphere"),
 )
 _PICTURES = frozenset({b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"crx "})  # brands of ISO media files
-_AMR_SIZES = (13, 14, 16, 18, 20, 21, 27, 32, 6, 0, 0, 0, 0, 0, 0, 1)  # bytes by mode; those of AMR-WB are larger
+_AMR_SIZES = (13, 14, 16, 18, 20, 21, 27, 32, 6, 0, 0, 0, 0, 0, 0, 1)  # bytes by mode; AMR-WB frames are larger
 _MPEG_RATES = (44_100, 48_000, 32_000)
 # kbit/s by MPEG version (1, or 2 and 2.5) and layer.
 _MPEG_BIT_RATES: dict[tuple[bool, int], tuple[int, ...]] = {
@@ -153,7 +153,7 @@ _MPEG_BIT_RATES: dict[tuple[bool, int], tuple[int, ...]] = {
 
 
 def read_head(path: Path) -> bytes:
-    """Reads the first bytes of a regular file; empty if it is not one or cannot be read."""
+    """Reads the first bytes of a regular file; returns nothing if it is not one or is unreadable."""
     try:
         if not path.is_file():
             return b""
@@ -164,10 +164,10 @@ def read_head(path: Path) -> bytes:
 
 
 def find_reader(head: bytes) -> Reader | None:
-    """Returns which library a file is for, or None if its first bytes are not those of any known sound format."""
+    """Returns the library that decodes a file, or None if its first bytes match no known sound format."""
     if head[4:8] == b"ftyp" and head[8:12] in _PICTURES:
         return None
-    if head[:3] == b"ID3" and head[3:4] > b"\x10":  # a text that begins so: versions of ID3 are small numbers
+    if head[:3] == b"ID3" and head[3:4] > b"\x10":  # text that begins with ID3: version numbers of ID3 are small
         return None
     if any(head[at : at + len(sign)] == sign for at, sign in _SOUNDFILE):
         return Reader.SOUNDFILE
@@ -177,9 +177,9 @@ def find_reader(head: bytes) -> Reader | None:
 
 
 def find_demuxer(head: bytes) -> str | None:
-    """Returns FFmpeg's demuxer for a file by its signature, or None.
+    """Returns FFmpeg's demuxer for a file from its signature, or None.
 
-    Streams of MPEG audio have none: `find_mpeg` looks for their frames.
+    MPEG audio streams have no signature; see `find_mpeg`.
     """
     if head[4:8] == b"ftyp" and head[8:12] in _PICTURES:
         return None
@@ -187,18 +187,18 @@ def find_demuxer(head: bytes) -> str | None:
         if head[at : at + len(sign)] == sign:
             return demuxer
     if head[:2] == b"\x0bw" and len(head) > 5:
-        return "eac3" if head[5] >> 3 > 10 else "ac3"  # by the version of the bit stream
+        return "eac3" if head[5] >> 3 > 10 else "ac3"  # by the bit stream version
     return "mpegts" if _find_packets(head) is not None else None
 
 
 def find_mpeg(data: bytes, *, whole: bool) -> tuple[str, int] | None:
-    """Finds the first run of frames of MPEG audio, or of AAC in ADTS or LOAS.
+    """Finds the first run of MPEG audio frames, or of AAC frames in ADTS or LOAS.
 
-    Three frames in a row must agree, or all frames up to the end of a shorter file.
+    Three consecutive frames must agree, or all frames up to the end of a shorter file.
 
     Args:
-        data: The first bytes of the file.
-        whole: Whether they are all of it.
+        data: First bytes of the file.
+        whole: Whether `data` is the whole file.
 
     Returns:
         FFmpeg's demuxer and the offset of the first frame, or None.
@@ -217,7 +217,7 @@ def find_mpeg(data: bytes, *, whole: bool) -> tuple[str, int] | None:
 
 
 def measure_id3(data: bytes) -> int:
-    """Returns the number of bytes of the ID3v2 tag that data begin with; 0 if there is none."""
+    """Returns the size in bytes of a leading ID3v2 tag; 0 if there is none."""
     if len(data) < 10 or data[:3] != b"ID3" or data[3] > 0x10 or any(byte & 0x80 for byte in data[6:10]):
         return 0
     size = data[6] << 21 | data[7] << 14 | data[8] << 7 | data[9]
@@ -225,7 +225,7 @@ def measure_id3(data: bytes) -> int:
 
 
 def measure_mpeg_frame(data: bytes, at: int) -> int:
-    """Returns the size in bytes of the frame of MPEG-1, 2 or 2.5 audio at an offset; 0 if there is none."""
+    """Returns the size in bytes of the MPEG-1, 2 or 2.5 audio frame at an offset; 0 if there is none."""
     if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] & 0xE0 != 0xE0:
         return 0
     version, layer = data[at + 1] >> 3 & 3, 4 - (data[at + 1] >> 1 & 3)
@@ -241,7 +241,7 @@ def measure_mpeg_frame(data: bytes, at: int) -> int:
 
 
 def measure_frame(data: bytes, at: int, demuxer: str) -> int:
-    """Returns the size in bytes of the frame at an offset by its header; 0 if there is none, or the format has none."""
+    """Returns the size in bytes of the frame at an offset, from its header; 0 if unknown."""
     if demuxer == "mp3":
         return measure_mpeg_frame(data, at)
     if demuxer == "loas" and _has_latm_sync(data, at):
@@ -255,17 +255,17 @@ def measure_frame(data: bytes, at: int, demuxer: str) -> int:
 
 
 def find_raw_format(suffix: str, head: bytes) -> RawFormat | None:
-    """Returns the headerless format that a suffix names, or None if there is none or the content contradicts it.
+    """Returns the headerless format that a suffix names, or None if unknown or contradicted by the content.
 
     Args:
-        suffix: Of the file's name, in any case.
-        head: Its first bytes.
+        suffix: Suffix of the file name, in any case.
+        head: First bytes of the file.
     """
     form = RAW_FORMATS.get(suffix.lower())
     if form is None or not head or _is_text(head):
         return None
     if form.subtype == "GSM610" and any(byte >> 4 != 0xD for byte in head[::33]):
-        return None  # every frame of GSM 06.10 begins with these four bits
+        return None  # every GSM 06.10 frame begins with these four bits
     return form
 
 
@@ -296,7 +296,7 @@ def _has_latm_sync(data: bytes, at: int) -> bool:
 
 
 def _find_packets(head: bytes) -> int | None:
-    """Offset of the first of four packets of MPEG-TS in a row, which may be in the middle of one when it is cut."""
+    """Returns the offset of the first of four consecutive MPEG-TS packets; a truncated file may begin inside one."""
     at = head.find(b"G")
     while 0 <= at < 204:
         for step in (188, 192, 204):
@@ -307,5 +307,5 @@ def _find_packets(head: bytes) -> int | None:
 
 
 def _has_sync(head: bytes) -> bool:
-    """Eleven set bits begin a frame of MPEG audio; in AAC's ADTS the layer, the two bits after, is 0."""
+    """Whether the data begin with eleven set bits, as MPEG audio frames and AAC's ADTS do."""
     return len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] != 0xFF

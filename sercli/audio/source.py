@@ -1,4 +1,4 @@
-"""Byte ranges of sound files: where joined recordings begin, and one of them as a file of its own."""
+"""Byte ranges of sound files: finds concatenated recordings and reads one of them as a file."""
 
 import io
 import os
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Span = tuple[int, int]
-"""First byte of a range in a file, and the one after its last."""
+"""First byte of a range in a file, and the byte after its last."""
 
 _SCANNED = 1 << 20  # bytes read at a time
 
@@ -17,11 +17,11 @@ class Part:
     """One recording in a file.
 
     Attributes:
-        content: Bytes, and ranges of the file, that together are a sound file of their own.
-        declared: Bytes of sound that the header declares; None if it leaves them open or does not count bytes.
-        present: Bytes of sound that the file holds; 0 if `declared` is None.
-        as_is: Whether the part is the whole file and its header is right.
-        channels: Number of channels that the header states; 0 if it was not read.
+        content: Bytes and ranges of the file that together form a valid sound file.
+        declared: Bytes of sound declared by the header; None if unknown or not counted in bytes.
+        present: Bytes of sound present in the file; 0 if `declared` is None.
+        as_is: Whether the part is the whole file and its header is correct.
+        channels: Number of channels declared by the header; 0 if it was not read.
     """
 
     content: tuple[bytes | Span, ...]
@@ -32,16 +32,16 @@ class Part:
 
 
 def make_part(span: Span, size: int) -> Part:
-    """Makes a part of a range in a file of `size` bytes."""
+    """Makes a part from a range in a file of `size` bytes."""
     return Part(content=(span,), as_is=span == (0, size))
 
 
 class PartStream(io.RawIOBase):
-    """The content of a part as a binary stream that can be read and seeked.
+    """Seekable binary stream of the content of a part.
 
     Args:
-        path: Of the file.
-        part: Which part of it.
+        path: Sound file.
+        part: Part of the file to read.
     """
 
     def __init__(self, path: Path, part: Part) -> None:
@@ -55,26 +55,23 @@ class PartStream(io.RawIOBase):
             size += length
         self._size, self._at = size, 0
 
-    def readable(self) -> bool:
-        """Returns True."""
+    def readable(self) -> bool:  # noqa: D102
         return True
 
-    def seekable(self) -> bool:
-        """Returns True."""
+    def seekable(self) -> bool:  # noqa: D102
         return True
 
-    def tell(self) -> int:
-        """Returns the position."""
+    def tell(self) -> int:  # noqa: D102
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Moves the position; returns it."""
+        """Sets the position and returns it."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
         self._at = max(0, base + offset)
         return self._at
 
     def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
-        """Reads as many bytes as fit, or are left; returns their number."""
+        """Reads up to the size of the buffer; returns the number of bytes read."""
         view, filled = memoryview(buffer).cast("B"), 0
         while filled < len(view):
             block = self._read_piece(len(view) - filled)
@@ -85,7 +82,7 @@ class PartStream(io.RawIOBase):
         return filled
 
     def _read_piece(self, size: int) -> bytes:
-        """Up to `size` bytes at the position, of one piece; moves the position."""
+        """Reads up to `size` bytes of one range at the position, and advances it."""
         for start, stop, source in self._pieces:
             if start <= self._at < stop:
                 within, wanted = self._at - start, min(size, stop - self._at)
@@ -110,21 +107,21 @@ class Source:
 
     Attributes:
         file: The binary stream.
-        size: In bytes.
+        size: Size (bytes).
     """
 
     file: io.BufferedReader
     size: int
 
     def read(self, at: int, size: int) -> bytes:
-        """Reads up to `size` bytes from offset `at` on; none behind the end of the file, however far that is."""
+        """Reads up to `size` bytes from offset `at`; returns nothing past the end of the file."""
         if at >= self.size:
             return b""
         self.file.seek(at)
         return self.file.read(size)
 
     def find(self, sign: bytes, fits: Callable[[bytes], bool], start: int) -> Iterator[int]:
-        """Offsets from `start` on at which `sign` stands, and `fits` is true of the 64 bytes from there."""
+        """Yields offsets from `start` on where `sign` occurs and `fits` accepts the 64 bytes there."""
         at, kept = start, b""
         self.file.seek(start)
         while block := self.file.read(_SCANNED):
@@ -140,7 +137,7 @@ class Source:
             self.file.seek(at)
 
 
-# What a second recording of the same format begins with, and what must be true of its first 64 bytes.
+# Signature of another recording of the same format, and a check of its first 64 bytes.
 SIGNATURES: dict[str, tuple[tuple[bytes, ...], Callable[[bytes], bool]]] = {
     "flac": ((b"fLaC",), lambda head: head[4:8] in (b"\0\0\0\x22", b"\x80\0\0\x22")),
     "matroska": ((b"\x1aE\xdf\xa3",), lambda head: b"webm" in head or b"matroska" in head),
@@ -158,7 +155,7 @@ SIGNATURES: dict[str, tuple[tuple[bytes, ...], Callable[[bytes], bool]]] = {
 
 
 def split(source: Source, demuxer: str, start: int) -> Iterator[Span]:
-    """Spans of recordings that each begin with the signature of their format."""
+    """Yields the spans of recordings, each beginning with the signature of its format."""
     signs, fits = SIGNATURES[demuxer]
     places = [start, *sorted(at for sign in signs for at in source.find(sign, fits, start + 1))]
     yield from zip(places, [*places[1:], source.size], strict=True)

@@ -1,4 +1,4 @@
-"""Which stretches of a signal are segments: from speech probabilities, or fixed windows, as the signal streams by."""
+"""Streaming segmentation: spans of speech from speech probabilities, or fixed windows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,30 +9,30 @@ import numpy.typing as npt
 from sercli.audio.vad import FRAME_SECONDS
 
 ONSET, RELEASE = 0.5, 0.35  # probabilities at which speech begins and ends, as Silero recommends
-MIN_SEGMENT = 1.0  # seconds under which a segment waits for more
+MIN_SEGMENT = 1.0  # seconds; a shorter segment is not ended by a short pause
 PAUSE = 0.6  # seconds without speech that end a segment
-LONG_PAUSE = 1.0  # seconds that end one shorter than MIN_SEGMENT
-MIN_SPEECH = 0.1  # seconds of speech under which a segment is dropped, as a click
-SMOOTHING = 5  # frames over which a cut looks for the least speech
+LONG_PAUSE = 1.0  # seconds without speech that end a segment shorter than MIN_SEGMENT
+MIN_SPEECH = 0.1  # seconds of speech; a segment with less is dropped as a click
+SMOOTHING = 5  # frames over which probabilities are averaged to find the best place to split
 
-# Voice activity detection was trained on talking and misses shouts: of the loudest actress of RAVDESS it hears next to
-# nothing. Loud sound that it does not rule out counts as speech too.
-HINT, HINT_SECONDS = 0.1, 2.0  # probability reached somewhere within the last seconds
-LOUDER = 3.0  # dB over the mean level of speech so far
-OVER_NOISE = 25.0  # dB over the quietest frames so far, as long as there was little speech
-MIN_REFERENCE = 1.0  # seconds of speech from which on its mean level is a reference
+# The VAD was trained on talking and misses shouts: it detects almost none of the loudest RAVDESS actress. So loud sound
+# that the VAD does not rule out counts as speech too.
+HINT, HINT_SECONDS = 0.1, 2.0  # probability that some frame of the last seconds must reach
+LOUDER = 3.0  # dB above the mean level of speech so far
+OVER_NOISE = 25.0  # dB above the quietest frame so far, used until there is enough speech
+MIN_REFERENCE = 1.0  # seconds of speech after which its mean level is the reference
 
 Vector = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A stretch of a signal.
+    """A time span of a signal.
 
     Attributes:
-        start: seconds from the beginning of the recording.
-        end: likewise.
-        speech: seconds of speech in it; of overlapping windows, what earlier ones have not counted.
+        start: Start, from the beginning of the recording (s).
+        end: End, from the beginning of the recording (s).
+        speech: Speech in the span (s); for overlapping windows, only what earlier windows did not count.
     """
 
     start: float
@@ -41,7 +41,7 @@ class Span:
 
 
 class ShoutDetector:
-    """Raises the probabilities of loud frames that voice activity detection misses; the same in whatever parts."""
+    """Raises the speech probability of loud frames that the VAD misses; results do not depend on the block size."""
 
     def __init__(self) -> None:
         self._power, self._frames = 0.0, 0  # of speech so far
@@ -49,18 +49,18 @@ class ShoutDetector:
         self._recent = np.zeros(int(HINT_SECONDS / FRAME_SECONDS), np.float32)
 
     def feed(self, probabilities: Vector, power: Vector) -> Vector:
-        """Probabilities of the next frames, `ONSET` or more where there is a shout.
+        """Returns the probabilities of the next frames, raised to at least `ONSET` where there is a shout.
 
         Args:
-            probabilities: of speech, shape ``(n_frames,)``.
-            power: mean square of each frame, shape ``(n_frames,)``.
+            probabilities: Speech probabilities, shape ``(n_frames,)``.
+            power: Mean square of each frame, shape ``(n_frames,)``.
         """
         if not len(probabilities):
             return probabilities
         speaking = probabilities >= ONSET
         speech = self._power + np.cumsum(np.where(speaking, power, 0.0))
         count = self._frames + np.cumsum(speaking)
-        audible = np.where(power > 0, power, np.inf)  # digital silence says nothing about the noise
+        audible = np.where(power > 0, power, np.inf)  # digital silence does not reveal the noise level
         floor = np.minimum(np.minimum.accumulate(audible), self._floor)
         seen = np.concatenate([self._recent, probabilities])
         hint = np.lib.stride_tricks.sliding_window_view(seen, len(self._recent) + 1).max(axis=1) >= HINT
@@ -75,7 +75,7 @@ class ShoutDetector:
 
 
 def count_speech(probabilities: Vector) -> float:
-    """Seconds of speech: begins at `ONSET` and ends below `RELEASE`."""
+    """Counts seconds of speech, which begins at `ONSET` and ends below `RELEASE`."""
     speaking, count = False, 0
     for probability in probabilities.tolist():
         speaking = probability >= (RELEASE if speaking else ONSET)
@@ -84,37 +84,37 @@ def count_speech(probabilities: Vector) -> float:
 
 
 class SpeechSplitter:
-    """Turns speech probabilities into spans of at most `longest` seconds.
+    """Splits a stream of speech probabilities into spans of at most `longest` seconds.
 
-    Speech begins at `ONSET` and ends below `RELEASE`. Pauses shorter than `PAUSE` do not end a span; what is then
-    longer than `longest` is cut where there is the least speech. Spans come out as soon as they are known, about two
-    seconds after `longest` at the latest.
+    Speech begins at `ONSET` and ends below `RELEASE`. Pauses shorter than `PAUSE` do not end a span; a longer span is
+    split where speech is least likely. Spans are emitted as soon as they are final, at most about two seconds after
+    `longest`.
 
     Args:
-        longest: longest span, in seconds.
+        longest: Longest span (s).
     """
 
     def __init__(self, longest: float) -> None:
         self._longest = int(longest / FRAME_SECONDS)
         self._shortest = min(int(MIN_SEGMENT / FRAME_SECONDS), max(1, self._longest // 2))
         self._count = 0  # frames seen
-        self._first = 0  # frame that `_held` begins with
-        self._held: list[float] = []  # probabilities of the span that grows, and of the pause after it
-        self._speech: list[bool] = []  # which of `_held` are speech
-        self._spoken = 0  # held frames up to the last one that is speech
+        self._first = 0  # first frame in `_held`
+        self._held: list[float] = []  # probabilities of the current span and the pause after it
+        self._speech: list[bool] = []  # whether each frame in `_held` is speech
+        self._spoken = 0  # number of held frames up to the last speech frame
         self._speaking = False
 
     @property
     def needed_from(self) -> float:
-        """Second from which on the signal may still be needed."""
+        """Earliest time of the signal that is still needed (s)."""
         return (self._count - len(self._held)) * FRAME_SECONDS
 
     def feed(self, probabilities: Vector, *, last: bool = False) -> Iterator[Span]:
-        """Spans that are known now.
+        """Yields the spans that are now final.
 
         Args:
-            probabilities: of the next frames.
-            last: whether nothing will follow.
+            probabilities: Speech probabilities of the next frames.
+            last: Whether these are the last frames.
         """
         for probability in probabilities.tolist():
             self._speaking = probability >= (RELEASE if self._speaking else ONSET)
@@ -145,13 +145,13 @@ class SpeechSplitter:
             yield from self._emit(len(self._held))
 
     def _cut(self) -> Iterator[Span]:
-        """Emits what lies before the least speech, far enough from both ends."""
+        """Emits everything before the frame least likely to be speech, far enough from both ends."""
         if self._spoken <= self._longest:  # the rest is pause
             yield from self._emit(len(self._held))
             return
         smooth = np.convolve(self._held, np.ones(SMOOTHING) / SMOOTHING, mode="same")
         most = min(self._longest, self._spoken - self._shortest)
-        # The last of equals, so that spans are no shorter than necessary.
+        # Take the last minimum, so that spans are not shorter than necessary.
         yield from self._emit(most - int(smooth[self._shortest : most + 1][::-1].argmin()))
 
     def _emit(self, stop: int) -> Iterator[Span]:
@@ -170,30 +170,30 @@ class SpeechSplitter:
 
 
 class WindowSplitter:
-    """Fixed windows; the last one ends where the recording does, so that nothing is left out.
+    """Splits a stream into fixed windows; the last one ends with the recording, so that nothing is left out.
 
     Args:
-        window: length of a window, in samples.
-        hop: from one window to the next, in samples.
+        window: Window length (samples).
+        hop: Distance between window starts (samples).
     """
 
     def __init__(self, window: int, hop: int) -> None:
         self._window, self._hop = window, hop
         self._total = 0
-        self._start = 0  # of the next window
-        self._done = 0  # samples that a window has covered
+        self._start = 0  # first sample of the next window
+        self._done = 0  # samples covered by windows so far
 
     @property
     def needed_from(self) -> int:
-        """Sample from which on the signal may still be needed."""
+        """Earliest sample of the signal that is still needed."""
         return max(0, min(self._start, self._total - self._window))
 
     def feed(self, n_samples: int, *, last: bool = False) -> Iterator[tuple[int, int, int]]:
-        """Windows that are complete now: first sample, sample after the last, first sample not covered before.
+        """Yields the windows that are now complete: first sample, end, first sample not covered before.
 
         Args:
-            n_samples: how many samples came.
-            last: whether nothing will follow.
+            n_samples: Number of new samples.
+            last: Whether these are the last samples.
         """
         self._total += n_samples
         while self._start + self._window <= self._total:

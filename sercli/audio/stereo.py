@@ -1,4 +1,4 @@
-"""Whether the two sides of a stereo recording are one signal or two."""
+"""Decides whether the two sides of a stereo recording are one signal or two."""
 
 from collections.abc import Iterable
 
@@ -9,21 +9,21 @@ from sercli.audio.signal import Signal
 
 Moments = npt.NDArray[np.float64]
 
-SAME = 0.9  # correlation from which on both sides are one signal; lossy codecs leave dual mono over 0.99
-DIFFERENT = 0.5  # correlation below which they are two after a short while
-SILENT = 1e-4  # peak below which a block says nothing
-ENOUGH, ENOUGH_DIFFERENT = 600.0, 30.0  # seconds of sound to listen to, and if the sides are clearly different
-LONGEST_WAIT = 3_600.0  # seconds of recording to look at
+SAME = 0.9  # correlation from which the sides are one signal; lossy codecs leave dual mono above 0.99
+DIFFERENT = 0.5  # correlation below which the sides are clearly two signals
+SILENT = 1e-4  # peak below which a block is skipped
+ENOUGH, ENOUGH_DIFFERENT = 600.0, 30.0  # seconds of sound to measure; the second if the sides clearly differ
+LONGEST_WAIT = 3_600.0  # seconds of recording to search for sound
 
 
 def correlate_sides(blocks: Iterable[tuple[Signal, int]]) -> float | None:
-    """Pearson correlation of the two sides, -1 to 1, over the first minutes in which there is sound.
+    """Computes the Pearson correlation of the two sides over the first minutes of sound.
 
     Args:
-        blocks: shape ``(n_samples, 2)``, with the sample rate in Hz.
+        blocks: Blocks of shape ``(n_samples, 2)`` with their sample rates (Hz).
 
     Returns:
-        None where one side, or both, is silent.
+        The correlation, -1 to 1, or None if either side is silent.
     """
     count, passed, total = 0, 0, np.zeros(2)
     products = np.zeros((2, 2))

@@ -1,7 +1,7 @@
-"""Voice activity detection: the probability of speech in every 32 ms of a signal, as it streams by.
+"""Streaming voice activity detection: one speech probability per 32 ms.
 
-The network is Silero VAD 6 (github.com/snakers4/silero-vad, MIT); its weights lie beside this module. It is written
-out in numpy: the layers without memory see all frames of a call at once, the channels of a recording share one pass,
+Silero VAD 6 (github.com/snakers4/silero-vad, MIT), reimplemented in numpy; the weights are next to this module. It is
+fast because all layers but the LSTM process all frames of a call at once, the channels of a recording share one pass,
 and silent frames are skipped.
 """
 
@@ -15,38 +15,38 @@ from safetensors.numpy import load_file
 SAMPLE_RATE = 16_000  # Hz
 FRAME = 512  # samples, 32 ms
 FRAME_SECONDS = FRAME / SAMPLE_RATE
-CONTEXT = 64  # samples before a frame that the network sees too
-PADDING = 64  # samples after it, mirrored
+CONTEXT = 64  # samples before a frame that the network also sees
+PADDING = 64  # samples after a frame, reflected
 STFT_SIZE, STFT_HOP = 256, 128  # samples
-STATE = 128  # units of the LSTM
+STATE = 128  # size of the LSTM state
 
 Array = npt.NDArray[np.float32]
 
 
 class VoiceDetector:
-    """Speech probabilities of a signal that comes in parts; the same however it is divided.
+    """Computes speech probabilities of streamed signals; results do not depend on the block size.
 
     Args:
-        channels: signals that are processed side by side.
+        channels: Number of signals processed in parallel.
     """
 
     def __init__(self, channels: int = 1) -> None:
         self._weights = _load_weights()
         self._hidden = np.zeros((channels, STATE), np.float32)
         self._cell = np.zeros((channels, STATE), np.float32)
-        self._rest = np.zeros((channels, CONTEXT), np.float32)  # the context, then samples of an unfinished frame
+        self._rest = np.zeros((channels, CONTEXT), np.float32)  # context, then samples of an incomplete frame
 
     def feed(self, signals: Array, *, floor: float | Array = 0.0, last: bool = False) -> Array:
-        """Probabilities for the frames that are complete now; with `last`, for a partial one too.
+        """Returns the probabilities of the frames that are now complete; with `last`, also of a partial one.
 
         Args:
-            signals: the next samples, shape ``(channels, n_samples)``, at `SAMPLE_RATE`.
-            floor: RMS amplitude that a frame must exceed, one for all or of shape ``(channels, 1)``; other
-                frames get the probability 0 and change nothing.
-            last: whether nothing will follow.
+            signals: Next samples, shape ``(channels, n_samples)``, at `SAMPLE_RATE`.
+            floor: RMS amplitude that a frame must exceed, a number or of shape ``(channels, 1)``; other frames
+                get probability 0 and leave the state unchanged.
+            last: Whether these are the last samples.
 
         Returns:
-            Numbers from 0 to 1, shape ``(channels, n_frames)``.
+            Probabilities, shape ``(channels, n_frames)``.
         """
         waiting = np.concatenate([self._rest, signals], axis=1)
         count, partial = divmod(waiting.shape[1] - CONTEXT, FRAME)
@@ -61,7 +61,7 @@ class VoiceDetector:
         return self._run(frames, power > np.square(floor))
 
     def _run(self, frames: Array, active: npt.NDArray[np.bool_]) -> Array:
-        """Probabilities of frames of shape ``(channels, n_frames, CONTEXT + FRAME)``, where they are active."""
+        """Computes the probabilities of active frames, shape ``(channels, n_frames, CONTEXT + FRAME)``."""
         inputs = np.zeros((*active.shape, 4 * STATE), np.float32)
         if active.any():
             inputs[active] = self._weights.encode(frames[active])
@@ -85,12 +85,12 @@ class _Weights:
 
     def __init__(self, tensors: dict[str, Array]) -> None:
         self._stft = np.ascontiguousarray(tensors["stft.weight"].T)
-        # Kernels as matrices: the three steps that a convolution sees lie side by side.
+        # Kernels as matrices: the three steps under a kernel are concatenated.
         kernels = [tensors[f"encoder.{number}.weight"] for number in range(4)]
         self._kernels = [np.ascontiguousarray(each.transpose(2, 1, 0).reshape(-1, len(each))) for each in kernels]
         self._biases = [tensors[f"encoder.{number}.bias"] for number in range(4)]
-        # Gates in the order input, forget, output, candidate. A sigmoid is a tanh of half its argument, so that one
-        # tanh does for all four.
+        # Gates in the order input, forget, output, candidate. A sigmoid is a tanh of half its argument, so one tanh
+        # computes all four.
         order = np.concatenate([np.arange(2 * STATE), np.arange(3 * STATE, 4 * STATE), np.arange(2 * STATE, 3 * STATE)])
         scale = np.repeat(np.array([0.5, 1.0], np.float32), [3 * STATE, STATE])[:, None]
         self._input = np.ascontiguousarray((tensors["lstm.weight_ih"][order] * scale).T)
@@ -100,7 +100,7 @@ class _Weights:
         self._output_bias = tensors["output.bias"]
 
     def encode(self, frames: Array) -> Array:
-        """Maps frames ``(n, CONTEXT + FRAME)`` to what they add to the gates, ``(n, 4 * STATE)``."""
+        """Maps frames ``(n, CONTEXT + FRAME)`` to the input part of the LSTM gates, ``(n, 4 * STATE)``."""
         padded = np.concatenate([frames, frames[:, -2 : -2 - PADDING : -1]], axis=1)
         windows = np.lib.stride_tricks.sliding_window_view(padded, STFT_SIZE, axis=1)[:, ::STFT_HOP]
         parts = windows.reshape(-1, STFT_SIZE) @ self._stft
@@ -112,7 +112,7 @@ class _Weights:
         return encoded
 
     def remember(self, inputs: Array, hidden: Array, cell: Array) -> tuple[Array, Array]:
-        """One step of the LSTM; all arguments of shape ``(channels, ...)``."""
+        """Computes one LSTM step; all arguments have shape ``(channels, ...)``."""
         gates = np.tanh(inputs + hidden @ self._recurrent)
         opened = gates[:, : 3 * STATE] * np.float32(0.5) + np.float32(0.5)
         cell = opened[:, STATE : 2 * STATE] * cell + opened[:, :STATE] * gates[:, 3 * STATE :]

@@ -1,4 +1,4 @@
-"""`sercli compare`: results of several evaluations side by side."""
+"""`sercli compare`: compares the results of several evaluations."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,12 +18,12 @@ def compare(
         Path | None,
         typer.Option("--out", metavar="FILE", help="CSV table to write.", show_default="none"),
     ] = None,
-    verbose: options.Verbose = False,  # noqa: ARG001 - the error boundary reads it
-    quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
+    verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
+    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
-    """Show the figures of several evaluations side by side, the best first.
+    """Compare the scores of several evaluations, the best first.
 
-    All figures are computed again from the predictions. Intervals are 95 %, by a bootstrap over speakers.
+    Recomputes all scores from the predictions, with 95 % intervals by a bootstrap over speakers.
 
     Example: `sercli compare results/emobox-* --out compare.csv`
     """
@@ -40,7 +40,7 @@ def compare(
     headings = ("recipe", "protocol", "seeds", "UAR", "95 %", "accuracy", "ECE", "women", "men")
     table = Table(box=None, pad_edge=False)
     for heading in headings:
-        # A narrow terminal folds the protocol, and cuts no figure.
+        # A narrow terminal wraps the protocol rather than truncating scores.
         table.add_column(
             heading,
             no_wrap=heading != "protocol",
@@ -50,12 +50,12 @@ def compare(
     for row in comparison.rows:
         interval = f"{_show(row.uar_low)}–{_show(row.uar_high)}"
         scores = (row.accuracy, row.expected_calibration_error, row.uar_female, row.uar_male)
-        # As Text, since square brackets in names are not markup.
+        # As Text, so that square brackets in names are not markup.
         names = (Text(row.recipe), Text(row.protocol))
         table.add_row(*names, str(row.seeds), _show(row.uar), interval, *map(_show, scores))
     console.stdout.print(table)
     if not comparison.comparable:
-        console.warn("not all tested the same utterances by the same protocol: do not compare their figures")
+        console.warn("these results are not comparable: they tested different utterances or protocols")
     if out:
         write_comparison(out, comparison)
         console.say(f"table: {out}")

@@ -27,6 +27,7 @@ MOST_COUNTS = 12  # labels whose confusions fit a terminal
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+_verbose = False
 
 
 class RateColumn(ProgressColumn):
@@ -43,13 +44,25 @@ def set_quiet(quiet: bool) -> None:
     stderr.quiet = quiet
 
 
+def set_verbose(verbose: bool) -> bool:
+    """Turns tracebacks of errors on or off; returns `verbose`."""
+    global _verbose
+    _verbose = verbose
+    return verbose
+
+
+def is_verbose() -> bool:
+    """Whether errors are to show their traceback."""
+    return _verbose
+
+
 def say(message: str) -> None:
     """One remark on stderr; square brackets in it are text, not markup."""
     stderr.print(message, markup=False)
 
 
 def warn(message: str) -> None:
-    """One warning on stderr, in yellow where there is colour."""
+    """One warning on stderr, in yellow where there is color."""
     stderr.print(Text(f"warning: {message}", style="yellow"))
 
 

@@ -1,4 +1,4 @@
-"""`sercli doctor`: whether this installation works."""
+"""`sercli doctor`: checks the installation."""
 
 from pathlib import Path
 
@@ -12,13 +12,12 @@ def doctor(
     *,
     model: options.ModelDir = None,
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
-    verbose: options.Verbose = False,  # noqa: ARG001 - the error boundary reads it
-    quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
+    verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
+    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
-    """Check this installation: libraries, devices, codecs, folders, and whether the model answers as it should.
+    """Check this installation: libraries, devices, codecs, folders, and the result of the model on a known input.
 
-    The exit status is 1 if something is wrong. The table can be pasted into a bug report: it shows ~ in place of your
-    home folder.
+    The exit status is 1 if a check fails. Paste the table into a bug report; it shows ~ instead of your home folder.
 
     Example: `sercli doctor > doctor.txt`
     """

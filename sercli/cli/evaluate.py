@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sercli.audio.codecs import DEGRADATIONS
 from sercli.cli import console, options
 from sercli.splits.protocols import PROTOCOLS, describe_protocols
 
 if TYPE_CHECKING:
     from sercli.evaluation.fold import FoldResult
     from sercli.evaluation.report import EvaluationReport
+
+EPILOG = describe_protocols()
 
 
 def evaluate(
@@ -21,20 +24,20 @@ def evaluate(
         str,
         typer.Option(
             "--protocol",
-            help=describe_protocols(),
+            metavar="NAME",
+            help="Split into training and test data, listed below.",
             autocompletion=lambda: [*PROTOCOLS, "cross"],
         ),
     ] = "emobox",
     recipe: options.RecipeName = "default",
     changes: options.Changes = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Number of seeds, from --seed on.")] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Number of seeds, starting at --seed.")] = 1,
     degrade: Annotated[
         str,
         typer.Option(
             "--degrade",
             metavar="NAME",
-            help="Test the models in --out on degraded recordings: telephone (8 kHz, G.711 µ-law) or gsm (8 kHz, "
-            "GSM 06.10). Missing folds are trained first.",
+            help=f"Test on degraded recordings: {' or '.join(DEGRADATIONS)}; trains missing folds first.",
             show_default="none",
         ),
     ] = "",
@@ -44,15 +47,11 @@ def evaluate(
     ] = None,
     train_on: Annotated[
         str | None,
-        typer.Option(
-            "--train", metavar="CORPORA", help="With --protocol cross: corpora to train on.", show_default=False
-        ),
+        typer.Option("--train", metavar="CORPORA", help="Corpora to train on (protocol cross).", show_default=False),
     ] = None,
     test_on: Annotated[
         str | None,
-        typer.Option(
-            "--test", metavar="CORPORA", help="With --protocol cross: corpora to test on.", show_default=False
-        ),
+        typer.Option("--test", metavar="CORPORA", help="Corpora to test on (protocol cross).", show_default=False),
     ] = None,
     members: options.Members = 1,
     max_epochs: options.MaxEpochs = None,
@@ -65,14 +64,13 @@ def evaluate(
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     index: options.IndexFile = None,
     store: options.StoreFile = None,
-    verbose: options.Verbose = False,  # noqa: ARG001 - the error boundary reads it
-    quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
+    verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
+    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """Train and test every fold of a protocol, and write a results folder.
 
-    Duplicates stay on one side, augmented copies are only trained on, normalization is fitted on training utterances,
-    and calibration on development utterances cut from the training side; the test side takes no part in any choice.
-    Finished folds are kept: the same command resumes an interrupted evaluation.
+    Duplicates are never split, and test data influence neither normalization, calibration nor early stopping. Repeat
+    the command to resume an interrupted evaluation.
 
     Example: `sercli evaluate --protocol emobox --recipe default`
     """
@@ -90,7 +88,7 @@ def evaluate(
         raise UsageError(msg)
     if protocol == "cross":
         protocol = name_cross_protocol(options.split_names(train_on) or [], options.split_names(test_on) or [])
-    get_protocol(protocol)  # before what takes seconds to import
+    get_protocol(protocol)  # before slow imports
     from sercli.evaluation.run import evaluate as run
 
     with console.show_progress(f"evaluate {protocol}", None) as bar:

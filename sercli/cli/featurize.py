@@ -1,4 +1,4 @@
-"""`sercli featurize`: features of every indexed utterance, in parallel."""
+"""`sercli featurize`: computes the features of all indexed utterances, in parallel."""
 
 from typing import Annotated
 
@@ -16,24 +16,24 @@ def featurize(
         str | None,
         typer.Option(
             "--features",
-            help="Further features, separated by commas; 'all' for every one there is.",
-            show_default="those of the recipe only",
+            help="More features, separated by commas, or 'all'.",
+            show_default="only those of the recipe",
+            rich_help_panel=options.RECIPE,
         ),
     ] = None,
     denoise: Annotated[bool, typer.Option("--denoise", help="Reduce stationary noise first.")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Compute everything again and replace the store.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Recompute everything and replace the store.")] = False,
     dask: options.Dask = None,
     seed: options.Seed = 0,
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     index: options.IndexFile = None,
     store: options.StoreFile = None,
     verbose: options.Verbose = False,
-    quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
+    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
-    """Extract what a recipe reads of every indexed utterance into one HDF5 store.
+    """Compute the features that a recipe needs, for every indexed utterance, into one HDF5 store.
 
-    Only what is missing is computed: features, augmented copies and corpora can be added later, and an interrupted run
-    is resumed.
+    Computes only what is missing: you can add features and corpora later, and resume an interrupted run.
 
     Example: `sercli featurize --jobs 8`
     """

@@ -11,6 +11,8 @@ from sercli.errors import UsageError
 from sercli.labels import read_label
 from sercli.labels import split_names as split_labels
 
+RECIPE, DATA, EXECUTION = "Recipe", "Data", "Execution"  # panels of the help
+
 DataDir = Annotated[
     Path,
     typer.Option(
@@ -18,44 +20,54 @@ DataDir = Annotated[
         envvar="SERCLI_DATA_DIR",
         help="Folder of corpora, index and features.",
         show_default=True,
+        rich_help_panel=DATA,
     ),
 ]
 IndexFile = Annotated[
     Path | None,
     typer.Option(
         "--index",
-        help="Index of utterances, CSV.",
+        help="Index of utterances (CSV).",
         show_default="index.csv in the data folder",
+        rich_help_panel=DATA,
     ),
 ]
 StoreFile = Annotated[
     Path | None,
-    typer.Option("--store", help="Feature store, HDF5.", show_default="features.h5 in the data folder"),
+    typer.Option(
+        "--store",
+        help="Feature store (HDF5).",
+        show_default="features.h5 in the data folder",
+        rich_help_panel=DATA,
+    ),
 ]
 ModelDir = Annotated[
     Path | None,
-    typer.Option("--model", help="Model folder.", show_default="the model that comes with sercli"),
+    typer.Option("--model", help="Model folder.", show_default="the included model"),
 ]
 Jobs = Annotated[
     int,
-    typer.Option("--jobs", "-j", min=1, help="Parallel workers, at most one per CPU that this process may use."),
+    typer.Option("--jobs", "-j", min=1, help="Parallel workers, at most one per CPU.", rich_help_panel=EXECUTION),
 ]
 Dask = Annotated[
     str | None,
     typer.Option(
         "--dask",
         metavar="ADDRESS",
-        help="Scheduler of a Dask cluster that does the work instead, as tcp://scheduler:8786. Its workers must have "
-        "the same sercli and see the files under the same paths.",
+        help="Dask scheduler to use instead, such as tcp://scheduler:8786.",
         show_default="none: this machine",
+        rich_help_panel=EXECUTION,
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed.", rich_help_panel=EXECUTION)]
 Device = Annotated[
     str,
-    typer.Option("--device", help="auto, cpu, cuda or mps; auto takes CUDA or MPS when there is one."),
+    typer.Option("--device", help="One of auto, cpu, cuda, mps; auto prefers a GPU.", rich_help_panel=EXECUTION),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show details, and tracebacks of errors.")]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", callback=console.set_verbose, help="Show details and tracebacks."),
+]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", callback=lambda value: console.set_quiet(value), help="Show errors only."),
@@ -65,7 +77,7 @@ DEFAULT_DATA_DIR = Path("data")
 
 
 def default_jobs() -> int:
-    """CPUs that this process may use; 1 where a setting is wrong, which the command itself reports."""
+    """Returns the CPUs that this process may use; 1 if a setting is invalid, which the command reports."""
     try:
         return count_cpus()
     except UsageError:
@@ -73,12 +85,12 @@ def default_jobs() -> int:
 
 
 def index_file(data_dir: Path, given: Path | None) -> Path:
-    """The index to use: the one given, else that of the data folder."""
+    """Returns the index to use: the given one, or the one in the data folder."""
     return given or data_dir / "index.csv"
 
 
 def store_file(data_dir: Path, given: Path | None) -> Path:
-    """The feature store to use: the one given, else that of the data folder."""
+    """Returns the feature store to use: the given one, or the one in the data folder."""
     return given or data_dir / "features.h5"
 
 
@@ -87,7 +99,8 @@ RecipeName = Annotated[
     typer.Option(
         "--recipe",
         metavar="NAME|FILE|MODEL",
-        help="How to train: a named recipe, which `sercli recipes` lists, a TOML file, or that of a trained model.",
+        help="Name (see `sercli recipes`), TOML file, or model folder.",
+        rich_help_panel=RECIPE,
     ),
 ]
 Changes = Annotated[
@@ -95,8 +108,9 @@ Changes = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change a parameter of the recipe, as in training.learning_rate=0.001; repeatable.",
+        help="Set a parameter, as in training.learning_rate=0.001; repeatable.",
         show_default="none",
+        rich_help_panel=RECIPE,
     ),
 ]
 MaxEpochs = Annotated[
@@ -104,13 +118,14 @@ MaxEpochs = Annotated[
     typer.Option(
         "--max-epochs",
         min=1,
-        help="Epochs of recipe default, whose learning rate is planned for them; of others the most that there may be.",
-        show_default="that of the recipe",
+        help="Maximum number of epochs.",
+        show_default="from the recipe",
+        rich_help_panel=RECIPE,
     ),
 ]
 Members = Annotated[
     int,
-    typer.Option("--members", min=1, max=16, help="Networks that are trained one by one and answer together."),
+    typer.Option("--members", min=1, max=16, help="Networks of the ensemble.", rich_help_panel=RECIPE),
 ]
 Corpora = Annotated[
     str | None,
@@ -118,6 +133,7 @@ Corpora = Annotated[
         "--corpora",
         help="Corpora to use, separated by commas.",
         show_default="all in the index",
+        rich_help_panel=DATA,
     ),
 ]
 Emotions = Annotated[
@@ -127,6 +143,7 @@ Emotions = Annotated[
         metavar="LABEL,…",
         help="Labels to keep, separated by commas.",
         show_default="all",
+        rich_help_panel=DATA,
     ),
 ]
 LabelMap = Annotated[
@@ -134,17 +151,18 @@ LabelMap = Annotated[
     typer.Option(
         "--map",
         metavar="LABEL=LABEL,…",
-        help="Labels to merge into others, as in joy=happy,surprise=surprised.",
+        help="Labels to merge into others, as in joy=happy.",
         show_default="none",
+        rich_help_panel=DATA,
     ),
 ]
 
 
 def parse_labels(text: str) -> tuple[str, ...]:
-    """Labels separated by commas."""
+    """Parses labels separated by commas."""
     return tuple(map(read_label, split_labels(text)))
 
 
 def split_names(text: str | None) -> list[str] | None:
-    """Names separated by commas as a list; None for None."""
+    """Splits names separated by commas; returns None for None."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]

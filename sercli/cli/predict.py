@@ -1,4 +1,4 @@
-"""`sercli predict`: recordings in, a report out."""
+"""`sercli predict`: scores recordings and writes a report."""
 
 import contextlib
 import os
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sercli.prediction.truth import Scores
 
 OUTPUT, SCORING, KNOWN = "Output", "Scoring", "Known emotions"  # panels of the help
-MOST_CHANNELS = 3  # that have a column each on the screen
-SHOWN_NEGATIVE = 5  # most negative recordings that are named on the screen
+MOST_CHANNELS = 3  # channels with a column of their own on the screen
+SHOWN_NEGATIVE = 5  # most negative recordings listed on the screen
 
 
 def predict(
@@ -29,8 +29,7 @@ def predict(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="Recordings, folders at any depth, patterns such as 'calls/**/*.mp3'; - reads a list of paths, or one "
-            "recording, from stdin.",
+            help="Recordings, folders, or patterns such as 'calls/**/*.mp3'; - reads paths or a recording from stdin.",
             show_default=False,
         ),
     ],
@@ -41,7 +40,7 @@ def predict(
             "--out",
             "-o",
             metavar="FILE",
-            help="Report: .csv, .tsv, .xlsx, .json, .jsonl or .html. An interrupted run resumes when repeated.",
+            help="Report: .csv, .tsv, .xlsx, .json, .jsonl or .html.",
             show_default="CSV on stdout",
             rich_help_panel=OUTPUT,
         ),
@@ -51,7 +50,7 @@ def predict(
         typer.Option(
             "--html",
             metavar="FILE",
-            help="Page to look at and listen to, beside a report of another format.",
+            help="Page to browse and listen to, in addition to --out.",
             show_default="none",
             rich_help_panel=OUTPUT,
         ),
@@ -60,7 +59,7 @@ def predict(
         bool,
         typer.Option(
             "--embed-audio",
-            help="Put the recordings into the page, up to 25 MB, instead of links to them.",
+            help="Embed the recordings in the page, up to 25 MB.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
@@ -69,8 +68,7 @@ def predict(
         typer.Option(
             "--segments",
             metavar="FILE|DIR/",
-            help="Timeline: .csv, .tsv, .json, .jsonl, .rttm, .txt, .srt or .vtt; or a folder, ending in /, for one "
-            "file per recording.",
+            help="Timeline: .csv, .tsv, .json, .jsonl, .rttm, .txt, .srt, .vtt; or a folder.",
             show_default="none",
             rich_help_panel=OUTPUT,
         ),
@@ -80,7 +78,7 @@ def predict(
         typer.Option(
             "--segments-format",
             metavar="NAME",
-            help="Format of the files in that folder.",
+            help="Format of the timelines in a folder.",
             show_default="csv",
             rich_help_panel=OUTPUT,
         ),
@@ -90,7 +88,7 @@ def predict(
         typer.Option(
             "--channels",
             metavar="auto|mix|split",
-            help="Score the mix of all channels, or each; auto splits stereo whose sides differ.",
+            help="Mix or split the channels; auto splits stereo whose sides differ.",
             rich_help_panel=SCORING,
         ),
     ] = "auto",
@@ -99,7 +97,7 @@ def predict(
         typer.Option(
             "--vad",
             metavar="on|off",
-            help="Cut long recordings at pauses; off scores fixed windows.",
+            help="Split long recordings at pauses; off uses fixed windows.",
             rich_help_panel=SCORING,
         ),
     ] = "on",
@@ -109,7 +107,7 @@ def predict(
             "--window",
             min=0.1,
             max=60.0,
-            help="Length of fixed windows in seconds; turns --vad off.",
+            help="Length of fixed windows (s); implies --vad off.",
             show_default="6 with --vad off",
             rich_help_panel=SCORING,
         ),
@@ -120,8 +118,8 @@ def predict(
             "--hop",
             min=0.01,
             max=60.0,
-            help="Seconds from one window to the next.",
-            show_default="the window",
+            help="Distance between window starts (s).",
+            show_default="the window length",
             rich_help_panel=SCORING,
         ),
     ] = None,
@@ -131,7 +129,7 @@ def predict(
             "--min-confidence",
             min=0.0,
             max=1.0,
-            help="Below this confidence an emotion is 'uncertain'.",
+            help="Confidence below which an emotion is 'uncertain'.",
             rich_help_panel=SCORING,
         ),
     ] = 0.0,
@@ -140,7 +138,7 @@ def predict(
         typer.Option(
             "--emotions",
             metavar="LABEL,…",
-            help="Labels of the model to keep; their probabilities then sum to 1.",
+            help="Labels of the model to keep.",
             show_default="all",
             rich_help_panel=SCORING,
         ),
@@ -151,7 +149,7 @@ def predict(
             "--negative",
             metavar="LABEL,…",
             help="Labels that count as negative in the summary.",
-            show_default="those stored with the model",
+            show_default="stored with the model",
             rich_help_panel=SCORING,
         ),
     ] = None,
@@ -160,8 +158,7 @@ def predict(
         typer.Option(
             "--labels",
             metavar="FILE|names",
-            help="Known emotions to score against: a table with the columns file and emotion, or 'names' for names as "
-            "in RAVDESS.",
+            help="Table with the columns file and emotion, or 'names' for RAVDESS file names.",
             show_default="none",
             rich_help_panel=KNOWN,
         ),
@@ -171,7 +168,7 @@ def predict(
         typer.Option(
             "--map",
             metavar="LABEL=LABEL,…",
-            help="Labels of that table to merge into those of the model, as in joy=happy.",
+            help="Labels of the table to merge into others, as in joy=happy.",
             show_default="none",
             rich_help_panel=KNOWN,
         ),
@@ -180,18 +177,23 @@ def predict(
     jobs: options.Jobs = options.default_jobs(),
     timeout: Annotated[
         float,
-        typer.Option("--timeout", min=1.0, help="Seconds without a sign of life after which a recording has failed."),
+        typer.Option(
+            "--timeout",
+            min=1.0,
+            help="Seconds without progress after which a recording fails.",
+            rich_help_panel=options.EXECUTION,
+        ),
     ] = 120.0,
     restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
     dask: options.Dask = None,
     device: options.Device = "auto",
     verbose: options.Verbose = False,
-    quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
+    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """Recognize the emotion of every recording and write a report.
 
-    Writes one row per recording, or per side of a call, in sorted order. Unreadable files get a row with the reason;
-    the exit status is then 1. A summary lies beside the report, with known labels also a confusion matrix.
+    Writes one row per recording, or per side of a call. Unreadable files get a row with the reason, and the exit status
+    is 1. Repeat the command to resume an interrupted run.
 
     Examples: `sercli predict ./calls --out report.csv --segments timelines/` ·
     `find . -name '*.mp3' -print0 | sercli predict - > report.csv`
@@ -240,9 +242,9 @@ def _guard_stdout() -> Iterator[None]:
         yield
     except OSError:
         try:
-            sys.stdout.flush()  # it may have been something else that could not be written
+            sys.stdout.flush()  # the error may be about another file
         except OSError:
-            # What is left in the buffer would fail once more, with a traceback, when Python ends.
+            # The buffered rest would fail again, with a traceback, when Python exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise
 
@@ -257,7 +259,7 @@ def _show_result(result: "BatchResult") -> None:
 
 
 def _show_tally(result: "BatchResult") -> None:
-    """Shows the emotions' shares, what went wrong, and how fast it was."""
+    """Shows the share of each emotion, failures, warnings, and the speed."""
     from sercli.files import one_line
 
     tally, seconds, heard, earlier = result.tally, result.seconds, result.audio_seconds, result.finished_before
@@ -272,7 +274,7 @@ def _show_tally(result: "BatchResult") -> None:
     for title, counts in (
         ("failed", tally.reasons()),
         ("warnings", tally.warnings),
-        ("left out, of formats that are not supported", tally.unread),
+        ("skipped, format not supported", tally.unread),
     ):
         if counts:
             console.say(f"{title}: {', '.join(f'{reason} ({count})' for reason, count in counts.most_common())}")
@@ -291,12 +293,12 @@ def _join(labels: Sequence[str]) -> str:
 
 
 def _emotion_table(tally: "Tally") -> "Table":
-    """Share of speech time, in all and of each channel, rows, and mean confidence, by emotion."""
+    """Tabulates each emotion: share of speech overall and by channel, rows, mean confidence."""
     from rich.table import Table
     from rich.text import Text
 
     total = tally.total()
-    # Of more channels, the report has the rows: the table would be too wide.
+    # With more channels the table would be too wide; the report has their rows.
     channels = sorted(tally.emotions) if 1 < len(tally.emotions) <= MOST_CHANNELS else []
     table = Table("emotion", box=None, pad_edge=False)
     headings = ("share of speech", *(f"channel {name}" for name in channels), "rows", "mean confidence")
@@ -322,5 +324,5 @@ def _show_scores(scores: "Scores") -> None:
     console.stderr.print(console.confusion_table(scores.confusion.tolist(), scores.per_class))
     console.say(
         f"accuracy {scores.accuracy:.1%}, UAR {scores.uar:.1%}, macro F1 {scores.macro_f1:.1%} "
-        f"of {scores.scored} scored, {scores.unanswered} of them wrong for lack of speech; {left_out}"
+        f"of {scores.scored} scored, {scores.unanswered} of them without detected speech, counted as wrong; {left_out}"
     )

@@ -1,4 +1,4 @@
-"""``sercli prepare``: fetches a corpus, checks its recordings, and adds them to the index."""
+"""`sercli prepare`: downloads a corpus, checks its recordings, and adds them to the index."""
 
 import contextlib
 from collections import Counter
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sercli.corpora.corpus import Corpus
     from sercli.corpora.prepare import Outcome
 
+SOURCE = "Source"  # panel of the help
 SHOWN = 5  # names shown of each list, unless verbose
 
 DEFAULT = "ravdess"
@@ -39,9 +40,9 @@ def prepare(
         typer.Option(
             "--from",
             metavar="PATH",
-            help="Folder of recordings at any depth, which stay where they are; or zip or tar archive, or folder of "
-            "archives, which are unpacked into the data folder.",
+            help="Folder of recordings, zip or tar archive, or folder of archives.",
             show_default="download the corpus; for csv, the folder of the table",
+            rich_help_panel=SOURCE,
         ),
     ] = None,
     labels: Annotated[
@@ -49,9 +50,9 @@ def prepare(
         typer.Option(
             "--labels",
             metavar="FILE",
-            help="For csv: table with the columns file and emotion, and optionally speaker, gender, intensity, "
-            "statement and repetition; CSV, TSV or separated by semicolons.",
+            help="For csv: table with the columns file and emotion, if known also speaker and gender.",
             show_default="none",
+            rich_help_panel=SOURCE,
         ),
     ] = None,
     label_map: Annotated[
@@ -59,34 +60,37 @@ def prepare(
         typer.Option(
             "--map",
             metavar="LABEL=LABEL,…",
-            help="For your own recordings: labels to merge into others, as in surprise=surprised,joy=happy.",
+            help="For csv: labels to merge into others, as in joy=happy.",
             show_default="none",
+            rich_help_panel=SOURCE,
         ),
     ] = "",
     url: Annotated[
         str | None,
         typer.Option(
             "--url",
-            help="Mirror to download from; its file must match the published size and checksum.",
-            show_default="the corpus's own address",
+            help="Mirror; its file must match the published size and checksum.",
+            show_default="the address of the corpus",
+            rich_help_panel=SOURCE,
         ),
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", "--restart", help="Unpack and index again what is already in place."),
+        typer.Option("--force", "--restart", help="Unpack and index again."),
     ] = False,
     list_corpora: Annotated[
-        bool, typer.Option("--list", help="Show all corpora with their sizes, labels and licenses, and stop.")
+        bool, typer.Option("--list", help="List all corpora with size, labels and license, and exit.")
     ] = False,
     jobs: options.Jobs = options.default_jobs(),
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     index: options.IndexFile = None,
     verbose: options.Verbose = False,
-    quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done its work
+    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
-    """Download a corpus, or take it from a folder or archive, and index its recordings.
+    """Download a corpus, or read it from a folder or archive, and index its recordings.
 
-    Replaces the rows of this corpus in the index and keeps those of others.
+    Replaces the rows of this corpus in the index. Recordings in a folder are not copied; archives are unpacked into the
+    data folder.
 
     Examples: `sercli prepare` · `sercli prepare nemo --from ~/nemo` ·
     `sercli prepare csv --labels calls.csv --map joy=happy`
@@ -133,7 +137,7 @@ def _list_corpora() -> None:
         download = "–" if corpus.takes_any else "yes" if corpus.archive else "no"
         table.add_row(corpus.name, hours, speakers, labels, corpus.license, download)
     console.stdout.print(table)
-    console.say("'sercli prepare CORPUS' says where to get one that it cannot download")
+    console.say("for a corpus without download, 'sercli prepare CORPUS' shows where to get it")
 
 
 class _Bars:
@@ -200,7 +204,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _show_exceptions(corpus: "Corpus", outcome: "Outcome", limit: int | None) -> None:
-    """Shows what is missing, left out or failed: one line for each kind, with at most `limit` names."""
+    """Shows what is missing, excluded or failed: one line per kind, with at most `limit` names."""
     if outcome.missing:
         console.warn(_summarize(f"missing from {corpus.name}", list(outcome.missing), limit))
     if outcome.miscounted:
@@ -227,7 +231,7 @@ def _summarize(what: str, items: list[str], limit: int | None) -> str:
 def _show_result(corpus: "Corpus", outcome: "Outcome", index: Path) -> None:
     count = len(outcome.utterances)
     if outcome.near_misses:
-        console.warn(f"these labels mean others of sercli, merge them with --map '{outcome.near_misses}'")
+        console.warn(f"these labels are other names for sercli's: merge them with --map '{outcome.near_misses}'")
     if outcome.unchanged:
         console.say(f"{corpus.name} is in place, {count} utterances in {index}: nothing to do (--force does it again)")
     else:

@@ -1,4 +1,4 @@
-"""`sercli recipes`: the recipes that come with sercli, and recipes as TOML."""
+"""`sercli recipes`: lists the included recipes, or prints one as TOML."""
 
 from typing import Annotated, Literal
 
@@ -10,17 +10,17 @@ from sercli.cli import console, options
 def recipes(
     action: Annotated[
         Literal["list", "show"],
-        typer.Argument(help="List the named recipes, or show one with all its parameters as TOML."),
+        typer.Argument(help="List the recipes, or show one with all its parameters."),
     ] = "list",
     recipe: Annotated[
         str, typer.Argument(metavar="[RECIPE]", help="For show: name, TOML file or model folder.")
     ] = "default",
     *,
     changes: options.Changes = None,
-    verbose: options.Verbose = False,  # noqa: ARG001 - the error boundary reads it
-    quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
+    verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
+    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
-    """List the recipes, or show one as a TOML file to start your own from.
+    """List the recipes, or print one as TOML to start your own from.
 
     Example: `sercli recipes show default > mine.toml`, then `sercli train --recipe mine.toml`
     """

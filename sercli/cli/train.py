@@ -34,12 +34,13 @@ def train(
         typer.Option(
             "--negative",
             metavar="LABEL,…",
-            help="Labels that predict counts as negative in its summary.",
-            show_default="sad, angry, fearful and disgust, as far as they are trained",
+            help="Labels that count as negative in summaries.",
+            show_default="sad, angry, fearful, disgust",
+            rich_help_panel=options.DATA,
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted training in the folder.")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Discard the interrupted training in the folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted training.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Discard an interrupted training.")] = False,
     members: options.Members = 1,
     max_epochs: options.MaxEpochs = None,
     figures: Annotated[
@@ -47,7 +48,7 @@ def train(
         typer.Option(
             "--figures",
             metavar="DIR",
-            help="Results folder of this recipe to quote in the model card; repeatable.",
+            help="Results folder to quote in the model card; repeatable.",
         ),
     ] = None,
     seed: options.Seed = 0,
@@ -55,21 +56,20 @@ def train(
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     index: options.IndexFile = None,
     store: options.StoreFile = None,
-    verbose: options.Verbose = False,  # noqa: ARG001 - the error boundary reads it
-    quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
+    verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
+    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
-    """Train a model on the prepared corpora, on the GPU if there is one.
+    """Train a model on the indexed corpora, on a GPU if there is one.
 
-    The recipe default has a fixed number of epochs; others stop when the recall of held-out development speakers no
-    longer improves. The calibration is fitted on them, too. The state is saved after each epoch: Ctrl-C leaves the
-    best model so far, and --resume continues.
+    Recipes with a one-cycle schedule train for a fixed number of epochs; others stop when the recall of held-out
+    development speakers no longer improves. Ctrl-C keeps the best model so far, and --resume continues.
 
     Example: `sercli train --recipe default --out models/mine`
     """
     from sercli.labels import parse_label_map
     from sercli.training.recipe_files import get_recipe
 
-    chosen = get_recipe(recipe, changes or ()).limit(max_epochs).join(members)  # before what takes seconds to import
+    chosen = get_recipe(recipe, changes or ()).limit(max_epochs).join(members)  # before slow imports
     from sercli.evaluation.report import read_figures
     from sercli.training.train import train as run
 

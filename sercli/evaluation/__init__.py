@@ -1,1 +1,1 @@
-"""Protocols run from end to end, and their results."""
+"""Evaluation of recipes: protocols, folds, scores and reports."""

@@ -1,4 +1,4 @@
-"""Comparison of results folders: the scores of each, and whether they may be compared at all."""
+"""Compares results folders, and checks whether they are comparable."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -13,24 +13,24 @@ from sercli.files import read_json_object, write_table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedResults:
-    """One row of the table; scores are 0 to 1, None where undefined.
+    """Scores of one results folder, 0 to 1; None where undefined.
 
     Attributes:
         recipe: Name of the recipe.
         protocol: Protocol, degradation and number of members.
         seeds: Number of seeds.
         utterances: Number of different test utterances.
-        uar: Unweighted average recall.
-        uar_low: Lower end of its 95 % interval.
-        uar_high: Upper end of its 95 % interval.
+        uar_low: Lower end of the 95 % interval of the UAR.
+        uar_high: Upper end of the 95 % interval of the UAR.
+        uar_std: Standard deviation of the UAR over seeds.
         uar_std: Its standard deviation over seeds.
         accuracy: Accuracy.
         macro_f1: Mean F1 over the labels.
-        expected_calibration_error: Mean gap between confidence and accuracy.
-        uar_female: UAR of female speakers.
+        uar_female: UAR for female speakers.
+        uar_male: UAR for male speakers.
         uar_male: UAR of male speakers.
         training_seconds: Duration of the training of all folds (s).
-        folder: The results folder.
+        folder: Results folder.
     """
 
     recipe: str
@@ -56,11 +56,11 @@ COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(ComparedResults)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Results folders in order of their UAR, the best first.
+    """Results folders sorted by UAR, best first.
 
     Attributes:
         rows: One row per folder.
-        comparable: Whether all tested the same utterances with the same labels by the same protocol and degradation.
+        comparable: Whether all tested the same utterances with the same labels, protocol and degradation.
     """
 
     rows: tuple[ComparedResults, ...]
@@ -68,13 +68,13 @@ class Comparison:
 
 
 def compare_results(folders: Sequence[Path]) -> Comparison:
-    """Reads results folders; every score is computed again from their predictions.
+    """Reads results folders and recomputes all scores from their predictions.
 
     Args:
-        folders: Results folders, or folders of a degradation in them.
+        folders: Results folders, or degradation folders inside them.
 
     Raises:
-        InputError: if a folder is missing or damaged, or none is given.
+        InputError: If a folder is missing or damaged, or none is given.
     """
     if not folders:
         msg = "nothing to compare: give results folders, as 'sercli evaluate' writes them"
@@ -85,16 +85,16 @@ def compare_results(folders: Sequence[Path]) -> Comparison:
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
-    """Writes the table as CSV, by rename.
+    """Writes the table as CSV, atomically.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: If the file cannot be written.
     """
     write_table(path, [asdict(row) for row in comparison.rows])
 
 
 def _read(folder: Path) -> tuple[ComparedResults, tuple[object, ...]]:
-    """The row of a folder, and what it tested."""
+    """Returns the row of a folder, and what it tested."""
     if not folder.is_dir():
         msg = f"{folder} is not a folder: expected results, as 'sercli evaluate' writes them"
         raise InputError(msg)

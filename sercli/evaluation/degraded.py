@@ -1,4 +1,4 @@
-"""Test of an evaluation's models on recordings that are passed through a telephone codec."""
+"""Tests the models of an evaluation on recordings degraded by a telephone codec."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -21,12 +21,12 @@ from sercli.models.model import Features, Model, load_model
 from sercli.parallel import map_in_order
 from sercli.splits.protocols import make_folds
 
-CHUNK = 64  # recordings per task of a worker
+CHUNK = 64  # recordings per task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chunk:
-    """Recordings that the same models test.
+    """Recordings tested by the same models.
 
     Attributes:
         folders: Model folders.
@@ -44,22 +44,22 @@ class _Chunk:
 def score_degraded(
     index: Index, tasks: Sequence[FoldTask], degradation: str, *, jobs: int, on_done: Callable[[int, int], None]
 ) -> tuple[list[TestRow], list[Failure]]:
-    """Tests the model of every fold on its degraded test recordings.
+    """Tests each fold's model on its degraded test recordings.
 
-    Each recording is decoded once, and scored by the models of all seeds that test it.
+    Decodes each recording once and scores it with the models of all seeds that test it.
 
     Args:
         index: Utterances that the folds divide.
         tasks: Finished folds.
-        degradation: One of `sercli.audio.codecs.DEGRADATIONS`.
-        jobs: Worker processes.
-        on_done: Called with how many recordings are done and how many there are.
+        degradation: Degradation, one of `sercli.audio.codecs.DEGRADATIONS`.
+        jobs: Number of worker processes.
+        on_done: Called with the number of recordings done and their total.
 
     Returns:
         One row per fold and test recording, in the order of the tasks, and the recordings that failed.
 
     Raises:
-        ModelError: if a model is damaged.
+        ModelError: If a model is damaged.
     """
     groups = _group_by_test(index, tasks)
     batches = [
@@ -91,7 +91,7 @@ def score_degraded(
 
 
 def _group_by_test(index: Index, tasks: Sequence[FoldTask]) -> dict[tuple[int, ...], list[FoldTask]]:
-    """The tasks that test the same utterances, by the positions of these."""
+    """Groups the tasks by the positions of their test utterances."""
     plan = tasks[0].plan
     folds = {seed: make_folds(index, plan.protocol, seed) for seed in plan.seeds}
     groups: dict[tuple[int, ...], list[FoldTask]] = defaultdict(list)
@@ -111,7 +111,7 @@ def _make_chunk(index: Index, group: Sequence[FoldTask], members: Sequence[int],
 
 
 def score_chunk(chunk: _Chunk) -> list[list[list[float]] | str]:
-    """For each recording the probabilities by each model, or why there are none; runs in the workers."""
+    """Returns for each recording the probabilities from each model, or the reason of a failure; runs in workers."""
     models = [load_model(folder) for folder in chunk.folders]
     outcomes: list[list[list[float]] | str] = []
     for path, sha256 in zip(chunk.paths, chunk.hashes, strict=True):
@@ -126,16 +126,16 @@ def score_chunk(chunk: _Chunk) -> list[list[list[float]] | str]:
 
 
 def extract_degraded(path: Path, sha256: str, degradation: str, model: Model) -> list[tuple[Features, float]]:
-    """Features and seconds of speech of each segment of a degraded recording.
+    """Extracts the features and seconds of speech of each segment of a degraded recording.
 
     Args:
-        path: The recording.
-        sha256: Hash that it had when it was indexed.
-        degradation: One of `sercli.audio.codecs.DEGRADATIONS`.
-        model: Names preprocessing, segmentation and features.
+        path: Recording.
+        sha256: Hash of the recording when it was indexed.
+        degradation: Degradation, one of `sercli.audio.codecs.DEGRADATIONS`.
+        model: Model that determines preprocessing, segmentation and features.
 
     Raises:
-        AudioError: if the recording cannot be decoded, has changed, or has no sound after the degradation.
+        AudioError: If the recording cannot be decoded, has changed, or is silent after the degradation.
     """
     if path.is_file() and hash_file(path) != sha256:
         msg = "has changed since it was indexed: run 'sercli prepare --force' again"

@@ -1,7 +1,7 @@
-"""One fold with one seed: trained, tested, and written as a folder that appears by rename.
+"""Trains and tests one fold with one seed, and writes its folder atomically.
 
-The folder holds the model folder's files (none for a baseline), ``predictions.csv``, ``history.csv`` (likewise) and
-``fold.json``. It is made in a hidden folder beside it, which keeps the checkpoint of an interrupted training.
+The folder contains the files of a model folder, ``history.csv`` (both not for baselines), ``predictions.csv`` and
+``fold.json``. It is built in a hidden folder next to it, which keeps the checkpoint of an interrupted training.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from sercli.training.session import TrainedModel, remove_checkpoints, train_fold
 CHECKPOINT_FILE = "checkpoint.safetensors"
 FOLD_FILE = "fold.json"
 HISTORY_FILE = "history.csv"
-SCHEMA_VERSION = 1  # of fold.json
+SCHEMA_VERSION = 1  # schema version of fold.json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +39,16 @@ class FoldResult(Config):
     """Content of ``fold.json``: how a fold was trained.
 
     Attributes:
-        schema_version: `SCHEMA_VERSION`.
+        schema_version: Schema version, `SCHEMA_VERSION`.
         identity: Identity of training and test.
-        seed: Seed of the division, weights, order and dropout.
+        seed: Seed of the split, weights, order and dropout.
         fold: Number of the fold, from 1.
         dev_uar: Unweighted average recall of the development utterances, 0 to 1.
-        dev_accuracy: Their accuracy, 0 to 1.
+        dev_accuracy: Accuracy of the development utterances, 0 to 1.
         temperature: Calibration temperature.
-        epochs: Epochs of each network; empty for a baseline.
-        best_epoch: Epoch of each network whose weights were kept; empty for a baseline.
-        setting: Setting that a baseline was fitted with, chosen by `dev_uar`; None for a network.
+        epochs: Number of epochs of each network; empty for a baseline.
+        best_epoch: Epoch of each network's weights; empty for a baseline.
+        setting: Setting of a baseline, chosen by `dev_uar`; None for a network.
         seconds: Duration of the training (s).
         device: Device of the training.
         command: Command line of the training.
@@ -83,7 +83,7 @@ class FoldResult(Config):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Training:
-    """What training a fold gives, whatever the method."""
+    """Result of training a network or a baseline."""
 
     probabilities: Probabilities
     dev_uar: float
@@ -96,15 +96,15 @@ class _Training:
 
 
 def run_fold(task: FoldTask) -> FoldResult:
-    """Trains and tests a fold, and writes its folder; resumes from the checkpoint of an interrupted run.
+    """Trains and tests a fold, and writes its folder; resumes an interrupted training.
 
-    On the CPU it takes one thread, so that the result does not depend on how many folds run side by side.
+    On the CPU it uses one thread, so that the result does not depend on the number of parallel folds.
 
     Raises:
-        StoreError: if the index or the store has changed since the evaluation started.
-        ModelError: if the loss is not finite.
-        KeyboardInterrupt: if Ctrl-C ends the training.
-        OSError: if the folder cannot be written.
+        StoreError: If the index or the store has changed since the evaluation started.
+        ModelError: If the loss is not finite.
+        KeyboardInterrupt: If Ctrl-C ends the training.
+        OSError: If the folder cannot be written.
     """
     plan, partial = task.plan, task.partial
     with plan.open_corpus() as corpus, single_thread() if plan.device == "cpu" else contextlib.nullcontext():
@@ -164,7 +164,7 @@ def _resume_training(task: FoldTask, corpus: CorpusFeatures, fold: Fold) -> Trai
 
 
 def _train_baseline(task: FoldTask, corpus: CorpusFeatures, fold: Fold) -> _Training:
-    # Imported here, since networks do without these classifiers, which are slow to import.
+    # Networks do not need these classifiers, which are slow to import.
     from threadpoolctl import threadpool_limits
 
     from sercli.training.baselines import score_baseline, train_baseline
@@ -213,7 +213,7 @@ def _summarize(task: FoldTask, corpus: CorpusFeatures, fold: Fold, training: _Tr
 
 
 def find_finished(task: FoldTask) -> FoldResult | None:
-    """The result of a task if its folder is there, whole, and of the same identity."""
+    """Returns the result of a task if its folder exists, is complete, and has the same identity."""
     files = [task.folder / PREDICTIONS_FILE, task.folder / FOLD_FILE]
     if not task.plan.recipe.baseline:
         files += [*list_files(task.folder), task.folder / HISTORY_FILE]
@@ -227,10 +227,10 @@ def find_finished(task: FoldTask) -> FoldResult | None:
 
 
 def read_fold(folder: Path) -> FoldResult:
-    """Reads ``fold.json`` of a fold's folder.
+    """Reads ``fold.json`` from a fold's folder.
 
     Raises:
-        InputError: if it is missing or damaged.
+        InputError: If it is missing or damaged.
     """
     path = folder / FOLD_FILE
     try:

@@ -1,7 +1,7 @@
-"""Labels that are likely wrong, found by confident learning from out-of-fold probabilities.
+"""Finds likely label errors by confident learning from out-of-fold probabilities.
 
-Northcutt, Jiang & Chuang 2021, https://doi.org/10.1613/jair.1.12125. Written out here, since the library of its
-authors has a license (AGPL) that this project cannot pass on.
+Northcutt, Jiang & Chuang 2021, https://doi.org/10.1613/jair.1.12125. Implemented here, because the license of the
+authors' library (AGPL) is not compatible with this project's.
 """
 
 import itertools
@@ -24,11 +24,11 @@ class LabelError:
 
     Attributes:
         file: File, as in the index.
-        speaker: Its speaker, or empty.
-        label: Label that it has.
-        likely: Label that it more likely should have.
-        p_label: Probability of its label.
-        p_likely: Probability of the other one.
+        speaker: Speaker; empty if unknown.
+        label: Label in the index.
+        likely: More likely label.
+        p_label: Probability of `label`.
+        p_likely: Probability of `likely`.
     """
 
     file: str
@@ -40,19 +40,19 @@ class LabelError:
 
 
 def rank_label_errors(truth: Labels, probabilities: Probabilities) -> list[tuple[int, int]]:
-    """Finds as many samples as the confident joint estimates to have a wrong label ("prune by noise rate").
+    """Finds as many samples as the confident joint estimates to be mislabeled ("prune by noise rate").
 
-    A sample is confidently of a class if its probability is at least the mean probability that this class has among
-    the samples labeled with it; of several such classes, the most probable counts. The counts of labels (rows) by
-    confident classes (columns), with rows scaled to the number of samples that have the label, estimate how many of
-    each label belong to each other class. So many are taken, those with the highest margin of probability.
+    A sample is confidently of a class if its probability is at least the mean probability of that class among the
+    samples labeled with it; among several such classes, the most probable counts. The counts of labels (rows) by
+    confident classes (columns), each row scaled to the number of samples with that label, estimate how many samples of
+    each label belong to each other class. That many samples with the highest margin are returned.
 
     Args:
-        truth: Labels as positions among the classes, ``(n_samples,)``.
+        truth: Class index of each label, ``(n_samples,)``.
         probabilities: Out-of-fold probabilities, ``(n_samples, n_classes)``.
 
     Returns:
-        Pairs of sample and the class that it likely is of, the highest margin over its label first.
+        Pairs of sample and likely class, in order of decreasing margin.
     """
     classes = probabilities.shape[1]
     counts = np.bincount(truth, minlength=classes)
@@ -72,14 +72,14 @@ def rank_label_errors(truth: Labels, probabilities: Probabilities) -> list[tuple
 
 
 def find_label_errors(labels: Sequence[str], rows: Iterable[TestRow]) -> tuple[LabelError, ...]:
-    """Finds recordings whose labels are likely wrong among the predictions of an evaluation.
+    """Finds likely label errors among the predictions of an evaluation.
 
     Args:
         labels: Labels, in the order of the probabilities.
-        rows: Predictions for test utterances; those for one file, by several seeds, are averaged.
+        rows: Predictions for test utterances; predictions with several seeds for one file are averaged.
 
     Returns:
-        The least plausible label first.
+        Likely errors, the least plausible label first.
     """
     by_file: dict[str, list[TestRow]] = defaultdict(list)
     for row in rows:
@@ -103,10 +103,10 @@ def find_label_errors(labels: Sequence[str], rows: Iterable[TestRow]) -> tuple[L
 
 
 def read_label_errors(results: Path, index: Index) -> tuple[LabelError, ...]:
-    """Finds recordings of an index whose labels are likely wrong, by a results folder.
+    """Finds likely label errors in an index from a results folder.
 
     Raises:
-        InputError: if the folder has no predictions, they are damaged, or are for none of the recordings.
+        InputError: If predictions are missing or damaged, or for none of the recordings.
     """
     path = results / PREDICTIONS_FILE
     files = {utterance.file for utterance in index.utterances}

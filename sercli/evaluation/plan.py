@@ -1,4 +1,4 @@
-"""What an evaluation is to do, and the tasks that it divides into."""
+"""Plan of an evaluation, and its tasks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +16,19 @@ FOLDS_FOLDER = "folds"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPlan:
-    """Everything that decides the outcome of an evaluation.
+    """All parameters that determine the outcome of an evaluation.
 
     Attributes:
-        index: Index of utterances.
-        corpora: Corpora that take part; None for all in the index.
+        corpora: Corpora to use; None for all in the index.
+        selection: Labels to keep and to merge.
         selection: Labels that take part, and how they are merged.
-        store: Feature store of these utterances.
-        protocol: Name that `sercli.splits.protocols.get_protocol` knows.
-        recipe: How to train.
-        seeds: Seeds; all folds are trained once with each.
+        protocol: Name of a protocol, see `sercli.splits.protocols.get_protocol`.
+        recipe: Recipe to train.
+        seeds: Seeds; every fold is trained once with each.
+        device: Device for training, ``cpu``, ``cuda`` or ``mps``.
         device: ``cpu``, ``cuda`` or ``mps``.
         out: Results folder.
-        command: Command line, for the record.
+        command: Command line, for the report.
     """
 
     index: Path
@@ -43,22 +43,22 @@ class EvaluationPlan:
     command: str
 
     def open_corpus(self) -> CorpusFeatures:
-        """Opens the features of the utterances that take part and are in the store.
+        """Opens the features of the selected utterances that are in the store.
 
         Raises:
-            CorpusError: if the index is missing or damaged, or lacks a corpus.
-            StoreError: if the store is missing or damaged, has none of the utterances, or lacks features or copies.
-            SplitError: if the corpora do not fit the protocol.
+            CorpusError: If the index is missing or damaged, or lacks a corpus.
+            StoreError: If the store is missing or damaged, or lacks all utterances, a feature or a copy.
+            SplitError: If the corpora do not fit the protocol.
         """
         index = read_index(self.index).select(self.corpora).relabel(self.selection)
         index = get_protocol(self.protocol).select(index)
         return CorpusFeatures(index, self.store, self.recipe.features, copies=self.recipe.training.copies)
 
     def make_tasks(self, corpus: CorpusFeatures) -> "list[FoldTask]":
-        """One task per seed and fold.
+        """Makes one task per seed and fold.
 
         Raises:
-            SplitError: if the corpora do not fit the protocol, or a fold would leak.
+            SplitError: If the corpora do not fit the protocol, or a fold would leak.
         """
         return [
             FoldTask(plan=self, seed=seed, fold=fold.number, identity=self.identify(corpus, fold, seed))
@@ -67,19 +67,19 @@ class EvaluationPlan:
         ]
 
     def identify(self, corpus: CorpusFeatures, fold: Fold, seed: int) -> str:
-        """Identity of the training and the test of a fold, see `identify_training`."""
+        """Returns the identity of a fold's training and test; see `identify_training`."""
         return identify_training(corpus, fold, self.recipe, seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldTask:
-    """Training and test of one fold with one seed; small, since it is sent to worker processes.
+    """One fold to train and test with one seed; small, because it is sent to workers.
 
     Attributes:
         plan: The evaluation.
-        seed: Seed of the division, weights, order and dropout.
+        seed: Seed of the split, weights, order and dropout.
         fold: Number of the fold, from 1.
-        identity: Identity that the worker must find, so that index and store are those of the evaluation's start.
+        identity: Expected identity, to detect changes of index or store since the start of the evaluation.
     """
 
     plan: EvaluationPlan
@@ -89,10 +89,10 @@ class FoldTask:
 
     @property
     def folder(self) -> Path:
-        """Where the finished fold goes."""
+        """Folder of the finished fold."""
         return self.plan.out / FOLDS_FOLDER / f"seed{self.seed}-fold{self.fold}"
 
     @property
     def partial(self) -> Path:
-        """Where the fold is made, before it is renamed."""
+        """Folder in which the fold is built."""
         return self.folder.with_name(f".{self.folder.name}.partial")

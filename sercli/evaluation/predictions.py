@@ -1,4 +1,4 @@
-"""Predictions for test utterances, and the file that holds them."""
+"""Predictions for test utterances, and their file format."""
 
 import csv
 import gzip
@@ -26,7 +26,7 @@ COLUMNS: tuple[str, ...] = (
     "truth",
     "prediction",
 )
-"""Columns of ``predictions.csv``; the probability of each label follows, as ``p_<label>``."""
+"""Columns of ``predictions.csv``, followed by the probability of each label, ``p_<label>``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +35,17 @@ class TestRow:
 
     Attributes:
         file: File of the utterance, as in the index.
-        corpus: Its corpus.
-        speaker: Its speaker, or empty.
-        gender: Gender of the speaker, or empty.
+        corpus: Corpus of the utterance.
+        speaker: Speaker; empty if unknown.
+        gender: Gender of the speaker; empty if unknown.
         seed: Seed of the training.
-        fold: Fold that tested it, from 1.
+        fold: Number of the fold that tested it, from 1.
         truth: True label.
-        prediction: Label with the highest probability, the first of equals.
+        prediction: Label with the highest probability; the first one if several are equal.
         probabilities: Calibrated probabilities of the labels, in order.
     """
 
-    __test__ = False  # for pytest: not a test case, in spite of its name
+    __test__ = False  # not a pytest test class, despite its name
 
     file: str
     corpus: str
@@ -74,7 +74,7 @@ class Predictions:
 def make_rows(
     index: Index, members: Sequence[int], probabilities: Probabilities, *, seed: int, fold: int
 ) -> list[TestRow]:
-    """Rows for utterances, given their positions in the index and probabilities of shape ``(n, n_labels)``."""
+    """Makes rows for the utterances at these positions of an index, from probabilities of shape ``(n, n_labels)``."""
     labels = index.labels
     return [
         TestRow(
@@ -93,7 +93,7 @@ def make_rows(
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Writes ``predictions.csv`` by rename; probabilities keep all their digits."""
+    """Writes ``predictions.csv`` atomically, with all digits of the probabilities."""
     with write_by_rename(path) as stream:
         write = make_csv_writer(stream)
         write([*COLUMNS, *(f"p_{label}" for label in predictions.labels)])
@@ -103,10 +103,10 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Reads what `write_predictions` wrote, or its gzip-compressed copy ``predictions.csv.gz`` if that is missing.
+    """Reads ``predictions.csv``, or ``predictions.csv.gz`` if the former is missing.
 
     Raises:
-        InputError: if the file is missing or a row is damaged.
+        InputError: If the file is missing or a row is damaged.
     """
     rows: list[TestRow] = []
     packed = path.with_name(f"{path.name}.gz")

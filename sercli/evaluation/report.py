@@ -1,4 +1,4 @@
-"""The report of an evaluation, its pictures, and reading reports back."""
+"""Report of an evaluation and its plots."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,23 +27,23 @@ class EvaluationReport:
     """Content of ``report.json``.
 
     Attributes:
-        folder: Folder of the report; not in the file.
+        folder: Folder of the report; not stored in the file.
         protocol: Name of the protocol.
-        protocol_description: The protocol in a line.
+        protocol_description: Description of the protocol in one line.
         speaker_independent: Whether the test speakers are unseen in training.
-        degradation: Degradation of the test recordings, or empty.
+        degradation: Degradation of the test recordings; empty if none.
         recipe: Name of the recipe.
         parameters: Parameters of recipe, preprocessing, segmentation and features.
-        corpora: Number of utterances of each corpus that took part.
-        excluded: Files of the index that took no part, since they are not in the store or could not be tested.
+        corpora: Number of utterances used from each corpus.
+        excluded: Files in the index that are not in the store or could not be tested.
         failures: Recordings that could not be tested, with the reason.
         labels: Labels, in the order of the confusion matrix.
-        label_selection: Labels that were selected, and those that were merged into others.
+        label_selection: Labels that were kept and merged.
         seeds: Seeds of the evaluation.
         folds: How each fold was trained.
         scores: All scores.
         seconds: Duration of this run (s).
-        training_seconds: Duration of the training of all folds (s), whenever they were trained.
+        training_seconds: Total duration of training all folds (s), in this run or earlier.
         training_commands: Command lines that trained the folds.
         device: Device of this run.
         versions: Versions of sercli, Python and libraries.
@@ -74,11 +74,11 @@ class EvaluationReport:
 
     @property
     def test_name(self) -> str:
-        """Protocol, degradation and number of members, as in ``emobox, telephone, 3 members``."""
+        """Returns protocol, degradation and number of members, as in ``emobox, telephone, 3 members``."""
         return name_test(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as a JSON-ready dict, as in ``report.json``."""
+        """Returns the report as a JSON-ready dict."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         del values["folder"]
         scores = values.pop("scores").to_dict()
@@ -99,22 +99,22 @@ def write_report(
     failures: Sequence[Failure] = (),
     seconds: float,
 ) -> EvaluationReport:
-    """Writes predictions, pictures and, last, the report.
+    """Writes predictions, plots and, last, the report.
 
     Args:
-        folder: Results folder, or one for a degradation in it.
+        folder: Results folder, or a degradation folder inside it.
         plan: The evaluation.
-        index: Utterances that took part.
+        index: Utterances that were tested.
         parameters: Parameters of the store.
         folds: How each fold was trained.
         rows: All predictions.
-        degradation: Degradation of the test recordings, or empty.
-        missing: Files of the index that are not in the store.
+        degradation: Degradation of the test recordings; empty if none.
+        missing: Files in the index that are not in the store.
         failures: Recordings that could not be tested.
         seconds: Duration of this run (s).
 
     Raises:
-        OSError: if a file cannot be written.
+        OSError: If a file cannot be written.
     """
     protocol, predictions = get_protocol(plan.protocol), Predictions(labels=index.labels, rows=tuple(rows))
     report = EvaluationReport(
@@ -151,7 +151,7 @@ def write_report(
 
 
 def name_test(report: Mapping[str, Any]) -> str:
-    """Protocol, degradation and number of members of a report, as in ``emobox, telephone, 3 members``.
+    """Returns protocol, degradation and number of members of a report, as in ``emobox, telephone, 3 members``.
 
     Args:
         report: Content of ``report.json``; version 0.1 called the degradation ``channel``.
@@ -163,10 +163,10 @@ def name_test(report: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def check_report(folder: Path) -> Iterator[None]:
-    """Turns errors of looking something up in a folder's report into one that names the file.
+    """Turns lookup errors in a folder's report into an error that names the file.
 
     Raises:
-        InputError: if the report lacks something, or has another shape.
+        InputError: If the report lacks something or has another structure.
     """
     try:
         yield
@@ -176,14 +176,14 @@ def check_report(folder: Path) -> Iterator[None]:
 
 
 def read_figures(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any]]:
-    """Main figures of results folders, by protocol, for a model card.
+    """Reads the main scores of results folders, by protocol, for a model card.
 
     Args:
-        folders: Results folders of this recipe.
+        folders: Results folders of the recipe.
         recipe: Name of the recipe of the model.
 
     Raises:
-        InputError: if a folder has no report, or that of another recipe.
+        InputError: If a folder has no report, or one of another recipe.
     """
     figures = {}
     for folder in folders:

@@ -1,4 +1,4 @@
-"""A protocol from end to end: every fold trained, tested, reported."""
+"""Runs a protocol: trains and tests every fold, and writes the report."""
 
 import csv
 import re
@@ -30,13 +30,13 @@ from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
 
 OnFold = Callable[[int, int, FoldResult | None], None]
-"""Called with the number of finished folds, the number of folds, and the fold that has just finished.
+"""Called with the number of folds done, their total, and the fold just finished.
 
-The first call comes before any training, with None.
+Also called before any training, with None.
 """
 
 OnRecording = Callable[[int, int], None]
-"""Called with the number of degraded recordings that are tested, and the number of all."""
+"""Called with the number of degraded recordings done and their total."""
 
 _FOLD_NAME = re.compile(r"seed\d+-fold\d+|\.seed\d+-fold\d+\.(partial|old)")
 
@@ -63,11 +63,11 @@ def evaluate(
 ) -> EvaluationReport:
     """Trains and tests every fold of a protocol, and writes a results folder.
 
-    Finished folds of the same training in the folder are kept, so that an interrupted evaluation resumes with the
-    missing ones; folds of another training are replaced, and those that the new report does not cover removed.
+    Finished folds of the same training are reused, so that an interrupted evaluation resumes; folds of another training
+    are replaced, and folds not covered by the new report removed.
 
-    With `degrade`, the models of the folds are tested on degraded recordings, into a folder of that name in the
-    results folder; missing folds are trained first.
+    With `degrade`, the models are also tested on degraded recordings, in a subfolder of that name; missing folds are
+    trained first.
 
     Example:
         ``evaluate("data/index.csv", "data/features.h5", protocol="emobox", jobs=2, progress=True).scores.overall.uar``
@@ -75,29 +75,29 @@ def evaluate(
     Args:
         index: Index of utterances.
         store: Feature store of these utterances.
-        recipe: Recipe, its name, a TOML file or a model folder.
+        recipe: Recipe, or its name, TOML file or model folder.
         out: Results folder; None for ``results/<protocol>-<recipe>``.
-        protocol: Name that `sercli.splits.protocols.get_protocol` knows.
-        corpora: Corpora that take part; None for all, or for RAVDESS alone with the protocols made for it.
-        emotions: Labels to train on and to test, after merging; all if empty.
-        label_map: Labels that are merged into others, as ``{"joy": "happy"}``.
+        protocol: Name of a protocol, see `sercli.splits.protocols.get_protocol`.
+        corpora: Corpora to use; None for all, or for RAVDESS alone with protocols made for it.
+        emotions: Labels to keep, after merging; all if empty.
+        label_map: Labels to merge into others, as in ``{"joy": "happy"}``.
         seed: First seed.
-        seeds: Number of seeds, from `seed` on; all folds are trained once with each.
-        degrade: One of `sercli.audio.codecs.DEGRADATIONS`, or empty.
-        jobs: Folds side by side, one CPU thread each; the results do not depend on it.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        command: Command line, for the record.
-        progress: Show a progress bar, for notebooks.
+        seeds: Number of seeds, starting at `seed`; every fold is trained once with each.
+        degrade: Degradation, one of `sercli.audio.codecs.DEGRADATIONS`; empty for none.
+        jobs: Number of folds trained in parallel, one CPU thread each; results do not depend on it.
+        device: Device for training: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        command: Command line, for the report.
+        progress: Whether to show a progress bar, for notebooks.
         on_fold: Called before the first fold and after each.
         on_recording: Called after each group of degraded recordings.
 
     Raises:
-        UsageError: if a name is unknown, or the arguments do not go together.
-        CorpusError: if the index is missing or damaged, or lacks a corpus.
-        StoreError: if the store is missing or damaged, lacks what the recipe reads, or changes meanwhile.
-        SplitError: if the corpora do not fit the protocol, or a fold would leak.
-        InputError: if another evaluation is writing the folder.
-        KeyboardInterrupt: at Ctrl-C; finished folds and checkpoints stay.
+        UsageError: If a name is unknown, or arguments contradict each other.
+        CorpusError: If the index is missing or damaged, or lacks a corpus.
+        StoreError: If the store is missing or damaged, lacks features of the recipe, or changes during the run.
+        SplitError: If the corpora do not fit the protocol, or a fold would leak.
+        InputError: If another evaluation is writing the folder.
+        KeyboardInterrupt: On Ctrl-C; finished folds and checkpoints are kept.
     """
     recipe = get_recipe(recipe)
     out = Path("results") / name_results(protocol, recipe) if out is None else Path(out)
@@ -124,7 +124,7 @@ def evaluate(
 
 
 def name_results(protocol: str, recipe: Recipe) -> str:
-    """Name of the default results folder."""
+    """Returns the name of the default results folder."""
     members = recipe.network.members
     return f"{protocol}-{recipe.name}" + (f"-members{members}" if members > 1 else "")
 
@@ -150,7 +150,7 @@ def _select_corpora(index: Path, protocol: str, corpora: Sequence[str] | None) -
 def run_plan(
     plan: EvaluationPlan, *, degrade: str, jobs: int, on_fold: OnFold, on_recording: OnRecording
 ) -> EvaluationReport:
-    """Runs an evaluation, see `evaluate`."""
+    """Runs an evaluation; see `evaluate`."""
     start = time.monotonic()
     with plan.open_corpus() as corpus:
         tasks = plan.make_tasks(corpus)
@@ -176,7 +176,7 @@ def run_plan(
 
 
 def _run_folds(tasks: Sequence[FoldTask], jobs: int, on_fold: OnFold) -> tuple[list[FoldResult], int]:
-    """Results of all tasks in their order, and how many had to be trained."""
+    """Runs all tasks; returns their results in order, and how many were trained."""
     finished = {(task.seed, task.fold): find_finished(task) for task in tasks}
     missing = [task for task in tasks if finished[task.seed, task.fold] is None]
     done = len(tasks) - len(missing)
@@ -188,7 +188,7 @@ def _run_folds(tasks: Sequence[FoldTask], jobs: int, on_fold: OnFold) -> tuple[l
 
 
 def _remove_other_folds(folder: Path, tasks: Sequence[FoldTask]) -> None:
-    """Removes folds, finished or not, that the report does not cover; other files stay."""
+    """Removes folds that the report does not cover, finished or not, but no other files."""
     names = {task.folder.name for task in tasks}
     for path in folder.iterdir():
         if path.name not in names and _FOLD_NAME.fullmatch(path.name) and path.is_dir():
@@ -196,7 +196,7 @@ def _remove_other_folds(folder: Path, tasks: Sequence[FoldTask]) -> None:
 
 
 def _write_history(out: Path, tasks: Sequence[FoldTask]) -> None:
-    """Writes the epochs of all folds, and their curves; a baseline has neither."""
+    """Writes the training history of all folds and their learning curves; baselines have neither."""
     columns = ("seed", "fold", "member", *(field.name for field in fields(EpochRecord)))
     rows = [row for task in tasks for row in _read_history(task)]
     write_table(out / HISTORY_FILE, rows, columns=columns)
@@ -208,7 +208,7 @@ def _write_history(out: Path, tasks: Sequence[FoldTask]) -> None:
     if curves:
         save_curves(out / "curves.png", list(curves.values()), list(curves))
     else:
-        (out / "curves.png").unlink(missing_ok=True)  # of an earlier evaluation
+        (out / "curves.png").unlink(missing_ok=True)  # from an earlier evaluation
 
 
 def _read_history(task: FoldTask) -> Iterator[dict[str, float]]:

@@ -1,4 +1,4 @@
-"""All scores that follow from predictions."""
+"""Scores computed from predictions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,11 +27,11 @@ Interval = tuple[float | None, float | None]
 
 @dataclass(frozen=True, kw_only=True)
 class MainScores:
-    """The main scores of some predictions.
+    """Main scores of a set of predictions.
 
     Attributes:
         utterances: Number of predictions.
-        uar: Unweighted average recall, 0 to 1; None if undefined, as the others.
+        uar: Unweighted average recall, 0 to 1; scores are None if undefined.
         accuracy: Accuracy, 0 to 1.
         macro_f1: Mean F1 over the labels that occur, 0 to 1.
     """
@@ -44,17 +44,17 @@ class MainScores:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores(MainScores):
-    """All scores of some predictions.
+    """All scores of a set of predictions.
 
     Attributes:
-        uar_interval: 95 % interval of the UAR, by a bootstrap over speakers.
-        accuracy_interval: 95 % interval of the accuracy, likewise.
+        uar_interval: 95 % interval of the UAR, by bootstrap over speakers.
+        accuracy_interval: 95 % interval of the accuracy, by bootstrap over speakers.
         expected_calibration_error: Mean gap between confidence and accuracy, 0 to 1.
-        reliability: Accuracy by confidence.
+        reliability: Accuracy by confidence (reliability diagram).
         per_class: Precision, recall, F1 and support of each label.
         per_corpus: Main scores of each corpus.
-        per_gender: Main scores of each gender that is known.
-        confusion: Confusion matrix, rows are the truth and columns the prediction.
+        per_gender: Main scores of each known gender.
+        confusion: Confusion matrix; rows are true labels, columns predictions.
     """
 
     uar_interval: Interval
@@ -69,7 +69,7 @@ class Scores(MainScores):
 
 @dataclass(frozen=True, kw_only=True)
 class OverallScores(Scores):
-    """Scores of all predictions of all folds and seeds, and mean and std over the seeds (std from two seeds on)."""
+    """Scores over all folds and seeds, and mean and std over seeds (std with two or more)."""
 
     uar_by_seed_mean: float | None
     uar_by_seed_std: float | None
@@ -99,22 +99,21 @@ S = TypeVar("S", bound=MainScores)
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSummary:
-    """Scores of an evaluation: overall, of each seed and of each fold."""
+    """Scores of an evaluation: overall, per seed and per fold."""
 
     overall: OverallScores
     per_seed: tuple[SeedScores, ...]
     per_fold: tuple[FoldScores, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The scores as a JSON-ready dict."""
+        """Returns the scores as a JSON-ready dict."""
         return asdict(self)
 
 
 def summarize(predictions: Predictions) -> ScoreSummary:
     """Computes all scores of an evaluation.
 
-    Overall scores pool the utterances of all folds and seeds; the intervals draw speakers, each with all of their
-    utterances.
+    Overall scores pool the utterances of all folds and seeds; the bootstrap draws speakers with all their utterances.
 
     Args:
         predictions: Predictions of all folds and seeds.
@@ -147,10 +146,10 @@ def score_main(rows: Sequence[TestRow]) -> MainScores:
 
 
 def score(rows: Sequence[TestRow], labels: Sequence[str]) -> Scores:
-    """Computes all scores of predictions, whose probabilities are in the order of the labels."""
+    """Computes all scores of predictions with probabilities in the order of the labels."""
     truth, prediction = [row.truth for row in rows], [row.prediction for row in rows]
     probabilities = np.asarray([row.probabilities for row in rows])
-    # An utterance without a known speaker is one speaker, however many seeds have tested it.
+    # An utterance without a known speaker counts as its own speaker, in all seeds together.
     speakers = [row.speaker or f"#{row.corpus}/{row.file}" for row in rows]
     uar, acc = (
         bootstrap_by_speaker(function, truth, prediction, speakers, labels)
@@ -173,7 +172,7 @@ def score(rows: Sequence[TestRow], labels: Sequence[str]) -> Scores:
 
 
 def _extend(kind: type[S], scores: MainScores, **more: Any) -> S:
-    """Scores of a kind that has these and more."""
+    """Makes scores of a subclass from these scores and further ones."""
     return kind(**{field.name: getattr(scores, field.name) for field in fields(scores)}, **more)
 
 

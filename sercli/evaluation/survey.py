@@ -1,4 +1,4 @@
-"""What is in an index, and what is odd about it, before a model is trained on it."""
+"""Surveys an index before training: statistics and oddities."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,16 +32,16 @@ HISTOGRAMS, BINS = ("duration", "level", "snr"), 30
 SHOWN = 500  # names of each list in a page
 
 Progress = Callable[[int, int], None]
-"""Called with the number of recordings that are done and their total."""
+"""Called with the number of recordings done and their total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Oddity:
-    """Something to look at before training.
+    """Something to check before training.
 
     Attributes:
-        kind: What it is, in a few words.
-        names: Files, speakers or labels that are concerned, with details.
+        kind: Kind of oddity, in a few words.
+        names: Affected files, speakers or labels, with details.
     """
 
     kind: str
@@ -50,7 +50,7 @@ class Oddity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """Figures of an index.
+    """Statistics of an index.
 
     Attributes:
         utterances: Number of utterances.
@@ -63,11 +63,11 @@ class Survey:
         histograms: Number of utterances (``counts``) between ``edges`` of duration, level and noise distance.
         formats: Number of utterances by sample rate and channels.
         stored: Number of utterances in the feature store and their seconds of speech; None without a store.
-        folds: One entry per fold of a speaker-independent split: speakers that test it, utterances of each side, and
-            labels that they do not have.
+        folds: One entry per fold of a speaker-independent split: test speakers, utterances of each side, and missing
+            labels.
         no_folds: Why there is no such split; empty if there is one.
-        oddities: What to look at.
-        label_errors: Recordings whose labels are likely wrong; None if no results were given.
+        oddities: Oddities to check.
+        label_errors: Likely label errors; None without results.
     """
 
     utterances: int
@@ -85,7 +85,7 @@ class Survey:
     label_errors: tuple[LabelError, ...] | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The survey as a JSON-ready dict."""
+        """Returns the survey as a JSON-ready dict."""
         return asdict(self)
 
 
@@ -97,17 +97,17 @@ def survey_index(
     jobs: int = 1,
     progress: Progress = lambda *_: None,
 ) -> Survey:
-    """Counts what is in an index and decodes its recordings to measure them.
+    """Counts the utterances of an index, and decodes its recordings to measure them.
 
     Args:
         index: Index.
-        store: Feature store of it, or None.
-        label_errors: Recordings whose labels are likely wrong, or None.
-        jobs: Recordings to decode at the same time.
+        store: Feature store of the index, or None.
+        label_errors: Likely label errors, or None.
+        jobs: Number of recordings to decode in parallel.
         progress: Called as recordings are decoded.
 
     Raises:
-        StoreError: if the store is damaged.
+        StoreError: If the store is damaged.
     """
     levels, failures = _measure(index, jobs, progress)
     folds, no_folds = _draw_folds(index)

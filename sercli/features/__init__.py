@@ -1,4 +1,4 @@
-"""Features of utterances, and the store that holds them."""
+"""Feature extraction and the feature store."""
 
 from sercli.caches import provide_caches
 

@@ -1,4 +1,4 @@
-"""From an index of utterances to a feature store, in parallel and in order."""
+"""Extracts features of an index into a feature store, in parallel."""
 
 import time
 from collections import deque
@@ -15,7 +15,7 @@ from sercli.features.utterance import Copy, Failure, Outcome, Task, extract_utte
 from sercli.features.writer import Content, StoreWriter
 from sercli.parallel import map_in_order
 
-BATCH = 4  # utterances given to a worker at a time
+BATCH = 4  # utterances per task
 
 Progress = Callable[[int, int], None]
 """Called with the number of utterances done and their total."""
@@ -26,12 +26,12 @@ class ExtractionSummary:
     """Summary of a run of `extract_store`.
 
     Attributes:
-        extracted: Utterances and augmented copies of which something was computed.
-        reused: Utterances and augmented copies that were complete before.
-        utterances: Utterances of the index.
-        failures: Those of them that could not be used.
+        extracted: Number of utterances and augmented copies with newly computed features.
+        reused: Number of utterances and augmented copies that were already complete.
+        utterances: Number of utterances in the index.
+        failures: Utterances that could not be used.
         parameters: Parameters of the store.
-        seconds: Duration of the run.
+        seconds: Duration of the run (s).
     """
 
     extracted: int
@@ -44,12 +44,12 @@ class ExtractionSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the store should have of an utterance, and what is missing of it.
+    """What the store should contain for an utterance, and what is missing.
 
     Attributes:
         file: File of the utterance, as in the index.
-        contents: The utterance and its augmented copies, those of earlier runs included.
-        task: What to compute; without copies if nothing is missing.
+        contents: The utterance and its augmented copies, including those of earlier runs.
+        task: Features to compute; without copies if nothing is missing.
     """
 
     file: str
@@ -69,27 +69,26 @@ def extract_store(
     cluster: str | None = None,
     progress: Progress | None = None,
 ) -> ExtractionSummary:
-    """Computes features of every utterance of an index and writes them into a store.
+    """Computes the features of every utterance of an index and writes them to a store.
 
-    Only what is missing is computed. Other features and augmented copies of these utterances that the store has are
-    kept; other utterances are not.
+    Computes only what is missing. Keeps further features and augmented copies of these utterances in the store, but no
+    other utterances.
 
     Args:
-        index: The utterances.
-        path: The store.
-        parameters: Preprocessing, segmentation, and the features to compute.
-        jobs: Number of worker processes; 1 works in this process.
-        copies: Augmented copies per utterance, for training; 0 adds none.
+        index: Utterances.
+        path: Feature store.
+        parameters: Preprocessing, segmentation and the features to compute.
+        jobs: Number of worker processes; 1 runs in this process.
+        copies: Number of augmented copies per utterance.
         seed: Seed of the augmentations.
-        restart: Compute everything again, and replace a store made with other parameters.
-        cluster: Address of a Dask scheduler whose workers do the work; they must see the recordings under the same
-            paths.
+        restart: Whether to recompute everything and replace a store with other parameters.
+        cluster: Address of a Dask scheduler to use instead; its workers must see the recordings under the same paths.
         progress: Called after each utterance.
 
     Raises:
         CorpusError: If an utterance has no hash.
         StoreError: If the store was made with other parameters.
-        InputError: If the cluster cannot be used, or no utterance can while there is a store that would be replaced.
+        InputError: If the cluster cannot be used, or all utterances fail and a store would be replaced.
         OSError: If the store cannot be written.
     """
     unnamed = [utterance.file for utterance in index.utterances if not utterance.sha256]
@@ -109,7 +108,7 @@ def extract_store(
             else:
                 for copy in outcome:
                     added.add(writer.add(plan.task.sha256, copy))
-            # After a failure, what earlier runs could read is kept.
+            # After failures, keep what earlier runs could read.
             contents |= {content: plan.file for content in plan.contents if content in writer}
             if progress:
                 progress(number, len(index))
@@ -131,14 +130,14 @@ def extract_store(
 
 
 class Planner:
-    """Plans what to compute of each utterance.
+    """Plans what to compute for each utterance.
 
     Args:
-        index: The utterances.
-        writer: Has what earlier runs computed.
-        names: Features wanted.
-        copies: Augmented copies wanted of each utterance.
-        seed: Seed of their augmentations.
+        index: Utterances.
+        writer: Writer with the results of earlier runs.
+        names: Requested features.
+        copies: Requested number of augmented copies of each utterance.
+        seed: Seed of the augmentations.
     """
 
     def __init__(
@@ -152,7 +151,7 @@ class Planner:
         stored = self._writer.find_copies(sha256)
         drawn = draw_augmentations(sha256, max(self._copies, len(stored)) if self._copies else 0, self._seed)
         wanted = [None, *drawn[: self._copies]]
-        # Copies of earlier runs are kept, unless other ones are wanted in their place.
+        # Keep copies of earlier runs, unless others replace them.
         kept = [name for name in map(name_copy, drawn[self._copies :]) if name in stored] if self._copies else stored
         contents = [Content(sha256, "" if each is None else name_copy(each)) for each in wanted]
         missing = [
@@ -174,7 +173,7 @@ class Planner:
 def _run(
     index: Index, planner: Planner, parameters: StoreParameters, *, jobs: int, cluster: str | None
 ) -> Iterator[tuple[Plan, Outcome]]:
-    """Plan and outcome of every utterance in index order; planned no further ahead than workers take tasks."""
+    """Yields plan and outcome of every utterance in index order; plans only as far ahead as workers take tasks."""
     planned: deque[Plan] = deque()
 
     def give_out() -> Iterator[Task]:
@@ -182,7 +181,7 @@ def _run(
             plan = planner.plan(utterance)
             planned.append(plan)
             if plan.task.copies:
-                # The workers of a cluster may be on machines that share no folder with this one.
+                # Cluster workers may be on machines that share no folder with this one.
                 yield plan.task if cluster is None else replace(plan.task, folder=None)
 
     extract = partial(extract_utterance, parameters=parameters)

@@ -1,7 +1,7 @@
-"""Filter banks and other constant matrices of the front end, in numpy alone.
+"""Filter banks and other constant matrices of the front end, in pure numpy.
 
-All follow librosa 0.10 and later (McFee et al. 2015, "librosa: Audio and Music Signal Analysis in Python"), so that
-features equal librosa's without importing it, which takes half a second.
+All follow librosa 0.10 and later (McFee et al. 2015, "librosa: Audio and Music Signal Analysis in Python"), without
+importing it, which takes half a second.
 """
 
 import itertools
@@ -17,11 +17,11 @@ Matrix = npt.NDArray[np.float32]
 LINEAR_MEL = 200.0 / 3  # Hz per mel up to 1 kHz, Slaney 1998, "Auditory Toolbox"
 LOG_START = 1_000.0  # Hz, where the mel scale becomes logarithmic
 LOG_STEP = float(np.log(6.4)) / 27.0  # log frequency per mel above
-CHROMA_CENTER, CHROMA_WIDTH = 5.0, 2.0  # octaves: mean and std of the weight of octaves, defaults of librosa
+CHROMA_CENTER, CHROMA_WIDTH = 5.0, 2.0  # octaves: mean and std of the octave weighting, defaults of librosa
 CONTRAST_FMIN = 200.0  # Hz, upper edge of the lowest contrast band
-CONTRAST_OCTAVES = 6  # bands above it
-CONTRAST_QUANTILE = 0.02  # share of a band's bins that are averaged for its peak, and for its valley
-MEL_GROUP = 32  # mel bands per matrix product, each over only the bins that its bands cover
+CONTRAST_OCTAVES = 6  # number of bands above the lowest
+CONTRAST_QUANTILE = 0.02  # fraction of a band's bins averaged for its peak and its valley
+MEL_GROUP = 32  # mel bands per matrix product
 
 
 def mel_frequencies(n_points: int, fmin: float, fmax: float) -> npt.NDArray[np.float64]:
@@ -48,7 +48,7 @@ def _to_mel(frequency: float) -> float:
 
 
 def make_mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> Matrix:
-    """Triangular mel filters of unit area in shape ``(n_mels, 1 + n_fft // 2)``, as `librosa.filters.mel`."""
+    """Makes triangular mel filters of unit area in shape ``(n_mels, 1 + n_fft // 2)``, like `librosa.filters.mel`."""
     edges = mel_frequencies(n_mels + 2, fmin, fmax)
     bins = np.fft.rfftfreq(n_fft, 1 / sample_rate)
     slopes = np.subtract.outer(edges, bins)
@@ -62,7 +62,7 @@ def make_mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fma
 def group_mel_filters(
     sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float
 ) -> tuple[tuple[slice, slice, Matrix], ...]:
-    """Mel filters in groups of neighbors: a few narrow matrix products are faster than one with mostly zeros.
+    """Groups neighboring mel filters: a few narrow matrix products are faster than one with mostly zeros.
 
     Returns:
         Bands, bins, and weights in shape ``(n_bins, n_bands)`` of each group.
@@ -80,9 +80,9 @@ def group_mel_filters(
 
 @lru_cache(maxsize=8)
 def make_chroma_filters(sample_rate: int, n_fft: int, n_chroma: int) -> Matrix:
-    """Weights of bins in pitch classes, in shape ``(1 + n_fft // 2, n_chroma)``, as `librosa.filters.chroma`.
+    """Makes weights from bins to pitch classes in shape ``(1 + n_fft // 2, n_chroma)``, like `librosa.filters.chroma`.
 
-    Gaussian in pitch, of unit norm in each bin, weighted by octave; the tuning is 0 (A4 = 440 Hz), the first class C
+    Gaussian in pitch, of unit norm in each bin, weighted by octave. The tuning is 0 (A4 = 440 Hz), the first class is C
     (Ellis 2007, "Chroma feature analysis and synthesis").
     """
     frequencies = np.linspace(0, sample_rate, n_fft, endpoint=False)[1:]
@@ -100,7 +100,7 @@ def make_chroma_filters(sample_rate: int, n_fft: int, n_chroma: int) -> Matrix:
 
 @lru_cache(maxsize=8)
 def make_cosines(n_mels: int, n_mfcc: int) -> npt.NDArray[np.float64]:
-    """Orthonormal DCT-II in shape ``(n_mels, n_mfcc)``; double precision, since sums of decibels are large."""
+    """Makes an orthonormal DCT-II in shape ``(n_mels, n_mfcc)``, in double precision because sums of dB are large."""
     angles = np.pi / n_mels * np.outer(np.arange(n_mels) + 0.5, np.arange(n_mfcc))
     cosines: npt.NDArray[np.float64] = np.sqrt(2 / n_mels) * np.cos(angles)
     cosines[:, 0] /= np.sqrt(2)
@@ -109,7 +109,7 @@ def make_cosines(n_mels: int, n_mfcc: int) -> npt.NDArray[np.float64]:
 
 @lru_cache(maxsize=8)
 def make_derivatives(width: int) -> npt.NDArray[np.float32]:
-    """First and second derivative of `width` frames, in shape ``(width, 2)``.
+    """Makes filters for the first and second derivative in shape ``(width, 2)``.
 
     Derivatives of order 1 and 2 of the polynomials of the same order fitted to the frames (Savitzky & Golay 1964).
     """
@@ -122,19 +122,19 @@ def make_derivatives(width: int) -> npt.NDArray[np.float32]:
 
 @lru_cache(maxsize=8)
 def make_tonal_centroids(n_chroma: int) -> Matrix:
-    """Circles of fifths, minor and major thirds in shape ``(n_chroma, 6)`` (Harte, Sandler & Gasser 2006)."""
+    """Makes circles of fifths, minor and major thirds in shape ``(n_chroma, 6)`` (Harte, Sandler & Gasser 2006)."""
     pitches = np.linspace(0, 12, num=n_chroma, endpoint=False)
     angles = np.multiply.outer(pitches, [7.0 / 6, 7.0 / 6, 3.0 / 2, 3.0 / 2, 2.0 / 3, 2.0 / 3])
-    angles[:, ::2] -= 0.5  # sine becomes cosine of the same angle
+    angles[:, ::2] -= 0.5  # turns sine into cosine of the same angle
     return (np.array([1.0, 1.0, 1.0, 1.0, 0.5, 0.5]) * np.cos(np.pi * angles)).astype(np.float32)
 
 
 @lru_cache(maxsize=8)
 def find_contrast_bands(sample_rate: int, n_fft: int) -> tuple[tuple[int, int, int], ...]:
-    """Octave bands of spectral contrast: first bin, bin after the last, and bins averaged per peak and valley.
+    """Finds the octave bands of spectral contrast: first bin, end, and number of bins averaged per peak and valley.
 
-    The bounds follow `librosa.feature.spectral_contrast`: each band but the lowest includes one bin below its edge,
-    each but the highest omits its last bin, and the highest extends to half the sample rate.
+    Bounds follow `librosa.feature.spectral_contrast`: each band but the lowest includes one bin below its edge, each
+    but the highest omits its last bin, and the highest extends to half the sample rate.
 
     Raises:
         UsageError: If the highest band would start above half the sample rate.

@@ -1,10 +1,10 @@
-"""The front end: features of one signal, all from one power spectrum, in numpy alone.
+"""Front end: computes all features of a signal from one power spectrum, in pure numpy.
 
-To add a feature, write a function from an `Analysis` to a matrix and add an entry to `FEATURES`; a feature store
-gets it with ``sercli featurize`` and keeps everything else.
+To add a feature, write a function from an `Analysis` to a matrix and add an entry to `FEATURES`; ``sercli featurize``
+then adds it to a feature store and keeps everything else.
 
-Definitions are those of librosa 0.10 and later. Two choices are fixed where librosa estimates from each signal:
-chroma assumes a tuning of 0 (A4 = 440 Hz), and tonnetz is computed from this chroma instead of a constant-Q one.
+Definitions follow librosa 0.10 and later. Two estimates of librosa are fixed: chroma assumes a tuning of 0 (A4 = 440
+Hz), and tonnetz uses this chroma instead of a constant-Q one.
 """
 
 import dataclasses
@@ -44,13 +44,13 @@ FRAMING = ("sample_rate", "n_fft", "hop_length")  # parameters that every featur
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureConfig(Config):
-    """Parameters of the front end; names and meanings are librosa's.
+    """Parameters of the front end, named as in librosa.
 
     Attributes:
         sample_rate: Sample rate of the signal (Hz).
         n_fft: Length of the Hann window and of the transform (samples).
         hop_length: Distance between frames (samples).
-        n_mels: Bands of the log-mel spectrogram, which the MFCC are computed from.
+        n_mels: Number of bands of the log-mel spectrogram, also used for the MFCC.
         fmin: Lowest frequency of the mel bands (Hz).
         fmax: Highest frequency of the mel bands (Hz).
         n_mfcc: Number of cepstral coefficients.
@@ -103,7 +103,7 @@ class FeatureConfig(Config):
         return sum(self.sizes.values())
 
     def select(self, names: tuple[str, ...]) -> "FeatureConfig":
-        """Returns the same parameters with these features only.
+        """Restricts the parameters to some features.
 
         Raises:
             UsageError: If a name is not among this configuration's features.
@@ -128,9 +128,9 @@ class FeatureConfig(Config):
         return [row for name in names for row in spans[name]]
 
     def fingerprint_of(self, name: str) -> str:
-        """Twelve hex digits that identify a feature's numbers: its parameters and its version.
+        """Returns 12 hex digits that identify a feature's values: its parameters and version.
 
-        Other features do not count, so that one more of them changes nothing.
+        Other features have no influence, so that adding one changes nothing.
         """
         feature = FEATURES[name]
         parameters = {key: getattr(self, key) for key in (*FRAMING, *feature.parameters)}
@@ -139,7 +139,7 @@ class FeatureConfig(Config):
 
 
 def order_features(names: Iterable[str]) -> tuple[str, ...]:
-    """Returns names once each and in the order of `FEATURES`.
+    """Sorts unique names in the order of `FEATURES`.
 
     Raises:
         UsageError: If a name is unknown.
@@ -149,7 +149,7 @@ def order_features(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def extract_features(signal: Signal, config: FeatureConfig) -> HalfMatrix:
-    """Computes the feature matrix of a signal in half precision, as feature stores hold it.
+    """Computes the feature matrix of a signal in half precision, as stored.
 
     Args:
         signal: Mono signal in shape ``(n_samples,)`` at ``config.sample_rate``.
@@ -183,14 +183,14 @@ def compute_features(signal: Signal, config: FeatureConfig) -> dict[str, Matrix]
 
 
 class Analysis:
-    """One signal, and what its features share, computed when first needed.
+    """A signal and intermediate results shared by its features, computed on first use.
 
     Args:
         signal: Mono signal in shape ``(n_samples,)``, at least one sample.
         config: Parameters.
 
     Attributes:
-        n_frames: Number of frames, which are centered as in librosa: ``1 + n_samples // hop_length``.
+        n_frames: Number of frames, centered as in librosa: ``1 + n_samples // hop_length``.
     """
 
     def __init__(self, signal: Signal, config: FeatureConfig) -> None:
@@ -199,7 +199,7 @@ class Analysis:
         self._features: dict[str, Matrix] = {}
 
     def get(self, name: str) -> Matrix:
-        """Returns a feature in shape ``(n_frames, rows)``; it is computed once."""
+        """Returns a feature in shape ``(n_frames, rows)``, computing it on first use."""
         if name not in self._features:
             self._features[name] = FEATURES[name].compute(self)
         return self._features[name]
@@ -216,8 +216,8 @@ class Analysis:
     def power(self) -> Matrix:
         """Power spectrum in shape ``(n_frames, 1 + n_fft // 2)``.
 
-        The transform is in double precision, as librosa's is: in single precision, quiet bins next to loud ones
-        would drown in rounding noise. numpy's is faster here than scipy's.
+        Uses double precision, like librosa: in single precision, quiet bins next to loud ones would drown in rounding
+        noise. numpy's transform is faster here than scipy's.
         """
         n_fft = self.config.n_fft
         window = 0.5 - 0.5 * np.cos(2 * np.pi / n_fft * np.arange(n_fft))  # Hann, periodic
@@ -236,7 +236,7 @@ class Analysis:
 
 
 def compute_logmel(analysis: Analysis) -> Matrix:
-    """Log-mel spectrogram (dB), as `librosa.power_to_db` of `librosa.feature.melspectrogram`."""
+    """Computes the log-mel spectrogram (dB), like `librosa.power_to_db` of `librosa.feature.melspectrogram`."""
     config = analysis.config
     mel = np.empty((analysis.n_frames, config.n_mels), np.float32)
     groups = group_mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
@@ -246,25 +246,25 @@ def compute_logmel(analysis: Analysis) -> Matrix:
 
 
 def compute_mfcc(analysis: Analysis) -> Matrix:
-    """Cepstral coefficients, as `librosa.feature.mfcc`."""
+    """Computes cepstral coefficients, like `librosa.feature.mfcc`."""
     cosines = make_cosines(analysis.config.n_mels, analysis.config.n_mfcc)
     return (analysis.get("logmel").astype(np.float64) @ cosines).astype(np.float32)
 
 
 def compute_delta(analysis: Analysis) -> Matrix:
-    """First derivative of the MFCC, as `librosa.feature.delta`."""
+    """Computes the first derivative of the MFCC, like `librosa.feature.delta`."""
     return _derive(analysis, 1)
 
 
 def compute_delta2(analysis: Analysis) -> Matrix:
-    """Second derivative of the MFCC, as `librosa.feature.delta` of order 2."""
+    """Computes the second derivative of the MFCC, like `librosa.feature.delta` of order 2."""
     return _derive(analysis, 2)
 
 
 def _derive(analysis: Analysis, order: int) -> Matrix:
-    """Derivative of the MFCC; the ends repeat the first and last full window's, as scipy's mode "interp" does.
+    """Computes a derivative of the MFCC; the ends repeat the first and last full window, like scipy's mode "interp".
 
-    A signal shorter than the filter, which librosa refuses, is extended by its last frame.
+    A signal shorter than the filter, which librosa rejects, is extended by its last frame.
     """
     mfcc, width = analysis.get("mfcc"), analysis.config.delta_width
     if len(mfcc) < width:
@@ -276,20 +276,20 @@ def _derive(analysis: Analysis, order: int) -> Matrix:
 
 
 def compute_chroma(analysis: Analysis) -> Matrix:
-    """Energy of pitch classes relative to the strongest, 0 to 1, as `librosa.feature.chroma_stft` with tuning 0."""
+    """Computes the relative energy of pitch classes, 0 to 1, like `librosa.feature.chroma_stft` with tuning 0."""
     config = analysis.config
     energy = analysis.power @ make_chroma_filters(config.sample_rate, config.n_fft, config.n_chroma)
     return _divide(energy, energy.max(axis=1, keepdims=True))
 
 
 def compute_tonnetz(analysis: Analysis) -> Matrix:
-    """Tonal centroids, as `librosa.feature.tonnetz` of `compute_chroma`."""
+    """Computes tonal centroids, like `librosa.feature.tonnetz` of `compute_chroma`."""
     chroma = analysis.get("chroma")
     return _divide(chroma, chroma.sum(axis=1, keepdims=True)) @ make_tonal_centroids(analysis.config.n_chroma)
 
 
 def compute_contrast(analysis: Analysis) -> Matrix:
-    """Spectral contrast in octave bands (dB), as `librosa.feature.spectral_contrast` (Jiang et al. 2002)."""
+    """Computes octave-band spectral contrast (dB), like `librosa.feature.spectral_contrast` (Jiang et al. 2002)."""
     bands = find_contrast_bands(analysis.config.sample_rate, analysis.config.n_fft)
     peaks, valleys = (np.empty((analysis.n_frames, len(bands)), np.float32) for _ in range(2))
     for number, (start, stop, count) in enumerate(bands):
@@ -300,20 +300,20 @@ def compute_contrast(analysis: Analysis) -> Matrix:
 
 
 def compute_rms(analysis: Analysis) -> Matrix:
-    """Root mean square of each frame, as `librosa.feature.rms`."""
+    """Computes the root mean square of each frame, like `librosa.feature.rms`."""
     energy = np.einsum("ij,ij->i", analysis.frames, analysis.frames, dtype=np.float64) / analysis.config.n_fft
     rms: Matrix = np.sqrt(energy).astype(np.float32)[:, None]
     return rms
 
 
 def compute_zcr(analysis: Analysis) -> Matrix:
-    """Zero crossings per sample of each frame, as `librosa.feature.zero_crossing_rate`."""
+    """Computes zero crossings per sample of each frame, like `librosa.feature.zero_crossing_rate`."""
     config, signal = analysis.config, analysis.signal
     half = config.n_fft // 2
     negative = signal < -ZERO_CROSSING_FLOOR
     counts = np.zeros(len(signal), np.int32)  # crossings up to each sample
     np.cumsum(negative[1:] != negative[:-1], out=counts[1:])
-    # A frame's first sample has no neighbor in the frame, and never counts.
+    # The first sample of a frame has no neighbor in the frame and never counts.
     first = np.arange(analysis.n_frames) * config.hop_length - half
     last = first + config.n_fft - 1
     before, after = (np.where(at < 0, 0, counts[np.clip(at, 0, len(signal) - 1)]) for at in (first, last))
@@ -322,14 +322,14 @@ def compute_zcr(analysis: Analysis) -> Matrix:
 
 
 def _to_db(power: Matrix) -> Matrix:
-    """`librosa.power_to_db` with a reference of 1: clipped `TOP_DB` below the signal's maximum."""
+    """Like `librosa.power_to_db` with reference 1: clipped `TOP_DB` below the signal's maximum."""
     decibels: Matrix = 10 * np.log10(np.maximum(power, np.float32(AMIN)))
     clipped: Matrix = np.maximum(decibels, decibels.max() - np.float32(TOP_DB))
     return clipped
 
 
 def _divide(chroma: Matrix, norm: Matrix) -> Matrix:
-    """`librosa.util.normalize`: frames whose norm is next to nothing stay as they are."""
+    """Like `librosa.util.normalize`: leaves frames with a norm near zero unchanged."""
     divisor = norm.copy()
     divisor[divisor < np.finfo(np.float32).tiny] = 1
     normalized: Matrix = chroma / divisor
@@ -341,10 +341,10 @@ class Feature:
     """One feature of the front end.
 
     Attributes:
-        rows: Number of rows for given parameters.
+        rows: Function from parameters to the number of rows.
         compute: Function from a signal's analysis to the matrix in shape ``(n_frames, rows)``.
-        parameters: Fields of `FeatureConfig` that decide its numbers, besides `FRAMING`.
-        version: To be raised with every change of its numbers.
+        parameters: Fields of `FeatureConfig` that affect its values, besides `FRAMING`.
+        version: Version, to be raised with every change of its values.
     """
 
     rows: Callable[[FeatureConfig], int]

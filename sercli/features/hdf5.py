@@ -1,4 +1,4 @@
-"""Opening HDF5 files, also where the file system grants no locks."""
+"""Opens HDF5 files, also on file systems without locks."""
 
 import os
 from pathlib import Path
@@ -11,18 +11,18 @@ from sercli.files import one_line
 
 
 def open_hdf5(path: Path, mode: Literal["r", "w"]) -> h5py.File:
-    """Opens an HDF5 file without HDF5's own locks.
+    """Opens an HDF5 file without HDF5's own locking.
 
-    They fail on file systems that grant none, and stores do without them: a store appears by rename, and its writer
-    holds a lock of its own.
+    Its locks fail on some file systems, and stores do not need them: a store appears by rename, and its writer holds
+    another lock.
 
     Args:
         path: File to open.
-        mode: ``"r"`` to read, ``"w"`` to make a new file.
+        mode: ``"r"`` to read, ``"w"`` to create a file.
 
     Raises:
-        StoreError: if the content is not that of an HDF5 file, or is cut short.
-        OSError: if the file system does not let the file be opened; names the file.
+        StoreError: If the file is not a complete HDF5 file.
+        OSError: If the file system refuses to open it; names the file.
     """
     try:
         return _open(path, mode, locking=False)
@@ -40,7 +40,7 @@ def _open(path: Path, mode: str, *, locking: bool | None) -> h5py.File:
     try:
         return h5py.File(path, mode, libver="v110" if mode == "w" else None, locking=locking)
     except OSError as reason:
-        # This process has the file open with locks already, as h5py.File does on its own.
+        # This process has already opened the file with locking, as h5py.File does by default.
         if locking is None or "file locking flag" not in str(reason):
             raise
         return _open(path, mode, locking=None)

@@ -1,4 +1,4 @@
-"""What the features of a store were computed with."""
+"""Parameters of a feature store."""
 
 import hashlib
 import json
@@ -13,11 +13,11 @@ from sercli.features.frontend import FeatureConfig, order_features
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreParameters:
-    """Everything that decides the numbers in a feature store.
+    """All parameters that determine the values in a feature store.
 
     Attributes:
         audio: Preprocessing of each segment.
-        segmentation: How recordings are cut into segments.
+        segmentation: Segmentation of recordings.
         features: Features and parameters of the front end.
     """
 
@@ -38,7 +38,7 @@ class StoreParameters:
         """Reads what `to_dict` returned.
 
         Raises:
-            UsageError: If a value is not of the expected kind.
+            UsageError: If a value has the wrong type.
             KeyError: If a part is missing.
         """
         return cls(
@@ -54,17 +54,17 @@ class StoreParameters:
 
     @property
     def signal_fingerprint(self) -> str:
-        """Identifies the signals: equal for equal preprocessing and segmentation."""
+        """Identifies the preprocessed signals: equal for equal preprocessing and segmentation."""
         return f"{self.audio.fingerprint()}-{self.segmentation.fingerprint()}"
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the numbers: of the signals and of each feature."""
+        """Identifies the values: of the signals and of each feature."""
         features = [self.features.fingerprint_of(name) for name in self.names]
         return f"{self.signal_fingerprint}-{hashlib.sha256(json.dumps(features).encode()).hexdigest()[:12]}"
 
     def select(self, names: tuple[str, ...]) -> "StoreParameters":
-        """Returns the same parameters with these features only.
+        """Restricts the parameters to some features.
 
         Raises:
             UsageError: If a name is not among the features.
@@ -72,7 +72,7 @@ class StoreParameters:
         return replace(self, features=self.features.select(names))
 
     def add(self, names: tuple[str, ...]) -> "StoreParameters":
-        """Returns the same parameters with these features, too.
+        """Adds features to the parameters.
 
         Raises:
             UsageError: If a name is unknown.
@@ -80,11 +80,11 @@ class StoreParameters:
         return replace(self, features=replace(self.features, names=order_features((*self.names, *names))))
 
     def describe_difference(self, other: "StoreParameters") -> str:
-        """Lists parameters that differ, as ``n_mels 128 against 80``; which features there are does not count."""
+        """Lists parameters that differ, as in ``n_mels 128 against 80``, except which features there are."""
         mine, theirs = self._flatten(), other._flatten()
         return ", ".join(f"{name} {mine[name]} against {theirs[name]}" for name in mine if mine[name] != theirs[name])
 
     def _flatten(self) -> dict[str, Any]:
-        # The sample rate is in both audio and features; it is named once.
+        # Both audio and features have the sample rate; name it once.
         parts = (self.features.to_dict(), self.segmentation.to_dict(), self.audio.to_dict())
         return {name: value for part in parts for name, value in part.items() if name != "names"}

@@ -1,8 +1,8 @@
-"""The HDF5 store of features: ragged matrices end to end, one dataset per feature.
+"""Feature store: an HDF5 file with one dataset of concatenated matrices per feature.
 
-A row of the store is one segment of an utterance or of an augmented copy; the rows of an utterance are consecutive.
-Layout: ``features/<name>/frames`` in shape ``(total_frames, rows)`` and half precision, ``features/<name>/offsets`` in
-shape ``(n_rows + 1,)``, where a row without frames lacks this feature; ``rows/<column>`` for the fields of `StoreRow`.
+A row is one segment of an utterance or of an augmented copy; the rows of an utterance are consecutive. Layout:
+``features/<name>/frames`` in shape ``(total_frames, rows)`` and half precision, ``features/<name>/offsets`` in shape
+``(n_rows + 1,)``, where a row without frames lacks the feature; ``rows/<column>`` for the fields of `StoreRow`.
 Nothing is compressed: gzip saves 8 to 16 % of half-precision features and makes random reads twenty times slower.
 """
 
@@ -33,11 +33,11 @@ class StoreRow:
     Attributes:
         file: File of the utterance, as in the index.
         sha256: Hash of the utterance's file.
-        augmentation: How the copy was augmented, from `name_copy`; empty for the utterance itself.
+        augmentation: Name of the copy's augmentation, from `name_copy`; empty for the utterance itself.
         segment: Number of the segment, from 0.
-        start: Start of the segment in the recording (seconds).
-        end: End of the segment in the recording (seconds).
-        speech: Speech in the segment (seconds); where it is the only one, all that is not silent.
+        start: Start of the segment in the recording (s).
+        end: End of the segment in the recording (s).
+        speech: Speech in the segment (s); for a single segment, all that is not silent.
     """
 
     file: str
@@ -56,18 +56,18 @@ NUMBER_COLUMNS = {"segment": np.int64, "start": np.float64, "end": np.float64, "
 class FeatureStore:
     """A store opened for reading; a context manager.
 
-    Opening reads no more than the header. Any number of readers may open a store; one that is replaced meanwhile stays
-    readable as it was.
+    Opening reads only the header. Any number of readers may open a store; if it is replaced, they keep reading the old
+    one.
 
     Args:
-        path: The HDF5 file.
+        path: HDF5 file.
 
     Attributes:
-        parameters: What the features were computed with.
+        parameters: Parameters of the store.
 
     Raises:
-        StoreError: If the file is missing, damaged, or of another schema version.
-        OSError: If the file may not be read.
+        StoreError: If the file is missing, damaged, or has another schema version.
+        OSError: If the file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -125,12 +125,12 @@ class FeatureStore:
         self._file.close()
 
     def __len__(self) -> int:
-        """Number of rows, those of augmented copies included."""
+        """Number of rows, including augmented copies."""
         return self._count
 
     @cached_property
     def rows(self) -> list[StoreRow]:
-        """What each matrix belongs to, in order."""
+        """Lists the segment of each matrix, in order."""
         group = self._file["rows"]
         columns: list[Sequence[Any]] = [group[name].asstr()[:].tolist() for name in TEXT_COLUMNS]
         columns += [group[name][:].tolist() for name in NUMBER_COLUMNS]
@@ -142,7 +142,7 @@ class FeatureStore:
         return {name: offsets[:] for name, offsets in self._offset_sets.items()}
 
     def count_frames(self, name: str) -> npt.NDArray[np.int64]:
-        """Frames of each row in shape ``(len(self),)``; 0 where the row lacks the feature."""
+        """Counts the frames of each row, shape ``(len(self),)``; 0 where the row lacks the feature."""
         return np.diff(self._offsets[name])
 
     def has(self, name: str, number: int) -> bool:
@@ -150,18 +150,18 @@ class FeatureStore:
         return bool(self._offsets[name][number + 1] > self._offsets[name][number])
 
     def fingerprint_of(self, name: str) -> str:
-        """Identifies the numbers of a feature, as `FeatureConfig.fingerprint_of` did when they were computed."""
+        """Identifies a feature's values: `FeatureConfig.fingerprint_of` when they were computed."""
         return str(self._file[f"features/{name}"].attrs["fingerprint"])
 
     def read(self, number: int, names: Sequence[str] | None = None) -> HalfMatrix:
         """Reads features of one row in shape ``(n_features, n_frames)``.
 
         Args:
-            number: Row number.
-            names: Features, in the order wanted; all of the store by default.
+            number: Number of the row.
+            names: Features, in the requested order; None for all.
 
         Raises:
-            StoreError: If the row lacks one of them.
+            StoreError: If the row lacks a feature.
         """
         matrices = [self.read_frames(number, number + 1, name) for name in names or self.parameters.names]
         if any(len(matrix) != len(matrices[0]) or not len(matrix) for matrix in matrices):
@@ -170,7 +170,7 @@ class FeatureStore:
         return (matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1)).T
 
     def read_frames(self, start: int, stop: int, name: str) -> HalfMatrix:
-        """Reads one feature of rows `start` to `stop` end to end, in shape ``(n_frames, rows)``."""
+        """Reads one feature of the concatenated rows `start` to `stop`, shape ``(n_frames, rows)``."""
         first, last = int(self._offsets[name][start]), int(self._offsets[name][stop])
         frames: HalfMatrix = self._frames[name][first:last]
         return frames

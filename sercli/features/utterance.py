@@ -1,4 +1,4 @@
-"""Features of one utterance and its augmented copies, segment by segment; runs in the workers and imports no torch."""
+"""Extracts features of one utterance and its augmented copies; runs in the workers, without torch."""
 
 import contextlib
 import io
@@ -20,12 +20,12 @@ from sercli.features.frontend import FeatureConfig, compute_features
 from sercli.features.parameters import StoreParameters
 from sercli.files import hash_file, one_line
 
-SPILL = 8 << 20  # bytes of features of a copy that are kept in memory; longer ones go to a file
+SPILL = 8 << 20  # bytes of a copy's features kept in memory; more are written to a file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An utterance that could not be used, and the reason in one line."""
+    """An utterance that could not be used, with the reason in one line."""
 
     file: str
     reason: str
@@ -33,11 +33,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """An utterance, or an augmented copy of it, and the features to compute of it.
+    """An utterance or an augmented copy, and the features to compute.
 
     Attributes:
-        augmentation: None for the utterance itself.
-        names: Features, at least one.
+        augmentation: Augmentation; None for the utterance itself.
+        names: Features to compute, at least one.
     """
 
     augmentation: Augmentation | None
@@ -51,15 +51,15 @@ class Copy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What to compute of one recording.
+    """Features to compute for one recording.
 
     Attributes:
         path: Path of the recording.
-        file: Its name in the index.
-        sha256: Expected hash of its content.
+        file: Name of the recording in the index.
+        sha256: Expected hash of the recording.
         copies: The utterance and its augmented copies.
-        folder: Where features of long recordings are put until they are in the store; None keeps them in memory.
-        prefix: Beginning of the names of such files.
+        folder: Folder for features of long recordings; None keeps them in memory.
+        prefix: Prefix of the names of files in `folder`.
     """
 
     path: Path
@@ -72,12 +72,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class SegmentSpan:
-    """Where a segment lies in its recording, and how long it is.
+    """Position of a segment in its recording, and its number of frames.
 
     Attributes:
-        start: Start (seconds).
-        end: End (seconds).
-        speech: Speech in it (seconds).
+        start: Start (s).
+        end: End (s).
+        speech: Speech in the segment (s).
         n_frames: Number of feature frames.
     """
 
@@ -92,10 +92,10 @@ class Extracted:
     """Features of an utterance or of an augmented copy.
 
     Attributes:
-        copy: What was asked for.
-        segments: Its segments, in order.
-        data: For each segment, the matrix ``(n_frames, rows)`` of each feature in half precision, as bytes; or the
-            file that holds them, to be removed by whoever reads it.
+        copy: Requested copy and features.
+        segments: Segments of the copy, in order.
+        data: For each segment and feature, the matrix ``(n_frames, rows)`` in half precision, as bytes; or a file with
+            them, which the reader removes.
     """
 
     copy: Copy
@@ -118,10 +118,10 @@ Outcome = tuple[Extracted, ...] | Failure
 def extract_utterance(task: Task, parameters: StoreParameters) -> Outcome:
     """Decodes a recording once and computes the missing features of all its copies.
 
-    The memory it takes does not grow with the length of the recording, if the task has a folder.
+    Uses bounded memory if the task has a folder.
     """
     try:
-        with _find_thread_pools().limit(limits=1):  # so that results do not depend on the number of CPUs
+        with _find_thread_pools().limit(limits=1):  # results must not depend on the number of CPUs
             return _extract(task, parameters)
     except (SercliError, OSError) as reason:
         return Failure(file=task.file, reason=one_line(reason))
@@ -153,7 +153,7 @@ def _extract(task: Task, parameters: StoreParameters) -> tuple[Extracted, ...]:
 
 
 class _Collector:
-    """The features of one copy as they are computed; a context manager that removes its file."""
+    """Collects the features of one copy; a context manager that removes its file."""
 
     def __init__(self, copy: Copy, task: Task, parameters: StoreParameters) -> None:
         self._copy, self._task, self._audio = copy, task, parameters.audio

@@ -1,4 +1,4 @@
-"""Writing a feature store: finished work goes to a journal; the store is written from it and appears by rename."""
+"""Writes feature stores: results are added to a journal, from which the store is written atomically."""
 
 import contextlib
 import glob
@@ -32,11 +32,11 @@ WRITE_FRAMES = 8_192  # frames written at a time; HDF5 is slow at many small wri
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """An utterance or an augmented copy of one, by what is in it and not by its file name.
+    """An utterance or an augmented copy, identified by content rather than file name.
 
     Attributes:
         sha256: Hash of the utterance's file.
-        augmentation: How the copy was augmented, from `name_copy`; empty for the utterance itself.
+        augmentation: Name of the copy's augmentation, from `name_copy`; empty for the utterance itself.
     """
 
     sha256: str
@@ -45,7 +45,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Some features of a content, as they are in the journal."""
+    """Some features of a content in the journal."""
 
     key: str
     names: tuple[str, ...]
@@ -53,19 +53,19 @@ class _Part:
 
 
 class StoreWriter:
-    """Collects features in a journal and makes a store of them; a context manager.
+    """Collects features in a journal and writes a store; a context manager.
 
     Args:
-        path: The store to write.
+        path: Store to write.
         parameters: Parameters and names of the features to add.
-        restart: Discard what an earlier store or journal holds.
+        restart: Whether to discard an earlier store or journal.
 
     Attributes:
-        parameters: Parameters of the store to be, with the features that it had before.
+        parameters: Parameters of the new store, including features of the old one.
 
     Raises:
-        StoreError: If a store or journal there has other parameters (the message shows both), or another process is
-            writing it.
+        StoreError: If a store or journal has other parameters (the message shows both), or another process is writing
+            it.
         InputError: If a file is in the way of the journal.
     """
 
@@ -78,7 +78,7 @@ class StoreWriter:
         with contextlib.ExitStack() as stack:
             stack.callback(self._lock().release)
             for leftover in path.parent.glob(f"{glob.escape(self.prefix)}*.tmp"):
-                leftover.unlink()  # of a run that was killed
+                leftover.unlink()  # from a run that was killed
             self._old = stack.enter_context(FeatureStore(path)) if path.exists() and not restart else None
             if self._old:
                 self._refuse_other(self._old)
@@ -99,34 +99,34 @@ class StoreWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
-        """Closes the files; a journal whose store was not written stays for the next run."""
+        """Closes the files; keeps the journal for the next run if the store was not written."""
         self._open.close()
 
     @property
     def prefix(self) -> str:
-        """Beginning of the names of temporary files beside the store, which end in ``.tmp``."""
+        """Prefix of temporary files beside the store, which end in ``.tmp``."""
         return f".{self.path.name}."
 
     def find_copies(self, sha256: str) -> list[str]:
-        """Returns the names of the augmented copies that the old store has of an utterance, in order."""
+        """Lists the augmented copies of an utterance in the old store, in order."""
         return self._old_copies.get(sha256, [])
 
     def find_missing(self, content: Content, names: Iterable[str]) -> tuple[str, ...]:
-        """Returns those features that are neither in the old store nor in the journal."""
+        """Returns the features that are neither in the old store nor in the journal."""
         known = {*self._names_in_store(content), *(name for part in self._find_parts(content) for name in part.names)}
         return tuple(name for name in names if name not in known)
 
     def __contains__(self, content: Content) -> bool:
-        """Whether there are any features of a content."""
+        """Whether a content has any features."""
         return content in self._old_rows or bool(self._find_parts(content))
 
     def add(self, sha256: str, extracted: Extracted) -> Content:
-        """Adds features of an utterance or a copy, and removes the file that they may be in.
+        """Adds features of an utterance or a copy, and removes the file they were in.
 
-        They survive the end of the process at once, and a crash of the machine a few seconds later.
+        They survive the end of the process at once, and a crash of the machine after a few seconds.
 
         Raises:
-            StoreError: If its segments are not those that the store has other features of.
+            StoreError: If its segments differ from those in the store.
         """
         content, names = Content(sha256, extracted.copy.name), extracted.copy.names
         self._refuse_other_segments(content, extracted)
@@ -137,19 +137,19 @@ class StoreWriter:
         with extracted.open() as stream:
             for number, segment in enumerate(extracted.segments):
                 self._journal.append(f"{key}|{number}", stream.read(width * segment.n_frames))
-        # After its segments, so that whatever has this entry is complete.
+        # Written after its segments, so that an entry is always complete.
         self._journal.append(key, json.dumps([astuple(segment) for segment in extracted.segments]).encode())
         extracted.discard()
         return content
 
     def finish(self, contents: Sequence[tuple[Content, str]]) -> None:
-        """Writes the store, puts it in place, and removes the journal.
+        """Writes the store, renames it into place, and removes the journal.
 
         Args:
-            contents: What the store should hold, in order, with the file name of each utterance.
+            contents: Contents of the store, in order, with the file name of each utterance.
 
         Raises:
-            KeyError: If there are no features of a content.
+            KeyError: If a content has no features.
             OSError: If the store cannot be written; the old store and the journal stay.
         """
         self._journal.commit()
@@ -210,7 +210,7 @@ class StoreWriter:
         ]
 
     def _count_frames(self, content: Content, count: int) -> dict[str, list[int]]:
-        """Frames of each of the `count` rows of a content, by feature; 0 where the feature is missing."""
+        """Counts the frames of each of the `count` rows of a content, by feature; 0 where it is missing."""
         frames = {name: [0] * count for name in self.parameters.names}
         for name in self._names_in_store(content):
             numbers = self._old_rows[content]
@@ -220,7 +220,7 @@ class StoreWriter:
         return frames
 
     def _read(self, content: Content) -> Iterator[tuple[str, HalfMatrix]]:
-        """Features of a content in the order of its rows, each in shape ``(n_frames, rows)``."""
+        """Yields the features of a content in row order, each in shape ``(n_frames, rows)``."""
         parts = self._find_parts(content)
         in_journal = {name for part in parts for name in part.names}
         for name in self._names_in_store(content):
@@ -252,12 +252,12 @@ class StoreWriter:
         return parts
 
     def _name_group(self, names: tuple[str, ...]) -> str:
-        """Names features and identifies their numbers, for keys of the journal."""
+        """Names features and identifies their values, for keys of the journal."""
         prints = "".join(self.parameters.features.fingerprint_of(name) for name in names)
         return f"{','.join(names)}:{hashlib.sha256(prints.encode()).hexdigest()[:8]}"
 
     def _is_current(self, group: str) -> bool:
-        """Whether features of the journal would have the same numbers today."""
+        """Whether features in the journal would have the same values today."""
         names = _parse_group(group)
         return set(names) <= set(FEATURES) and group == self._name_group(names)
 
@@ -301,7 +301,7 @@ class StoreWriter:
     def _refuse_difference(self, found: StoreParameters, path: Path) -> None:
         difference = found.describe_difference(self.parameters)
         if difference:
-            # Both of the same features, so that equal fingerprints mean equal parameters.
+            # With the same features, so that equal fingerprints mean equal parameters.
             found = replace(found, features=replace(found.features, names=self.parameters.names))
             msg = (
                 f"{path} was made with other parameters: found {found.fingerprint}, expected "
@@ -311,7 +311,7 @@ class StoreWriter:
 
 
 class _Appender:
-    """Appends matrices to a dataset in large blocks."""
+    """Appends matrices to a dataset in large blocks, since HDF5 is slow at many small writes."""
 
     def __init__(self, dataset: h5py.Dataset) -> None:
         self._dataset, self._written, self._frames = dataset, 0, 0
@@ -331,12 +331,12 @@ class _Appender:
 
 
 def journal_path(path: Path) -> Path:
-    """The journal that belongs to a store."""
+    """Returns the journal of a store."""
     return path.with_name(path.name + ".part")
 
 
 def _group_rows(store: FeatureStore) -> dict[Content, range]:
-    """Row numbers of each content; of equal contents the first one's."""
+    """Groups the row numbers of each content; the first one wins for equal contents."""
     rows: dict[Content, range] = {}
     last = None
     for number, row in enumerate(store.rows):
@@ -360,7 +360,7 @@ def _write_rows(group: h5py.Group, rows: Sequence[StoreRow]) -> None:
 
 
 def _identify(parameters: StoreParameters) -> str:
-    """What the entries of a journal have in common: all parameters, but not which features."""
+    """Identifies the entries of a journal: all parameters except which features."""
     values = parameters.to_dict()
     del values["features"]["names"]
     return json.dumps(values, sort_keys=True)

@@ -1,7 +1,7 @@
-"""Parts that networks are built from.
+"""Building blocks of the networks.
 
-Once trained, all of them ignore what lies beyond each utterance's last frame; while training, batch normalisation
-counts it in.
+In evaluation mode, none of them depends on padding after an utterance's last frame; in training mode, batch
+normalization includes it.
 """
 
 from collections.abc import Sequence
@@ -15,27 +15,27 @@ LEAST_VARIANCE = 1e-5
 
 
 def frame_mask(n_frames: Tensor, total: int) -> Tensor:
-    """Which frames belong to each utterance.
+    """Masks the frames that belong to each utterance.
 
     Args:
-        n_frames: frames of each utterance, in shape ``(batch,)``.
-        total: frames of the padded batch.
+        n_frames: Frames of each utterance, shape ``(batch,)``.
+        total: Frames of the padded batch.
 
     Returns:
-        truth values in shape ``(batch, total)``.
+        Bools in shape ``(batch, total)``.
     """
     return torch.arange(total, device=n_frames.device) < n_frames[:, None]
 
 
 class Network(nn.Module):
-    """Base of all networks: logits and, for explanation, the attention that led to them."""
+    """Base of all networks: computes logits, and attention weights for explanation."""
 
     def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and attention of a batch.
+        """Computes logits and attention of a batch.
 
         Args:
-            features: normalized, shape ``(batch, n_features, n_frames)``, zero beyond each length.
-            n_frames: frames of each segment, shape ``(batch,)``.
+            features: Normalized features, shape ``(batch, n_features, n_frames)``, zero in the padding.
+            n_frames: Frames of each segment, shape ``(batch,)``.
 
         Returns:
             Logits, shape ``(batch, n_labels)``, and the weight of each time step, shape ``(batch, n_steps)``.
@@ -43,19 +43,19 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def forward(self, features: Tensor, n_frames: Tensor) -> Tensor:
-        """Logits of a batch, shape ``(batch, n_labels)``; arguments as for `attend`."""
+        """Computes the logits of a batch, shape ``(batch, n_labels)``; arguments as for `attend`."""
         return self.attend(features, n_frames)[0]
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions over time with batch normalisation, GELU and dropout, and a skip connection, then pooling.
+    """Two convolutions over time with batch normalization, GELU, dropout and a skip connection, then max pooling.
 
     Args:
-        inputs: channels that come in.
-        outputs: channels that go out.
-        kernel_size: of both convolutions, in frames; odd.
-        dropout: share of channels that training drops between the convolutions.
-        pool: frames that the maximum is taken over; 1 leaves the resolution.
+        inputs: Input channels.
+        outputs: Output channels.
+        kernel_size: Width of both convolutions (frames); odd.
+        dropout: Rate of channels dropped between the convolutions in training.
+        pool: Pooling factor (frames); 1 keeps the resolution.
     """
 
     def __init__(self, inputs: int, outputs: int, *, kernel_size: int, dropout: float, pool: int) -> None:
@@ -77,7 +77,7 @@ class ResidualBlock(nn.Module):
         hidden = self.activation(self.second_norm(self.second(hidden)) + self.skip(frames)) * mask
         if self.pool == 1:
             return hidden, n_frames
-        # The last, partial group of frames is kept; what pads it never wins, since it is the lowest.
+        # The last, partial group of frames is kept; its padding is the minimum, so it never wins.
         hidden = hidden.masked_fill(~mask, -torch.inf)
         pooled = nn.functional.max_pool1d(hidden, self.pool, ceil_mode=True)
         lengths = (n_frames + self.pool - 1).div(self.pool, rounding_mode="floor")
@@ -85,14 +85,14 @@ class ResidualBlock(nn.Module):
 
 
 class BidirectionalLSTM(nn.Module):
-    """An LSTM in both directions over utterances of differing lengths.
+    """Bidirectional LSTM over utterances of different lengths.
 
-    Two of one direction each, of which the second reads every utterance from its own end: unlike packed sequences,
-    whole batches go through the fused kernels of the CPU, which train nearly three times as fast.
+    Two unidirectional LSTMs; the second reads each utterance reversed. Unlike packed sequences, whole batches use the
+    CPU's fused kernels, which train nearly three times as fast.
 
     Args:
-        inputs: size of each frame.
-        size: of the state in each direction; the output has twice as many.
+        inputs: Size of each frame.
+        size: State size in each direction; the output is twice as large.
     """
 
     def __init__(self, inputs: int, size: int) -> None:
@@ -101,11 +101,11 @@ class BidirectionalLSTM(nn.Module):
         self.back = nn.LSTM(inputs, size, batch_first=True)
 
     def forward(self, frames: Tensor, n_frames: Tensor) -> Tensor:
-        """Maps ``(batch, n_frames, inputs)`` to ``(batch, n_frames, 2 * size)``, zero beyond each length."""
+        """Maps ``(batch, n_frames, inputs)`` to ``(batch, n_frames, 2 * size)``, zero in the padding."""
         total = frames.shape[1]
         mask = frame_mask(n_frames, total)
         steps = torch.arange(total, device=frames.device)
-        # What lies beyond an utterance stays there, so that it is read last in both directions.
+        # Padding stays in place, so that it is read last in both directions.
         order = torch.where(mask, n_frames[:, None] - 1 - steps, steps)[:, :, None]
         ahead, _ = self.ahead(frames)
         back, _ = self.back(_take(frames, order))
@@ -120,8 +120,8 @@ class AttentionPooling(nn.Module):
     """Additive attention over time (Bahdanau, Cho & Bengio 2015), with one learned query.
 
     Args:
-        inputs: size of each frame.
-        size: of the hidden layer that scores the frames.
+        inputs: Size of each frame.
+        size: Size of the hidden layer that scores the frames.
     """
 
     def __init__(self, inputs: int, size: int) -> None:
@@ -135,14 +135,14 @@ class AttentionPooling(nn.Module):
         return (weights * frames).sum(dim=1), weights[:, :, 0]
 
     def statistics(self, frames: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Weighted mean and standard deviation, ``(batch, 2 * inputs)``, and the weights.
+        """Computes the weighted mean and std, ``(batch, 2 * inputs)``, and the weights.
 
         Attentive statistics pooling (Okabe, Koshinaka & Shinoda 2018).
         """
         weights = self._weigh(frames, n_frames)
         mean = (weights * frames).sum(dim=1)
         variance = (weights * (frames - mean[:, None]).square()).sum(dim=1)
-        # Far from zero, where the derivative of the root has no bound.
+        # Keep away from zero, where the derivative of the square root is unbounded.
         return torch.cat([mean, variance.clamp(min=LEAST_VARIANCE).sqrt()], dim=1), weights[:, :, 0]
 
     def _weigh(self, frames: Tensor, n_frames: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ class AttentionPooling(nn.Module):
 
 
 def build_head(inputs: int, config: NetworkConfig, n_labels: int) -> nn.Sequential:
-    """Layer normalization and dense layers: from ``(batch, inputs)`` to the logits, ``(batch, n_labels)``."""
+    """Builds layer normalization and dense layers, from ``(batch, inputs)`` to logits ``(batch, n_labels)``."""
     return nn.Sequential(
         nn.LayerNorm(inputs),
         nn.Linear(inputs, config.dense_size),
@@ -164,10 +164,10 @@ def build_head(inputs: int, config: NetworkConfig, n_labels: int) -> nn.Sequenti
 
 
 class Ensemble(nn.Module):
-    """Networks that answer together: the mean of their logits.
+    """Ensemble of networks: returns the mean of their logits.
 
     Args:
-        members: which all map features ``(batch, n_features, n_frames)`` and lengths ``(batch,)`` to logits.
+        members: Networks that map features ``(batch, n_features, n_frames)`` and lengths ``(batch,)`` to logits.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
@@ -175,5 +175,5 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, features: Tensor, n_frames: Tensor) -> Tensor:
-        """Mean logits in shape ``(batch, n_labels)``."""
+        """Computes the mean logits, shape ``(batch, n_labels)``."""
         return torch.stack([member(features, n_frames) for member in self.members]).mean(dim=0)

@@ -1,11 +1,11 @@
-"""The model card: how to use a model, what it was trained on, how good it is, and what it must not be used for."""
+"""Model card: how to use a model, its training data, its accuracy, and its limits."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def render_card(description: Mapping[str, Any]) -> str:
-    """Markdown of the card.
+    """Renders the card as Markdown.
 
     Args:
         description: Content of ``model.json``.
@@ -32,7 +32,7 @@ def render_card(description: Mapping[str, Any]) -> str:
 
 
 def _list_labels(description: Mapping[str, Any]) -> str:
-    """The labels as text that Markdown and HTML leave as it is."""
+    """Lists the labels as code, so that Markdown and HTML do not interpret them."""
     return ", ".join(f"`{label.replace('`', chr(39))}`" for label in description["labels"])
 
 

@@ -1,4 +1,4 @@
-"""Sizes of a network."""
+"""Network parameters."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ NETWORKS = ("crnn", "compact", "paper", "cnn", "lstm", "cnn-lstm")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig(Config):
-    """Which network, and how large.
+    """Architecture and layer sizes of a network.
 
     Attributes:
-        name: of the network, one of `NETWORKS`.
-        channels: of each convolutional block.
-        kernel_size: of the convolutions, in frames; odd.
-        pool: frames that each block takes the maximum over.
-        dropout: share dropped in the blocks.
-        lstm_size: state of the LSTM in each direction.
-        attention_size: hidden layer of the attention.
-        dense_size: hidden dense layer.
-        dense_dropout: share dropped before the last layer.
-        members: networks of this kind whose mean logits are the answer; each is trained for itself.
+        name: Architecture, one of `NETWORKS`.
+        channels: Output channels of each convolutional block.
+        kernel_size: Width of the convolutions (frames); odd.
+        pool: Max-pooling factor of each block (frames).
+        dropout: Dropout rate in the blocks.
+        lstm_size: Size of the LSTM state in each direction.
+        attention_size: Size of the attention's hidden layer.
+        dense_size: Size of the hidden dense layer.
+        dense_dropout: Dropout rate before the last layer.
+        members: Number of independently trained networks whose logits are averaged.
     """
 
     name: str = "paper"

@@ -1,9 +1,9 @@
 """The network of the default recipe: 2-D convolutions, a BiLSTM with a residual path, attentive statistics.
 
-The parts are those of Poongodai et al. 2025: convolution with skip connections, recurrence and attention. The
-differences improve recognition of unseen speakers in published studies: convolutions over time and frequency that keep
-most of the time resolution, a residual path around the recurrence (Krasnoproshin & Vashkevich 2026), and the weighted
-std beside the weighted mean (Okabe, Koshinaka & Shinoda 2018, "Attentive Statistics Pooling").
+The structure follows Poongodai et al. 2025: convolution with skip connections, recurrence and attention. The changes
+improve recognition of unseen speakers in published studies: convolutions over time and frequency that keep most of the
+time resolution, a residual path around the recurrence (Krasnoproshin & Vashkevich 2026), and the weighted std beside
+the weighted mean (Okabe, Koshinaka & Shinoda 2018, "Attentive Statistics Pooling").
 """
 
 import itertools
@@ -22,11 +22,11 @@ class SpectralBlock(nn.Module):
     """Two 3×3 convolutions with batch normalization, ReLU and dropout, and a skip connection.
 
     Args:
-        inputs: Channels in.
-        outputs: Channels out.
-        bands: Bands in.
+        inputs: Input channels.
+        outputs: Output channels.
+        bands: Input bands.
         stride: Downsampling factors of bands and frames.
-        dropout: Share of channels dropped between the convolutions in training.
+        dropout: Rate of channels dropped between the convolutions in training.
     """
 
     def __init__(self, inputs: int, outputs: int, *, bands: int, stride: tuple[int, int], dropout: float) -> None:
@@ -43,11 +43,11 @@ class SpectralBlock(nn.Module):
         self._has_whole_windows = bands % stride[0] == 0
 
     def forward(self, spectra: Tensor, mask: Tensor) -> Tensor:
-        """Maps ``(batch, inputs, bands, n_frames)`` to fewer bands and frames, zero where the mask is.
+        """Maps ``(batch, inputs, bands, n_frames)`` to fewer bands and frames, zero in the padding.
 
         Args:
-            spectra: Zero beyond each utterance's frames, of which there are a multiple of the stride.
-            mask: Frames of each utterance after the stride, in shape ``(batch, 1, 1, n_frames)``.
+            spectra: Input, zero in the padding; the number of frames is a multiple of the stride.
+            mask: Valid frames after the stride, shape ``(batch, 1, 1, n_frames)``.
         """
         hidden = self.dropout(self.activation(self.first_norm(self.first(spectra)))) * mask
         added: Tensor = self.second_norm(self.second(hidden)) + self._skip(spectra)
@@ -58,22 +58,22 @@ class SpectralBlock(nn.Module):
         if self.training or not self._has_whole_windows:
             skipped: Tensor = self.skip(self.pool(spectra))
             return skipped
-        # The mean and the 1×1 convolution in one convolution, which ONNX Runtime computes in half the time.
+        # Mean and 1×1 convolution as one convolution, which takes ONNX Runtime half the time.
         kernel = (self.skip.get_parameter("0.weight") / math.prod(self.stride)).expand(-1, -1, *self.stride)
         normed: Tensor = self.skip[1](nn.functional.conv2d(spectra, kernel, stride=self.stride))
         return normed
 
 
 class ConvolutionalRecurrentNetwork(Network):
-    """Logits from a log-mel spectrogram.
+    """Computes logits from a log-mel spectrogram.
 
     Args:
-        config: Sizes; `NetworkConfig.kernel_size` is the width in frames of the first convolution,
-            `NetworkConfig.dense_size` the size of a frame for the recurrence, half of `NetworkConfig.dropout` the
-            dropout of the blocks; `NetworkConfig.pool` is not used.
+        config: Sizes. `NetworkConfig.kernel_size` is the width of the first convolution (frames),
+            `NetworkConfig.dense_size` the frame size of the recurrence, half of `NetworkConfig.dropout` the dropout
+            rate of the blocks; `NetworkConfig.pool` is not used.
         n_features: Bands of the spectrogram.
         n_labels: Number of logits.
-        frame_stride: Frames that the second block merges.
+        frame_stride: Number of frames that the second block merges.
     """
 
     def __init__(self, config: NetworkConfig, n_features: int, n_labels: int, *, frame_stride: int = 1) -> None:
@@ -102,8 +102,8 @@ class ConvolutionalRecurrentNetwork(Network):
         self.head = nn.Sequential(nn.Dropout(config.dense_dropout), nn.Linear(2 * size, n_labels))
 
     def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and attention of a batch; a step of the attention is as many frames as the strides merge."""
-        # Whole groups of frames, so that an utterance's last group is the same alone and in a batch.
+        """Computes logits and attention; each attention step spans as many frames as the strides merge."""
+        # Pad to whole groups of frames, so that an utterance's last group is the same alone and in a batch.
         padding = -features.shape[2] % math.prod(self.strides)
         spectra = nn.functional.pad(features, (0, padding))[:, None]
         if spectra.device.type != "mps":
@@ -113,7 +113,7 @@ class ConvolutionalRecurrentNetwork(Network):
             mask = frame_mask(n_frames, spectra.shape[3] // stride)[:, None, None]
             spectra = stage(spectra) * mask if stage is self.stem else stage(spectra, mask)
         frames = self.project(spectra.permute(0, 3, 1, 2).flatten(2))
-        # The recurrence in single precision: what it carries is added to at every step.
+        # Single precision, because the recurrence accumulates at every step.
         with torch.autocast(features.device.type, enabled=False):
             frames = frames.float()
             frames = self.norm(frames + self.join(self.recurrence(frames, n_frames)))

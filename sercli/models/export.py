@@ -1,9 +1,9 @@
-"""From a trained torch network to the ONNX graph that prediction runs.
+"""Exports a trained torch network to the ONNX graph that prediction runs.
 
-The graph takes ``features``, float32 of shape ``(segments, n_features, frames)``, normalized and zero beyond each
-segment's frames, and ``n_frames``, int64 of shape ``(segments,)``. It returns ``logits``, float32 of shape
-``(segments, n_labels)``, the mean over the members of an ensemble, and ``attention``, float32 of shape
-``(segments, members, steps)``, which sums to 1 over the steps of each segment.
+Inputs: ``features``, float32 of shape ``(segments, n_features, frames)``, normalized and zero in the padding, and
+``n_frames``, int64 of shape ``(segments,)``. Outputs: ``logits``, float32 of shape ``(segments, n_labels)``, the mean
+over the members of an ensemble, and ``attention``, float32 of shape ``(segments, members, steps)``, which sums to 1
+over the steps of each segment.
 """
 
 import tempfile
@@ -21,9 +21,9 @@ from sercli.models.blocks import Ensemble, Network, frame_mask
 from sercli.telemetry import turn_off_telemetry
 
 OPSET = 17
-MAX_ERROR = 1e-4  # of a logit, between torch and ONNX Runtime
-CHECKED = ((1, 9), (1, 117), (3, 235))  # segments and frames that the graph is compared on
-COMPRESSED_SIZE = 256  # elements from which on weights are stored in half precision
+MAX_ERROR = 1e-4  # largest difference of a logit between torch and ONNX Runtime
+CHECKED = ((1, 9), (1, 117), (3, 235))  # segments and frames of the inputs that are compared
+COMPRESSED_SIZE = 256  # tensors with at least this many elements are stored in half precision
 
 
 class _Exported(nn.Module):
@@ -40,14 +40,14 @@ class _Exported(nn.Module):
 
 @torch.no_grad()
 def export_network(network: nn.Module, n_features: int) -> bytes:
-    """Writes a network, or an ensemble, as one ONNX graph and checks that both give the same logits.
+    """Exports a network or an ensemble as one ONNX graph, and checks that both give the same logits.
 
     Args:
-        network: maps features and lengths to logits; left in evaluation mode, on its device.
-        n_features: rows of its input.
+        network: Network that maps features and lengths to logits; left in evaluation mode, on its device.
+        n_features: Rows of its input.
 
     Raises:
-        ModelError: if ONNX Runtime and torch differ by more than `MAX_ERROR`.
+        ModelError: If ONNX Runtime and torch differ by more than `MAX_ERROR`.
     """
     device = next(network.parameters()).device
     network.eval().cpu()
@@ -55,7 +55,7 @@ def export_network(network: nn.Module, n_features: int) -> bytes:
     example = _make_batch(2, 64, n_features)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder, "model.onnx")
-        # The exporter based on torch.export takes two minutes for an ensemble; this one takes a second.
+        # The newer exporter (torch.export) takes two minutes for an ensemble; this one takes a second.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             exported,
@@ -63,7 +63,7 @@ def export_network(network: nn.Module, n_features: int) -> bytes:
             path,
             dynamo=False,
             opset_version=OPSET,
-            # Batch normalization stays as it is, so that rounded weights stay exact; ONNX Runtime merges it on load.
+            # Keep batch normalization separate, so that rounded weights stay exact; ONNX Runtime merges it on load.
             training=torch.onnx.TrainingMode.PRESERVE,
             input_names=["features", "n_frames"],
             output_names=["logits", "attention"],
@@ -88,7 +88,7 @@ def _make_batch(segments: int, frames: int, n_features: int) -> tuple[Tensor, Te
 
 
 def _compress(graph: bytes) -> bytes:
-    """Stores weights in half precision where that loses nothing."""
+    """Stores weights in half precision where that is lossless."""
     model = onnx.load_from_string(graph)
     initializers = list(model.graph.initializer)
     del model.graph.initializer[:]
@@ -129,14 +129,14 @@ def _check(graph: bytes, network: nn.Module, n_features: int) -> None:
 
 @torch.no_grad()
 def round_weights(network: nn.Module) -> None:
-    """Rounds matrices and kernels to half precision, which halves the model folder."""
+    """Rounds matrices and kernels to half precision, which halves the size of the model folder."""
     for parameter in network.parameters():
         if parameter.dim() > 1:
             parameter.copy_(parameter.half().float())
 
 
 def pack_weights(network: nn.Module) -> bytes:
-    """The weights of a network as the content of a safetensors file, in half precision where that loses nothing."""
+    """Serializes the weights of a network as safetensors, in half precision where that is lossless."""
     return safetensors.torch.save({name: _pack(each.contiguous().cpu()) for name, each in network.state_dict().items()})
 
 

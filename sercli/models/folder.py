@@ -1,4 +1,4 @@
-"""The files of a model folder, and its description; quick to import."""
+"""Files and description of a model folder; quick to import."""
 
 import hashlib
 from pathlib import Path
@@ -14,19 +14,19 @@ WEIGHTS_FILE = "model.safetensors"
 JSON_FILE = "model.json"
 CARD_FILE = "MODEL_CARD.md"
 DEFAULT_MODEL = Path(__file__).parents[1] / "default_model"
-"""Folder of the model that comes with the package."""
+"""Folder of the model included in the package."""
 
 
 def list_files(folder: Path) -> list[Path]:
-    """The files of a model folder."""
+    """Lists the files of a model folder."""
     return [folder / name for name in (ONNX_FILE, WEIGHTS_FILE, JSON_FILE, CARD_FILE)]
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """The content of ``model.json``.
+    """Reads ``model.json``.
 
     Raises:
-        ModelError: if it is missing or damaged, or has another schema version or invalid labels.
+        ModelError: If it is missing or damaged, or has another schema version or invalid labels.
     """
     if not folder.is_dir():
         msg = f"no model folder at {folder}: expected {ONNX_FILE} and {JSON_FILE} in it, as 'sercli train' writes them"
@@ -42,7 +42,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         if not all(isinstance(label, str) for label in description["labels"]):
             raise TypeError(description["labels"])
         check_labels(description["labels"])
-        # Models of version 0.1 do not say which labels are negative: the canonical ones are.
+        # Models of version 0.1 do not list negative labels: use the canonical ones.
         description["negative"] = choose_negative(description["labels"], description.get("negative"))
     except (KeyError, TypeError, AttributeError, UsageError) as reason:
         msg = f"{path} should list the labels of the model ({one_line(reason)})"
@@ -54,10 +54,10 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def model_digest(folder: Path) -> str:
-    """Twelve hex digits that identify the content of a model folder.
+    """Returns 12 hex digits that identify the content of a model folder.
 
     Raises:
-        ModelError: if ``model.json`` is missing.
+        ModelError: If ``model.json`` is missing.
     """
     path = folder / JSON_FILE
     if not path.is_file():

@@ -1,7 +1,7 @@
-"""A trained model: from the features of a recording's segments to calibrated probabilities, by ONNX Runtime.
+"""A trained model: maps the features of a recording's segments to calibrated probabilities, with ONNX Runtime.
 
-This is the only place where a network is applied. Training calibrates with it, evaluation and prediction score with
-it. Nothing here imports torch.
+This is the only place that applies a network: training calibrates with it, evaluation and prediction score with it.
+Nothing here imports torch.
 """
 
 import hashlib
@@ -26,11 +26,11 @@ from sercli.models.folder import CARD_FILE, JSON_FILE, ONNX_FILE, SCHEMA_VERSION
 from sercli.models.normalizer import Normalizer
 from sercli.telemetry import turn_off_telemetry
 
-BATCH_FRAMES = 1 << 12  # frames that the network sees at once, padding included; about 65 seconds
+BATCH_FRAMES = 1 << 12  # frames per batch, padding included; about 65 seconds
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider", "cpu": "CPUExecutionProvider"}
-"""ONNX Runtime's provider for each device, the fastest first; all but the last come with other builds of it."""
+"""ONNX Runtime's provider for each device, fastest first; all but the last need another build of it."""
 
-MIN_WEIGHT = 1e-3  # seconds; a segment without measured speech still counts a little
+MIN_WEIGHT = 1e-3  # seconds; a segment without measured speech still has this weight
 
 Features = npt.NDArray[np.floating[Any]]
 """Features of one segment, shape ``(n_features, n_frames)``."""
@@ -41,21 +41,21 @@ Probabilities = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A network in ONNX with everything that happens before and after it.
+    """A network in ONNX with its preprocessing and calibration.
 
     Attributes:
-        graph: the ONNX model; see `sercli.models.export` for its inputs and outputs.
-        labels: label of each logit, in order.
-        negative: those of the labels that count as negative.
-        audio: preprocessing of recordings.
-        segmentation: how recordings are cut into segments.
-        features: computed from each segment.
-        normalizer: of the features.
-        network: parameters that the network was built from, JSON-ready.
-        temperature: divisor of the logits that calibrates the probabilities (Guo et al. 2017).
-        facts: how the model was made, JSON-ready: ``recipe``, ``training_data``, ``figures``, ``seed``, ``versions``,
+        graph: ONNX model; see `sercli.models.export` for its inputs and outputs.
+        labels: Label of each logit, in order.
+        negative: Labels that count as negative.
+        audio: Preprocessing parameters.
+        segmentation: Segmentation parameters.
+        features: Features computed from each segment.
+        normalizer: Normalizer of the features.
+        network: Parameters that the network was built from, JSON-ready.
+        temperature: Divisor of the logits that calibrates the probabilities (Guo et al. 2017).
+        facts: How the model was made, JSON-ready: ``recipe``, ``training_data``, ``figures``, ``seed``, ``versions``,
             ``command``.
-        device: where the network runs, a key of `PROVIDERS`, or ``auto`` for the first one that there is.
+        device: Where the network runs, a key of `PROVIDERS`, or ``auto`` for the first available one.
     """
 
     graph: bytes
@@ -72,10 +72,10 @@ class Model:
     _kept: tuple[int, ...] | None = None
 
     def select(self, labels: Sequence[str]) -> "Model":
-        """Returns the same model with these labels only, whose probabilities then sum to 1.
+        """Restricts the model to some labels; their probabilities sum to 1.
 
         Raises:
-            UsageError: if there are fewer than 2 labels, or the model does not have one.
+            UsageError: If there are fewer than 2 labels, or the model lacks one.
         """
         names = select_labels(self.labels, labels)
         negative = tuple(label for label in self.negative if label in names)
@@ -84,17 +84,17 @@ class Model:
     @cached_property
     def _session(self) -> Any:
         turn_off_telemetry()
-        import onnxruntime  # takes a tenth of a second; not needed to read a description
+        import onnxruntime  # takes 100 ms; not needed to read a description
 
         options = onnxruntime.SessionOptions()
-        # One thread: recordings are processed side by side, and no thread pool has to survive a fork.
+        # One thread: recordings are processed in parallel, and no thread pool has to survive a fork.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False  # keeps memory at what is in use
+        options.enable_cpu_mem_arena = False  # keeps only the memory in use
         options.log_severity_level = 3
         provider = choose_provider(self.device, onnxruntime.get_available_providers())
         try:
             return onnxruntime.InferenceSession(self.graph, options, providers=[provider])
-        except Exception as error:  # noqa: BLE001 - its own exceptions share no base class
+        except Exception as error:  # noqa: BLE001 - its exceptions share no base class
             msg = f"{ONNX_FILE} cannot be loaded ({one_line(error)[:200]}): train the model again"
             raise ModelError(msg) from None
 
@@ -102,13 +102,13 @@ class Model:
         """Runs the network on segments.
 
         Args:
-            matrices: features of each segment, not normalized.
+            matrices: Features of each segment, not normalized.
 
         Returns:
-            Logits, shape ``(n_segments, n_labels)``; of an ensemble the mean over its members.
+            Logits, shape ``(n_segments, n_labels)``; the mean over the members of an ensemble.
 
         Raises:
-            ModelError: if a logit is not finite.
+            ModelError: If a logit is not finite.
         """
         kept = slice(None) if self._kept is None else list(self._kept)
         logits = np.empty((len(matrices), len(self.labels)))
@@ -120,7 +120,7 @@ class Model:
         return logits
 
     def attention(self, matrix: Features) -> npt.NDArray[np.float32]:
-        """Attention of each member over the time of one segment, shape ``(n_members, n_steps)``, rows sum to 1.
+        """Computes the attention of each member over one segment, shape ``(n_members, n_steps)``; rows sum to 1.
 
         A step spans one or more frames: ``n_frames / n_steps``, rounded up to a power of two.
         """
@@ -136,11 +136,11 @@ class Model:
         return self._session.run(list(outputs), {"features": batch, "n_frames": n_frames})
 
     def pool(self, logits: Logits, speech: Sequence[float]) -> Logits:
-        """Combines the segments of one recording: the mean of their logits, weighted by their seconds of speech.
+        """Averages the logits of a recording's segments, weighted by their seconds of speech.
 
         Args:
-            logits: shape ``(n_segments, n_labels)``, at least one segment.
-            speech: seconds of speech in each segment.
+            logits: Logits, shape ``(n_segments, n_labels)``; at least one segment.
+            speech: Speech in each segment (s).
 
         Returns:
             Logits of the recording, shape ``(n_labels,)``.
@@ -149,27 +149,27 @@ class Model:
         return pooled
 
     def probabilities(self, logits: Logits) -> Probabilities:
-        """Calibrated probabilities of logits, along the last axis."""
+        """Converts logits to calibrated probabilities, along the last axis."""
         scaled = logits / self.temperature
         powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
         probabilities: Probabilities = powers / powers.sum(axis=-1, keepdims=True)
         return probabilities
 
     def predict_proba(self, matrices: Sequence[Features], speech: Sequence[float]) -> Probabilities:
-        """Calibrated probabilities of one recording, shape ``(n_labels,)``.
+        """Computes the calibrated probabilities of one recording, shape ``(n_labels,)``.
 
         Args:
-            matrices: features of its segments, not normalized; at least one segment.
-            speech: seconds of speech in each segment.
+            matrices: Features of its segments, not normalized; at least one segment.
+            speech: Speech in each segment (s).
         """
         return self.probabilities(self.pool(self.logits(matrices), speech))
 
 
 def choose_provider(device: str, available: Sequence[str]) -> str:
-    """ONNX Runtime's provider for a device.
+    """Returns ONNX Runtime's provider for a device.
 
     Raises:
-        UsageError: if this installation has none for it.
+        UsageError: If this installation has none for it.
     """
     if device == "auto":
         return next(provider for provider in PROVIDERS.values() if provider in available)
@@ -181,7 +181,7 @@ def choose_provider(device: str, available: Sequence[str]) -> str:
 
 
 def _make_batches(n_frames: Sequence[int]) -> Iterator[list[int]]:
-    """Positions of segments of similar length, so that little is padding, in batches of bounded size."""
+    """Groups segments of similar length, to avoid padding, into batches of bounded size; yields their positions."""
     batch: list[int] = []
     for number in sorted(range(len(n_frames)), key=lambda number: n_frames[number]):
         if batch and (len(batch) + 1) * n_frames[number] > BATCH_FRAMES:
@@ -193,15 +193,15 @@ def _make_batches(n_frames: Sequence[int]) -> Iterator[list[int]]:
 
 
 def save_model(folder: Path, model: Model, weights: bytes) -> None:
-    """Writes a model folder; its files appear by rename, one right after the other.
+    """Writes a model folder; its files are renamed into place one right after the other.
 
     Args:
-        folder: created if it is missing.
-        model: what to write.
-        weights: content of the safetensors file that training can go on from.
+        folder: Folder to write, created if missing.
+        model: Model to write.
+        weights: Content of the safetensors file that training can resume from.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: If the folder cannot be written.
     """
     description = {
         "schema_version": SCHEMA_VERSION,
@@ -224,7 +224,7 @@ def save_model(folder: Path, model: Model, weights: bytes) -> None:
         write_by_rename(folder / JSON_FILE) as json_stream,
         write_by_rename(folder / CARD_FILE) as card_stream,
     ):
-        # All are written before the first one takes its name, so that a full disk leaves the old model whole.
+        # Write all files before renaming the first, so that a full disk leaves the old model intact.
         weights_stream.write(weights)
         onnx_stream.write(model.graph)
         json_stream.write(json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -232,15 +232,15 @@ def save_model(folder: Path, model: Model, weights: bytes) -> None:
 
 
 def load_model(folder: Path, device: str = "cpu") -> Model:
-    """Reads a model folder; nothing in it is ever executed.
+    """Reads a model folder; never executes anything in it.
 
     Args:
-        folder: the model folder.
-        device: where the network runs; see `Model.device`.
+        folder: Model folder.
+        device: Where the network runs; see `Model.device`.
 
     Raises:
-        ModelError: if a file is missing or damaged, does not match the description, or has another schema version.
-        UsageError: if this installation cannot use the device.
+        ModelError: If a file is missing or damaged, does not match the description, or has another schema version.
+        UsageError: If this installation cannot use the device.
     """
     description = read_description(folder)
     path = folder / JSON_FILE
@@ -309,7 +309,7 @@ def _read_graph(path: Path, sha256: str) -> bytes:
 
 
 def _check_graph(model: Model) -> None:
-    """Refuses a graph whose inputs and outputs do not match the description."""
+    """Raises an error if the graph's inputs or outputs do not match the description."""
     session = model._session
     inputs = {each.name: each.shape for each in session.get_inputs()}
     outputs = {each.name: each.shape for each in session.get_outputs()}

@@ -1,4 +1,4 @@
-"""The networks by name."""
+"""Registry of networks."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,13 +24,13 @@ NETWORKS: dict[str, Callable[[NetworkConfig, int, int], nn.Module]] = {
 
 
 def build_network(config: NetworkConfig, n_features: int, n_labels: int) -> nn.Module:
-    """Makes a network with fresh weights, drawn from torch's global generator.
+    """Builds a network with fresh weights from torch's global generator.
 
     Every network maps features ``(batch, n_features, n_frames)`` and lengths ``(batch,)`` to logits
     ``(batch, n_labels)``.
 
     Raises:
-        UsageError: if there is no network of that name.
+        UsageError: If there is no network of that name.
     """
     make = look_up("network", config.name, NETWORKS)
     if config.members > 1:

@@ -16,11 +16,11 @@ MIN_STD = 1e-5  # a feature that varies less is only centered
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normalizer:
-    """Mean and standard deviation of each feature.
+    """Mean and std of each feature.
 
     Attributes:
-        mean: shape ``(n_features,)``.
-        std: shape ``(n_features,)``, greater than zero.
+        mean: Means, shape ``(n_features,)``.
+        std: Standard deviations, shape ``(n_features,)``, greater than zero.
     """
 
     mean: Vector
@@ -28,7 +28,7 @@ class Normalizer:
 
     @classmethod
     def fit(cls, matrices: Iterable[npt.NDArray[np.floating[Any]]]) -> Self:
-        """Measures all frames of matrices of shape ``(n_frames, n_features)``, in double precision."""
+        """Fits the normalizer to all frames of matrices of shape ``(n_frames, n_features)``, in double precision."""
         count, total, squares = 0, np.zeros(1), np.zeros(1)
         for matrix in matrices:
             frames = matrix.astype(np.float64)
@@ -54,7 +54,7 @@ class Normalizer:
         """Reads what `to_dict` returned.
 
         Raises:
-            ModelError: if a number is missing or not finite, or a standard deviation is not positive.
+            ModelError: If a number is missing or not finite, or a std is not positive.
         """
         try:
             mean = np.asarray(values["mean"], dtype=np.float32)

@@ -1,8 +1,8 @@
 """The network of Poongodai et al. 2025.
 
-"Speech Emotion Recognition using Convolutional Neural Networks with Attention Mechanisms": convolutions with
-batch normalisation, GELU, pooling, dropout and skip connections, a bidirectional LSTM, attention over time,
-layer normalisation and dense layers. The paper names the parts; the sizes are ours.
+"Speech Emotion Recognition using Convolutional Neural Networks with Attention Mechanisms": convolutions with batch
+normalization, GELU, pooling, dropout and skip connections, a bidirectional LSTM, attention over time, layer
+normalization and dense layers. The paper names the layers; the sizes are ours.
 """
 
 import itertools
@@ -14,11 +14,11 @@ from sercli.models.config import NetworkConfig
 
 
 class PaperNetwork(Network):
-    """Convolution with skip connections, BiLSTM, attention, dense layers.
+    """Convolutions with skip connections, BiLSTM, attention and dense layers.
 
     Args:
-        config: sizes.
-        n_features: rows of the feature matrix.
+        config: Layer sizes.
+        n_features: Rows of the feature matrix.
         n_labels: Number of logits.
     """
 
@@ -34,7 +34,7 @@ class PaperNetwork(Network):
         self.head = build_head(2 * config.lstm_size, config, n_labels)
 
     def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and attention of a batch; a step of the attention is ``pool ** len(channels)`` frames."""
+        """Computes logits and attention of a batch; an attention step spans ``pool ** len(channels)`` frames."""
         for block in self.blocks:
             features, n_frames = block(features, n_frames)
         states = self.recurrence(features.transpose(1, 2), n_frames)

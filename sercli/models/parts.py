@@ -1,4 +1,4 @@
-"""The paper's network with parts left out, to see what each is worth: convolution only, recurrence only, both."""
+"""Ablations of the paper's network: convolution only, recurrence only, or both without attention."""
 
 import itertools
 
@@ -9,14 +9,14 @@ from sercli.models.config import NetworkConfig
 
 
 class PlainNetwork(Network):
-    """Convolutional blocks, a BiLSTM, or one after the other; then the mean over time and dense layers.
+    """Convolutional blocks, a BiLSTM, or both in this order; then the mean over time and dense layers.
 
     Args:
-        config: sizes.
-        n_features: rows of the feature matrix.
+        config: Layer sizes.
+        n_features: Rows of the feature matrix.
         n_labels: Number of logits.
-        convolution: whether there are convolutional blocks.
-        recurrence: whether there is a BiLSTM.
+        convolution: Whether to use convolutional blocks.
+        recurrence: Whether to use a BiLSTM.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class PlainNetwork(Network):
         self.head = build_head(size, config, n_labels)
 
     def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of a batch, and equal weights for all steps, since there is no attention."""
+        """Computes the logits of a batch; all steps have equal weights, since there is no attention."""
         for block in self.blocks:
             features, n_frames = block(features, n_frames)
         states = features.transpose(1, 2)

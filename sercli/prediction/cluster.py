@@ -1,4 +1,4 @@
-"""Recordings scored by the workers of a Dask cluster, with the same pool that works locally."""
+"""Scores recordings on a Dask cluster, with the same worker pool as locally."""
 
 import itertools
 import queue
@@ -12,8 +12,8 @@ from sercli.prediction.pool import Message, WorkerPool
 from sercli.prediction.rows import RecordingResult
 from sercli.prediction.settings import ScoringSettings
 
-AHEAD = 4  # tasks per thread of the cluster that are sent ahead, so that no worker waits for the next one
-MAX_BATCH = 8  # recordings per task: Dask takes about two milliseconds for each task, and a short one five
+AHEAD = 4  # tasks per cluster thread sent ahead, so that no worker is idle
+MAX_BATCH = 8  # recordings per task: Dask takes about 2 ms per task, a short recording 5 ms
 
 
 def score_on_cluster(
@@ -21,21 +21,20 @@ def score_on_cluster(
 ) -> Generator[tuple[int, Message], None, None]:
     """Scores recordings on a Dask cluster.
 
-    Every worker of the cluster scores in a process of its own, as on this machine: a recording that crashes or hangs is
-    a failed row. A cluster worker that dies has its recordings done again by the others; those that end worker after
-    worker have failed.
+    Every cluster worker scores in a separate process: a recording that crashes or hangs becomes a failed row. If a
+    cluster worker dies, others repeat its recordings; a recording on which worker after worker dies fails.
 
     Args:
-        recordings: sound files that the workers see under the same paths, like the model folder.
-        settings: how to score.
-        address: of the scheduler, such as ``tcp://scheduler:8786``.
+        recordings: Sound files; workers must see them and the model folder under the same paths.
+        settings: Scoring settings.
+        address: Address of the scheduler, such as ``tcp://scheduler:8786``.
 
     Yields:
-        The position of each recording and its result, as they come.
+        The position and the result of each recording, in the order of completion.
 
     Raises:
-        InputError: if the cluster cannot be reached or has no worker.
-        ModelError: if the model cannot be used there.
+        InputError: If the cluster is unreachable or has no worker.
+        ModelError: If the model cannot be used there.
     """
     placed = [replace(recording, path=recording.path.absolute()) for recording in recordings]
     remote = replace(settings, model=str(settings.folder.absolute()))
@@ -59,7 +58,7 @@ def score_on_cluster(
             try:
                 results = [RecordingResult.from_dict(values) for values in future.result()]
             except KilledWorker:
-                if len(batch) > 1:  # alone, so that only the one to blame has failed
+                if len(batch) > 1:  # one by one, so that only the culprit fails
                     for one in batch:
                         done.add(submit((one,)))
                     continue
@@ -79,7 +78,7 @@ _pools: "queue.SimpleQueue[tuple[dict[str, Any], WorkerPool]]" = queue.SimpleQue
 
 
 def _score_batch(recordings: Sequence[Recording], settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Runs on the cluster: scores recordings in a process that is kept for the next call with the same settings."""
+    """Runs on the cluster: scores recordings in a pool that is kept for later calls with the same settings."""
     try:
         known, pool = _pools.get_nowait()
     except queue.Empty:
@@ -88,6 +87,6 @@ def _score_batch(recordings: Sequence[Recording], settings: dict[str, Any]) -> l
         if pool:
             pool.close()
         pool = WorkerPool(ScoringSettings.from_dict(settings), workers=1)
-    results = dict(pool.score(recordings))  # signs of life come first, a result last
+    results = dict(pool.score(recordings))  # keeps the last message of each recording, its result
     _pools.put((settings, pool))
     return [result.to_dict() for _, result in sorted(results.items()) if isinstance(result, RecordingResult)]

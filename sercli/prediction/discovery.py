@@ -1,4 +1,4 @@
-"""From the paths a user gives to the ordered list of recordings."""
+"""Finds recordings among the paths a user gives."""
 
 import codecs
 import fnmatch
@@ -16,20 +16,20 @@ from sercli.audio.sniff import HEAD_BYTES, SUFFIXES, UNREAD_SUFFIXES, Reader, fi
 from sercli.errors import AudioError, InputError
 from sercli.files import one_line
 
-MAX_LIST = 1 << 26  # bytes of a list of paths
-MAX_PATH = 4_096  # bytes of a path in it, as in Linux
-_CONTROL = bytes(set(range(32)) - set(b"\t\n\r"))  # what no text holds
+MAX_LIST = 1 << 26  # longest list of paths (bytes)
+MAX_PATH = 4_096  # longest path in a list (bytes), as in Linux
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\r"))  # bytes that do not occur in text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """A sound file to be worked on.
+    """A sound file to be scored.
 
     Attributes:
-        path: where it lies.
-        name: what the report calls it: the path as given, with forward slashes.
-        relative: the path below the folder that it was found in; empty if it was named itself.
-        problem: why it cannot even be opened, in one line; empty for all but folders that cannot be read.
+        path: Path of the file.
+        name: Name in the report: the path as given, with forward slashes.
+        relative: Path below the folder it was found in; empty if it was given itself.
+        problem: Why it cannot be opened, in one line; only for unreadable folders, else empty.
     """
 
     path: Path
@@ -45,23 +45,23 @@ def find_recordings(
     spool: Path | None = None,
     unread: Counter[str] | None = None,
 ) -> list[Recording]:
-    """Every recording among files and in folders at any depth.
+    """Lists every recording among files and in folders at any depth.
 
-    A folder's entries are sorted by name and each sub-folder is listed where its name stands. Hidden entries are left
-    out, and so is what has neither the suffix nor the first bytes of a sound file. Links are followed, but no folder
-    is entered twice and no file listed twice, by whatever names.
+    Folder entries are sorted by name, subfolders included. Hidden entries are skipped, as are files with neither the
+    suffix nor the first bytes of a sound file. Symbolic links are followed, but no folder is entered and no file listed
+    twice.
 
     Args:
-        paths: files, folders, and patterns such as ``calls/**/*.wav``, in which ``**`` stands for any folders.
-        stdin: read where ``-`` stands in `paths`: a list of further paths, one per line or each ended by NUL, taken
-            literally, or the bytes of a sound file. What is missing from a list is a recording that will fail, since
-            one stale name should not stop a long list.
-        spool: file that the bytes of a sound file are written to.
-        unread: counts files in folders that are sound of a format that is not supported, by suffix.
+        paths: Files, folders, and patterns such as ``calls/**/*.wav``, where ``**`` matches any number of folders.
+        stdin: Stream read for ``-`` in `paths`: a list of further paths, taken literally, one per line or
+            NUL-terminated, or the content of a sound file. A missing file in a list becomes a recording that fails, so
+            that one stale name does not stop a long list.
+        spool: File to write the content of a sound file on stdin to.
+        unread: Counter of unsupported sound files in folders, by suffix.
 
     Raises:
-        InputError: if a path does not exist, a folder named cannot be read, stdin is neither sound nor a list, or there
-            is no recording at all.
+        InputError: If a path does not exist, a given folder is unreadable, stdin is neither sound nor a list, or there
+            are no recordings.
     """
     places = list(paths)
     recordings: dict[str, Recording] = {}
@@ -81,7 +81,7 @@ def find_recordings(
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    entered: set[tuple[int, int]]  # folders, by device and inode
+    entered: set[tuple[int, int]]  # by device and inode
     unread: Counter[str]
 
 
@@ -104,16 +104,16 @@ def _read_stdin(stdin: BinaryIO, spool: Path | None, search: _Search) -> Iterato
 
 
 def is_list(content: bytes) -> bool:
-    """Whether bytes look like a list of paths: text in lines, or parts ended by NUL, that are no longer than paths."""
+    """Whether bytes look like a list of paths: lines of text or NUL-terminated parts no longer than paths."""
     parts = content.split(b"\0" if b"\0" in content else b"\n")
     return all(len(part) <= MAX_PATH and part == part.translate(None, _CONTROL) for part in parts)
 
 
 def parse_list(content: bytes) -> list[str]:
-    """Paths of a list, one a line, or ended by NUL characters if there is any, as ``find -print0`` does.
+    """Parses a list of paths, one per line, or NUL-terminated if there is any NUL, like ``find -print0``.
 
     Raises:
-        InputError: if the list is empty.
+        InputError: If the list is empty.
     """
     if b"\0" in content:
         lines = content.split(b"\0")
@@ -121,14 +121,14 @@ def parse_list(content: bytes) -> list[str]:
         lines = [line.removesuffix(b"\r") for line in content.removeprefix(codecs.BOM_UTF8).split(b"\n")]
     paths = [os.fsdecode(line) for line in lines if line]
     if not paths:
-        msg = "the list of recordings on stdin is empty: expected one path a line"
+        msg = "the list of recordings on stdin is empty: expected one path per line"
         raise InputError(msg)
     return paths
 
 
 def _find(given: str | Path, search: _Search, *, listed: bool = False) -> Iterator[Recording]:
     path = Path(given)
-    # os.path rather than Path, since it answers False for names that no file can have.
+    # os.path rather than Path, because it returns False for invalid names.
     if given and os.path.isdir(path):  # noqa: PTH112
         try:
             yield from _walk(path, search)
@@ -146,7 +146,7 @@ def _find(given: str | Path, search: _Search, *, listed: bool = False) -> Iterat
 
 
 def _match(given: str | Path) -> list[str]:
-    """Files and folders that a pattern stands for, sorted; hidden ones are left out, as in a shell."""
+    """Expands a pattern to sorted files and folders, without hidden ones, like a shell."""
     pattern = str(given)
     if not glob.has_magic(pattern):
         return []
@@ -157,13 +157,13 @@ def _match(given: str | Path) -> list[str]:
 
 
 def _match_deep(pattern: Path) -> Iterator[str]:
-    """As glob does, but entering no folder twice, so that loops of links end."""
+    """Like glob, but enters no folder twice, so that loops of symbolic links end."""
     first = next(number for number, part in enumerate(pattern.parts) if glob.has_magic(part))
     base = Path(*pattern.parts[:first])
     wanted = pattern.parts[first:]
     entered: set[tuple[int, int]] = set()
     for folder, folders, files in os.walk(base, followlinks=True):
-        status = os.stat(folder)  # noqa: PTH116 - plain text, thousands of it
+        status = os.stat(folder)  # noqa: PTH116 - str is faster than Path for thousands of entries
         if (status.st_dev, status.st_ino) in entered:
             folders.clear()
             continue
@@ -176,8 +176,8 @@ def _match_deep(pattern: Path) -> Iterator[str]:
 
 
 def _fits(names: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether the names of a path fit those of a pattern, one by one; ``**`` stands for any number of them."""
-    reached = {0}  # how many of the pattern's names the path's so far may have used up
+    """Whether the names of a path match those of a pattern; ``**`` matches any number of names."""
+    reached = {0}  # numbers of the pattern's names that may be matched so far
     for name in names:
         reached = _pass_stars(reached, pattern)
         stay = {at for at in reached if pattern[at : at + 1] == ("**",)}
@@ -220,17 +220,17 @@ def _walk_below(folder: Path, search: _Search) -> Iterator[Recording]:
     try:
         yield from _walk_into(folder, search)
     except OSError as reason:
-        # One closed folder among many is a row of the report, not the end of the batch.
+        # One unreadable folder among many becomes a row in the report; the batch goes on.
         problem = f"folder cannot be read ({reason.strerror})"
         yield Recording(path=folder, name=folder.as_posix(), problem=problem)
 
 
 def _sounds(path: Path) -> bool:
-    """Whether a file is a recording by its content."""
+    """Whether a file is a recording, judged by its content."""
     reader = find_reader(read_head(path))
     if reader is not Reader.PERHAPS:
         return reader is not None
-    from sercli.audio.decode import read_blocks  # loads numpy and decoders, rarely needed here
+    from sercli.audio.decode import read_blocks  # loads numpy and decoders; rarely needed here
 
     try:
         next(read_blocks(path), None)
@@ -242,5 +242,5 @@ def _sounds(path: Path) -> bool:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a loop of links, or a folder that may be listed but not looked into
+    except OSError:  # a loop of links, or a folder that can be listed but not entered
         return False

@@ -1,7 +1,7 @@
-"""Recordings scored in processes of their own, so that one that crashes or hangs takes nothing else along.
+"""Pool of worker processes that score recordings, so that one that crashes or hangs affects no others.
 
-Parent and worker exchange lines of JSON: nothing that a worker sends can make the parent run anything, whatever a
-recording has done to the worker. Quick to import, so that workers load while the parent still does.
+Parent and workers exchange lines of JSON, so a compromised worker cannot make the parent execute anything. Quick to
+import, so that workers load while the parent is still loading.
 """
 
 import atexit
@@ -27,14 +27,14 @@ from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import RecordingResult
 from sercli.prediction.settings import ScoringSettings
 
-QUEUED_TASKS = 2  # recordings that a worker is given: the one it works on, and the next
+QUEUED_TASKS = 2  # recordings sent to a worker: the current one and the next
 QUEUED_MESSAGES = 256  # messages that may wait to be fetched
-PATIENCE = 0.25  # seconds between two looks at the clock
-ENDING = 5.0  # seconds that a worker that no longer speaks may take to end
-STARTING = 60.0  # seconds, at least, that a worker may take to load
+PATIENCE = 0.25  # seconds between checks for timeouts
+ENDING = 5.0  # seconds that a silent worker may take to exit
+STARTING = 60.0  # seconds that a worker may take to load, at least
 
-# One thread per worker, since recordings are scored side by side; and what glibc keeps for threads of its own would
-# only be held, not used.
+# One thread per worker, since recordings are scored in parallel. Memory arenas per thread would only hold unused
+# memory.
 _ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "MALLOC_ARENA_MAX": "2",
@@ -43,12 +43,12 @@ _ENVIRONMENT = {
 
 
 class WorkerError(SercliError):
-    """Workers cannot be started at all."""
+    """Workers cannot be started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A sign of life of a worker: seconds of audio that are done."""
+    """Heartbeat of a worker: seconds of audio processed so far."""
 
     seconds: float
 
@@ -67,10 +67,10 @@ class _Worker:
     listener: threading.Thread = field(default_factory=threading.Thread)
 
     def end(self) -> None:
-        """Ends it, whatever it is doing, and closes what is open to it."""
+        """Kills the worker and closes its streams."""
         self.process.kill()
         self.process.wait()
-        # stdout is closed by whoever reads it, at its end.
+        # The thread that reads stdout closes it at its end.
         for stream in (self.process.stdin, self.errors):
             if stream:
                 with contextlib.suppress(OSError):
@@ -81,14 +81,14 @@ _idle: list[_Worker] = []
 
 
 def start_ahead(count: int) -> None:
-    """Starts workers that load while the caller goes on; a `WorkerPool` takes them."""
+    """Starts workers that load in the background; a `WorkerPool` takes them over."""
     _idle.extend(_spawn() for _ in range(count - len(_idle)))
 
 
 def _spawn() -> _Worker:
     code = f"import sys; sys.path[:] = {sys.path!r}; from sercli.prediction.worker import main; main()"
     errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
-    process = subprocess.Popen(  # noqa: S603 - this very Python
+    process = subprocess.Popen(  # noqa: S603 - this Python
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -100,7 +100,7 @@ def _spawn() -> _Worker:
 
 @atexit.register
 def end_idle_workers() -> None:
-    """Ends workers that were started ahead and are not wanted after all."""
+    """Ends workers that were started ahead but not used."""
     while _idle:
         worker = _idle.pop()
         worker.end()
@@ -109,14 +109,14 @@ def end_idle_workers() -> None:
 
 
 class WorkerPool:
-    """Processes that score recordings side by side; a context manager.
+    """Processes that score recordings in parallel; a context manager.
 
-    A worker that crashes, or gives no sign of life for too long, is replaced; the recording that it was working on has
-    failed, all others are scored. Results that are not fetched make the workers wait.
+    A worker that crashes or stops responding is replaced; its current recording fails, all others are scored. Workers
+    wait while results are not fetched.
 
     Args:
-        settings: how to score.
-        workers: processes.
+        settings: Scoring settings.
+        workers: Number of processes.
     """
 
     def __init__(self, settings: ScoringSettings, workers: int) -> None:
@@ -131,7 +131,7 @@ class WorkerPool:
         self._proven = False  # whether any worker was ever ready
 
     def __enter__(self) -> Self:
-        """The pool itself."""
+        """Returns the pool itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
@@ -139,25 +139,25 @@ class WorkerPool:
         self.close()
 
     def score(self, recordings: Iterable[Recording]) -> Generator[tuple[int, Message], None, None]:
-        """Scores recordings; when they are done, more can be scored by the same workers.
+        """Scores recordings; can be called again, with the same workers.
 
         Args:
-            recordings: taken as they are needed.
+            recordings: Recordings, consumed as they are needed.
 
         Yields:
-            The position of a recording and a sign of life or its result, which comes last, as they come.
+            Position of a recording with a heartbeat or its result, which is the last message for it.
 
         Raises:
-            ModelError: if the model cannot be used.
-            UsageError: if it cannot be used on this device.
-            WorkerError: if a worker cannot even start.
+            ModelError: If the model cannot be used.
+            UsageError: If the model cannot be used on this device.
+            WorkerError: If workers cannot be started.
         """
         self._todo = iter(enumerate(recordings))
         for worker in self._workers:
             self._supply(worker)
         while len(self._workers) < self._count:
             self._start_worker()
-        end_idle_workers()  # of those started ahead more than are wanted
+        end_idle_workers()  # workers that were started ahead and are not needed
         yield from self._run()
 
     def _start_worker(self) -> None:
@@ -175,7 +175,7 @@ class WorkerPool:
             away = time.monotonic() - looked
             looked += away
             if away > 2 * PATIENCE:
-                # Nobody has looked for a while, or the whole program was stopped: no fault of the workers.
+                # The caller did not fetch for a while, or the program was suspended: not the workers' fault.
                 for worker in self._workers:
                     worker.heard += away
             elif self._messages.empty():
@@ -204,7 +204,7 @@ class WorkerPool:
         yield task, result
 
     def _listen(self, worker: _Worker) -> None:
-        """In a thread of its own: passes a worker's messages on until it ends, None at the end."""
+        """Runs in a thread: forwards a worker's messages until it ends, then None."""
         message: dict[str, Any] | None = None
         stream = worker.process.stdout
         assert stream is not None  # noqa: S101 - it is a pipe
@@ -215,7 +215,7 @@ class WorkerPool:
                 with contextlib.suppress(queue.Full):
                     self._messages.put((worker, message), timeout=PATIENCE)
                     break
-                worker.heard = time.monotonic()  # it is not its fault that nobody fetches
+                worker.heard = time.monotonic()  # waiting for the caller does not count
             if message is None:
                 break
         stream.close()
@@ -235,7 +235,7 @@ class WorkerPool:
     def _send(self, worker: _Worker, line: bytes) -> None:
         stream = worker.process.stdin
         assert stream is not None  # noqa: S101 - it is a pipe
-        with contextlib.suppress(OSError):  # it has ended, which its listener will report
+        with contextlib.suppress(OSError):  # the worker has ended, which its listener reports
             stream.write(line)
             stream.flush()
 
@@ -251,7 +251,7 @@ class WorkerPool:
     def _replace(self, worker: _Worker) -> Iterator[tuple[int, Message]]:
         self._workers.remove(worker)
         if not worker.hung:
-            # It has ended or is about to; its own status says more than that of being killed.
+            # Killed only if it does not exit by itself; its own exit status tells more.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.process.wait(ENDING)
         worker.process.kill()
@@ -261,7 +261,7 @@ class WorkerPool:
         if not worker.tasks:
             return
         if not self._proven and not worker.hung and status > 0:
-            raise WorkerError(f"worker processes cannot be started: {reason}")  # noqa: EM102 - said once
+            raise WorkerError(f"worker processes cannot be started: {reason}")  # noqa: EM102 - raised only here
         number, recording = worker.tasks.popleft()
         self._again.extendleft(reversed(worker.tasks))
         yield number, RecordingResult.failed(recording.name, reason)
@@ -278,7 +278,7 @@ class WorkerPool:
         return f"its decoding crashed ({one_line(last)[:200] if last else f'exit status {status}'})"
 
     def close(self) -> None:
-        """Ends all workers, whatever they are doing."""
+        """Kills all workers."""
         self._stopped.set()
         for worker in self._workers:
             worker.process.kill()
@@ -288,7 +288,7 @@ class WorkerPool:
 
 
 def _read_message(stream: IO[bytes]) -> dict[str, Any] | None:
-    """The next message of a worker; None at the end of the stream, or where it breaks off."""
+    """Reads the next message of a worker; None at the end of the stream, even within a message."""
     try:
         line = stream.readline()
         message = json.loads(line) if line.endswith(b"\n") else None

@@ -1,4 +1,4 @@
-"""Emotions of recordings from Python: one in this process, many in workers."""
+"""Python interface for prediction: one recording in this process, or many in workers."""
 
 import contextlib
 from collections.abc import Callable, Generator, Iterable, Sequence, Set
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from sercli.prediction.scoring import RecordingScorer
 
 ShowProgress = Callable[[int, float], None]
-"""Called with how many recordings are done, and how many seconds of audio."""
+"""Called with the number of recordings done and their seconds of audio."""
 
 
 class Predictor:
-    """A trained model, ready for recordings.
+    """A trained model that scores recordings.
 
     Example::
 
@@ -33,27 +33,27 @@ class Predictor:
             print(segment.start, segment.end, segment.emotion)
 
     Args:
-        model: model folder; the model that comes with the package if None.
-        channels: ``auto`` splits stereo whose sides differ, such as a call, and mixes the rest; ``mix`` and ``split``
-            decide for all.
-        window: length of fixed windows in seconds, instead of segments cut at pauses; 0.1 to 60.
-        hop: from one window to the next, in seconds; the window if None.
-        min_confidence: 0 to 1; an emotion with less is ``uncertain``.
-        emotions: labels of the model to keep, whose probabilities then sum to 1; all if empty.
-        device: where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``; all but ``cpu`` need another build of
-            ONNX Runtime, such as onnxruntime-gpu, which ``auto`` takes if it is there.
-        timeout: seconds without a sign of life after which a worker gives a recording up.
-        envelope: draw the peak envelope of each row.
+        model: Model folder; None for the model included in the package.
+        channels: ``auto`` splits stereo files whose sides differ, such as calls, and mixes the rest; ``mix`` and
+            ``split`` apply to all recordings.
+        window: Length of fixed windows instead of segments split at pauses (s), 0.1 to 60.
+        hop: Distance between window starts (s); None for the window length.
+        min_confidence: Confidence below which an emotion is ``uncertain``, 0 to 1.
+        emotions: Labels of the model to keep, whose probabilities then sum to 1; all if empty.
+        device: Where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``. All but ``cpu`` need another build of
+            ONNX Runtime, such as onnxruntime-gpu; ``auto`` uses it if installed.
+        timeout: Seconds without a heartbeat after which a recording fails.
+        envelope: Whether to compute the peak envelope of each row.
 
     Raises:
-        ModelError: if the model folder is missing or damaged.
-        UsageError: if a value is out of range, or the model does not have a label.
+        ModelError: If the model folder is missing or damaged.
+        UsageError: If a value is out of range, or the model lacks a label.
 
     Attributes:
-        settings: how recordings are scored.
-        labels: labels of the probabilities, in order.
-        model_labels: all labels of the model.
-        negative: those of `labels` that count as negative.
+        settings: Scoring settings.
+        labels: Labels of the probabilities, in order.
+        model_labels: All labels of the model.
+        negative: The `labels` that count as negative.
     """
 
     def __init__(
@@ -92,16 +92,16 @@ class Predictor:
         return RecordingScorer(self.settings)
 
     def predict(self, path: Path | str) -> Prediction:
-        """Scores one recording in this process, all its channels mixed.
+        """Scores one recording in this process, with all channels mixed.
 
         Returns:
-            Times in seconds and probabilities of 0 to 1; a file that cannot be used has the status ``failed``.
+            Prediction with times in seconds and probabilities 0 to 1; its status is ``failed`` for an unusable file.
         """
         (prediction,) = self._scorer.score_now(_to_recording(path), channels="mix").predictions
         return prediction
 
     def predict_channels(self, path: Path | str) -> tuple[Prediction, ...]:
-        """Scores one recording in this process, with one row per channel as in a report."""
+        """Scores one recording in this process; returns one row per channel, as in a report."""
         return self._scorer.score_now(_to_recording(path)).predictions
 
     def predict_many(
@@ -112,7 +112,7 @@ class Predictor:
         cluster: str | None = None,
         progress: ShowProgress | None = None,
     ) -> Generator[Prediction, None, None]:
-        """The rows of a report, in the order of the recordings; arguments as for `predict_as_done`."""
+        """Yields the rows of a report, in the order of the recordings; arguments as for `predict_as_done`."""
         groups = self.predict_in_order(recordings, jobs=jobs, cluster=cluster, progress=progress)
         with contextlib.closing(groups):
             for predictions in groups:
@@ -126,7 +126,7 @@ class Predictor:
         cluster: str | None = None,
         progress: ShowProgress | None = None,
     ) -> Generator[tuple[Prediction, ...], None, None]:
-        """As `predict_many`, with the rows of a recording together."""
+        """Like `predict_many`, but yields the rows of each recording together."""
         held: dict[int, tuple[Prediction, ...]] = {}
         due = 0
         results = self.predict_as_done(recordings, jobs=jobs, cluster=cluster, progress=progress)
@@ -146,24 +146,24 @@ class Predictor:
         progress: ShowProgress | None = None,
         finished: Set[int] = frozenset(),
     ) -> Generator[tuple[int, RecordingResult], None, None]:
-        """Scores recordings in processes of their own.
+        """Scores recordings in worker processes.
 
-        A row does not depend on the recordings around it, and memory neither on their number nor on their length.
+        Rows do not depend on other recordings, nor memory on the number or length of recordings.
 
         Args:
-            recordings: paths of sound files, or what `find_recordings` found.
-            jobs: processes side by side, never more than there are cores.
-            cluster: address of a Dask scheduler whose workers score instead; they must see recordings and model under
-                the same paths.
-            progress: called as recordings are done.
-            finished: positions that need no answer any more.
+            recordings: Paths of sound files, or recordings from `find_recordings`.
+            jobs: Number of worker processes, at most one per core.
+            cluster: Address of a Dask scheduler to use instead; its workers must see recordings and model under the
+                same paths.
+            progress: Called as recordings are done.
+            finished: Positions to skip.
 
         Yields:
-            Position and result of each recording, as they are done.
+            The position and the result of each recording, in the order of completion.
 
         Raises:
-            InputError: if the cluster cannot be used.
-            ModelError: if the model cannot be used.
+            InputError: If the cluster cannot be used.
+            ModelError: If the model cannot be used.
         """
         wanted = [_to_recording(recording) for recording in recordings]
         positions = [position for position in range(len(wanted)) if position not in finished]
@@ -192,7 +192,7 @@ class Predictor:
 
 
 class _Count:
-    """Counts recordings and seconds as messages pass by."""
+    """Counts recordings and seconds of audio from messages."""
 
     def __init__(self, progress: ShowProgress | None, finished: int) -> None:
         self._progress = progress

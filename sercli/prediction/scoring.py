@@ -1,4 +1,4 @@
-"""The whole work on one recording: decoding, segments, features, network, rows. Runs in the workers."""
+"""Scores one recording: decoding, segmentation, features, network, rows. Runs in the workers."""
 
 import contextlib
 import hashlib
@@ -30,17 +30,17 @@ from sercli.prediction.rows import Prediction, RecordingResult, SegmentPredictio
 from sercli.prediction.settings import ScoringSettings
 
 MAX_WAITING = 2  # batches that may wait for the network
-HEARTBEAT = 1.0  # seconds after which a sign of life is given while a file is only read
+HEARTBEAT = 1.0  # seconds between heartbeats while a file is only read
 
 
 class RecordingScorer:
-    """A model that is ready for recordings, one after the other.
+    """A loaded model that scores recordings one at a time.
 
     Args:
-        settings: how to score.
+        settings: Scoring settings.
 
     Raises:
-        ModelError: if the model folder is missing or damaged.
+        ModelError: If the model folder is missing or damaged.
     """
 
     def __init__(self, settings: ScoringSettings) -> None:
@@ -49,7 +49,7 @@ class RecordingScorer:
         self.model = model.select(settings.emotions) if settings.emotions else model
 
     def warm_up(self) -> None:
-        """Scores half a second of noise, so that what is not installed as it should be shows before any recording."""
+        """Scores half a second of noise, so that installation problems show before the first recording."""
         noise = np.random.default_rng(0).normal(0, 0.1, 8_000).astype(np.float32)
         blocks = [(noise[:, None], self.model.audio.sample_rate)]
         for found in segment_blocks(lambda: blocks, self.model.audio, replace(self.model.segmentation, method=WINDOWS)):
@@ -57,30 +57,30 @@ class RecordingScorer:
                 self.model.logits([extract_features(found.signal, self.model.features)])
 
     def score_now(self, recording: Recording, *, channels: str | None = None) -> RecordingResult:
-        """The result of `score`."""
+        """Like `score`, but returns only the result."""
         (result,) = (each for each in self.score(recording, channels=channels) if isinstance(each, RecordingResult))
         return result
 
     def score(self, recording: Recording, *, channels: str | None = None) -> Iterator[Heartbeat | RecordingResult]:
-        """Scores a recording in bounded memory; what goes wrong becomes a row with the status ``failed``.
+        """Scores a recording in bounded memory; errors become a row with the status ``failed``.
 
         Args:
-            recording: the sound file.
-            channels: as in `ScoringSettings.channels`, which it replaces.
+            recording: Recording to score.
+            channels: Overrides `ScoringSettings.channels`.
 
         Yields:
-            Signs of life, and the result at the end.
+            Heartbeats, then the result.
         """
         sha256 = ""
         try:
             if recording.problem:
                 raise AudioError(recording.problem)
-            with np.errstate(all="ignore"):  # samples of 1e38 and the like are refused by their features
+            with np.errstate(all="ignore"):  # feature extraction rejects samples such as 1e38
                 sha256 = yield from _hash(recording.path)
                 yield from self._score(recording, sha256, channels or self.settings.channels)
         except (SercliError, OSError, MemoryError) as error:
             yield RecordingResult.failed(recording.name, one_line(error) or type(error).__name__, sha256)
-        except Exception as error:  # noqa: BLE001 - whatever a library says of one recording, the batch goes on
+        except Exception as error:  # noqa: BLE001 - whatever a library raises for one recording, the batch goes on
             yield RecordingResult.failed(recording.name, f"{type(error).__name__}: {one_line(error)}", sha256)
 
     def _score(self, recording: Recording, sha256: str, channels: str) -> Iterator[Heartbeat | RecordingResult]:
@@ -92,7 +92,7 @@ class RecordingScorer:
             channels=channels,
             listen=envelope.add if envelope else None,
         )
-        # No thread outlives the recording, so that a fork between recordings is safe.
+        # No thread outlives the recording, so that forking between recordings is safe.
         with ThreadPoolExecutor(1) if self.settings.overlap else contextlib.nullcontext() as executor:
             pending = _Pending(self.model, executor)
             for found in segments:
@@ -175,7 +175,7 @@ class _Scored:
 
 @dataclass(slots=True)
 class _Pending:
-    """Segments that wait until there are enough of them for the network to be fast."""
+    """Segments collected until there are enough for an efficient batch."""
 
     model: Model
     executor: Executor | None
@@ -198,7 +198,7 @@ class _Pending:
         segments, self._segments, self._frames = self._segments, [], 0
         if self.executor:
             for earlier in self._scored[-MAX_WAITING:][:1]:
-                earlier()  # so that not too many wait for the network
+                earlier()  # limits the number of waiting batches
             self._scored.append(self.executor.submit(_score_segments, self.model, segments).result)
         else:
             scored = _score_segments(self.model, segments)
@@ -206,7 +206,7 @@ class _Pending:
 
 
 def _score_segments(model: Model, segments: Sequence[Segment]) -> list[_Scored]:
-    with np.errstate(all="ignore"):  # does not follow into a thread
+    with np.errstate(all="ignore"):  # errstate does not carry over to threads
         logits = model.logits([extract_features(segment.signal, model.features) for segment in segments])
     return [
         _Scored(replace(segment, signal=segment.signal[:0].copy()), row)
@@ -215,7 +215,7 @@ def _score_segments(model: Model, segments: Sequence[Segment]) -> list[_Scored]:
 
 
 def _hash(path: Path) -> Generator[Heartbeat, None, str]:
-    """SHA-256 of a file, with signs of life where it is large or slow to read; empty if it cannot be read."""
+    """Computes the SHA-256 of a file, with heartbeats if it is slow to read; empty if it is unreadable."""
     digest = hashlib.sha256()
     with contextlib.suppress(OSError):
         if not path.is_file():

@@ -1,4 +1,4 @@
-"""What decides the rows of a recording, beside the recording; quick to import, and sent to workers as JSON."""
+"""Scoring settings: all that determines a recording's rows besides the recording; quick to import, JSON-ready."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +14,20 @@ MAX_WINDOW = 60.0  # seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringSettings(Config):
-    """How recordings are scored.
+    """Settings for scoring recordings.
 
     Attributes:
-        model: model folder.
-        channels: ``mix`` scores the mean of all channels, ``split`` each for itself; ``auto`` splits stereo whose
-            sides differ, such as a call, and mixes the rest.
-        window: length of fixed windows, in seconds, instead of the model's segmentation; 0 for the latter.
-        hop: from one window to the next, in seconds.
-        min_confidence: 0 to 1; an emotion with less is ``uncertain``.
-        emotions: labels of the model that are kept; all if empty.
-        device: where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        timeout: seconds without a sign of life after which a recording is given up.
-        envelope: draw the peak envelope of each row, for pages.
-        overlap: run the network in a thread beside decoding and segmentation, where a CPU would be idle otherwise.
+        model: Model folder.
+        channels: ``mix`` averages all channels, ``split`` scores each; ``auto`` splits stereo files whose sides differ,
+            such as calls, and mixes the rest.
+        window: Length of fixed windows instead of the model's segmentation (s); 0 for the latter.
+        hop: Distance between window starts (s).
+        min_confidence: Confidence below which an emotion is ``uncertain``, 0 to 1.
+        emotions: Labels of the model to keep; all if empty.
+        device: Where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        timeout: Seconds without a heartbeat after which a recording fails.
+        envelope: Whether to compute the peak envelope of each row, for pages.
+        overlap: Whether to run the network in a thread during decoding and segmentation, to use an idle CPU.
     """
 
     model: str = str(DEFAULT_MODEL)
@@ -55,11 +55,11 @@ class ScoringSettings(Config):
         self._require(condition=self.timeout > 0, name="timeout", expected="more than 0 s")
 
     def _require(self, *, condition: bool, name: str, expected: str) -> None:
-        if not condition:  # without the name of the class, since users gave the value
+        if not condition:  # without the class name, since users gave the value
             msg = f"{name} should be {expected}, found {getattr(self, name)!r}"
             raise UsageError(msg)
 
     @property
     def folder(self) -> Path:
-        """The model folder."""
+        """Returns the model folder."""
         return Path(self.model)

@@ -1,4 +1,4 @@
-"""What a run adds up to, counted row by row."""
+"""Run summary."""
 
 import bisect
 import re
@@ -11,19 +11,19 @@ from sercli.labels import UNCERTAIN
 from sercli.prediction.report import encodable
 from sercli.prediction.rows import Prediction
 
-MOST_NEGATIVE = 10  # recordings that are named
+MOST_NEGATIVE = 10  # recordings that are listed
 
 _NUMBER = re.compile(r"\d[\d.]*")
 
 
 @dataclass(slots=True)
 class Share:
-    """What was heard of an emotion.
+    """Share of one emotion in a run.
 
     Attributes:
-        rows: with this emotion.
-        speech: seconds of speech in segments with it.
-        confidence: sum over the rows.
+        rows: Rows with this emotion.
+        speech: Speech in segments with this emotion (s).
+        confidence: Sum of the rows' confidences.
     """
 
     rows: int = 0
@@ -33,21 +33,21 @@ class Share:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts rows as they come; keeps only what is told at the end.
+    """Accumulates the run summary row by row.
 
     Attributes:
-        labels: of the model's probabilities.
-        negative: those of them whose probabilities together say how negative a recording is.
-        keep: names of the recordings whose rows are wanted afterwards.
-        unread: files of formats that are not supported, by suffix.
-        recordings: how many there were.
-        rows: of the report.
-        silent: of them, those without speech.
-        duration: of all recordings that could be decoded, in seconds.
-        emotions: what was heard of each, by channel.
-        failures: name and reason of each recording that failed.
-        warnings: rows that each kind of warning stands in.
-        kept: rows of the recordings to keep.
+        labels: Labels of the model's probabilities.
+        negative: Labels whose summed probability ranks recordings as negative.
+        keep: Names of recordings whose rows are kept.
+        unread: Number of files in unsupported formats, by suffix.
+        recordings: Number of recordings.
+        rows: Number of rows in the report.
+        silent: Number of rows without speech.
+        duration: Total duration of the decoded recordings (s).
+        emotions: Share of each emotion, by channel.
+        failures: Name and reason of each failed recording.
+        warnings: Number of rows with each kind of warning.
+        kept: Rows of the recordings in `keep`.
     """
 
     labels: tuple[str, ...]
@@ -66,16 +66,16 @@ class Tally:
 
     @property
     def answered(self) -> int:
-        """Rows with an emotion, or with one that is too uncertain to be named."""
+        """Returns the number of rows with an emotion, uncertain ones included."""
         return sum(share.rows for shares in self.emotions.values() for share in shares.values())
 
     @property
     def most_negative(self) -> list[tuple[float, str, str]]:
-        """Probability of a negative emotion, file and channel of the rows where it is highest, in this order."""
+        """Returns the rows most likely negative, in order: probability, file and channel."""
         return [(-least, name, channel) for least, name, channel in self._negative]
 
     def add_recording(self, predictions: tuple[Prediction, ...]) -> None:
-        """Counts the rows of one recording."""
+        """Adds the rows of one recording."""
         self.recordings += 1
         self.duration += predictions[0].duration or 0.0
         for prediction in predictions:
@@ -106,7 +106,7 @@ class Tally:
             del self._negative[MOST_NEGATIVE:]
 
     def total(self) -> dict[str, Share]:
-        """What was heard of each emotion in all channels, the most heard first."""
+        """Returns the share of each emotion over all channels, the most frequent first."""
         found: defaultdict[str, Share] = defaultdict(Share)
         for shares in self.emotions.values():
             for emotion, share in shares.items():
@@ -117,11 +117,11 @@ class Tally:
         return {emotion: found[emotion] for emotion in order}
 
     def reasons(self) -> Counter[str]:
-        """Failures by kind of reason."""
+        """Counts failures by kind of reason."""
         return Counter(name_kind(reason) for _, reason in self.failures)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Returns a JSON-ready dict."""
         return {
             "recordings": self.recordings,
             "rows": self.rows,
@@ -156,5 +156,5 @@ def _describe(shares: dict[str, Share]) -> dict[str, dict[str, float]]:
 
 
 def name_kind(reason: str) -> str:
-    """The kind of a reason: without what is in brackets, and with ``N`` for numbers."""
+    """Generalizes a reason: removes text in brackets and replaces numbers with ``N``."""
     return _NUMBER.sub("N", reason.partition(" (")[0].partition(": ")[0])

@@ -1,4 +1,4 @@
-"""Timelines: which emotion when, in the formats that tables, players and editors read."""
+"""Timelines: emotions over time, in formats for tables, players and editors."""
 
 import hashlib
 import html
@@ -16,16 +16,16 @@ from sercli.prediction.discovery import Recording
 from sercli.prediction.report import encodable, to_cell
 from sercli.prediction.rows import Prediction, SegmentPrediction, Value
 
-LONGEST_NAME = 240  # bytes; file systems take 255
-MIXED_CHANNEL = "1"  # what RTTM calls the only channel
+LONGEST_NAME = 240  # bytes; file systems allow 255
+MIXED_CHANNEL = "1"  # RTTM's name of a single channel
 
 
 class TimelineWriter:
-    """Writes the segments of recordings to a text stream.
+    """Base of timeline formats: writes the segments of recordings to a text stream.
 
     Args:
-        stream: to write to.
-        labels: of the probabilities.
+        stream: Stream to write to.
+        labels: Labels of the probabilities.
     """
 
     def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
@@ -33,10 +33,10 @@ class TimelineWriter:
         self.begin()
 
     def begin(self) -> None:
-        """Writes what stands first."""
+        """Writes the header of the format."""
 
     def write_recording(self, predictions: Sequence[Prediction]) -> None:
-        """Writes the segments of a recording's rows, one row after the other."""
+        """Writes the segments of a recording's rows, row by row."""
         for prediction in predictions:
             for segment in prediction.segments:
                 self.write_segment(prediction, segment)
@@ -46,11 +46,11 @@ class TimelineWriter:
         raise NotImplementedError
 
     def finish(self) -> None:
-        """Writes what stands last."""
+        """Writes the footer of the format."""
 
 
 class CsvTimeline(TimelineWriter):
-    """A table whose first three columns are those of an audformat segmented table; times in seconds."""
+    """CSV whose first three columns are those of an audformat segmented table; times in seconds."""
 
     def begin(self) -> None:
         """Writes the header."""
@@ -66,7 +66,7 @@ class CsvTimeline(TimelineWriter):
 
 
 class TsvTimeline(TimelineWriter):
-    """As Whisper's: start and end in whole milliseconds, which no language writes with a comma."""
+    """TSV like Whisper's: start and end in whole milliseconds, which have no decimal comma in any language."""
 
     def begin(self) -> None:
         """Writes the header."""
@@ -81,7 +81,7 @@ class TsvTimeline(TimelineWriter):
 
 
 class JsonLinesTimeline(TimelineWriter):
-    """One JSON object a segment."""
+    """JSON Lines with one object per segment."""
 
     def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
         """Writes one line."""
@@ -90,14 +90,14 @@ class JsonLinesTimeline(TimelineWriter):
 
 
 class JsonTimeline(TimelineWriter):
-    """A JSON list with an object for each recording and channel, which holds its segments."""
+    """JSON list with one object per recording and channel, containing its segments."""
 
     def begin(self) -> None:
         """Opens the list."""
         self._before = "[\n"
 
     def write_recording(self, predictions: Sequence[Prediction]) -> None:
-        """Writes an object a row."""
+        """Writes one object per row."""
         for prediction in predictions:
             segments = [segment.to_row(self.labels) for segment in prediction.segments]
             values = {"file": encodable(prediction.file), "channel": prediction.channel, "segments": segments}
@@ -110,7 +110,7 @@ class JsonTimeline(TimelineWriter):
 
 
 class RttmTimeline(TimelineWriter):
-    """NIST's RTTM; its fifth field is a duration. Names are percent-encoded, since fields end at blanks."""
+    """NIST's RTTM, whose fifth field is a duration. Names are percent-encoded, because fields end at blanks."""
 
     def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
         """Writes one line."""
@@ -123,7 +123,7 @@ class RttmTimeline(TimelineWriter):
 
 
 class CaptionTimeline(TimelineWriter):
-    """What players show: the segments of all channels in the order in which they begin."""
+    """Base of captions for players: segments of all channels, ordered by start time."""
 
     def write_recording(self, predictions: Sequence[Prediction]) -> None:
         """Writes the segments of a recording."""
@@ -133,7 +133,7 @@ class CaptionTimeline(TimelineWriter):
 
 
 class AudacityTimeline(CaptionTimeline):
-    """Labels as Audacity imports them: start, end, text, parted by tabs."""
+    """Audacity labels: start, end and text, tab-separated."""
 
     def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
         """Writes one line."""
@@ -146,7 +146,7 @@ class SrtTimeline(CaptionTimeline):
     mark = ","
 
     def begin(self) -> None:
-        """Counts from 1."""
+        """Starts counting at 1."""
         self._count = 0
 
     def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
@@ -183,20 +183,20 @@ TIMELINES: dict[str, type[TimelineWriter]] = {
     ".srt": SrtTimeline,
     ".vtt": VttTimeline,
 }
-"""The formats by suffix."""
+"""Formats by suffix."""
 
 OF_ONE = (".txt", ".srt", ".vtt")
-"""Formats that do not say which recording a segment is of."""
+"""Formats without a field for the recording."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelinePlan:
-    """Where timelines go.
+    """Files that timelines are written to.
 
     Attributes:
-        target: a file for all recordings, or a folder.
-        suffix: of the format, a key of `TIMELINES`.
-        sidecars: of each recording its own file, by the recording's name; empty if there is one for all.
+        target: File for all recordings, or a folder.
+        suffix: Suffix of the format, a key of `TIMELINES`.
+        sidecars: File of each recording, by its name; empty if there is one file for all.
     """
 
     target: Path
@@ -205,16 +205,16 @@ class TimelinePlan:
 
 
 def plan_timelines(target: Path, kind: str, recordings: Sequence[Recording], *, folder: bool) -> TimelinePlan:
-    """Decides, before any work, which files timelines are written to.
+    """Plans, before any work, which files timelines are written to.
 
     Args:
-        target: a file whose suffix names the format, or a folder.
-        kind: format of the files in a folder, without the dot.
-        recordings: those of the run.
-        folder: whether the target is meant as a folder, also if it is not there yet.
+        target: File whose suffix names the format, or a folder.
+        kind: Format of the files in a folder, without the dot.
+        recordings: Recordings of the run.
+        folder: Whether `target` is a folder, even if it does not exist yet.
 
     Raises:
-        UsageError: if the format is unknown, or cannot hold more than one recording, or if something is in the way.
+        UsageError: If the format is unknown or cannot hold several recordings, or if a file is in the way.
     """
     if folder or target.is_dir():
         suffix = f".{kind.lstrip('.')}"
@@ -240,20 +240,20 @@ def plan_timelines(target: Path, kind: str, recordings: Sequence[Recording], *, 
 def write_timelines(
     plan: TimelinePlan, rows: Iterator[Sequence[Prediction]], labels: Sequence[str]
 ) -> Iterator[Sequence[Prediction]]:
-    """Writes timelines as rows pass by; a file for all appears when they have all passed, a sidecar at once.
+    """Writes timelines while passing rows on; a sidecar appears at once, a common file at the end.
 
     Args:
-        plan: where to.
-        rows: of one recording after another.
-        labels: of the probabilities.
+        plan: Files to write.
+        rows: Rows of one recording after another.
+        labels: Labels of the probabilities.
 
     Yields:
-        the same rows.
+        The same rows.
     """
     make = TIMELINES[plan.suffix]
     if plan.sidecars:
         for predictions in rows:
-            # Not forced onto the disk one by one: the next run can make them again.
+            # Not synced to disk one by one, because the next run can write them again.
             with write_by_rename(plan.sidecars[predictions[0].file], durable=False) as stream:
                 writer = make(stream, labels)
                 writer.write_recording(predictions)
@@ -269,7 +269,7 @@ def write_timelines(
 
 
 def _refuse_file(folder: Path) -> None:
-    """Refuses what is to be a folder, or to lie in one, where a file is."""
+    """Raises an error if a file is in the way of a folder."""
     obstacle = find_obstacle(folder)
     if obstacle:
         msg = f"cannot write timelines into {folder}: {obstacle} is not a folder"
@@ -283,7 +283,7 @@ def _check_format(suffix: str) -> None:
 
 
 def _name_sidecars(folder: Path, suffix: str, recordings: Sequence[Recording]) -> dict[str, Path]:
-    """A file for each recording, in a tree like the one it was found in, with its whole name, so that none meet."""
+    """Names a file for each recording, in the tree it was found in, with its whole name to avoid collisions."""
     taken: set[str] = set()
     folders: set[str] = set()
     sidecars = {}
@@ -298,7 +298,7 @@ def _name_sidecars(folder: Path, suffix: str, recordings: Sequence[Recording]) -
 
 
 def _shorten(path: PurePosixPath) -> PurePosixPath:
-    """The path with names that a file system can hold; what is cut off is told by a digest."""
+    """Shortens names in a path to what file systems allow; a digest replaces the removed part."""
     return PurePosixPath(*(_shorten_name(part) for part in path.parts))
 
 
@@ -312,7 +312,7 @@ def _shorten_name(name: str) -> str:
 
 
 def _is_free(path: PurePosixPath, taken: set[str], folders: set[str]) -> bool:
-    """Whether no file and no folder is in the way, also where a file system does not tell capitals apart."""
+    """Whether no file or folder is in the way, also on case-insensitive file systems."""
     name = str(path).casefold()
     return name not in taken and name not in folders and not _folders_of(path) & taken
 
@@ -331,7 +331,7 @@ def _candidates(inner: str, outer: str) -> Iterator[str]:
 
 
 def _inside(name: str) -> str:
-    """A relative path that stays in its folder, whatever it is made from."""
+    """Makes a relative path that cannot leave its folder."""
     parts = [part.replace(":", "_") for part in PurePosixPath(name).parts if part not in {"/", "//"}]
     return "/".join("_" if part == ".." else part for part in parts)
 

@@ -1,4 +1,4 @@
-"""Known labels: finding the label of each recording, and scoring predictions against them."""
+"""Known labels: finds the label of each recording and scores predictions against it."""
 
 import math
 import os
@@ -20,23 +20,23 @@ from sercli.prediction.report import name_confusions
 from sercli.prediction.rows import Prediction
 
 NAMES = "names"
-"""In place of a table: the labels are in the names of the recordings, as RAVDESS codes them."""
+"""Source of labels instead of a table: the names of recordings, as coded by RAVDESS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """How predictions compare with known labels.
+    """Scores of predictions against known labels.
 
     Attributes:
-        rows: Number of rows in the report; a recording has one for each channel that was scored separately.
-        scored: Rows with a known label that are scored: those with an emotion, and the unanswered ones.
-        unlabelled: Rows without a known label.
-        unanswered: Rows with a known label in which no speech was found, of recordings without any answer; they count
-            as wrong.
-        excluded: Rows with a known label that failed, are uncertain, or are the silent side of a call; not scored.
-        accuracy: Share of the scored rows that are right, 0 to 1; NaN without any.
-        uar: Unweighted average recall, 0 to 1; NaN without any.
-        macro_f1: Mean F1, 0 to 1; NaN without any.
+        rows: Number of rows in the report; one per recording, or per channel if scored separately.
+        scored: Number of rows with a known label that count: those with an emotion, and unanswered ones.
+        unlabelled: Number of rows without a known label.
+        unanswered: Number of rows with a known label and no speech, in recordings without any prediction; they count as
+            wrong.
+        excluded: Number of rows with a known label that failed, are uncertain, or are the silent side of a call.
+        accuracy: Accuracy of the scored rows, 0 to 1; NaN if there are none.
+        uar: Unweighted average recall, 0 to 1; NaN if there are none.
+        macro_f1: Mean F1, 0 to 1; NaN if there are none.
         per_class: Precision, recall, F1 and support of each emotion.
         labels: Labels of the confusion matrix.
         confusion: Counts in shape ``(n_labels, n_labels)``: rows are known labels, columns predictions.
@@ -55,7 +55,7 @@ class Scores:
     confusion: npt.NDArray[np.int64]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the scores ready for JSON, with None for NaN."""
+        """Returns a JSON-ready dict, with None for NaN."""
         figures = {"accuracy": self.accuracy, "uar": self.uar, "macro_f1": self.macro_f1}
         return {
             "rows": self.rows,
@@ -77,17 +77,17 @@ def find_labels(
 
     Args:
         source: Path of a table with the columns ``file`` and ``emotion``, or `NAMES`.
-        recordings: Recordings to find labels for; `match_files` says which row belongs to which.
+        recordings: Recordings to find labels for; `match_files` assigns rows to them.
         labels: Labels of the model.
-        mapping: Labels of the table that are merged into others, as `parse_label_map` reads it.
+        mapping: Labels to merge into others, as returned by `parse_label_map`.
 
     Returns:
-        Labels by the recordings' names, for those that have one.
+        Label of each labeled recording, by its name.
 
     Raises:
-        CorpusError: if the table cannot be read, labels a file twice or in segments, or holds a label that the
-            model does not know.
-        InputError: if none of the recordings has a label.
+        CorpusError: If the table is unreadable, labels a file twice or in segments, or has a label unknown to the
+            model.
+        InputError: If no recording has a label.
     """
     if source == NAMES:
         named = _read_names(recordings, labels)
@@ -135,7 +135,7 @@ def _read_table(
 
 
 def _with_places(table: Path, rows: Iterable[Row]) -> list[tuple[Row, str]]:
-    """Rows with the real path of their files."""
+    """Returns the rows with the real paths of their files."""
     return [((line, row), os.path.realpath(table.parent / row["file"])) for line, row in rows]
 
 
@@ -167,13 +167,13 @@ def _read_names(recordings: Iterable[Recording], known: Sequence[str]) -> dict[s
 
 
 def score(predictions: Iterable[Prediction], truth: Mapping[str, str], labels: Sequence[str], *, rows: int) -> Scores:
-    """Compares predictions with known labels; a recording in which no speech was found counts as wrong.
+    """Scores predictions against known labels; a recording without detected speech counts as wrong.
 
     Args:
-        predictions: Predictions that include those of all recordings in `truth`.
-        truth: Labels by recording, as `find_labels` returns them; those that are not in `labels` are not scored.
+        predictions: Predictions, at least for all recordings in `truth`.
+        truth: Label of each recording, from `find_labels`; labels not in `labels` are not scored.
         labels: Labels of the predictions.
-        rows: Number of all predictions, whether labeled or not.
+        rows: Number of all predictions, with or without a label.
     """
     from sercli import metrics  # slow to import
 
@@ -199,7 +199,7 @@ def score(predictions: Iterable[Prediction], truth: Mapping[str, str], labels: S
 
 
 def save_confusions(report: Path, scores: Scores) -> Path:
-    """Draws the confusion matrix to ``report.confusion.png`` beside ``report.csv``; returns its path."""
+    """Draws the confusion matrix to ``report.confusion.png`` for ``report.csv``; returns its path."""
     from sercli.plots import save_confusion  # slow to import
 
     picture = name_confusions(report)

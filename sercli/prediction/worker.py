@@ -1,4 +1,4 @@
-"""The worker process: recordings on stdin, one JSON object per line, to results on stdout."""
+"""Worker process: reads recordings from stdin, one JSON object per line, and writes results to stdout."""
 
 import contextlib
 import json
@@ -19,19 +19,19 @@ from sercli.prediction.settings import ScoringSettings
 
 
 def main() -> None:
-    """Works until stdin ends, which is when nobody wants anything any more."""
-    # Ctrl-C reaches the whole group of processes; the parent decides what becomes of this one.
+    """Runs until stdin is closed, when the parent no longer needs it."""
+    # Ctrl-C reaches the whole process group; the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         _work()
-    except BaseException:  # noqa: BLE001 - whatever it is, the parent is to read it
+    except BaseException:  # noqa: BLE001 - the parent reports it
         traceback.print_exc()
         sys.stderr.flush()
-        os._exit(1)  # without Python's own end, which a thread that waits for stdin would turn into a crash
+        os._exit(1)  # skips Python's shutdown, which a thread waiting for stdin would turn into a crash
 
 
 def _work() -> None:
-    # What decoders print must not get among the results.
+    # Keep the output of decoders out of the results.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     settings = ScoringSettings.from_dict(json.loads(sys.stdin.buffer.readline()))
@@ -61,5 +61,5 @@ def _write(out: IO[bytes], message: dict[str, Any]) -> None:
 def _read_tasks(tasks: "queue.Queue[dict[str, Any]]") -> None:
     for line in sys.stdin.buffer:
         tasks.put(json.loads(line))
-    # At once, also while a recording is being scored: the parent has ended, or was killed.
+    # Exit at once, even while scoring: the parent has ended or was killed.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""The development side of a fold, and the split for a model that will be used."""
+"""Holds out development utterances, for folds and for models that will be used."""
 
 import itertools
 from collections import defaultdict
@@ -13,23 +13,23 @@ from sercli.splits.sounds import group_by_sound, leave_sounds_out, split_off_sha
 if TYPE_CHECKING:
     import numpy as np
 
-DEV_SHARE = 1 / 9  # of what is not tested, without unseen speakers: a tenth of all, as the test side of the paper
-DRAWS = 50  # of development speakers, until they and the others have all labels
-MAX_DEV_SPEAKERS = 2  # of a corpus; one of each gender where genders are known
+DEV_SHARE = 1 / 9  # fraction of the non-test utterances: a tenth of all, like the test side of the paper
+DRAWS = 50  # draws of development speakers until both sides have all labels
+MAX_DEV_SPEAKERS = 2  # development speakers per corpus; one of each gender where genders are known
 
 
 def make_training_split(index: Index, seed: int) -> Fold:
-    """Splits an index into training and development utterances, for a model that will be used.
+    """Splits an index into training and development utterances, for a model without a test side.
 
-    Holds out speakers of every corpus with more than 2 speakers, all of them known; of other corpora a stratified
-    ninth of the utterances.
+    Holds out speakers of each corpus with more than 2 speakers if all are known; for other corpora, a stratified ninth
+    of the utterances.
 
     Args:
-        index: Utterances to divide.
-        seed: Seed of the random draws.
+        index: Utterances to split.
+        seed: Seed of the draws.
 
     Raises:
-        SplitError: if there are fewer than 2 emotions, or too few utterances of one of them.
+        SplitError: If there are fewer than 2 emotions, or too few utterances of one.
     """
     import numpy as np  # slow to import, and help texts read this module
 
@@ -40,7 +40,7 @@ def make_training_split(index: Index, seed: int) -> Fold:
     generator = np.random.default_rng([seed, 0])
     train: list[int] = []
     dev: list[int] = []
-    by_speaker: list[int] = []  # of all such corpora together, since two may share speakers
+    by_speaker: list[int] = []  # of all such corpora together, because they may share speakers
     others: list[list[int]] = []
     for corpus in index.corpora:
         members = [number for number, u in enumerate(index.utterances) if u.corpus == corpus]
@@ -61,19 +61,19 @@ def make_training_split(index: Index, seed: int) -> Fold:
 def hold_out_development(
     index: Index, rest: Sequence[int], generator: "np.random.Generator", *, by_speaker: bool
 ) -> tuple[list[int], list[int]]:
-    """Splits positions that are not tested into training and development.
+    """Splits non-test utterances into training and development.
 
     Args:
-        index: Utterances.
-        rest: Positions of the utterances that are not tested.
-        generator: Source of the random draws.
-        by_speaker: Whether to hold out whole speakers, else a ninth with equal shares of each emotion.
+        index: Index of all utterances.
+        rest: Positions of the non-test utterances.
+        generator: Random generator.
+        by_speaker: Whether to hold out whole speakers rather than a stratified ninth of the utterances.
 
     Returns:
-        Positions to train on and positions for development, ascending; duplicates are on one side only.
+        Training and development positions, ascending; duplicates stay on one side.
 
     Raises:
-        SplitError: if there are too few speakers, or too few utterances of an emotion.
+        SplitError: If there are too few speakers, or too few utterances of an emotion.
     """
     if by_speaker:
         draws = (_draw_speakers(index, rest, generator) for _ in range(DRAWS))
@@ -89,14 +89,14 @@ def hold_out_development(
 
 
 def _has_all_labels(index: Index, rest: Sequence[int], dev: Sequence[int]) -> bool:
-    """Whether the development utterances, and those left to train on, have all labels."""
+    """Whether both the development and the training utterances have all labels."""
     dev_labels, labels = ({index.utterances[number].emotion for number in side} for side in (dev, rest))
     held = set(dev)
     return dev_labels == labels == {index.utterances[number].emotion for number in rest if number not in held}
 
 
 def _draw_speakers(index: Index, rest: Sequence[int], generator: "np.random.Generator") -> list[str]:
-    """Draws one speaker of each gender from each corpus, or `MAX_DEV_SPEAKERS` of any where genders are unknown."""
+    """Draws one speaker of each gender per corpus, or `MAX_DEV_SPEAKERS` of any if genders are unknown."""
     by_corpus: dict[str, list[int]] = defaultdict(list)
     for number in rest:
         by_corpus[index.utterances[number].corpus].append(number)

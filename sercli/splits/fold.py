@@ -1,4 +1,4 @@
-"""One division of an index, and the check that it can be used and does not leak."""
+"""One fold, and the check that it is usable and does not leak."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from sercli.labels import order_labels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """One division of an index; each side holds ascending positions in ``index.utterances``.
+    """One split of an index; each side holds ascending positions in ``index.utterances``.
 
     Attributes:
         number: Number of the fold, from 1.
-        train: Utterances that are learned from.
-        dev: Utterances that decide when training stops, and that calibration is fitted on; held out from training.
-        test: Utterances that are scored; empty when a model is trained for use.
+        train: Utterances to train on.
+        dev: Utterances for early stopping and calibration, held out from training.
+        test: Utterances to test on; empty when a model is trained for use.
     """
 
     number: int
@@ -26,18 +26,18 @@ class Fold:
 
 
 def check_fold(index: Index, fold: Fold, *, speaker_independent: bool, dev_by_speaker: bool = True) -> None:
-    """Checks that a fold can be trained on and does not leak.
+    """Checks that a fold is usable and does not leak.
 
     Args:
-        index: Utterances that the fold divides.
-        fold: Division to check.
+        index: Utterances that the fold splits.
+        fold: Fold to check.
         speaker_independent: Whether no speaker may be on two sides.
-        dev_by_speaker: Whether that goes for the training and the development side too.
+        dev_by_speaker: Whether this also applies between training and development.
 
     Raises:
-        SplitError: if the training or development side is empty, if fewer than 2 labels are trained on, if a label of
-            the index is not trained on, or, without a test side, not in the development side; or if an utterance, a
-            sound or (if `speaker_independent`) a speaker is on two sides; the message names it.
+        SplitError: If the training or development side is empty; if fewer than 2 labels are trained on; if a label of
+            the index is missing in training or, without a test side, in development; or if an utterance, a sound or (if
+            `speaker_independent`) a speaker is on two sides. The message names it.
     """
     for name in ("train", "dev"):
         if not getattr(fold, name):
@@ -71,7 +71,7 @@ def _check_labels(index: Index, fold: Fold) -> None:
             f"needed{why}"
         )
         raise SplitError(msg)
-    # Some speakers of a published test may lack a label, but a model for use needs all on both sides.
+    # Speakers of a published test may lack a label, but a model for use needs all labels on both sides.
     lacking = [("train on", held_out), *([] if fold.test else [("calibrate with", trained - dev)])]
     for purpose, labels in lacking:
         for label in order_labels(labels)[:1]:

@@ -1,4 +1,4 @@
-"""Named protocols of train/dev/test splits, those of published papers among them."""
+"""Named train/dev/test protocols, including those of published papers."""
 
 import re
 from collections import Counter
@@ -13,9 +13,9 @@ from sercli.splits.development import MAX_DEV_SPEAKERS, hold_out_development
 from sercli.splits.fold import Fold, check_fold
 from sercli.splits.sounds import group_by_sound, leave_sounds_out, split_into_folds, split_off_share
 
-POOLED, POOLED_FOLDS = "pooled", 6  # as many as EmoBox has
+POOLED, POOLED_FOLDS = "pooled", 6  # as many folds as EmoBox
 MIN_FOLDS = 2
-MIN_SPEAKERS = 1 + MAX_DEV_SPEAKERS + 1  # of a corpus: to test, for development, to train on
+MIN_SPEAKERS = 1 + MAX_DEV_SPEAKERS + 1  # speakers of a corpus: to test, for development, to train on
 
 _Sides = list[tuple[list[int], list[int]]]
 
@@ -25,18 +25,18 @@ _CROSS_NAME = re.compile(r"cross-(?P<train>.+)-to-(?P<test>.+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """A named way to divide a corpus.
+    """A named way to split corpora.
 
     Attributes:
-        name: Name in ``--protocol``.
+        name: Name for ``--protocol``.
         description: Description in one line.
-        speaker_independent: Whether the speakers of test and dev are unseen in training.
-        complete: Whether the folds together test every utterance once.
-        make: Makes pairs of (rest, test) positions from index and seed.
-        select: Selects the utterances of an index that take part; `make` gets those.
+        speaker_independent: Whether test and development speakers are unseen in training.
+        complete: Whether every utterance is tested exactly once.
+        make: Function that makes pairs of (rest, test) positions from index and seed.
+        select: Function that selects the utterances for `make`.
         needs_speakers: Whether every corpus needs `MIN_SPEAKERS` speakers, and every utterance a known one.
-        dev_by_speaker: Whether, if `speaker_independent`, the speakers of dev are unseen in training too.
-        corpus: The corpus that it was made for; empty if it divides any.
+        dev_by_speaker: Whether development speakers are unseen in training, if `speaker_independent`.
+        corpus: Corpus that the protocol was made for; empty if it works for any.
     """
 
     name: str
@@ -51,16 +51,16 @@ class Protocol:
 
 
 def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
-    """Divides an index by a named protocol; the development speakers depend on the seed.
+    """Splits an index by a named protocol; the development speakers depend on the seed.
 
     Args:
-        index: Utterances that the protocol's `Protocol.select` returned.
-        protocol: Name that `get_protocol` knows.
-        seed: Seed of all random draws.
+        index: Utterances returned by the protocol's `Protocol.select`.
+        protocol: Name of a protocol, see `get_protocol`.
+        seed: Seed of all draws.
 
     Raises:
-        UsageError: if there is no such protocol.
-        SplitError: if the corpus does not suit the protocol, or a fold would leak.
+        UsageError: If there is no such protocol.
+        SplitError: If the corpus does not fit the protocol, or a fold would leak.
     """
     rules = get_protocol(protocol)
     import numpy as np  # slow to import, and help texts read this module
@@ -80,10 +80,10 @@ def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
 
 
 def get_protocol(name: str) -> Protocol:
-    """Looks up a protocol of `PROTOCOLS`, or makes one named ``k5`` (or another number) or by `name_cross_protocol`.
+    """Returns a protocol of `PROTOCOLS`, or one named like ``k5`` or by `name_cross_protocol`.
 
     Raises:
-        UsageError: if the name is unknown; the message lists the known ones.
+        UsageError: If the name is unknown; the message lists the known ones.
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
@@ -97,21 +97,19 @@ def get_protocol(name: str) -> Protocol:
 
 
 def describe_protocols() -> str:
-    """Lists all protocols with their descriptions in one paragraph, for help texts."""
-    generic = [f"{name} ({rules.description})" for name, rules in PROTOCOLS.items() if not rules.corpus]
-    generic.append("k5 or another number (so many folds by speaker)")
-    generic.append("cross (train on --train, test on --test)")
-    own = [f"{name} ({rules.description})" for name, rules in PROTOCOLS.items() if rules.corpus]
-    return f"For any corpus: {', '.join(generic)}. For one corpus: {', '.join(own)}."
+    """Lists all protocols with their descriptions as Markdown, for help texts."""
+    descriptions = {name: rules.description for name, rules in PROTOCOLS.items()}
+    descriptions |= {"k5": "5 speaker-independent folds, or any number", "cross": "train on --train, test on --test"}
+    return "\n\n".join(["Protocols:", *(f"- **{name}**: {text}" for name, text in descriptions.items())])
 
 
 def name_cross_protocol(train: Sequence[str], test: Sequence[str]) -> str:
-    """Names the protocol that trains on all of some corpora and tests on all of others.
+    """Names the protocol that trains on some corpora and tests on others.
 
-    Only the emotions that both sides have take part.
+    It uses only the emotions that both sides have.
 
     Raises:
-        UsageError: if a side is empty, or a corpus is on both.
+        UsageError: If a side is empty, or a corpus is on both.
     """
     if not train or not test or set(train) & set(test):
         msg = (

@@ -1,4 +1,4 @@
-"""Splits that keep the utterances of one sound, which are duplicates, together."""
+"""Splits that keep utterances with the same sound (duplicates) together."""
 
 import math
 from collections import Counter, defaultdict
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def group_by_sound(index: Index, members: Sequence[int]) -> list[list[int]]:
-    """Groups positions by sound, so that duplicates move together."""
+    """Groups positions by sound, so that duplicates stay together."""
     groups: dict[str, list[int]] = defaultdict(list)
     for number in members:
         groups[index.utterances[number].sound].append(number)
@@ -29,10 +29,10 @@ def leave_sounds_out(index: Index, members: Sequence[int], others: Sequence[int]
 def split_into_folds(
     index: Index, groups: list[list[int]], folds: int, seed: int
 ) -> list[tuple[list[list[int]], list[list[int]]]]:
-    """Splits groups of positions into folds of equal shares of each emotion; pairs of (rest, held out).
+    """Splits groups of positions into stratified folds; returns pairs of (rest, held out).
 
     Raises:
-        SplitError: if an emotion has fewer groups than there are folds.
+        SplitError: If an emotion has fewer groups than there are folds.
     """
     from sklearn.model_selection import StratifiedKFold  # slow to import, and help texts read this module
 
@@ -43,10 +43,10 @@ def split_into_folds(
 def split_off_share(
     index: Index, groups: list[list[int]], share: float, seed: int
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """Splits a random share (0 to 1) off groups of positions, with equal shares of each emotion; (rest, held out).
+    """Holds out a stratified random share (0 to 1) of groups of positions; returns (rest, held out).
 
     Raises:
-        SplitError: if an emotion has fewer than 2 groups, or the share has fewer groups than there are emotions.
+        SplitError: If an emotion has fewer than 2 groups, or the share has fewer groups than there are emotions.
     """
     from sklearn.model_selection import StratifiedShuffleSplit
 
@@ -64,7 +64,7 @@ def split_off_share(
 
 
 def _check_emotions(index: Index, groups: list[list[int]], *, least: int) -> int:
-    """Makes sure that there are enough groups of each emotion; returns the number of emotions."""
+    """Checks that each emotion has enough groups; returns the number of emotions."""
     counts = Counter(index.utterances[group[0]].emotion for group in groups)
     emotion, count = min(counts.items(), key=lambda item: item[1], default=("any emotion", 0))
     if count < least:

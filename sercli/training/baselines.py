@@ -1,4 +1,4 @@
-"""Baselines to compare networks with: scikit-learn classifiers on functionals of the same features."""
+"""Classical baselines: scikit-learn classifiers on functionals of the same features."""
 
 import time
 import warnings
@@ -27,17 +27,17 @@ from sercli.training.scoring import list_truth
 Logits = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 
-LEAST_LOGIT = -20.0  # of an emotion that a classifier rules out, or that is not in its training data
+LEAST_LOGIT = -20.0  # logit of an emotion that a classifier rules out or has not been trained on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """A family of classifiers with one setting, which is chosen on development utterances.
+    """A family of classifiers with one setting, tuned on development utterances.
 
     Attributes:
-        make: Makes a classifier from setting and seed.
-        settings: Values to choose from, ascending.
-        counts_neighbors: Whether the setting is a number of training utterances, so that there must be as many.
+        make: Function that makes a classifier from setting and seed.
+        settings: Candidate values, ascending.
+        counts_neighbors: Whether the setting is a number of training utterances, which must exist.
     """
 
     make: Callable[[float, int], ClassifierMixin]
@@ -45,7 +45,7 @@ class Baseline:
     counts_neighbors: bool = False
 
     def list_settings(self, utterances: int) -> tuple[float, ...]:
-        """Lists the settings that are possible with so many training utterances, at least one."""
+        """Lists the settings possible with this number of training utterances, at least one."""
         if not self.counts_neighbors:
             return self.settings
         return tuple(setting for setting in self.settings if setting <= utterances) or (utterances,)
@@ -75,7 +75,7 @@ BASELINES: Mapping[str, Baseline] = {
         settings=(0.0003, 0.003, 0.03),
     ),
 }
-"""Baselines by name of recipe; their settings are C, leaf size, number of neighbors or weight decay."""
+"""Baselines by recipe name; their settings are C, leaf size, number of neighbors or weight decay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +83,11 @@ class TrainedBaseline:
     """A trained classifier.
 
     Attributes:
-        pipeline: Standardization, fitted on the training utterances, and classifier.
+        pipeline: Standardization fitted on the training utterances, and the classifier.
         setting: Setting with the highest development UAR.
-        dev_uar: That UAR, 0 to 1.
+        dev_uar: Highest development UAR, 0 to 1.
         temperature: Calibration temperature, fitted on the development utterances.
-        seconds: Time of all trainings.
+        seconds: Duration of all trainings (s).
     """
 
     pipeline: Pipeline
@@ -102,7 +102,7 @@ def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int
 
     Args:
         corpus: Utterances that the fold divides.
-        fold: Training and development utterances, of at least 2 emotions; the test side is not used.
+        fold: Training and development utterances of at least 2 emotions; the test side is not used.
         name: Key of `BASELINES`.
         copies: Number of augmented copies of each training utterance to train on.
         seed: Seed of the classifier.
@@ -135,17 +135,17 @@ def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int
 
 
 def score_baseline(corpus: CorpusFeatures, members: tuple[int, ...], trained: TrainedBaseline) -> Probabilities:
-    """Computes calibrated probabilities of utterances (not of their copies) in shape ``(n, n_labels)``."""
+    """Computes calibrated probabilities of utterances, without copies, shape ``(n, n_labels)``."""
     logits = compute_logits(trained.pipeline, _vectors(corpus, members), len(corpus.labels))
     return to_probabilities(logits, trained.temperature)
 
 
 def compute_logits(pipeline: Pipeline, vectors: Vectors, n_labels: int) -> Logits:
-    """Computes scores whose softmax can be calibrated: decision values, else log probabilities; ``(n, n_labels)``."""
+    """Computes calibratable logits: decision values, else log probabilities; shape ``(n, n_labels)``."""
     classifier = pipeline[-1]
     if hasattr(classifier, "decision_function"):
         scores = pipeline.decision_function(vectors)
-        if scores.ndim == 1:  # of two classes, the second's
+        if scores.ndim == 1:  # of two classes, the score of the second
             scores = np.stack([-scores, scores], axis=1)
     else:
         scores = np.log(np.maximum(pipeline.predict_proba(vectors), np.exp(LEAST_LOGIT)))

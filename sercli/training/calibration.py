@@ -1,4 +1,4 @@
-"""Temperature scaling: one number, fitted on development utterances, that calibrates the probabilities."""
+"""Temperature scaling: calibrates probabilities with one number, fitted on development utterances."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ def fit_temperature(logits: npt.NDArray[np.floating], truth: Labels) -> float:
 
     Args:
         logits: Logits of development utterances, shape ``(n, n_labels)``.
-        truth: Position of each utterance's label, shape ``(n,)``.
+        truth: Label index of each utterance, shape ``(n,)``.
     """
     rows = np.arange(len(truth))
     logits = logits.astype(np.float64)
@@ -29,6 +29,6 @@ def fit_temperature(logits: npt.NDArray[np.floating], truth: Labels) -> float:
 
 
 def to_probabilities(logits: npt.NDArray[np.floating], temperature: float) -> Probabilities:
-    """Softmax of logits of shape ``(n, n_labels)`` divided by a temperature."""
+    """Computes the softmax of logits of shape ``(n, n_labels)`` divided by a temperature."""
     probabilities: Probabilities = softmax(logits.astype(np.float64) / temperature, axis=1)
     return probabilities

@@ -17,12 +17,12 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """State of a training after an epoch.
+    """State of a training run after an epoch.
 
     Attributes:
         weights: Weights of the network.
         best: Weights of the network after its best epoch.
-        optimizer: State of the optimizer, as ``parameter.key``.
+        optimizer: State of the optimizer, with keys ``parameter.key``.
         learning_rate: Learning rate of the next epoch.
         history: Epochs so far, as dicts of `sercli.training.loop.EpochRecord`.
     """
@@ -35,12 +35,12 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: str) -> None:
-    """Writes a checkpoint by rename.
+    """Writes a checkpoint atomically.
 
     Args:
-        path: The safetensors file.
-        checkpoint: What to write.
-        identity: Names the training; `load_checkpoint` must be given the same.
+        path: safetensors file.
+        checkpoint: State to write.
+        identity: Identity of the training run; `load_checkpoint` must be given the same.
     """
     tensors = {
         f"{part}/{name}": tensor.contiguous().cpu()
@@ -60,7 +60,7 @@ def load_checkpoint(path: Path, identity: str) -> Checkpoint:
     """Reads a checkpoint.
 
     Raises:
-        CheckpointError: if it is damaged, or belongs to another training.
+        CheckpointError: If it is damaged or belongs to another training run.
     """
     parts: dict[str, Weights] = {"weights": {}, "best": {}, "optimizer": {}}
     try:

@@ -1,4 +1,4 @@
-"""What a model was trained on, for its folder and its card."""
+"""Describes a model's training data, for its folder and card."""
 
 import hashlib
 from typing import Any
@@ -11,12 +11,12 @@ from sercli.version import collect_versions
 
 
 def describe_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe) -> dict[str, Any]:
-    """Recipe, training data and versions, JSON-ready.
+    """Describes recipe, training data and versions, JSON-ready.
 
     Args:
-        corpus: The utterances that the fold divides.
+        corpus: Utterances that the fold divides.
         fold: Training and development utterances.
-        recipe: How the model is trained.
+        recipe: Recipe of the model.
     """
     return {
         "recipe": recipe.to_dict(),
@@ -26,7 +26,7 @@ def describe_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe) -> dic
 
 
 def describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, dict[str, Any]]:
-    """Counts, development speakers, hash, license and citation of each corpus, JSON-ready."""
+    """Describes each corpus: counts, development speakers, hash, license and citation; JSON-ready."""
     used = [corpus.index.utterances[number] for number in (*fold.train, *fold.dev)]
     dev, train = ({corpus.index.utterances[number].speaker for number in side} for side in (fold.dev, fold.train))
     described = {}

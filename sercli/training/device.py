@@ -8,10 +8,10 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def pick_device(name: str) -> torch.device:
-    """The device for one of `DEVICES`; ``auto`` takes CUDA if there is one, then MPS, then the CPU.
+    """Returns the device for one of `DEVICES`; ``auto`` prefers CUDA, then MPS, then the CPU.
 
     Raises:
-        UsageError: if the name is unknown, or this machine does not have the device.
+        UsageError: If the name is unknown, or this machine does not have the device.
     """
     available = {
         "cuda": torch.cuda.is_available(),

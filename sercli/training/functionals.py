@@ -1,15 +1,15 @@
-"""Functionals: statistics of each feature over time, a vector of fixed length for utterances of any length."""
+"""Functionals: statistics of each feature over time, a fixed-length vector for any utterance."""
 
 from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
-QUANTILES = (0.1, 0.5, 0.9)  # robust against outliers, unlike minimum and maximum
+QUANTILES = (0.1, 0.5, 0.9)  # robust to outliers, unlike minimum and maximum
 
 
 def compute_functionals(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Computes mean, std and three quantiles of each feature, and the logarithm of the number of frames.
+    """Computes mean, std and three quantiles of each feature, and the log of the number of frames.
 
     Args:
         matrix: Features in shape ``(n_frames, n_features)``, at least one frame.

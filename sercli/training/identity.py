@@ -1,4 +1,4 @@
-"""Identities of trainings: equal for the same data, division, recipe, seed and file formats."""
+"""Identities of training runs: equal for the same data, fold, recipe, seed and file formats."""
 
 import hashlib
 import json
@@ -10,9 +10,9 @@ from sercli.training.recipes import Recipe
 
 
 def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
-    """Sixteen hex digits, equal for the same recordings, labels, features, division, recipe, seed and model schema.
+    """Returns 16 hex digits, equal for the same recordings, labels, features, fold, recipe, seed and model schema.
 
-    Augmented copies in the store count only if the recipe trains on copies.
+    Augmented copies in the store count only if the recipe uses them.
     """
     copies = recipe.training.copies
     content = {
@@ -31,9 +31,9 @@ def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: 
 
 
 def identify_checkpoint(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
-    """As `identify_training`, but equal for any number of epochs where the schedule does not depend on it.
+    """Like `identify_training`, but equal for any number of epochs if the schedule does not depend on it.
 
-    Such a training can be resumed to go further. A student cannot: its teachers would go further, too.
+    Such a training can be resumed for more epochs. A student cannot, because its teachers would train longer too.
     """
     extensible = recipe.training.schedule == "plateau" and not recipe.teachers
     return identify_training(corpus, fold, recipe.limit(1) if extensible else recipe, seed)

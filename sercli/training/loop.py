@@ -1,8 +1,8 @@
-"""The training loop; a killed training resumes exactly where it was.
+"""Training loop; an interrupted training resumes exactly where it stopped.
 
-Epochs are compared by the UAR of the development utterances, not by their loss: with few training speakers the loss
-rises after about two epochs, as wrong answers grow more confident, while recall improves for ten more. Temperature
-scaling corrects the confidence afterwards.
+Epochs are ranked by development UAR, not loss: with few training speakers the loss rises after about two epochs, as
+wrong answers grow more confident, while recall improves for ten more. Temperature scaling corrects the confidence
+afterwards.
 """
 
 import math
@@ -23,8 +23,8 @@ from sercli.training.data import Batches
 from sercli.training.optimizer import Optimizer
 from sercli.training.recipes import TeacherConfig, TrainConfig
 
-CYCLE_RISE = 0.2  # share of the one-cycle schedule in which the learning rate rises
-EXCLUDED = -1e4  # logit of a label that takes no part in a softmax
+CYCLE_RISE = 0.2  # fraction of the one-cycle schedule with a rising learning rate
+EXCLUDED = -1e4  # logit of a label excluded from a softmax
 SCORE_BATCH = 64  # utterances per batch when scoring
 
 
@@ -45,15 +45,15 @@ class DevScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRecord:
-    """Figures of an epoch.
+    """Metrics of one epoch.
 
     Attributes:
         epoch: Number of the epoch, from 1.
-        train_loss: Mean cross-entropy of the training utterances and copies while training (nats).
-        train_accuracy: Their accuracy while training, 0 to 1.
+        train_loss: Mean cross-entropy during training, over utterances and copies (nats).
+        train_accuracy: Accuracy during training, 0 to 1.
         dev_loss: Mean cross-entropy of the development utterances after the epoch (nats).
-        dev_accuracy: Their accuracy, 0 to 1.
-        dev_uar: Their unweighted average recall, 0 to 1.
+        dev_accuracy: Accuracy of the development utterances, 0 to 1.
+        dev_uar: Unweighted average recall of the development utterances, 0 to 1.
         learning_rate: Learning rate of the last step.
         seconds: Duration of the epoch (s).
     """
@@ -70,24 +70,24 @@ class EpochRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Teacher:
-    """What a student learns from besides the labels.
+    """Teacher network for distillation.
 
     Attributes:
-        network: Trained network on the device of the batches, in evaluation mode.
-        config: Temperature and weight.
+        network: Trained network in evaluation mode, on the device of the batches.
+        config: Distillation temperature and weight.
     """
 
     network: nn.Module
     config: TeacherConfig
 
     def blend(self, loss: Tensor, logits: Tensor, features: Tensor, n_frames: Tensor) -> Tensor:
-        """Adds the cross-entropy of a student's logits with the teacher's probabilities on the same batch.
+        """Adds the distillation loss: cross-entropy with the teacher's probabilities on the same batch.
 
         Args:
             loss: Loss from the labels.
-            logits: Logits of the student, shape ``(batch, 8)``.
-            features: The batch, as the student got it.
-            n_frames: Length of each utterance, shape ``(batch,)``.
+            logits: Logits of the student, shape ``(batch, n_labels)``.
+            features: Features of the batch, as the student saw them.
+            n_frames: Frames of each utterance, shape ``(batch,)``.
         """
         temperature = self.config.temperature
         with torch.no_grad(), autocast(features.device):
@@ -100,12 +100,12 @@ class Teacher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitResult:
-    """How the training of one network went; the network then has the weights of `best_epoch`.
+    """Result of training one network; the network has the weights of `best_epoch`.
 
     Attributes:
-        best_epoch: Epoch whose weights were kept, see `find_best`.
-        history: All epochs.
-        interrupted: Whether Ctrl-C ended it early.
+        best_epoch: Epoch whose weights were kept; see `find_best`.
+        history: Metrics of all epochs.
+        interrupted: Whether Ctrl-C ended the training early.
     """
 
     best_epoch: int
@@ -127,23 +127,23 @@ def fit(
 ) -> FitResult:
     """Trains a network with cross-entropy.
 
-    The order of utterances, their augmentation and the dropout of an epoch depend only on the seed and the number of
-    the epoch, so that a resumed training ends with the weights of one that was never stopped.
+    Order, augmentation and dropout of an epoch depend only on the seed and its number, so that a resumed training ends
+    with the same weights as an uninterrupted one.
 
     Args:
         network: Network on the device of the batches; trained in place.
         train: Training utterances.
         dev: Development utterances.
-        config: Schedule, learning rates, stopping.
+        config: Schedule, learning rates and early stopping.
         seed: Seed of order, augmentation and dropout.
         resume: Checkpoint to resume from.
-        augment: Augments each training batch.
-        teacher: Labels each augmented batch with probabilities.
-        on_epoch: Called after each epoch with its record and a function that makes a checkpoint.
+        augment: Augmentation of training batches.
+        teacher: Teacher for distillation.
+        on_epoch: Called after each epoch with its metrics and a function that makes a checkpoint.
 
     Raises:
-        CheckpointError: if the checkpoint belongs to another network.
-        ModelError: if the loss is not finite.
+        CheckpointError: If the checkpoint belongs to another network.
+        ModelError: If the loss is not finite.
     """
     optimizer = Optimizer(network, config)
     progress = _Progress(network, optimizer, config, resume)
@@ -164,7 +164,7 @@ def fit(
 
 
 def find_best(history: Sequence[EpochRecord], schedule: str) -> EpochRecord:
-    """The epoch to keep: the last one with the schedule ``one-cycle``, else the one with the highest development UAR.
+    """Returns the epoch to keep: the last one for ``one-cycle``, else the one with the highest development UAR.
 
     Ties are broken by the lower development loss, then by the earlier epoch.
     """
@@ -174,7 +174,7 @@ def find_best(history: Sequence[EpochRecord], schedule: str) -> EpochRecord:
 
 
 class _Progress:
-    """Best weights so far, learning rate and history."""
+    """Learning rate, history and best weights so far."""
 
     def __init__(
         self,
@@ -276,7 +276,7 @@ class _Epoch:
     def _train(
         self, network: nn.Module, optimizer: Optimizer, train: Batches, generator: torch.Generator
     ) -> tuple[float, float]:
-        """Takes a step per batch; returns the mean loss and the accuracy."""
+        """Trains on all batches; returns the mean loss and the accuracy."""
         network.train()
         steps = train.count_batches(self.config.batch_size)
         loss_sum, correct, count = 0.0, 0, 0
@@ -284,7 +284,7 @@ class _Epoch:
             self._set_learning_rate(optimizer, step / steps)
             network.zero_grad()
             allowed = allowed if self.config.masked else torch.ones_like(allowed)
-            # Side by side, so that an utterance that is mixed from two may have the labels of both.
+            # Both labels, because mixup combines two utterances.
             targets = torch.cat([smooth(truth, self.config.label_smoothing, allowed), allowed.float()], dim=1)
             if self.augment:
                 features, n_frames, targets = self.augment(features, n_frames, targets, generator)
@@ -312,25 +312,25 @@ class _Epoch:
 
 
 def masked_cross_entropy(logits: Tensor, targets: Tensor, allowed: Tensor) -> Tensor:
-    """Mean cross-entropy with a softmax over some of the labels of each utterance.
+    """Computes the mean cross-entropy, with each softmax restricted to the allowed labels.
 
     Args:
-        logits: Shape ``(batch, n_labels)``.
-        targets: Probability of each label, zero where it is not allowed, likewise.
-        allowed: Greater than zero for the labels of the softmax, likewise.
+        logits: Logits, shape ``(batch, n_labels)``.
+        targets: Target probabilities, shape ``(batch, n_labels)``; zero for labels that are not allowed.
+        allowed: Mask, shape ``(batch, n_labels)``; greater than zero for allowed labels.
     """
-    # Not minus infinity, which a target of zero would make NaN.
+    # Minus infinity times a target of zero would be NaN.
     return nn.functional.cross_entropy(logits.masked_fill(allowed <= 0, EXCLUDED), targets)
 
 
 def one_cycle(share: float) -> float:
-    """Learning rate of the one-cycle schedule, relative to its peak: a cosine up, then a cosine down.
+    """Computes the learning rate of the one-cycle schedule relative to its peak: a cosine up, then a cosine down.
 
-    The constants are those of `torch.optim.lr_scheduler.OneCycleLR`, after Smith & Topin 2019, "Super-Convergence",
-    with a shorter rise.
+    Constants as in `torch.optim.lr_scheduler.OneCycleLR`, after Smith & Topin 2019, "Super-Convergence", with a shorter
+    rise.
 
     Args:
-        share: Share of the training that is done, 0 to 1.
+        share: Progress of the training, 0 to 1.
     """
     rise, start, end = CYCLE_RISE, 1 / 25, 1 / 250_000
     low, done = (start, share / rise) if share < rise else (end, 1 - (share - rise) / (1 - rise))
@@ -338,15 +338,15 @@ def one_cycle(share: float) -> float:
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """Computes in bfloat16 where the hardware has matrix units for it (CUDA, Intel AMX), else in single precision.
+    """Returns a context for bfloat16 if the hardware supports it (CUDA, Intel AMX), else for single precision.
 
-    An epoch then takes three quarters of the time.
+    With bfloat16 an epoch takes three quarters of the time.
     """
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda" or _has_amx(device))
 
 
 def _has_amx(device: torch.device) -> bool:
-    """Whether the device is a CPU with AMX; False with older versions of torch, which cannot say."""
+    """Whether the device is a CPU with AMX; False for old versions of torch, which cannot detect it."""
     capabilities: Callable[[], dict[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
     return device.type == "cpu" and bool(capabilities().get("amx_bf16", False))
 
@@ -367,7 +367,7 @@ def score_logits(logits: npt.NDArray[np.floating], truth: Labels) -> DevScores:
 
 @torch.inference_mode()
 def compute_logits(network: nn.Module, batches: Batches) -> Tensor:
-    """Logits of every utterance, on the CPU, shape ``(n, n_labels)``, in the order of the utterances."""
+    """Computes the logits of all utterances, in order, on the CPU, shape ``(n, n_labels)``."""
     network.eval()
     order: list[int] = []
     logits: list[Tensor] = []
@@ -378,5 +378,5 @@ def compute_logits(network: nn.Module, batches: Batches) -> Tensor:
 
 
 def _mix(seed: int, epoch: int) -> int:
-    """A seed for one epoch; 63 bits, as torch takes them."""
+    """Derives the seed of an epoch; 63 bits, as torch requires."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)

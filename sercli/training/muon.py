@@ -1,7 +1,7 @@
-"""Muon (Jordan et al. 2024) for matrices and kernels, fast on CPUs.
+"""Muon optimizer (Jordan et al. 2024) for matrices and kernels, fast on CPUs.
 
-`torch.optim.Muon` iterates in bfloat16, which CPUs without matrix units emulate, and only takes matrices. This one
-computes in single precision, on the smaller Gram matrix, and takes kernels as they are.
+`torch.optim.Muon` iterates in bfloat16, which most CPUs emulate, and supports only matrices. This one computes in
+single precision, on the smaller Gram matrix, and supports kernels.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, as in Jordan et al. 2024
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # coefficients of the quintic iteration, as in Jordan et al. 2024
 ITERATIONS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose updates are orthogonalized, with Nesterov's correction and decoupled weight decay.
+    """Momentum with orthogonalized updates, Nesterov's correction and decoupled weight decay.
 
     Kernels of convolutions are treated as matrices with one row per output channel.
 
     Args:
-        params: Parameters of two or more dimensions.
-        lr: Learning rate; an update of a matrix with more rows than columns is scaled by the root of their ratio.
-        momentum: Decay of the average of gradients.
-        weight_decay: Decay of the parameters per step, as a multiple of the learning rate.
+        params: Parameters with two or more dimensions.
+        lr: Learning rate; updates of tall matrices are scaled by the root of rows to columns.
+        momentum: Decay of the running average of gradients.
+        weight_decay: Decay per step, relative to the learning rate.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
-    """Approximates the closest matrix with orthonormal rows or columns, by Newton and Schulz's iteration.
+    """Approximates the closest matrix with orthonormal rows or columns, by the Newton-Schulz iteration.
 
-    Singular values end between about 0.7 and 1.2. Each iteration multiplies by a polynomial of the Gram matrix, so
-    that only the product of the polynomials, a small square matrix, need be found.
+    Singular values end between about 0.7 and 1.2. Each iteration multiplies by a polynomial of the Gram matrix, so only
+    the product of the polynomials, a small square matrix, is computed.
     """
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonalize(matrix.T).T

@@ -1,4 +1,4 @@
-"""The optimizer: AdamW, with Muon for the matrices if the recipe asks for it."""
+"""Optimizer: AdamW, optionally with Muon for weight matrices."""
 
 from collections.abc import Iterator
 
@@ -12,14 +12,14 @@ from sercli.training.recipes import TrainConfig
 
 
 class Optimizer:
-    """AdamW (Loshchilov & Hutter 2019) for all parameters, or for those that Muon does not take.
+    """AdamW (Loshchilov & Hutter 2019) for all parameters that Muon does not train.
 
-    Muon (Jordan et al. 2024) takes the weight matrices, and convolution kernels as matrices with
-    one row per output channel; not the last layer, `head`, nor biases and normalization layers. Weight decay applies
-    to all parameters but biases and normalization layers.
+    Muon (Jordan et al. 2024) trains weight matrices, and convolution kernels as matrices with one row per output
+    channel, except the last layer, `head`. Weight decay applies to all parameters except biases and normalization
+    layers.
 
     Args:
-        network: Network whose parameters are trained.
+        network: Network to train.
         config: Learning rates and weight decay.
     """
 
@@ -64,7 +64,7 @@ class Optimizer:
             self._muon.step()
 
     def state(self) -> Weights:
-        """Copies the state of both optimizers, as ``parameter.key``."""
+        """Copies the state of both optimizers, with keys ``parameter.key``."""
         return {
             f"{names[number]}.{key}": torch.as_tensor(value).detach().clone()
             for optimizer, names in self._parts()
@@ -73,10 +73,10 @@ class Optimizer:
         }
 
     def restore(self, state: Weights) -> None:
-        """Restores what `state` returned.
+        """Restores a state returned by `state`.
 
         Raises:
-            CheckpointError: if it belongs to another network.
+            CheckpointError: If it belongs to another network.
         """
         known = {*self._adam_names, *self._muon_names}
         entries: dict[str, dict[str, Tensor]] = {}

@@ -1,4 +1,4 @@
-"""Scores of utterances in a feature store, by the model that ships: the same path as a recording takes in predict."""
+"""Scores utterances of a feature store as `sercli predict` scores recordings."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ from sercli.training.data import CorpusFeatures
 
 
 def score_utterances(corpus: CorpusFeatures, members: Sequence[int], model: Model) -> Probabilities:
-    """Calibrated probabilities of utterances, shape ``(n, n_labels)``.
+    """Computes calibrated probabilities of utterances, shape ``(n, n_labels)``.
 
     Args:
         corpus: Utterances with the features that the model was trained on.
-        members: Positions in its index.
-        model: Applied by `Model.predict_proba` to the segments of each utterance.
+        members: Positions of the utterances in its index.
+        model: Model, applied by `Model.predict_proba` to the segments of each utterance.
     """
     probabilities = np.empty((len(members), len(model.labels)))
     for row, member in zip(probabilities, members, strict=True):
@@ -25,7 +25,7 @@ def score_utterances(corpus: CorpusFeatures, members: Sequence[int], model: Mode
 
 
 def pool_logits(corpus: CorpusFeatures, members: Sequence[int], model: Model) -> Logits:
-    """Logits of utterances before calibration, shape ``(n, n_labels)``; arguments as for `score_utterances`."""
+    """Computes uncalibrated logits of utterances, shape ``(n, n_labels)``; arguments as for `score_utterances`."""
     pooled = np.empty((len(members), len(model.labels)))
     for row, member in zip(pooled, members, strict=True):
         matrices, speech = zip(*corpus.segments(member), strict=True)
@@ -34,5 +34,5 @@ def pool_logits(corpus: CorpusFeatures, members: Sequence[int], model: Model) ->
 
 
 def list_truth(corpus: CorpusFeatures, members: Sequence[int]) -> Labels:
-    """Positions of the true labels of utterances, shape ``(n,)``."""
+    """Returns the label index of each utterance, shape ``(n,)``."""
     return np.asarray([corpus.labels.index(corpus.index.utterances[member].emotion) for member in members], np.int64)

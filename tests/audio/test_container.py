@@ -228,9 +228,16 @@ def test_a_damaged_file_is_refused_in_a_line_or_read(
             assert np.isfinite(signal).all()
 
 
-@pytest.mark.parametrize("kind", ["ipod", "webm", "matroska", "asf", "adts", "flv"])
-def test_a_container_without_content_is_refused(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        *((kind, "damaged, cut short or of an unknown codec") for kind in ("ipod", "webm", "matroska", "asf")),
+        ("adts", "its codec is not known, or the header is damaged"),
+        ("flv", "holds no sound"),
+    ],
+)
+def test_a_container_without_content_is_refused(tmp_path: Path, kind: str, reason: str) -> None:
     form = next(form for form in FORMATS if form[0] == kind)
     content = write(tmp_path / "whole", *form).read_bytes()
     (tmp_path / "cut").write_bytes(content[:24])
-    refuse(tmp_path / "cut")
+    assert reason in refuse(tmp_path / "cut")

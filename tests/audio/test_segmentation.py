@@ -303,6 +303,7 @@ def test_sides_are_cut_as_each_alone() -> None:
 def test_dual_mono_is_mixed_and_its_inverse_not_cancelled() -> None:
     talk, _ = make_talk()
     expected = cut(talk)
+    assert len(expected.segments) > 1
     for factor in (1, -1):
         found = cut(np.stack([talk, np.float32(factor) * talk], axis=1), channels=AUTO)
         assert found.summary == expected.summary

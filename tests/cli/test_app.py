@@ -57,9 +57,10 @@ def test_wrong_usage_is_one_line_and_status_2(tmp_path: Path, arguments: tuple[s
     assert len(err.splitlines()) == 1
 
 
-def test_a_traceback_shows_only_when_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["--verbose", "-v", "-vj2", "-qv", "-vq"])
+def test_a_traceback_shows_only_when_asked_for(tmp_path: Path, option: str) -> None:
     _, _, brief = run_sercli("featurize", cwd=tmp_path)
-    _, _, verbose = run_sercli("featurize", "--verbose", cwd=tmp_path)
+    _, _, verbose = run_sercli("featurize", option, cwd=tmp_path)
     assert brief == "error: no index at data/index.csv: make it with 'sercli prepare'\n"
     assert "Traceback" in verbose
     assert verbose.endswith(brief)

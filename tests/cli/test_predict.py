@@ -149,7 +149,7 @@ def test_a_list_on_stdin(run: Run, calls: Path) -> None:
     assert (status, [row["status"] for row in read_csv(out)]) == (1, ["ok", "failed"])
     assert "error: gone.wav: no such file" in err
     assert run("-", stdin=b"") == Result(
-        1, "", "error: the list of recordings on stdin is empty: expected one path a line\n"
+        1, "", "error: the list of recordings on stdin is empty: expected one path per line\n"
     )
 
 
@@ -297,7 +297,7 @@ def test_scores_against_a_table(run: Run, calls: Path, tmp_path: Path) -> None:
     status, out, err = run("calls", "--labels", "truth.csv", "--out", "r.tsv")
     assert (status, out) == (0, "")
     assert "accuracy 50.0%, UAR 50.0%" in err
-    assert "of 2 scored, 0 of them wrong for lack of speech; 1 without a known label, 0 failed or uncertain" in err
+    assert "of 2 scored, 0 of them without detected speech, counted as wrong; 1 without a known label, 0 failed" in err
     assert "saved r.tsv, r.summary.json, r.confusion.png" in err
     assert json.loads(Path("r.summary.json").read_text())["accuracy"] == 0.5
     assert Path("r.confusion.png").read_bytes().startswith(b"\x89PNG")
@@ -314,7 +314,9 @@ def test_scores_against_names(run: Run, tmp_path: Path) -> None:
     (tmp_path / "toy/Actor_01/03-01-05-01-01-01-01.wav").write_text("text")
     status, out, err = run("toy", "--labels", "names")
     assert (status, len(read_csv(out))) == (1, 5)
-    assert re.search(r"accuracy \d+\.\d%, UAR \d+\.\d%, .* of 4 scored, 0 of them wrong for lack of speech; ", err)
+    assert re.search(
+        r"accuracy \d+\.\d%, UAR \d+\.\d%, .* of 4 scored, 0 of them without detected speech, counted as wrong; ", err
+    )
     assert "0 without a known label, 1 failed or uncertain" in err
     assert not list(tmp_path.glob("*.json"))
 

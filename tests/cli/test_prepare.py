@@ -116,7 +116,7 @@ def test_own_table(run: Run, toy: Path) -> None:
     Path("my.csv").write_text(f"file,emotion,speaker\ntoy/{NAME},joy,ann\n")
     near = run("csv", "--labels", "my.csv")
     assert near.status == 0
-    assert "warning: these labels mean others of sercli, merge them with --map 'joy=happy'" in near.err
+    assert "warning: these labels are other names for sercli's: merge them with --map 'joy=happy'" in near.err
     taken = run("csv", "--labels", "my.csv", "--map", "joy=happy", "--index", "other.csv", "-j", "99")
     assert taken.status == 0
     assert "1 speaker," in taken.err

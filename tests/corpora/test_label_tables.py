@@ -81,9 +81,14 @@ def test_a_row_belongs_to_one_file_only(names: list[str], files: list[str]) -> N
     assert len(set(matches.values())) == len(matches)
 
 
-def refuse(path: Path, *spans: tuple[str, str]) -> None:
+def refuse(path: Path, *spans: tuple[str, str]) -> str:
+    """Returns why the spans are refused; empty if they are not."""
     rows = [(number, {"file": path.name, "start": s, "end": e}) for number, (s, e) in enumerate(spans, start=2)]
-    refuse_segments(Path("t.csv"), [(row, path) for row in rows])
+    try:
+        refuse_segments(Path("t.csv"), [(row, path) for row in rows])
+    except CorpusError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize(
@@ -102,7 +107,7 @@ def refuse(path: Path, *spans: tuple[str, str]) -> None:
     ],
 )
 def test_row_that_spans_the_recording_labels_it(tmp_path: Path, start: str, end: str) -> None:
-    refuse(write_tone(tmp_path / "a.wav", seconds=2), (start, end))
+    assert refuse(write_tone(tmp_path / "a.wav", seconds=2), (start, end)) == ""
 
 
 @pytest.mark.parametrize(
@@ -116,19 +121,19 @@ def test_row_that_spans_the_recording_labels_it(tmp_path: Path, start: str, end:
     ],
 )
 def test_segments_are_refused(tmp_path: Path, start: str, end: str, message: str) -> None:
-    with pytest.raises(CorpusError, match=message) as raised:
-        refuse(write_tone(tmp_path / "a.wav", seconds=2), (start, end))
-    assert "expected one row per recording" in str(raised.value)
+    reason = refuse(write_tone(tmp_path / "a.wav", seconds=2), (start, end))
+    assert message in reason
+    assert "expected one row per recording" in reason
 
 
 def test_several_segments_of_a_recording_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"line 3: labels a second segment of a\.wav, after line 2"):
-        refuse(write_tone(tmp_path / "a.wav", seconds=2), ("0", "2"), ("0", "2"))
+    reason = refuse(write_tone(tmp_path / "a.wav", seconds=2), ("0", "2"), ("0", "2"))
+    assert "line 3: labels a second segment of a.wav, after line 2" in reason
 
 
 def test_recording_that_cannot_be_decoded_is_left_to_its_decoder(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("text")
-    refuse(tmp_path / "a.wav", ("0", "3"))
+    assert refuse(tmp_path / "a.wav", ("0", "3")) == ""
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def test_the_store_holds_what_preprocessing_and_front_end_give(toy: Path, tmp_pa
     index = read_index(toy / "index.csv")
     extract_store(index, tmp_path / "f.h5", PARAMETERS)
     _, matrices = read_all(tmp_path / "f.h5")
+    assert len(matrices) > 1
     for utterance, matrix in zip(index.utterances, matrices, strict=True):
         signal_ = preprocess(*read_signal(index.path_of(utterance)), PARAMETERS.audio)
         expected = extract_features(signal_, PARAMETERS.features)

@@ -105,6 +105,7 @@ def test_segments_are_scored_as_they_are_stored(corpus: CorpusFeatures) -> None:
         for member, utterance in enumerate(corpus.index.utterances):
             rows = [n for n, row in enumerate(store.rows) if (row.sha256, row.augmentation) == (utterance.sha256, "")]
             segments = corpus.segments(member)
+            assert segments
             assert [speech for _, speech in segments] == [store.rows[row].speech for row in rows]
             for (matrix, _), row in zip(segments, rows, strict=True):
                 assert matrix.dtype == np.float16

@@ -316,8 +316,8 @@ def test_development_scores_and_temperature_are_those_of_the_saved_model(
 
 def test_weights_are_rounded_before_the_model_is_exported(features: CorpusFeatures, fold: Fold) -> None:
     trained = train_fold(features, fold, SMALL.limit(1), seed=1, device=CPU)
-    for name, tensor in load_weights(trained).items():
-        assert tensor.ndim < 2 or tensor.dtype == torch.float16, name
+    matrices = [tensor for tensor in load_weights(trained).values() if tensor.ndim >= 2]
+    assert {tensor.dtype for tensor in matrices} == {torch.float16}
 
 
 def test_few_arguments_are_enough(
