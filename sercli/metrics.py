@@ -294,11 +294,12 @@ def bootstrap_by_speaker(
     np.add.at(matrices, (group_of[inside], truth[inside], prediction[inside]), 1)
     generator = np.random.default_rng(seed)
     scores = []
-    block = max(1, BOOTSTRAP_NUMBERS // max(len(unique), len(labels) ** 2))
+    block = max(16, BOOTSTRAP_NUMBERS // max(len(unique), len(labels) ** 2))
     for begun in range(0, draws, block):
         size = min(block, draws - begun)
         counts = generator.multinomial(len(unique), np.full(len(unique), 1 / len(unique)), size=size)
-        scores.append(score(np.einsum("ds,stp->dtp", counts, matrices)))
+        drawn = counts.astype(np.float64) @ matrices.reshape(len(unique), -1)
+        scores.append(score(drawn.reshape(size, *matrices.shape[1:])))
     tail = (1 - level) / 2
     low, high = np.nanquantile(np.concatenate(scores), [tail, 1 - tail])
     return float(low), float(high)

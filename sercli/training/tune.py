@@ -15,25 +15,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from sercli.config import ParameterError
-from sercli.corpora.index import Index, read_index
+from sercli.corpora.index import read_index
 from sercli.cpus import count_cpus
-from sercli.errors import InputError, ModelError, SplitError, UsageError
+from sercli.errors import InputError, ModelError, UsageError
 from sercli.files import one_line, write_by_rename, write_json, write_table
 from sercli.folders import own_folder
 from sercli.labels import LabelSelection
 from sercli.parallel import limit_threads
 from sercli.plots import save_tuning
 from sercli.progress import show_bar
-from sercli.splits.fold import Fold, check_fold
-from sercli.splits.protocols import get_protocol, make_folds
-from sercli.splits.sounds import leave_sounds_out
+from sercli.splits.fold import Fold
+from sercli.splits.inner import hold_out_test, make_inner_folds
 from sercli.training.data import CorpusFeatures
 from sercli.training.device import pick_device
 from sercli.training.identity import identify_training
 from sercli.training.loop import find_best
 from sercli.training.recipe_files import get_recipe, put_value, read_recipe_file, render_recipe
 from sercli.training.recipes import Recipe
+from sercli.training.search_space import Space, check_space, find_own_values, make_space, suggest
 from sercli.training.session import MemberTraining
 from sercli.version import collect_versions
 
@@ -44,11 +43,7 @@ STORAGE_FILE = "study.log"
 BEST_FILE = "best.toml"
 TRIALS_FILE = "trials.csv"
 TUNING_FILE = "tuning.json"
-TUNABLE = ("network", "training", "augmentation")  # tables of a recipe
 STARTUP = 5  # trials drawn at random before the others learn from them, and before any is pruned
-
-Space = Mapping[str, Any]
-"""Lists of choices, or tables with ``low``, ``high``, ``log`` and ``step``, by names as ``training.learning_rate``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,115 +190,6 @@ def tune(
     return result
 
 
-def make_space(recipe: Recipe) -> Space:
-    """The default search space, of what Poongodai et al. 2025 tuned: filters, attention, dropout and learning rate."""
-    network, rate = recipe.network, recipe.training.learning_rate
-    widths = [[max(4, round(factor * size)) for size in network.channels] for factor in (0.5, 0.75, 1, 1.5)]
-    return {
-        "network.channels": widths,
-        "network.kernel_size": [3, 5, 7],
-        "network.attention_size": {"low": 16, "high": 128, "step": 16},
-        "network.dropout": {"low": 0.0, "high": 0.5},
-        "network.dense_dropout": {"low": 0.0, "high": 0.6},
-        "training.learning_rate": {"low": rate / 4, "high": rate * 4, "log": True},
-    }
-
-
-def check_space(recipe: Recipe, space: Space) -> None:
-    """Checks a search space: every choice, and both ends of every range, must make a recipe.
-
-    Raises:
-        UsageError: if one does not; the message names the parameter and what is valid.
-    """
-    for name, choices in space.items():
-        where = f"tune, {name}"
-        if name.split(".")[0] not in TUNABLE or name.count(".") != 1:
-            msg = f"{where}: expected a parameter of {', '.join(TUNABLE)}, as training.learning_rate"
-            raise UsageError(msg)
-        if isinstance(choices, Mapping):
-            values = _check_range(where, choices)
-        elif isinstance(choices, list) and len(choices) > 1:
-            values = choices
-        else:
-            msg = f"{where}: expected a list of 2 choices or more, or a table with low and high, found {choices!r}"
-            raise UsageError(msg)
-        for value in values:
-            try:
-                Recipe.from_dict(put_value(recipe.to_dict(), name, value))
-            except ParameterError as reason:
-                msg = f"{where}: {reason.name} {reason.problem}"
-                raise UsageError(msg) from None
-
-
-def _check_range(where: str, table: Mapping[str, Any]) -> list[float]:
-    unknown = sorted(set(table) - {"low", "high", "log", "step"})
-    low, high, step = table.get("low"), table.get("high"), table.get("step", 1)
-    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (low, high, step))
-    log = table.get("log", False)
-    if unknown or not numbers or not isinstance(log, bool):
-        msg = f"{where}: expected the numbers low and high, and optionally log = true or step, found {dict(table)!r}"
-        raise UsageError(msg)
-    assert low is not None  # noqa: S101 - they are numbers
-    assert high is not None  # noqa: S101
-    if not low < high or step <= 0 or (log and (low <= 0 or "step" in table)):
-        msg = f"{where}: expected low under high, a positive step, and with log a low over 0 and no step"
-        raise UsageError(msg)
-    return [low, high]
-
-
-def hold_out_test(index: Index, protocol: str, number: int, seed: int) -> tuple[Index, tuple[str, ...]]:
-    """Takes the test side of a fold out of an index.
-
-    Returns:
-        the utterances that are left, and the speakers that are not.
-
-    Raises:
-        UsageError: if there is no such protocol or fold, or its speakers are on several sides.
-        SplitError: if the corpora do not fit the protocol.
-    """
-    rules = get_protocol(protocol)
-    if not rules.speaker_independent:
-        msg = f"protocol {protocol} tests speakers that are trained on: tune with a speaker-independent one, as pooled"
-        raise UsageError(msg)
-    index = rules.select(index)
-    folds = make_folds(index, protocol, seed)
-    if not 1 <= number <= len(folds):
-        msg = f"protocol {protocol} has folds 1 to {len(folds)}, found {number}"
-        raise UsageError(msg)
-    fold = folds[number - 1]
-    test = {index.utterances[member].speaker for member in fold.test}
-    # What shares a sound with the test side is on neither side.
-    kept = tuple(index.utterances[member] for member in sorted((*fold.train, *fold.dev)))
-    return replace(index, utterances=kept), tuple(sorted(test))
-
-
-def make_inner_folds(index: Index, count: int, seed: int) -> tuple[Fold, ...]:
-    """Divides all speakers into folds, alternating between corpora and genders; each fold is the development side once.
-
-    Raises:
-        UsageError: if fewer than 2 folds are asked for.
-        SplitError: if there are fewer speakers than folds, or a side lacks a label.
-    """
-    if count < 2:
-        msg = f"at least 2 inner folds are needed, found {count}"
-        raise UsageError(msg)
-    kinds = {u.speaker: (u.corpus, u.gender) for u in index.utterances}
-    if len(kinds) < count:
-        msg = f"{count} inner folds need as many speakers, found {len(kinds)}: ask for fewer --folds"
-        raise SplitError(msg)
-    drawn = np.random.default_rng([seed, 1]).permutation(sorted(kinds)).tolist()
-    ordered = sorted(drawn, key=lambda speaker: kinds[speaker])
-    folds = []
-    for number in range(count):
-        held = set(ordered[number::count])
-        dev = [member for member, u in enumerate(index.utterances) if u.speaker in held]
-        rest = [member for member, u in enumerate(index.utterances) if u.speaker not in held]
-        fold = Fold(number=number + 1, train=tuple(leave_sounds_out(index, rest, dev)), dev=tuple(dev), test=())
-        check_fold(index, fold, speaker_independent=True)
-        folds.append(fold)
-    return tuple(folds)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Search:
     corpus: CorpusFeatures
@@ -349,27 +235,9 @@ class _Search:
             seed=self.seed + len(study.trials), n_startup_trials=STARTUP, multivariate=False
         )
         study.pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP)
-        if own := self._find_own_values():
+        if own := find_own_values(self.recipe, self.space):
             study.enqueue_trial(own, skip_if_exists=True)  # what there is must be beaten
         return study
-
-    def _find_own_values(self) -> dict[str, Any] | None:
-        """The values of the recipe itself, if they are in the search space."""
-        values = {}
-        parameters = self.recipe.to_dict()
-        for name, choices in self.space.items():
-            table, key = name.split(".")
-            value = parameters[table][key]
-            if isinstance(choices, Mapping):
-                steps = (value - choices["low"]) / choices["step"] if "step" in choices else 0
-                if not choices["low"] <= value <= choices["high"] or steps != round(steps):
-                    return None
-                values[name] = value
-            elif value not in choices:
-                return None
-            else:
-                values[name] = json.dumps(value)
-        return values
 
     def run(self, study: "optuna.Study", trials: int, on_trial: OnTrial) -> None:
         done = len(_list_finished(study))
@@ -385,7 +253,7 @@ class _Search:
 
         values = self.recipe.to_dict()
         for name, choices in self.space.items():
-            values = put_value(values, name, _suggest(trial, name, choices))
+            values = put_value(values, name, suggest(trial, name, choices))
         recipe = Recipe.from_dict(values)
         scores: list[float] = []
         for fold in self.folds:
@@ -409,15 +277,6 @@ class _Search:
             if trial.should_prune():
                 raise optuna.TrialPruned
         return float(np.mean(scores))
-
-
-def _suggest(trial: "optuna.Trial", name: str, choices: Any) -> Any:
-    if isinstance(choices, Mapping):
-        low, high, log = choices["low"], choices["high"], choices.get("log", False)
-        if isinstance(low, int) and isinstance(high, int):
-            return trial.suggest_int(name, low, high, log=log, step=choices.get("step", 1))
-        return trial.suggest_float(name, low, high, log=log, step=choices.get("step"))
-    return json.loads(trial.suggest_categorical(name, [json.dumps(choice) for choice in choices]))
 
 
 def _list_finished(study: "optuna.Study") -> list[Trial]:

@@ -13,9 +13,11 @@ from sercli.corpora.index import read_index
 from sercli.errors import InputError, SplitError, UsageError
 from sercli.features.store import FeatureStore
 from sercli.models.config import NetworkConfig
+from sercli.splits.inner import make_inner_folds
 from sercli.training.recipe_files import RECIPES, get_recipe, read_recipe_file, render_recipe
 from sercli.training.recipes import Recipe, TrainConfig
-from sercli.training.tune import Trial, TuningResult, check_space, make_inner_folds, make_space, tune
+from sercli.training.search_space import check_space, make_space
+from sercli.training.tune import Trial, TuningResult, tune
 from tests.toy_index import featurize_toy
 
 SPACE = {"training.learning_rate": {"low": 1e-7, "high": 1e-2, "log": True}, "network.channels": [[8], [12]]}

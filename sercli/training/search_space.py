@@ -1,0 +1,103 @@
+"""Search spaces: which parameters of a recipe may have which values."""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sercli.config import ParameterError
+from sercli.errors import UsageError
+from sercli.training.recipe_files import put_value
+from sercli.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    import optuna
+
+TUNABLE = ("network", "training", "augmentation")  # tables of a recipe
+
+Space = Mapping[str, Any]
+"""Lists of choices, or tables with ``low``, ``high``, ``log`` and ``step``, by names as ``training.learning_rate``."""
+
+
+def make_space(recipe: Recipe) -> Space:
+    """The default search space, of what Poongodai et al. 2025 tuned: filters, attention, dropout and learning rate."""
+    network, rate = recipe.network, recipe.training.learning_rate
+    widths = [[max(4, round(factor * size)) for size in network.channels] for factor in (0.5, 0.75, 1, 1.5)]
+    return {
+        "network.channels": widths,
+        "network.kernel_size": [3, 5, 7],
+        "network.attention_size": {"low": 16, "high": 128, "step": 16},
+        "network.dropout": {"low": 0.0, "high": 0.5},
+        "network.dense_dropout": {"low": 0.0, "high": 0.6},
+        "training.learning_rate": {"low": rate / 4, "high": rate * 4, "log": True},
+    }
+
+
+def check_space(recipe: Recipe, space: Space) -> None:
+    """Checks a search space: every choice, and both ends of every range, must make a recipe.
+
+    Raises:
+        UsageError: if one does not; the message names the parameter and what is valid.
+    """
+    for name, choices in space.items():
+        where = f"tune, {name}"
+        if name.split(".")[0] not in TUNABLE or name.count(".") != 1:
+            msg = f"{where}: expected a parameter of {', '.join(TUNABLE)}, as training.learning_rate"
+            raise UsageError(msg)
+        if isinstance(choices, Mapping):
+            values = _check_range(where, choices)
+        elif isinstance(choices, list) and len(choices) > 1:
+            values = choices
+        else:
+            msg = f"{where}: expected a list of 2 choices or more, or a table with low and high, found {choices!r}"
+            raise UsageError(msg)
+        for value in values:
+            try:
+                Recipe.from_dict(put_value(recipe.to_dict(), name, value))
+            except ParameterError as reason:
+                msg = f"{where}: {reason.name} {reason.problem}"
+                raise UsageError(msg) from None
+
+
+def _check_range(where: str, table: Mapping[str, Any]) -> list[float]:
+    unknown = sorted(set(table) - {"low", "high", "log", "step"})
+    low, high, step = table.get("low"), table.get("high"), table.get("step", 1)
+    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (low, high, step))
+    log = table.get("log", False)
+    if unknown or not numbers or not isinstance(log, bool):
+        msg = f"{where}: expected the numbers low and high, and optionally log = true or step, found {dict(table)!r}"
+        raise UsageError(msg)
+    assert low is not None  # noqa: S101 - they are numbers
+    assert high is not None  # noqa: S101
+    if not low < high or step <= 0 or (log and (low <= 0 or "step" in table)):
+        msg = f"{where}: expected low under high, a positive step, and with log a low over 0 and no step"
+        raise UsageError(msg)
+    return [low, high]
+
+
+def find_own_values(recipe: Recipe, space: Space) -> dict[str, Any] | None:
+    """The values of a recipe as `suggest` names them, if all are in the search space; else None."""
+    values = {}
+    parameters = recipe.to_dict()
+    for name, choices in space.items():
+        table, key = name.split(".")
+        value = parameters[table][key]
+        if isinstance(choices, Mapping):
+            steps = (value - choices["low"]) / choices["step"] if "step" in choices else 0
+            if not choices["low"] <= value <= choices["high"] or steps != round(steps):
+                return None
+            values[name] = value
+        elif value not in choices:
+            return None
+        else:
+            values[name] = json.dumps(value)
+    return values
+
+
+def suggest(trial: "optuna.Trial", name: str, choices: Any) -> Any:
+    """The value of a parameter that a trial is to have."""
+    if isinstance(choices, Mapping):
+        low, high, log = choices["low"], choices["high"], choices.get("log", False)
+        if isinstance(low, int) and isinstance(high, int):
+            return trial.suggest_int(name, low, high, log=log, step=choices.get("step", 1))
+        return trial.suggest_float(name, low, high, log=log, step=choices.get("step"))
+    return json.loads(trial.suggest_categorical(name, [json.dumps(choice) for choice in choices]))
