@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sercli.cli.app import app
 from sercli.errors import UsageError
 from sercli.models import config, networks
 from sercli.training.baselines import BASELINES
@@ -163,3 +164,10 @@ def test_sources_that_there_are_not(tmp_path: Path) -> None:
 def test_text_survives_the_round_trip() -> None:
     recipe = Recipe(name="ü-1", features=("logmel",))
     assert tomllib.loads(render_recipe(recipe))["name"] == "ü-1"
+
+
+def test_the_command_lists_and_shows_recipes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not app(["recipes"], standalone_mode=False)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(RECIPES)
+    assert not app(["recipes", "show", "paper", "--set", "name=mine"], standalone_mode=False)
+    assert capsys.readouterr().out == render_recipe(replace(RECIPES["paper"], name="mine"))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sercli.cli.app import app
 from sercli.corpora.index import read_index
 from sercli.errors import InputError, SplitError, UsageError
 from sercli.features.store import FeatureStore
@@ -107,11 +108,19 @@ def test_a_search_goes_on_where_it_ended_and_is_seeded(data: Path, tmp_path: Pat
     assert len(run(data, tmp_path / "a", trials=1, restart=True).trials) == 1
 
 
-def test_the_search_space_of_a_file_replaces_the_default(data: Path, tmp_path: Path) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text(render_recipe(RECIPE, {"network.dropout": [0.1, 0.2]}))
-    result = tune(data / "index.csv", data / "features.h5", path, tmp_path / "t", trials=1, folds=2, device="cpu")
-    assert list(result.trials[0].parameters) == ["network.dropout"]
+def test_the_command_searches_what_the_recipe_names(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.toml").write_text(render_recipe(RECIPE, {"network.dropout": [0.1, 0.2]}))
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--recipe", "mine.toml", "--trials", "1", "--folds", "2", "--device", "cpu", "--data-dir", str(data)]
+    assert not app(["tune", *arguments, "--set", "training.max_epochs=1"], standalone_mode=False)
+    (folder,) = Path("tuning").iterdir()
+    best = get_recipe(folder / "best.toml")
+    assert (best.training.max_epochs, best.network.dropout in {0.1, 0.2}) == (1, True)
+    shown = capsys.readouterr().err
+    assert "1 of 1: UAR 0." in shown
+    assert f"development speakers: {folder}/best.toml" in shown
 
 
 @pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if not recipe.baseline])
