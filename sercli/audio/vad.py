@@ -102,10 +102,13 @@ class _Weights:
     def encode(self, frames: Array) -> Array:
         """Maps frames ``(n, CONTEXT + FRAME)`` to the input part of the LSTM gates, ``(n, 4 * STATE)``."""
         padded = np.concatenate([frames, frames[:, -2 : -2 - PADDING : -1]], axis=1)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, STFT_SIZE, axis=1)[:, ::STFT_HOP]
-        parts = windows.reshape(-1, STFT_SIZE) @ self._stft
-        bins = parts.shape[1] // 2
-        steps = np.sqrt(np.square(parts[:, :bins]) + np.square(parts[:, bins:])).reshape(len(frames), -1, bins)
+        bins = self._stft.shape[1] // 2
+        starts = range(0, padded.shape[1] - STFT_SIZE + 1, STFT_HOP)
+        steps = np.empty((len(frames), len(starts), bins), np.float32)
+        for number, start in enumerate(starts):
+            parts = padded[:, start : start + STFT_SIZE] @ self._stft
+            np.square(parts, out=parts)
+            np.sqrt(parts[:, :bins] + parts[:, bins:], out=steps[:, number])
         for kernel, bias, stride in zip(self._kernels, self._biases, (1, 2, 2, 1), strict=True):
             steps = _convolve(steps, kernel, bias, stride)
         encoded: Array = steps[:, 0] @ self._input + self._bias
@@ -127,11 +130,15 @@ class _Weights:
 
 def _convolve(steps: Array, kernel: Array, bias: Array, stride: int) -> Array:
     """Convolution over time of width 3 with zero padding, and ReLU; ``(n, n_steps, inputs)`` to ``(n, ., outputs)``."""
-    padded = np.pad(steps, ((0, 0), (1, 1), (0, 0)))
-    count = (steps.shape[1] - 1) // stride + 1
-    columns = np.stack([padded[:, start : start + 3] for start in range(0, count * stride, stride)], axis=1)
-    outputs: Array = np.maximum(columns.reshape(len(steps), count, -1) @ kernel + bias, 0)
-    return outputs
+    length, size = steps.shape[1:]
+    outputs = np.empty((len(steps), (length - 1) // stride + 1, len(bias)), np.float32)
+    for number in range(outputs.shape[1]):
+        first = number * stride - 1
+        start, stop = max(0, first), min(length, first + 3)
+        seen = steps[:, start:stop].reshape(len(steps), -1)  # a view, which is multiplied without being copied
+        outputs[:, number] = seen @ kernel[(start - first) * size : (stop - first) * size]
+    outputs += bias
+    return np.maximum(outputs, 0, out=outputs)
 
 
 @lru_cache(maxsize=1)
