@@ -69,7 +69,7 @@ def test_three_greek_labels_from_a_table_to_a_report(greek: Path, tmp_path: Path
     )
     with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0])[7:-3] == [f"p_{name}" for name in NAMES]
+    assert list(rows[0])[7:-4] == [f"p_{name}" for name in NAMES]
     assert all(sum(float(row[f"p_{name}"]) for name in NAMES) == pytest.approx(1, abs=1e-5) for row in rows)
     assert {row["emotion"] for row in rows} == set(NAMES)
     assert result.scores is not None
