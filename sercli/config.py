@@ -101,7 +101,7 @@ def _name_type(kind: Any) -> str:
 def _fits(value: object, kind: Any) -> bool:
     """Whether a value from JSON or TOML has a field's type; bools don't count as numbers, ints count as floats."""
     if get_origin(kind) is tuple:
-        return isinstance(value, list | tuple) and all(_fits(each, get_args(kind)[0]) for each in value)
+        return isinstance(value, list | tuple) and all(_fits(item, get_args(kind)[0]) for item in value)
     if kind is float and isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, int if kind is float else kind) and isinstance(value, bool) == (kind is bool)

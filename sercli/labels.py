@@ -1,4 +1,4 @@
-"""Labels of emotions: the canonical eight, labels of the user's own, and how labels are selected and merged."""
+"""Emotion labels: the canonical eight, custom labels, selection and merging."""
 
 import csv
 import unicodedata
@@ -22,13 +22,13 @@ EMOTIONS: tuple[str, ...] = (
 """Labels of RAVDESS (Livingstone & Russo 2018, doi 10.1371/journal.pone.0196391), in its order of codes."""
 
 NEGATIVE: tuple[str, ...] = ("sad", "angry", "fearful", "disgust")
-"""Canonical labels that count as negative unless a training is given others."""
+"""Canonical labels that count as negative by default."""
 
 UNCERTAIN = "uncertain"
-"""Stands in a report in place of a label whose confidence is too low."""
+"""Replaces a label in reports if its confidence is too low."""
 
-MAX_LENGTH = 80  # characters of a label
-_SHOWN = 5  # labels that a message names
+MAX_LENGTH = 80  # longest label (characters)
+_SHOWN = 5  # labels listed in a message
 
 _NEAR_MISSES = {
     "neutral": ("neu", "n", "neutrality", "normal"),
@@ -44,7 +44,7 @@ _MEANT = {near: emotion for emotion, misses in _NEAR_MISSES.items() for near in 
 
 
 def order_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    """Distinct labels in their order everywhere: the canonical eight first, others after them alphabetically.
+    """Sorts distinct labels: the canonical eight first, then others alphabetically.
 
     >>> order_labels(["boredom", "sad", "neutral", "anticipation", "sad"])
     ('neutral', 'sad', 'anticipation', 'boredom')
@@ -54,14 +54,13 @@ def order_labels(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def read_label(text: str) -> str:
-    """Reads a label as people write it: surrounding and repeated blanks go, canonical labels become lower case.
+    """Normalizes a label: strips and collapses blanks, lowercases canonical labels.
 
     >>> read_label(" Happy"), read_label("Pleasant  Surprise")
     ('happy', 'Pleasant Surprise')
 
     Raises:
-        UsageError: if it cannot be a label: it is too long, has control characters, or is what reports put in place
-            of a label.
+        UsageError: If it is not a valid label: too long, with control characters, or reserved by reports.
     """
     label = " ".join(unicodedata.normalize("NFC", text).split())
     if label.casefold() in EMOTIONS:
@@ -73,7 +72,7 @@ def read_label(text: str) -> str:
 
 
 def find_problem(label: str) -> str:
-    """Says why a text cannot be a label; empty if it can.
+    """Returns why a text is not a valid label; empty if it is.
 
     >>> find_problem("angry or frustrated"), find_problem("")
     ('', 'it is empty')
@@ -90,11 +89,11 @@ def find_problem(label: str) -> str:
 
 
 def check_labels(labels: Sequence[str], least: int = 2) -> None:
-    """Checks labels that are to be told apart.
+    """Checks that labels are valid and distinct.
 
     Raises:
-        UsageError: if there are fewer than `least`, one cannot be a label, or two are equal or differ only by case,
-            blanks, ``-`` and ``_``.
+        UsageError: If there are fewer than `least`, one is invalid, or two are equal or differ only by case, blanks,
+            ``-`` and ``_``.
     """
     if len(labels) < least:
         msg = f"at least {least} labels are needed to tell apart, found {', '.join(labels) or 'none'}"
@@ -112,7 +111,7 @@ def check_labels(labels: Sequence[str], least: int = 2) -> None:
 
 
 def group_alike(labels: Iterable[str]) -> list[list[str]]:
-    """Groups of labels that differ only by case, blanks, ``-`` and ``_``, the one to keep first.
+    """Groups labels that differ only by case, blanks, ``-`` and ``_``; the first of each group is the one to keep.
 
     >>> group_alike(["Fed up", "calm", "fed_up"])
     [['Fed up', 'fed_up']]
@@ -128,7 +127,7 @@ def _fold(label: str) -> str:
 
 
 def suggest_map(labels: Iterable[str]) -> str:
-    """Value of ``--map`` for labels that nearly are canonical ones; may be empty.
+    """Suggests a value of ``--map`` for near-canonical labels; may be empty.
 
     >>> suggest_map(["anger", "sad", "Surprise ", "ps", "boredom"])
     'anger=angry,Surprise=surprised,ps=surprised'
@@ -139,7 +138,7 @@ def suggest_map(labels: Iterable[str]) -> str:
 
 
 def split_names(text: str) -> list[str]:
-    """Names separated by commas; one that has a comma stands in double quotes.
+    """Splits names separated by commas; a name with a comma is in double quotes.
 
     >>> split_names('angry, "happy, excited"')
     ['angry', 'happy, excited']
@@ -148,10 +147,10 @@ def split_names(text: str) -> list[str]:
 
 
 def parse_label_map(text: str) -> dict[str, str]:
-    """Reads ``surprise=surprised,joy=happy`` into a dict from label to label.
+    """Parses ``surprise=surprised,joy=happy`` into a dict from label to label.
 
     Raises:
-        UsageError: if a part has no ``=`` or an empty side, or a target cannot be a label.
+        UsageError: If a part has no ``=`` or an empty side, or a target is not a valid label.
     """
     label_map: dict[str, str] = {}
     for part in split_names(text):
@@ -164,7 +163,7 @@ def parse_label_map(text: str) -> dict[str, str]:
 
 
 def map_label(label: str, label_map: Mapping[str, str]) -> str:
-    """The label that another one is merged into, in any case; itself if it is not in the map.
+    """Returns the label that another one is merged into, ignoring case; itself if it is not in the map.
 
     >>> map_label("Joy", {"joy": "happy"})
     'happy'
@@ -176,14 +175,14 @@ def map_label(label: str, label_map: Mapping[str, str]) -> str:
 
 
 def choose_negative(labels: Sequence[str], negative: Sequence[str] | None = None) -> tuple[str, ...]:
-    """The labels of a model that count as negative, in its order.
+    """Selects the labels of a model that count as negative, in its order.
 
     Args:
         labels: Labels of the model.
-        negative: Labels that count; those of `NEGATIVE` if None.
+        negative: Labels that count as negative; None for `NEGATIVE`.
 
     Raises:
-        UsageError: if one of `negative` is not among the labels.
+        UsageError: If one of `negative` is not among the labels.
     """
     wanted = set(NEGATIVE) & set(labels) if negative is None else set(negative)
     require_known(sorted(wanted), labels, "negative label")
@@ -191,10 +190,10 @@ def choose_negative(labels: Sequence[str], negative: Sequence[str] | None = None
 
 
 def select_labels(labels: Sequence[str], kept: Sequence[str]) -> tuple[str, ...]:
-    """The labels of a model that are kept, in its order; all if `kept` is empty.
+    """Selects the labels of a model to keep, in its order; all if `kept` is empty.
 
     Raises:
-        UsageError: if a model does not have one, or fewer than 2 are kept.
+        UsageError: If the model lacks one, or fewer than 2 are kept.
     """
     require_known(kept, labels, "label of the model")
     selected = tuple(label for label in labels if not kept or label in kept)
@@ -203,10 +202,10 @@ def select_labels(labels: Sequence[str], kept: Sequence[str]) -> tuple[str, ...]
 
 
 def require_known(names: Iterable[str], labels: Sequence[str], kind: str = "label") -> None:
-    """Makes sure that all names are among some labels.
+    """Checks that all names are among some labels.
 
     Raises:
-        UsageError: if one is not; the message lists the labels.
+        UsageError: If one is not; the message lists the labels.
     """
     for name in names:
         if name not in labels:
@@ -217,7 +216,7 @@ def require_known(names: Iterable[str], labels: Sequence[str], kind: str = "labe
 
 
 def shorten_list(labels: Sequence[str], most: int = 20) -> str:
-    """Labels in a line, at most so many by name.
+    """Joins labels, naming at most `most` of them.
 
     >>> shorten_list(["a", "b", "c", "d"], 2)
     'a, b and 2 more'
@@ -228,26 +227,26 @@ def shorten_list(labels: Sequence[str], most: int = 20) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelSelection:
-    """Which labels a training takes, and which of them it merges.
+    """Labels to keep and to merge.
 
     Attributes:
         emotions: Labels to keep, after merging; all if empty.
-        label_map: The label that another one is merged into.
+        label_map: Labels to merge, mapped to the label they are merged into.
     """
 
     emotions: tuple[str, ...] = ()
     label_map: Mapping[str, str] = field(default_factory=dict)
 
     def apply(self, label: str) -> str | None:
-        """The label that utterances of a label are trained as; None if they take no part."""
+        """Returns the label that utterances with a label are trained as; None if they are excluded."""
         merged = map_label(label, self.label_map)
         return merged if not self.emotions or merged in self.emotions else None
 
     def check(self, labels: Sequence[str]) -> None:
-        """Checks the selection against the labels that there are.
+        """Checks the selection against the existing labels.
 
         Raises:
-            UsageError: if it names a label that no utterance has, or if two of the labels that are left mean the same.
+            UsageError: If it names a label without utterances, or if two of the remaining labels mean the same.
         """
         folded = {label.casefold() for label in labels}
         require_known([name for name in self.label_map if name.casefold() not in folded], labels)
@@ -264,9 +263,9 @@ class LabelSelection:
             raise UsageError(msg)
 
     def to_dict(self) -> dict[str, Any]:
-        """The selection as a JSON-ready dict."""
+        """Returns the selection as a JSON-ready dict."""
         return {"emotions": list(self.emotions), "map": dict(self.label_map)}
 
 
 NO_SELECTION = LabelSelection()
-"""All labels as they are."""
+"""Keeps all labels as they are."""

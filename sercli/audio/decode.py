@@ -1,4 +1,4 @@
-"""Decodes sound files; the only place that opens them."""
+"""Decodes sound files; the only module that opens them."""
 
 import contextlib
 import hashlib
@@ -42,15 +42,15 @@ __all__ = [
     "read_signal",
 ]
 
-MIN_SAMPLE_RATE = 1_000  # Hz; below it a header is damaged, or nothing of speech is left
-MAX_SAMPLE_RATE = 768_000  # Hz; the highest rate that audio interfaces offer
-EXACT = 0.02  # seconds by which lengths may differ that count bytes or samples
-ROUNDED = 0.15  # seconds by which they may differ where containers and codecs round them
-PADDED = 0.25  # seconds by which they may differ where a codec pads the sound
-SHORT_OGG = 1 << 19  # bytes of an Ogg file that is decoded at once
-LOST = 0.1  # seconds that may be lost where recordings were joined before a warning
-CUT = "cut short"  # how the warning of a file that ends too early begins
-DAMAGED = "damaged"  # how the warning of a file begins of which something could not be decoded
+MIN_SAMPLE_RATE = 1_000  # Hz; a lower rate means a damaged header or no usable speech
+MAX_SAMPLE_RATE = 768_000  # Hz; the highest rate of audio interfaces
+EXACT = 0.02  # largest difference of lengths counted in bytes or samples (s)
+ROUNDED = 0.15  # largest difference of lengths that containers or codecs round (s)
+PADDED = 0.25  # largest difference where a codec pads the sound (s)
+SHORT_OGG = 1 << 19  # size of an Ogg file that is decoded at once (bytes)
+LOST = 0.1  # seconds that may be lost at the joints of concatenated recordings without a warning
+CUT = "cut short"  # start of the warning about a truncated file
+DAMAGED = "damaged"  # start of the warning about a file that could only be partly decoded
 
 _SOUNDFILE_ERRORS = (soundfile.LibsndfileError, OSError, TypeError, RuntimeError)
 
@@ -60,14 +60,13 @@ _MULTITRACK = ("mov", "matroska", "ogg", "mpegts", "mpeg", "avi", "asf")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioFacts:
-    """What decoding all of a sound file finds.
+    """Summary of a completely decoded sound file.
 
     Attributes:
-        sample_rate: In Hz.
+        sample_rate: Sample rate (Hz).
         channels: Number of channels.
         frames: Samples per channel.
-        signal_sha256: Digest of sample rate, channels and decoded samples: the same sound has the same digest,
-            whatever its container.
+        signal_sha256: Hash of sample rate, channels and decoded samples, equal for the same sound in any container.
     """
 
     sample_rate: int
@@ -77,13 +76,13 @@ class AudioFacts:
 
     @property
     def duration(self) -> float:
-        """Length in seconds."""
+        """Duration (s)."""
         return self.frames / self.sample_rate
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """How a file is decoded: its format by FFmpeg's name, where it begins, or which headerless format it is."""
+    """How to decode a file: FFmpeg's format name, start offset, or headerless format."""
 
     demuxer: str = ""
     start: int = 0
@@ -92,13 +91,13 @@ class _Source:
 
 @dataclass(slots=True)
 class _Length:
-    """What a header says of the length of a recording, and how much there is, in seconds.
+    """Declared and actual length of a recording (s).
 
     Attributes:
-        declared: By the header.
-        found: By decoding.
-        tolerance: By which they may differ.
-        whole: Whether the file has all bytes that it should have, so that a difference is an error of the header.
+        declared: Length declared by the header.
+        found: Length decoded.
+        tolerance: Largest acceptable difference.
+        whole: Whether the file has all its bytes, so that a difference is an error of the header.
     """
 
     declared: float
@@ -108,17 +107,17 @@ class _Length:
 
 
 class AudioReader:
-    """Decodes a sound file block by block, up to its end, whatever its header says of its length.
+    """Decodes a sound file block by block, to its end, whatever length its header declares.
 
-    WAV, AIFF, AU, CAF, Wave64 and FLAC are decoded by libsndfile, all else by FFmpeg. Recordings that were joined in
-    one file are read one after the other. Gaps in the time stamps are filled with silence.
+    libsndfile decodes WAV, AIFF, AU, CAF, Wave64 and FLAC, FFmpeg all else. Concatenated recordings are read one after
+    the other. Gaps in the time stamps are filled with silence.
 
     Args:
-        path: The file. Its content decides on the format; the suffix does for headerless telephone formats.
-        track: Which audio track of a container to decode, from 0.
+        path: Sound file; its content determines the format, its suffix only for headerless telephone formats.
+        track: Index of the audio track of a container, from 0.
 
     Attributes:
-        warnings: What is odd about the file, one line each; complete after iteration.
+        warnings: Problems of the file, one line each; complete after iteration.
     """
 
     def __init__(self, path: Path, *, track: int = 0) -> None:
@@ -128,13 +127,13 @@ class AudioReader:
         self._torn = False
 
     def __iter__(self) -> Iterator[tuple[Signal, int]]:
-        """Yields blocks in shape ``(n_samples, channels)`` and the sample rate in Hz, the same for all.
+        """Yields blocks in shape ``(n_samples, channels)`` with the sample rate (Hz), the same for all.
 
-        Parts of the file with another rate or number of channels are converted to those of the first.
+        Parts of the file with another rate or number of channels are converted to those of the first part.
 
         Raises:
-            AudioError: If the file is missing, not a sound file, holds no sound that can be decoded, or holds values
-                that are not finite numbers.
+            AudioError: If the file is missing, is not a sound file, has no decodable sound, or has samples that are not
+                finite.
         """
         self.warnings, self._lengths, self._torn = (), [], False
         frames, rate = 0, 1
@@ -151,7 +150,7 @@ class AudioReader:
 
     def _decode(self) -> Iterator[tuple[Signal, int]]:
         if not os.path.isfile(self._path):  # noqa: PTH113 - no error for any name
-            # A pipe would be waited for, a device read for ever.
+            # Reading a pipe would block, and reading a device might never end.
             raise AudioError(_why_unopened(self._path, "not a regular file"))
         source = _identify(self._path)
         try:
@@ -197,8 +196,8 @@ class AudioReader:
             yield from _read(stream)
 
     def _read_counted(self, demuxer: str, part: Part) -> Iterator[tuple[Signal, int]]:
-        """Reads formats whose headers count bytes or samples by libsndfile, and by FFmpeg what that cannot."""
-        if part.channels > MAX_CHANNELS:  # as many make FFmpeg crash
+        """Reads formats with a declared length with libsndfile, and with FFmpeg what libsndfile cannot read."""
+        if part.channels > MAX_CHANNELS:  # more channels crash FFmpeg
             msg = f"header claims {part.channels} channels: the file is damaged or not audio"
             raise AudioError(msg)
         frames, total, reason = 0, None, ""
@@ -221,10 +220,10 @@ class AudioReader:
             yield from self._resume(demuxer, part, frames, reason)
 
     def _read_ogg(self, part: Part) -> Iterator[tuple[Signal, int]]:
-        """Reads a short, whole Vorbis stream by libsndfile, to the sample, and all else by FFmpeg.
+        """Reads a short, complete Vorbis stream with libsndfile, sample-exactly, and all else with FFmpeg.
 
-        FFmpeg leaves out the first milliseconds of a stream and keeps the padding at its end, which only matters
-        for utterances; libsndfile passes over damaged pages in silence.
+        FFmpeg omits the first milliseconds of a stream and keeps the padding at its end, which only matters for
+        utterances; libsndfile silently skips damaged pages.
         """
         blocks: list[tuple[Signal, int]] = []
         with PartStream(self._path, part) as file:
@@ -238,7 +237,7 @@ class AudioReader:
             yield from self._read_stream("ogg", part)
 
     def _resume(self, demuxer: str, part: Part, done: int, reason: str) -> Iterator[tuple[Signal, int]]:
-        """Decodes by FFmpeg what libsndfile cannot, leaving out the samples per channel that it has decoded."""
+        """Decodes with FFmpeg what libsndfile cannot, skipping the samples per channel already decoded."""
         name = "wav" if demuxer == "w64" and not part.as_is else demuxer
         frames, rate = 0, 1
         try:
@@ -276,10 +275,10 @@ class AudioReader:
             msg = f"{self._path.suffix.lower()} is not supported: convert it to WAV"
             raise AudioError(msg)
         try:
-            # As a stream, since libsndfile takes any file for headerless samples by some suffixes.
+            # As a stream, because libsndfile treats files with some suffixes as headerless.
             with PartStream(self._path, part) as file, soundfile.SoundFile(file) as stream:
                 if stream.format == "MP3":
-                    # It has no three frames in a row, and libsndfile would believe the length in its header.
+                    # No three frames in a row, and libsndfile would trust the length in its header.
                     raise AudioError(_why_unopened(self._path, "its frames of MPEG audio are damaged"))
                 yield from _read(stream)
         except _SOUNDFILE_ERRORS as reason:
@@ -301,7 +300,7 @@ class AudioReader:
         self._torn = self._torn or decoder.torn
 
     def _judge(self) -> None:
-        """Warns if the lengths that headers declare, summed over joined recordings, are not those that were found."""
+        """Warns if the declared lengths, summed over concatenated recordings, differ from the decoded length."""
         declared = sum(length.declared for length in self._lengths)
         found = sum(length.found for length in self._lengths)
         tolerance = max((length.tolerance for length in self._lengths), default=0.0)
@@ -319,13 +318,13 @@ class AudioReader:
 
 
 def read_blocks(path: Path) -> Iterator[tuple[Signal, int]]:
-    """Decodes a sound file block by block, as `AudioReader` does, without its warnings.
+    """Decodes a sound file block by block, like `AudioReader`, without warnings.
 
     Yields:
-        pairs of a block in shape ``(n_samples, channels)`` and the sample rate in Hz, the same for all.
+        Blocks in shape ``(n_samples, channels)`` with the sample rate (Hz), the same for all.
 
     Raises:
-        AudioError: As iterating an `AudioReader`.
+        AudioError: If iterating an `AudioReader` raises it.
     """
     yield from AudioReader(path)
 
@@ -334,10 +333,10 @@ def read_signal(path: Path) -> tuple[Signal, int]:
     """Decodes a whole sound file.
 
     Returns:
-        the samples in shape ``(n_samples, channels)`` and the sample rate in Hz.
+        The samples in shape ``(n_samples, channels)`` and the sample rate (Hz).
 
     Raises:
-        AudioError: As iterating an `AudioReader`.
+        AudioError: If iterating an `AudioReader` raises it.
     """
     blocks, rate = [], 0
     for block, rate in read_blocks(path):  # noqa: B007 - the rate is that of the whole file
@@ -346,10 +345,10 @@ def read_signal(path: Path) -> tuple[Signal, int]:
 
 
 def read_facts(path: Path) -> AudioFacts:
-    """Decodes a whole sound file in bounded memory, to know that it can be used and what is in it.
+    """Decodes a whole sound file in bounded memory, to check it and describe its sound.
 
     Raises:
-        AudioError: As iterating an `AudioReader`, and if the file is cut short.
+        AudioError: If iterating an `AudioReader` raises it, or the file is truncated.
     """
     digest, frames, channels, rate = hashlib.sha256(), 0, 0, 0
     reader = AudioReader(path)
@@ -365,7 +364,7 @@ def read_facts(path: Path) -> AudioFacts:
 
 
 def count_tracks(path: Path) -> int:
-    """Returns how many audio tracks of a file can be decoded; 1 for a file that cannot be opened, too."""
+    """Counts the decodable audio tracks of a file; 1 for a file that cannot be opened."""
     import av
 
     source = _identify(path)
@@ -380,7 +379,7 @@ def count_tracks(path: Path) -> int:
 
 
 def _identify(path: Path) -> _Source:
-    """Finds how a file is decoded, by its content; by its suffix only where that names a headerless format."""
+    """Determines how to decode a file, from its content, or from its suffix if that names a headerless format."""
     head = read_head(path)
     if demuxer := find_demuxer(head):
         return _Source(demuxer)
@@ -410,7 +409,7 @@ def _identify(path: Path) -> _Source:
 def _open_soundfile(path: Path, part: Part) -> soundfile.SoundFile:
     if not part.as_is:
         return soundfile.SoundFile(PartStream(path, part))
-    # As bytes, since a name need not be text on POSIX; Windows wants text. Absolute, since "-" means stdin.
+    # As bytes, because POSIX names need not be text; Windows needs text. Absolute, because "-" means stdin.
     name = os.path.abspath(path)  # noqa: PTH100 - no error for any name
     return soundfile.SoundFile(name if os.name == "nt" else os.fsencode(name))
 
@@ -430,7 +429,7 @@ def _check_format(rate: int, channels: int) -> None:
 
 
 def _format_pair(one: float, other: float) -> tuple[str, str]:
-    """Two lengths in seconds, with as many decimals as it takes to tell them apart."""
+    """Formats two lengths (s) with as many decimals as needed to distinguish them."""
     decimals = next((n for n in (1, 2) if f"{one:.{n}f}" != f"{other:.{n}f}"), 3)
     return f"{one:.{decimals}f}", f"{other:.{decimals}f}"
 

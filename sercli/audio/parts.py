@@ -80,11 +80,11 @@ def _walk(source: Source, demuxer: str, start: int) -> Iterator[Part]:
     for _ in range(_MAX_PARTS):
         if at is None:
             return
-        found = READERS[demuxer](source, at)
-        if found is None:
+        result = READERS[demuxer](source, at)
+        if result is None:
             if at != start:
                 return
             yield make_part((start, source.size), source.size)
             return
-        part, at = found
+        part, at = result
         yield part

@@ -159,9 +159,9 @@ def read_segments(
         readers.append(AudioReader(path))
         return _overhear(readers[0], listen) if listen and len(readers) == 1 else readers[-1]
 
-    for found in segment_blocks(read, audio, segmentation, channels=channels, by_level=by_level):
+    for event in segment_blocks(read, audio, segmentation, channels=channels, by_level=by_level):
         # The first reader reads the whole file; later ones may read only a part.
-        yield replace(found, warnings=readers[0].warnings) if isinstance(found, Summary) else found
+        yield replace(event, warnings=readers[0].warnings) if isinstance(event, Summary) else event
 
 
 def _overhear(blocks: Blocks, listen: Callable[[Signal], None]) -> Blocks:
@@ -181,23 +181,23 @@ def segment_blocks(
     """Like `read_segments`, for blocks returned by `read`, which may be called more than once."""
     summary: Summary | None = None
     unheard: tuple[str, ...] = ()
-    for found in _run(read, audio, segmentation, channels, None, by_level=by_level):
-        if isinstance(found, _Ending):
-            summary, unheard = found.summary, found.unheard
+    for event in _run(read, audio, segmentation, channels, None, by_level=by_level):
+        if isinstance(event, _Ending):
+            summary, unheard = event.summary, event.unheard
         else:
-            yield found
+            yield event
     if summary is None:
         return
     if unheard:
         # The VAD found nothing, but there is sound that comes and goes: score all of it.
         windows = replace(segmentation, method=WINDOWS, hop=segmentation.max_segment)
         speech = dict.fromkeys(unheard, 0.0)
-        for found in _run(read, audio, windows, channels, unheard):
-            if isinstance(found, Segment):
-                speech[found.channel] += found.speech
-            if not isinstance(found, _Ending):
-                yield found
-        merged = [replace(each, speech=speech.get(each.name, each.speech)) for each in summary.channels]
+        for event in _run(read, audio, windows, channels, unheard):
+            if isinstance(event, Segment):
+                speech[event.channel] += event.speech
+            if not isinstance(event, _Ending):
+                yield event
+        merged = [replace(channel, speech=speech.get(channel.name, channel.speech)) for channel in summary.channels]
         summary = replace(summary, channels=tuple(merged))
     yield summary
 

@@ -47,11 +47,11 @@ class PartStream(io.RawIOBase):
     def __init__(self, path: Path, part: Part) -> None:
         super().__init__()
         self._file = open(os.fspath(path), "rb")  # noqa: PTH123, SIM115 - any name; closed by close()
-        self._pieces: list[tuple[int, int, bytes | int]] = []  # first and last position, bytes or offset in the file
+        self._ranges: list[tuple[int, int, bytes | int]] = []  # first and last position, bytes or offset in the file
         size, end = 0, os.fstat(self._file.fileno()).st_size
-        for piece in part.content:
-            length = len(piece) if isinstance(piece, bytes) else max(0, min(piece[1], end) - piece[0])
-            self._pieces.append((size, size + length, piece if isinstance(piece, bytes) else piece[0]))
+        for content in part.content:
+            length = len(content) if isinstance(content, bytes) else max(0, min(content[1], end) - content[0])
+            self._ranges.append((size, size + length, content if isinstance(content, bytes) else content[0]))
             size += length
         self._size, self._at = size, 0
 
@@ -74,23 +74,23 @@ class PartStream(io.RawIOBase):
         """Reads up to the size of the buffer; returns the number of bytes read."""
         view, filled = memoryview(buffer).cast("B"), 0
         while filled < len(view):
-            block = self._read_piece(len(view) - filled)
+            block = self._read_range(len(view) - filled)
             if not block:
                 break
             view[filled : filled + len(block)] = block
             filled += len(block)
         return filled
 
-    def _read_piece(self, size: int) -> bytes:
+    def _read_range(self, size: int) -> bytes:
         """Reads up to `size` bytes of one range at the position, and advances it."""
-        for start, stop, source in self._pieces:
+        for start, stop, source in self._ranges:
             if start <= self._at < stop:
-                within, wanted = self._at - start, min(size, stop - self._at)
+                within, length = self._at - start, min(size, stop - self._at)
                 if isinstance(source, bytes):
-                    block = source[within : within + wanted]
+                    block = source[within : within + length]
                 else:
                     self._file.seek(source + within)
-                    block = self._file.read(wanted)
+                    block = self._file.read(length)
                 self._at += len(block)
                 return block
         return b""
@@ -122,18 +122,18 @@ class Source:
 
     def find(self, sign: bytes, fits: Callable[[bytes], bool], start: int) -> Iterator[int]:
         """Yields offsets from `start` on where `sign` occurs and `fits` accepts the 64 bytes there."""
-        at, kept = start, b""
+        at, rest = start, b""
         self.file.seek(start)
         while block := self.file.read(_SCANNED):
-            data = kept + block
-            offset = at - len(kept)
+            data = rest + block
+            offset = at - len(rest)
             place = data.find(sign)
             while place >= 0:
                 if fits(self.read(offset + place, 64)):
                     yield offset + place
                 place = data.find(sign, place + 1)
             at += len(block)
-            kept = data[len(data) - len(sign) + 1 :]
+            rest = data[len(data) - len(sign) + 1 :]
             self.file.seek(at)
 
 

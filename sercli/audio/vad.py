@@ -87,7 +87,7 @@ class _Weights:
         self._stft = np.ascontiguousarray(tensors["stft.weight"].T)
         # Kernels as matrices: the three steps under a kernel are concatenated.
         kernels = [tensors[f"encoder.{number}.weight"] for number in range(4)]
-        self._kernels = [np.ascontiguousarray(each.transpose(2, 1, 0).reshape(-1, len(each))) for each in kernels]
+        self._kernels = [np.ascontiguousarray(kernel.transpose(2, 1, 0).reshape(-1, len(kernel))) for kernel in kernels]
         self._biases = [tensors[f"encoder.{number}.bias"] for number in range(4)]
         # Gates in the order input, forget, output, candidate. A sigmoid is a tanh of half its argument, so one tanh
         # computes all four.

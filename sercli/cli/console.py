@@ -1,4 +1,4 @@
-"""The terminal: consoles, progress bars and tables; data goes to stdout, all else to stderr."""
+"""Terminal output: consoles, progress bars and tables; data goes to stdout, all else to stderr."""
 
 import contextlib
 import time
@@ -23,7 +23,7 @@ from rich.text import Text
 
 from sercli.files import one_line
 
-MOST_COUNTS = 12  # labels whose confusions fit a terminal
+MOST_COUNTS = 12  # most labels for a confusion matrix that fits a terminal
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -34,13 +34,13 @@ class RateColumn(ProgressColumn):
     """Steps per second of a task."""
 
     def render(self, task: Task) -> Text:
-        """Text of the rate, empty before the first step."""
+        """Returns the rate as text; empty before the first step."""
         rate = task.finished_speed or task.speed
         return Text(f"{rate:.0f}/s" if rate and rate >= 10 else f"{rate:.1f}/s" if rate else "")
 
 
 def set_quiet(quiet: bool) -> None:
-    """Silences tables, progress and remarks; errors still show."""
+    """Silences tables, progress and remarks, but not errors."""
     stderr.quiet = quiet
 
 
@@ -52,22 +52,22 @@ def set_verbose(verbose: bool) -> bool:
 
 
 def is_verbose() -> bool:
-    """Whether errors are to show their traceback."""
+    """Whether errors should show their traceback."""
     return _verbose
 
 
 def say(message: str) -> None:
-    """One remark on stderr; square brackets in it are text, not markup."""
+    """Prints a remark on stderr; square brackets in it are text, not markup."""
     stderr.print(message, markup=False)
 
 
 def warn(message: str) -> None:
-    """One warning on stderr, in yellow where there is color."""
+    """Prints a warning on stderr, in yellow if the terminal has color."""
     stderr.print(Text(f"warning: {message}", style="yellow"))
 
 
 def show_error(message: str) -> None:
-    """One error line on stderr, also when quiet."""
+    """Prints an error line on stderr, even if quiet."""
     quiet, stderr.quiet = stderr.quiet, False
     stderr.print(Text(f"error: {message}", style="red"))
     stderr.quiet = quiet
@@ -75,7 +75,7 @@ def show_error(message: str) -> None:
 
 @contextlib.contextmanager
 def show_progress(description: str, total: int | None) -> Iterator["Bar"]:
-    """A progress bar with count, rate and time left, on stderr; only in a terminal."""
+    """Shows a progress bar with count, rate and time left on stderr, in a terminal only."""
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -90,7 +90,7 @@ def show_progress(description: str, total: int | None) -> Iterator["Bar"]:
 
 @contextlib.contextmanager
 def show_audio_progress(description: str) -> Iterator["AudioBar"]:
-    """A progress bar of recordings, with hours of audio, how many times real time, and time left; in a terminal."""
+    """Shows a progress bar of recordings with hours of audio, speed and time left, in a terminal only."""
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -104,7 +104,7 @@ def show_audio_progress(description: str) -> Iterator["AudioBar"]:
 
 
 class AudioBar:
-    """One running bar over recordings."""
+    """A running bar for recordings."""
 
     def __init__(self, progress: Progress, description: str) -> None:
         self._progress = progress
@@ -112,7 +112,7 @@ class AudioBar:
         self._task = progress.add_task(description, total=None, audio="")
 
     def update(self, recordings: int, total: int, seconds: float) -> None:
-        """Sets how many recordings are done, how many there are, and how many seconds of audio are done."""
+        """Sets the number of recordings done, their total, and the seconds of audio done."""
         speed = seconds / max(time.monotonic() - self._began, 1e-3)
         audio = f"{seconds / 3600:.2f} h, {speed:.0f} × real time"
         self._progress.update(self._task, completed=recordings, total=total, audio=audio)
@@ -120,7 +120,7 @@ class AudioBar:
 
 @contextlib.contextmanager
 def show_download(description: str, total: int) -> Iterator["Bar"]:
-    """A progress bar in bytes, on stderr; only in a terminal."""
+    """Shows a progress bar in bytes on stderr, in a terminal only."""
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -140,12 +140,12 @@ class Bar:
         self._task = progress.add_task(description, total=total)
 
     def update(self, done: int, total: int | None = None) -> None:
-        """Sets how much is done, and the total where it is known only now."""
+        """Sets the steps done, and the total if it has become known."""
         self._progress.update(self._task, completed=done, total=total)
 
 
 def show_failures(failures: list[tuple[str, str]], most: int = 20) -> None:
-    """Names what failed and why, a line each, errors even when quiet; `most` lines, then a count."""
+    """Prints failures with their reasons, one line each, even if quiet; at most `most` lines, then a count."""
     for name, reason in failures[:most]:
         show_error(f"{one_line(name)}: {reason}")
     if len(failures) > most:
@@ -153,10 +153,10 @@ def show_failures(failures: list[tuple[str, str]], most: int = 20) -> None:
 
 
 def confusion_table(confusion: Sequence[Sequence[int]], per_class: Mapping[str, Mapping[str, float]]) -> Table:
-    """Counts by truth (rows) and prediction (columns), hits in bold, with recall, precision and F1 of each row.
+    """Makes a confusion table: true labels in rows, predictions in columns, with recall, precision and F1 per row.
 
-    Labels that neither were true nor predicted are left out; so are the counts if there are more labels than
-    `MOST_COUNTS`, so that the table fits 80 columns.
+    Omits labels that neither occur nor were predicted, and all counts if there are more labels than `MOST_COUNTS`, so
+    that the table fits 80 columns.
     """
     labels = list(per_class)
     present = [n for n in range(len(labels)) if any(confusion[n]) or any(row[n] for row in confusion)]
@@ -173,20 +173,20 @@ def confusion_table(confusion: Sequence[Sequence[int]], per_class: Mapping[str, 
 
 
 def _abbreviate(labels: Sequence[str]) -> list[str]:
-    """The first letters of labels, three or as many as tell them apart."""
+    """Abbreviates labels to their first letters, three or as many as make them distinct."""
     lengths = range(3, max(map(len, labels), default=0) + 1)
     length = next((n for n in lengths if len({label[:n] for label in labels}) == len(labels)), None)
     return [label[:length] for label in labels]
 
 
 class LiveView:
-    """A renderable that is drawn again and again in a terminal, and a line each time elsewhere."""
+    """A renderable that is redrawn in a terminal, or printed as lines elsewhere."""
 
     def __init__(self, live: Live, render: Callable[[], RenderableType]) -> None:
         self._live, self._render = live, render
 
     def refresh(self, line: str) -> None:
-        """Draws anew, or prints the line where nothing can be drawn."""
+        """Redraws, or prints the line where redrawing is not possible."""
         if stderr.is_terminal and not stderr.quiet:
             self._live.update(self._render(), refresh=True)
         else:
@@ -195,7 +195,7 @@ class LiveView:
 
 @contextlib.contextmanager
 def show_live(render: Callable[[], RenderableType]) -> Iterator[LiveView]:
-    """Shows what `render` gives, on stderr, until the block ends; the last state stays on the screen."""
+    """Shows the result of `render` on stderr until the block ends; the last state stays on the screen."""
     if not stderr.is_terminal or stderr.quiet:
         yield LiveView(Live(console=stderr, auto_refresh=False), render)
         return

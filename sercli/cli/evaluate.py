@@ -136,5 +136,5 @@ def _show(report: "EvaluationReport") -> None:
     )
     missing = len(report.excluded) - len(report.failures)
     if missing:
-        console.warn(f"{missing} indexed utterances are not in the store and took no part: run 'sercli featurize'")
+        console.warn(f"{missing} indexed utterances are not in the store and were skipped: run 'sercli featurize'")
     console.say(f"{report.folder}: {', '.join(sorted(path.name for path in report.folder.iterdir()))}")

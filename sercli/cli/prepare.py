@@ -233,6 +233,6 @@ def _show_result(corpus: "Corpus", outcome: "Outcome", index: Path) -> None:
     if outcome.near_misses:
         console.warn(f"these labels are other names for sercli's: merge them with --map '{outcome.near_misses}'")
     if outcome.unchanged:
-        console.say(f"{corpus.name} is in place, {count} utterances in {index}: nothing to do (--force does it again)")
+        console.say(f"{corpus.name} is already prepared, {count} utterances in {index} (--force repeats it)")
     else:
         console.say(f"indexed {count} utterances of {corpus.name} in {index}; license: {corpus.license}")

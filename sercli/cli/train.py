@@ -100,7 +100,7 @@ def train(
         )
     if result.missing:
         console.warn(
-            f"{len(result.missing)} indexed utterances are not in the store and took no part: {result.missing[0]}, …; "
+            f"{len(result.missing)} indexed utterances are not in the store and were skipped: {result.missing[0]}, …; "
             "run 'sercli featurize'"
         )
     first = result.members[0]

@@ -147,6 +147,6 @@ def extract_degraded(path: Path, sha256: str, degradation: str, model: Model) ->
         if isinstance(segment, Segment)
     ]
     if not segments:
-        msg = f"nobody can be heard after the degradation {degradation}"
+        msg = f"has no speech after the degradation {degradation}"
         raise AudioError(msg)
     return segments

@@ -150,13 +150,13 @@ class Planner:
         sha256 = utterance.sha256
         stored = self._writer.find_copies(sha256)
         drawn = draw_augmentations(sha256, max(self._copies, len(stored)) if self._copies else 0, self._seed)
-        wanted = [None, *drawn[: self._copies]]
+        augmentations = [None, *drawn[: self._copies]]
         # Keep copies of earlier runs, unless others replace them.
-        kept = [name for name in map(name_copy, drawn[self._copies :]) if name in stored] if self._copies else stored
-        contents = [Content(sha256, "" if each is None else name_copy(each)) for each in wanted]
+        earlier = [name for name in map(name_copy, drawn[self._copies :]) if name in stored] if self._copies else stored
+        contents = [Content(sha256, "" if each is None else name_copy(each)) for each in augmentations]
         missing = [
             Copy(augmentation=augmentation, names=names)
-            for augmentation, content in zip(wanted, contents, strict=True)
+            for augmentation, content in zip(augmentations, contents, strict=True)
             if (names := self._writer.find_missing(content, self._names))
         ]
         task = Task(
@@ -167,7 +167,7 @@ class Planner:
             folder=self._writer.path.parent.absolute(),
             prefix=self._writer.prefix,
         )
-        return Plan(file=utterance.file, contents=(*contents, *(Content(sha256, name) for name in kept)), task=task)
+        return Plan(file=utterance.file, contents=(*contents, *(Content(sha256, name) for name in earlier)), task=task)
 
 
 def _run(

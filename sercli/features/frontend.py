@@ -144,8 +144,8 @@ def order_features(names: Iterable[str]) -> tuple[str, ...]:
     Raises:
         UsageError: If a name is unknown.
     """
-    wanted = {name: look_up("feature", name, FEATURES) for name in names}
-    return tuple(name for name in FEATURES if name in wanted)
+    requested = {name: look_up("feature", name, FEATURES) for name in names}
+    return tuple(name for name in FEATURES if name in requested)
 
 
 def extract_features(signal: Signal, config: FeatureConfig) -> HalfMatrix:

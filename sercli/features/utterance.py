@@ -146,7 +146,7 @@ def _extract(task: Task, parameters: StoreParameters) -> tuple[Extracted, ...]:
                     collector.add(part)
         results = tuple(collector.finish() for collector in collectors)
         if not all(extracted.segments for extracted in results):
-            msg = "is silent: there is no sound above -80 dB full scale in it, or nothing that could be speech"
+            msg = "is silent: expected sound above -80 dB full scale that could be speech"
             raise AudioError(msg)
         stack.pop_all()
         return results

@@ -120,8 +120,8 @@ def _check(graph: bytes, network: nn.Module, n_features: int) -> None:
     for segments, frames in CHECKED:
         features, n_frames = _make_batch(segments, frames, n_features)
         expected = network(features, n_frames).numpy()
-        (found,) = session.run(["logits"], {"features": features.numpy(), "n_frames": n_frames.numpy()})
-        error = float(np.abs(found - expected).max())
+        (actual,) = session.run(["logits"], {"features": features.numpy(), "n_frames": n_frames.numpy()})
+        error = float(np.abs(actual - expected).max())
         if not error <= MAX_ERROR:
             msg = f"the exported network differs from the trained one by {error:.1e}, expected at most {MAX_ERROR:.0e}"
             raise ModelError(msg)
@@ -137,7 +137,9 @@ def round_weights(network: nn.Module) -> None:
 
 def pack_weights(network: nn.Module) -> bytes:
     """Serializes the weights of a network as safetensors, in half precision where that is lossless."""
-    return safetensors.torch.save({name: _pack(each.contiguous().cpu()) for name, each in network.state_dict().items()})
+    return safetensors.torch.save(
+        {name: _pack(value.contiguous().cpu()) for name, value in network.state_dict().items()}
+    )
 
 
 def _pack(weights: Tensor) -> Tensor:

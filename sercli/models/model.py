@@ -110,10 +110,10 @@ class Model:
         Raises:
             ModelError: If a logit is not finite.
         """
-        kept = slice(None) if self._kept is None else list(self._kept)
+        columns = slice(None) if self._kept is None else list(self._kept)
         logits = np.empty((len(matrices), len(self.labels)))
         for batch in _make_batches([matrix.shape[1] for matrix in matrices]):
-            logits[batch] = self._run([matrices[number] for number in batch], ["logits"])[0][:, kept]
+            logits[batch] = self._run([matrices[number] for number in batch], ["logits"])[0][:, columns]
         if not np.isfinite(logits).all():
             msg = "the network returned values that are not finite: train the model again"
             raise ModelError(msg)
@@ -301,9 +301,9 @@ def _read_graph(path: Path, sha256: str) -> bytes:
     except FileNotFoundError:
         msg = f"{path} is missing: the model folder is incomplete"
         raise ModelError(msg) from None
-    found = hashlib.sha256(graph).hexdigest()
-    if found != sha256:
-        msg = f"{path} is not the file that {JSON_FILE} names: expected sha256 {sha256[:12]}…, found {found[:12]}…"
+    actual = hashlib.sha256(graph).hexdigest()
+    if actual != sha256:
+        msg = f"{path} is not the file that {JSON_FILE} names: expected sha256 {sha256[:12]}…, found {actual[:12]}…"
         raise ModelError(msg)
     return graph
 
@@ -311,8 +311,8 @@ def _read_graph(path: Path, sha256: str) -> bytes:
 def _check_graph(model: Model) -> None:
     """Raises an error if the graph's inputs or outputs do not match the description."""
     session = model._session
-    inputs = {each.name: each.shape for each in session.get_inputs()}
-    outputs = {each.name: each.shape for each in session.get_outputs()}
+    inputs = {tensor.name: tensor.shape for tensor in session.get_inputs()}
+    outputs = {tensor.name: tensor.shape for tensor in session.get_outputs()}
     if set(inputs) != {"features", "n_frames"} or inputs["features"][1] != model.features.n_features:
         msg = f"{ONNX_FILE} should have inputs features (segments, {model.features.n_features}, frames) and n_frames"
         raise ModelError(msg)

@@ -29,5 +29,5 @@ def answer(model: Model) -> Probabilities:
 
 def measure_difference(model: Model, expected: list[float]) -> float:
     """The largest difference between a probability and the one that was kept, 0 to 1; 1 if their numbers differ."""
-    found = answer(model)
-    return float(np.abs(found - np.array(expected)).max()) if len(found) == len(expected) else 1.0
+    actual = answer(model)
+    return float(np.abs(actual - np.array(expected)).max()) if len(actual) == len(expected) else 1.0

@@ -1,6 +1,6 @@
-"""A whole batch: recordings to a report, with timelines, summary and known labels; the program behind ``predict``.
+"""Batch prediction: scores recordings and writes report, timelines and summary; behind ``sercli predict``.
 
-What is finished is kept beside the report until it is there, so that an interrupted run goes on.
+Finished results are kept beside the report until it is written, so that an interrupted run can resume.
 """
 
 import contextlib
@@ -47,24 +47,24 @@ if TYPE_CHECKING:
 DEFAULT_WINDOW = 6.0  # seconds
 
 Rows = tuple[Prediction, ...]
-"""Of one recording."""
+"""Rows of one recording."""
 
 ShowProgress = Callable[[int, int, float], None]
-"""Called with how many recordings are done, how many there are, and how many seconds of audio are done."""
+"""Called with the number of recordings done, their total, and the seconds of audio done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchResult:
-    """What a batch came to.
+    """Result of a batch.
 
     Attributes:
-        tally: counts of everything that was scored.
-        scores: against known labels; None without any.
-        predictions: all rows in order, if no report was written; else empty.
-        saved: files and folders that were written.
-        finished_before: recordings that an interrupted run had finished.
-        audio_seconds: seconds of audio that this run scored.
-        seconds: how long it took.
+        tally: Run summary.
+        scores: Scores against known labels; None without any.
+        predictions: All rows in order if no report was written; else empty.
+        saved: Files and folders that were written.
+        finished_before: Number of recordings finished by an interrupted run.
+        audio_seconds: Audio scored in this run (s).
+        seconds: Duration of this run (s).
     """
 
     tally: Tally
@@ -104,7 +104,7 @@ def predict_folder(
     stdin: BinaryIO | None = None,
     stdout: IO[str] | None = None,
 ) -> BatchResult:
-    """Scores every recording under some paths and writes a report; the same as ``sercli predict``.
+    """Scores all recordings under some paths and writes a report, like ``sercli predict``.
 
     Example::
 
@@ -112,37 +112,37 @@ def predict_folder(
         print(result.tally.answered, "of", result.tally.rows)
 
     Args:
-        paths: files, folders, and patterns such as ``calls/**/*.mp3``; ``-`` reads a list from `stdin`.
-        out: the report; its suffix chooses the format.
-        model: model folder; the model that comes with the package if None.
-        segments: timeline of all recordings, or a folder, ending in ``/``, for one timeline per recording.
-        segments_format: format of the files in that folder; csv if None.
-        channels: ``auto``, ``mix`` or ``split``.
-        vad: ``on`` cuts long recordings at pauses, ``off`` scores fixed windows.
-        window: length of fixed windows in seconds, which turns `vad` off; 6 with ``off`` if None.
-        hop: from one window to the next, in seconds; the window if None.
-        min_confidence: 0 to 1; an emotion with less is ``uncertain``.
-        emotions: labels of the model to keep, whose probabilities then sum to 1; all if empty.
-        negative: labels that count as negative in the summary; those stored with the model if None.
-        labels: table of known labels, or ``names`` for recordings named as in RAVDESS.
-        label_map: labels of that table that are merged into others.
-        html: page with the same rows beside a report of another format.
-        embed_audio: put the recordings into the page, instead of links to them; for a few.
-        jobs: processes side by side; all CPUs that this process may use if None.
-        cluster: address of a Dask scheduler whose workers score instead.
-        device: where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        timeout: seconds without a sign of life after which a recording is given up.
-        restart: start over where an interrupted run could go on.
-        progress: True for a progress bar, or a function that is called as recordings are done.
-        on_resume: called with the number of recordings that an interrupted run had finished.
-        stdin: for a list of paths.
-        stdout: rows are written there as CSV if there is no `out`.
+        paths: Files, folders, and patterns such as ``calls/**/*.mp3``; ``-`` reads a list from `stdin`.
+        out: Report; its suffix determines the format.
+        model: Model folder; None for the model included in the package.
+        segments: Timeline of all recordings, or a folder, ending in ``/``, for one timeline per recording.
+        segments_format: Format of the timelines in a folder; None for csv.
+        channels: How to handle channels: ``auto``, ``mix`` or ``split``.
+        vad: ``on`` splits long recordings at pauses, ``off`` uses fixed windows.
+        window: Length of fixed windows (s); implies `vad` ``off``. None for 6 s with ``off``.
+        hop: Distance between window starts (s); None for the window length.
+        min_confidence: Confidence below which an emotion is ``uncertain``, 0 to 1.
+        emotions: Labels of the model to keep, whose probabilities then sum to 1; all if empty.
+        negative: Labels that count as negative in the summary; None for those stored with the model.
+        labels: Table of known labels, or ``names`` for RAVDESS file names.
+        label_map: Labels of the table to merge into others.
+        html: Page to write in addition to a report in another format.
+        embed_audio: Whether to embed the recordings in the page instead of linking them.
+        jobs: Number of worker processes; None for one per available CPU.
+        cluster: Address of a Dask scheduler to use instead.
+        device: Where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        timeout: Seconds without progress after which a recording fails.
+        restart: Whether to start over instead of resuming.
+        progress: True for a progress bar, or a function called as recordings are done.
+        on_resume: Called with the number of recordings finished by an interrupted run.
+        stdin: Stream to read a list of paths from.
+        stdout: Stream to write rows to as CSV if there is no `out`.
 
     Raises:
-        UsageError: if something does not go together, or cannot be written where it should be.
-        InputError: if there is no recording, another run is writing the report, or the cluster cannot be used.
-        ModelError: if the model cannot be used.
-        OSError: if something cannot be written.
+        UsageError: If arguments contradict each other, or an output path is not writable.
+        InputError: If there are no recordings, another run is writing the report, or the cluster cannot be used.
+        ModelError: If the model cannot be used.
+        OSError: If an output cannot be written.
     """
     began = time.monotonic()
     report = None if out is None else Path(out)
@@ -170,7 +170,7 @@ def predict_folder(
         recordings = find_recordings(given, stdin, spool=Path(folder, "stdin"), unread=unread)
         workers = count_cpus() if jobs is None else jobs
         if not cluster:
-            start_ahead(min(workers, count_cpus(), len(recordings)))  # they load while the rest is checked
+            start_ahead(min(workers, count_cpus(), len(recordings)))  # they load during the checks
         truth = _find_truth(labels, label_map, recordings, predictor.model_labels)
         timelines = _plan_timelines(segments, segments_format, recordings)
         inputs = [*([Path(labels)] if labels else []), *list_files(predictor.settings.folder)]
@@ -230,7 +230,7 @@ class _Run:
             yield
 
     def write_report(self, out: Path, *, restart: bool, on_resume: Callable[[int], None]) -> None:
-        """Scores into a journal beside the report, and writes the report when all recordings are done."""
+        """Scores into a journal beside the report, and writes the report at the end."""
         with open_journal(out, self._key, restart=restart) as journal:
             finished = journal.find(self.recordings)
             self.finished_before = len(finished)
@@ -242,7 +242,7 @@ class _Run:
                 self._write(results, write)
 
     def stream(self, stdout: IO[str] | None) -> None:
-        """Writes rows as soon as they are there, or collects them; nothing of it can be resumed."""
+        """Writes or collects rows as soon as they are ready; cannot be resumed."""
         results = self.predictor.predict_in_order(
             self.recordings, jobs=self.jobs, cluster=self.cluster, progress=self._note
         )
@@ -277,7 +277,7 @@ class _Run:
 
     @property
     def _key(self) -> str:
-        """Cache key of everything but the recordings that affects the rows."""
+        """Returns the cache key of all settings that affect the rows."""
         settings = self.predictor.settings.to_dict()
         content = {
             "sercli": __version__,
@@ -384,7 +384,7 @@ def _refuse_collisions(
     inputs: Sequence[Path],
     recordings: Sequence[Recording],
 ) -> None:
-    """Refuses, before any work, what would be written over another output or an input."""
+    """Raises an error, before any work, if one output would overwrite another or an input."""
     written: list[Path] = [out, name_summary(out), name_confusions(out)] if out else []
     if page and page != out:
         written.append(page)
@@ -441,7 +441,7 @@ def _save(
     scores: "Scores | None",
     seconds: float,
 ) -> tuple[Path, ...]:
-    """Writes what goes with a report; returns all that was saved."""
+    """Writes the files that go with a report; returns all that was saved."""
     saved: list[Path] = []
     if out:
         known: dict[str, Any] = scores.to_dict() if scores else {}
@@ -452,7 +452,7 @@ def _save(
 
             saved.append(save_confusions(out, scores))
         else:
-            name_confusions(out).unlink(missing_ok=True)  # of an earlier run
+            name_confusions(out).unlink(missing_ok=True)  # from an earlier run
     if page and page != out:
         saved.append(page)
     return (*saved, *([timelines.target] if timelines else []))

@@ -62,7 +62,7 @@ def score_on_cluster(
                     for one in batch:
                         done.add(submit((one,)))
                     continue
-                results = [RecordingResult.failed(batch[0][1].name, "its cluster workers died again and again")]
+                results = [RecordingResult.failed(batch[0][1].name, "its cluster workers died repeatedly")]
             del future
             yield from ((position, result) for (position, _), result in zip(batch, results, strict=True))
             for batch in itertools.islice(batches, 1):

@@ -67,9 +67,9 @@ def find_recordings(
     recordings: dict[str, Recording] = {}
     search = _Search(set(), Counter() if unread is None else unread)
     for place in places:
-        found: Iterable[Recording]
-        found = _read_stdin(stdin, spool, search) if place == "-" and stdin is not None else _find(place, search)
-        for recording in found:
+        matches: Iterable[Recording]
+        matches = _read_stdin(stdin, spool, search) if place == "-" and stdin is not None else _find(place, search)
+        for recording in matches:
             recordings.setdefault(os.path.realpath(recording.path), recording)
     if not recordings:
         shown = ", ".join(one_line(place) for place in places[:3]) + (", …" if len(places) > 3 else "")
@@ -160,7 +160,7 @@ def _match_deep(pattern: Path) -> Iterator[str]:
     """Like glob, but enters no folder twice, so that loops of symbolic links end."""
     first = next(number for number, part in enumerate(pattern.parts) if glob.has_magic(part))
     base = Path(*pattern.parts[:first])
-    wanted = pattern.parts[first:]
+    names = pattern.parts[first:]
     entered: set[tuple[int, int]] = set()
     for folder, folders, files in os.walk(base, followlinks=True):
         status = os.stat(folder)  # noqa: PTH116 - str is faster than Path for thousands of entries
@@ -171,7 +171,7 @@ def _match_deep(pattern: Path) -> Iterator[str]:
         folders[:] = sorted(name for name in folders if name[0] != ".")
         for name in (*folders, *files):
             path = Path(folder, name)
-            if name[0] != "." and _fits(path.relative_to(base).parts, wanted):
+            if name[0] != "." and _fits(path.relative_to(base).parts, names):
                 yield str(path)
 
 
@@ -204,9 +204,9 @@ def _walk_into(folder: Path, search: _Search) -> Iterator[Recording]:
     if (status.st_dev, status.st_ino) in search.entered:
         return
     with os.scandir(folder) as entries:
-        found = sorted((entry.name, _is_folder(entry)) for entry in entries if entry.name[0] != ".")
+        children = sorted((entry.name, _is_folder(entry)) for entry in entries if entry.name[0] != ".")
     search.entered.add((status.st_dev, status.st_ino))
-    for name, is_folder in found:
+    for name, is_folder in children:
         path = folder / name
         if is_folder:
             yield from _walk_below(path, search)

@@ -12,26 +12,26 @@ from sercli.journal import Journal
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import RecordingResult
 
-PRIVATE = 0o600  # permissions of a journal: what people said is nobody else's business
-COMMIT_INTERVAL = 0.5  # seconds of finished work that a power cut may take
+PRIVATE = 0o600  # permissions of a journal, which describes private recordings
+COMMIT_INTERVAL = 0.5  # seconds of finished work that a power cut may lose
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedRecordings:
-    """Results by name of the recording, in a journal beside the report.
+    """Results by recording name, in a journal beside the report.
 
     Attributes:
-        journal: Where they are kept.
+        journal: Journal that holds them.
     """
 
     journal: Journal
 
     def __len__(self) -> int:
-        """Number of recordings, failed ones included."""
+        """Returns the number of recordings, including failed ones."""
         return len(self.journal)
 
     def find(self, recordings: Sequence[Recording]) -> set[int]:
-        """Positions of the recordings that are finished and have not changed since; failed ones are tried again."""
+        """Returns the positions of finished recordings that have not changed; failed ones are tried again."""
         finished = set()
         for position, recording in enumerate(recordings):
             if recording.name in self.journal:
@@ -42,26 +42,26 @@ class FinishedRecordings:
         return finished
 
     def add(self, name: str, result: RecordingResult) -> None:
-        """Keeps the result of a recording; it survives the end of the process at once."""
+        """Adds the result of a recording; it survives the end of the process."""
         self.journal.append(name, json.dumps(result.to_dict()).encode())
 
     def read(self, name: str) -> RecordingResult:
         """Reads the result of a recording.
 
         Raises:
-            KeyError: If it is not finished.
+            KeyError: If the recording is not finished.
         """
         return RecordingResult.from_dict(json.loads(self.journal[name]))
 
 
 @contextlib.contextmanager
 def open_journal(report: Path, key: str, *, restart: bool = False) -> Iterator[FinishedRecordings]:
-    """Opens the journal of a report; it is removed when the block ends without error, and kept otherwise.
+    """Opens the journal of a report; removes it if the block ends without an error.
 
     Args:
-        report: The report to be written.
-        key: Identifies model and options; results of another key are dropped.
-        restart: Drop all results.
+        report: Report to be written.
+        key: Cache key of model and options; results with another key are dropped.
+        restart: Whether to drop all results.
 
     Raises:
         InputError: If another run is writing the same report, or a file is in the way of the journal.

@@ -200,7 +200,7 @@ class WorkerPool:
         try:
             result = RecordingResult.from_dict(message["result"])
         except (KeyError, TypeError, ValueError) as error:
-            result = RecordingResult.failed(recording.name, f"its worker said nonsense ({one_line(error)[:100]})")
+            result = RecordingResult.failed(recording.name, f"invalid result from its worker ({one_line(error)[:100]})")
         yield task, result
 
     def _listen(self, worker: _Worker) -> None:
@@ -269,7 +269,7 @@ class WorkerPool:
 
     def _explain(self, worker: _Worker, status: int) -> str:
         if worker.hung:
-            return f"given up: no sign of life from its decoding for {self._patience_with(worker):g} s (--timeout)"
+            return f"decoding made no progress for {self._patience_with(worker):g} s (--timeout)"
         if status < 0:
             with contextlib.suppress(ValueError):
                 return f"its decoding crashed ({signal.Signals(-status).name})"

@@ -83,7 +83,7 @@ class Predictor:
         description = read_description(self.settings.folder)
         self.model_labels: tuple[str, ...] = tuple(description["labels"])
         self.labels = select_labels(self.model_labels, self.settings.emotions)
-        self.negative: tuple[str, ...] = tuple(each for each in description["negative"] if each in self.labels)
+        self.negative: tuple[str, ...] = tuple(label for label in description["negative"] if label in self.labels)
 
     @cached_property
     def _scorer(self) -> "RecordingScorer":
@@ -165,12 +165,12 @@ class Predictor:
             InputError: If the cluster cannot be used.
             ModelError: If the model cannot be used.
         """
-        wanted = [_to_recording(recording) for recording in recordings]
-        positions = [position for position in range(len(wanted)) if position not in finished]
+        tasks = [_to_recording(recording) for recording in recordings]
+        positions = [position for position in range(len(tasks)) if position not in finished]
         if not positions:
             return
         count = _Count(progress, len(finished))
-        messages = self._score([wanted[position] for position in positions], jobs, cluster)
+        messages = self._score([tasks[position] for position in positions], jobs, cluster)
         with contextlib.closing(messages):
             for number, message in messages:
                 count.note(number, message)

@@ -11,7 +11,7 @@ from sercli.errors import UsageError
 from sercli.files import find_obstacle, make_csv_writer, write_by_rename
 from sercli.prediction.rows import DECIMALS, Prediction, Value, list_columns
 
-FORMULA_STARTS = "=+-@\t\r"  # what a spreadsheet takes for a formula, or for space before one
+FORMULA_STARTS = "=+-@\t\r"  # first characters of formulas in spreadsheets, and white space before one
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -23,16 +23,16 @@ class Writer(Protocol):
         """Writes one row."""
 
     def finish(self) -> None:
-        """Writes what stands after the last row."""
+        """Writes what follows the last row."""
 
 
 class CsvWriter:
-    """A table with a header; text that a spreadsheet would take for a formula gets a quote before it.
+    """A table with a header; text that a spreadsheet would treat as a formula is prefixed with a quote.
 
     Args:
-        stream: to write to.
-        labels: of the probabilities.
-        delimiter: between cells.
+        stream: Stream to write to.
+        labels: Labels of the probabilities.
+        delimiter: Delimiter between cells.
     """
 
     def __init__(self, stream: IO[str], labels: Sequence[str], delimiter: str = ",") -> None:
@@ -45,7 +45,7 @@ class CsvWriter:
         self._write([to_cell(value) for value in prediction.to_row(self._labels).values()])
 
     def finish(self) -> None:
-        """Nothing stands after the last row; without any there is the header alone."""
+        """Writes the header if there were no rows."""
         self._begin()
 
     def _begin(self) -> None:
@@ -55,12 +55,12 @@ class CsvWriter:
 
 
 class JsonLinesWriter:
-    """One JSON object a row.
+    """JSON Lines, one object per row.
 
     Args:
-        stream: to write to.
-        labels: of the probabilities.
-        segments: whether each row has its segments with it.
+        stream: Stream to write to.
+        labels: Labels of the probabilities.
+        segments: Whether rows include their segments.
     """
 
     def __init__(self, stream: IO[str], labels: Sequence[str], *, segments: bool = False) -> None:
@@ -71,16 +71,16 @@ class JsonLinesWriter:
         self._stream.write(_to_json(prediction, self._labels, segments=self._segments) + "\n")
 
     def finish(self) -> None:
-        """Nothing stands after the last row."""
+        """Does nothing: no text follows the last row."""
 
 
 class JsonWriter:
-    """A JSON list of objects, one a line.
+    """A JSON list with one object per line.
 
     Args:
-        stream: to write to.
-        labels: of the probabilities.
-        segments: whether each row has its segments with it.
+        stream: Stream to write to.
+        labels: Labels of the probabilities.
+        segments: Whether rows include their segments.
     """
 
     def __init__(self, stream: IO[str], labels: Sequence[str], *, segments: bool = False) -> None:
@@ -98,10 +98,10 @@ class JsonWriter:
 
 
 class MakeWriter(Protocol):
-    """Makes a writer on a stream."""
+    """Makes a writer for a stream."""
 
     def __call__(self, stream: IO[str], labels: Sequence[str], *, segments: bool = False) -> Writer:
-        """Makes it; with `segments`, formats that can hold them do."""
+        """Makes the writer; `segments` includes segments where the format supports them."""
 
 
 def _csv(stream: IO[str], labels: Sequence[str], *, segments: bool = False) -> CsvWriter:  # noqa: ARG001 - no place
@@ -118,29 +118,29 @@ WRITERS: dict[str, MakeWriter] = {
     ".json": JsonWriter,
     ".jsonl": JsonLinesWriter,
 }
-"""Makes the writer for each suffix of a report that is text."""
+"""Writer of each text format, by suffix."""
 
 EXCEL = ".xlsx"
 PAGE = ".html"
 SUFFIXES: tuple[str, ...] = (*WRITERS, EXCEL, PAGE)
-"""Suffixes that a report may have."""
+"""Suffixes of all report formats."""
 
 
 def name_summary(report: Path) -> Path:
-    """``report.summary.json`` beside ``report.csv``."""
+    """Returns ``report.summary.json`` for ``report.csv``."""
     return report.with_suffix(".summary.json")
 
 
 def name_confusions(report: Path) -> Path:
-    """``report.confusion.png`` beside ``report.csv``."""
+    """Returns ``report.confusion.png`` for ``report.csv``."""
     return report.with_suffix(".confusion.png")
 
 
 def check_report_path(path: Path) -> None:
-    """Refuses, before any work, a path that no report can be written to.
+    """Checks, before any work, that a report can be written to a path.
 
     Raises:
-        UsageError: if its suffix is none of `SUFFIXES`, it is a folder, or it would lie in a file.
+        UsageError: If the suffix is not one of `SUFFIXES`, the path is a folder, or it would be inside a file.
     """
     if path.suffix.lower() not in SUFFIXES:
         msg = f"unknown kind of report {path.name!r}: expected a name ending in {', '.join(SUFFIXES)}"
@@ -160,13 +160,13 @@ def check_report_path(path: Path) -> None:
 
 @contextlib.contextmanager
 def open_report(path: Path, labels: Sequence[str], *, segments: bool = False) -> Iterator[Writer]:
-    """A writer for the format that the path's suffix names; `labels` are those of the probabilities.
+    """Opens a writer for the format named by the path's suffix, with these labels of the probabilities.
 
-    The report appears when the block ends without error; until then, and if it fails, what was there stays.
+    The report appears when the block ends without an error; until then an existing file is kept.
 
     Raises:
-        UsageError: as `check_report_path`.
-        OSError: if it cannot be written.
+        UsageError: If `check_report_path` raises it.
+        OSError: If the file cannot be written.
     """
     check_report_path(path)
     suffix = path.suffix.lower()
@@ -183,15 +183,15 @@ def open_report(path: Path, labels: Sequence[str], *, segments: bool = False) ->
 
 
 def neutralise(text: str) -> str:
-    """Puts a quote before text that a spreadsheet would take for a formula.
+    """Prefixes a quote to text that a spreadsheet would treat as a formula.
 
-    Text that begins with quotes before such a sign gets one more, so that differing texts stay different.
+    Text with quotes before such a character gets one more, so that different texts stay different.
     """
     return f"'{text}" if text.lstrip("'")[:1] in tuple(FORMULA_STARTS) else text
 
 
 def to_cell(value: Value) -> str:
-    """A value as a table holds it: numbers rounded, nothing for None, text neutralised."""
+    """Formats a value for a table: rounds numbers, maps None to empty, escapes formulas."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -210,7 +210,7 @@ def _to_json(prediction: Prediction, labels: Sequence[str], *, segments: bool) -
 
 
 def encodable(text: str) -> str:
-    r"""Text that UTF-8 can hold: bytes of a file name that are no text are shown as ``\xe9``."""
+    r"""Replaces what UTF-8 cannot encode: undecodable bytes of a file name become ``\xe9``."""
     return _SURROGATE.sub(_escape, text)
 
 

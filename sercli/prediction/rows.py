@@ -1,4 +1,4 @@
-"""What prediction says of a recording: one row of the report."""
+"""Results of prediction: rows of the report and their segments."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,11 +7,11 @@ from typing import Any, Literal
 Status = Literal["ok", "no-speech", "failed"]
 Value = str | float | None
 
-DECIMALS = 6  # of every number in a report
+DECIMALS = 6  # decimals of every number in a report
 
 
 def list_columns(labels: Sequence[str]) -> tuple[str, ...]:
-    """Columns of the report of a model; the first three are those of an audformat segmented table."""
+    """Lists the columns of a report; the first three are those of an audformat segmented table."""
     probabilities = (f"p_{label}" for label in labels)
     before = ("file", "start", "end", "channel", "status", "emotion", "confidence")
     return (*before, *probabilities, "duration", "speech", "warning", "error")
@@ -19,15 +19,15 @@ def list_columns(labels: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentPrediction:
-    """The emotion of one stretch of speech.
+    """The emotion of one segment.
 
     Attributes:
-        start: in seconds from the recording's beginning.
-        end: likewise.
-        speech: seconds of it that are speech; of overlapping windows, what the one before has not counted.
-        emotion: the most probable label of the model, or `sercli.labels.UNCERTAIN`.
-        confidence: calibrated probability of the most probable one, 0 to 1.
-        probabilities: calibrated, of the model's labels in their order, summing to 1.
+        start: Start, from the beginning of the recording (s).
+        end: End, from the beginning of the recording (s).
+        speech: Speech in the segment (s); for overlapping windows, only what earlier windows did not count.
+        emotion: Most probable label, or `sercli.labels.UNCERTAIN`.
+        confidence: Calibrated probability of the most probable label, 0 to 1.
+        probabilities: Calibrated probabilities of the labels, in order, summing to 1.
     """
 
     start: float
@@ -38,7 +38,7 @@ class SegmentPrediction:
     probabilities: tuple[float, ...]
 
     def to_row(self, labels: Sequence[str]) -> dict[str, Value]:
-        """The values by name, numbers rounded; `labels` are those of the probabilities."""
+        """Returns the values by name, with rounded numbers; `labels` are those of the probabilities."""
         return {
             "start": round(self.start, DECIMALS),
             "end": round(self.end, DECIMALS),
@@ -50,24 +50,23 @@ class SegmentPrediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What is known of one recording, or of one of its channels.
+    """Result of one recording or one of its channels: a row of the report.
 
     Attributes:
-        file: the recording, named as it was given.
-        status: ``ok``; ``no-speech`` where nothing can be heard; ``failed`` where it could not be used.
-        channel: which of its channels, counted from 1; ``mix`` is the mean of them all.
-        emotion: the most probable label of the model, or `sercli.labels.UNCERTAIN`; empty unless `status` is ``ok``.
-        confidence: calibrated probability of the most probable emotion, 0 to 1; None unless `status` is ``ok``.
-        probabilities: calibrated, of the model's labels in their order, summing to 1; empty unless `status` is
-            ``ok``.
-        start: where the row begins in the recording, in seconds; None if `status` is ``failed``.
-        end: where it ends, in seconds; None if `status` is ``failed``.
-        duration: of the recording, in seconds; None if `status` is ``failed``.
-        speech: seconds of it that are speech; None if `status` is ``failed``.
-        error: why it failed, in one line; empty otherwise.
-        warnings: reasons to doubt the answer, in a few words each, as `sercli.audio.quality` finds them.
-        segments: the stretches of speech that the emotion was told from, in order.
-        envelope: peak envelope as `sercli.audio.envelope` draws it; empty unless it was asked for.
+        file: Name of the recording, as given.
+        status: ``ok``, ``no-speech`` without detected speech, or ``failed``.
+        channel: Number of the channel, from 1, or ``mix`` for the mean of all.
+        emotion: Most probable label, or `sercli.labels.UNCERTAIN`; empty unless `status` is ``ok``.
+        confidence: Calibrated probability of the most probable label, 0 to 1; None unless `status` is ``ok``.
+        probabilities: Calibrated probabilities of the labels, in order, summing to 1; empty unless `status` is ``ok``.
+        start: Start of the row in the recording (s); None if `status` is ``failed``.
+        end: End of the row in the recording (s); None if `status` is ``failed``.
+        duration: Duration of the recording (s); None if `status` is ``failed``.
+        speech: Speech (s); None if `status` is ``failed``.
+        error: Reason of a failure, in one line; else empty.
+        warnings: Reasons to doubt the result, a short phrase each, from `sercli.audio.quality`.
+        segments: Segments that were scored, in order.
+        envelope: Peak envelope, from `sercli.audio.envelope`; empty unless requested.
     """
 
     file: str
@@ -86,7 +85,7 @@ class Prediction:
     envelope: str = ""
 
     def to_row(self, labels: Sequence[str]) -> dict[str, Value]:
-        """The values by column, in the order of `list_columns`; numbers rounded, None where there is nothing."""
+        """Returns the values by column, in the order of `list_columns`; numbers are rounded, missing values None."""
         probabilities = self.probabilities or (None,) * len(labels)
         values: tuple[Value, ...] = (
             self.file,
@@ -108,16 +107,16 @@ class Prediction:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, with all digits, JSON-ready."""
+        """Returns all values with all digits, JSON-ready."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Prediction":
-        """Reads what `to_dict` gave.
+        """Reads a dict returned by `to_dict`.
 
         Raises:
-            TypeError: if it is something else.
-            KeyError: likewise.
+            TypeError: If a value has the wrong type.
+            KeyError: If a value is missing.
         """
         segments = tuple(
             SegmentPrediction(**{**each, "probabilities": tuple(each["probabilities"])}) for each in values["segments"]
@@ -129,12 +128,12 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingResult:
-    """Everything a worker says of a recording.
+    """Result of a recording, as sent by a worker.
 
     Attributes:
-        sha256: of the file; empty if it could not be read.
-        duration: in seconds; 0 if it could not be decoded.
-        predictions: one row per channel that was scored, or the one that says what went wrong.
+        sha256: Hash of the file; empty if it could not be read.
+        duration: Duration (s); 0 if the recording could not be decoded.
+        predictions: One row per scored channel, or one row with the reason of a failure.
     """
 
     sha256: str
@@ -143,28 +142,28 @@ class RecordingResult:
 
     @classmethod
     def failed(cls, name: str, error: str, sha256: str = "") -> "RecordingResult":
-        """The result of a recording that could not be used.
+        """Makes the result of a recording that failed.
 
         Args:
-            name: of the recording, as the report calls it.
-            error: why, in one line.
-            sha256: of the file.
+            name: Name of the recording in the report.
+            error: Reason, in one line.
+            sha256: Hash of the file.
         """
         row = Prediction(file=name, status="failed", error=error)
         return cls(sha256=sha256, duration=0.0, predictions=(row,))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, JSON-ready."""
+        """Returns all values, JSON-ready."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RecordingResult":
-        """Reads what `to_dict` returned.
+        """Reads a dict returned by `to_dict`.
 
         Raises:
-            TypeError: if it is something else.
-            KeyError: likewise.
-            ValueError: likewise.
+            TypeError: If a value has the wrong type.
+            KeyError: If a value is missing.
+            ValueError: If a value is invalid.
         """
         predictions = tuple(Prediction.from_dict(row) for row in values["predictions"])
         return cls(sha256=str(values["sha256"]), duration=float(values["duration"]), predictions=predictions)

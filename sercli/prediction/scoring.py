@@ -52,13 +52,13 @@ class RecordingScorer:
         """Scores half a second of noise, so that installation problems show before the first recording."""
         noise = np.random.default_rng(0).normal(0, 0.1, 8_000).astype(np.float32)
         blocks = [(noise[:, None], self.model.audio.sample_rate)]
-        for found in segment_blocks(lambda: blocks, self.model.audio, replace(self.model.segmentation, method=WINDOWS)):
-            if isinstance(found, Segment):
-                self.model.logits([extract_features(found.signal, self.model.features)])
+        for event in segment_blocks(lambda: blocks, self.model.audio, replace(self.model.segmentation, method=WINDOWS)):
+            if isinstance(event, Segment):
+                self.model.logits([extract_features(event.signal, self.model.features)])
 
     def score_now(self, recording: Recording, *, channels: str | None = None) -> RecordingResult:
         """Like `score`, but returns only the result."""
-        (result,) = (each for each in self.score(recording, channels=channels) if isinstance(each, RecordingResult))
+        (result,) = (event for event in self.score(recording, channels=channels) if isinstance(event, RecordingResult))
         return result
 
     def score(self, recording: Recording, *, channels: str | None = None) -> Iterator[Heartbeat | RecordingResult]:
@@ -95,13 +95,13 @@ class RecordingScorer:
         # No thread outlives the recording, so that forking between recordings is safe.
         with ThreadPoolExecutor(1) if self.settings.overlap else contextlib.nullcontext() as executor:
             pending = _Pending(self.model, executor)
-            for found in segments:
-                if isinstance(found, Segment):
-                    pending.add(found)
-                elif isinstance(found, Heartbeat):
-                    yield found
+            for event in segments:
+                if isinstance(event, Segment):
+                    pending.add(event)
+                elif isinstance(event, Heartbeat):
+                    yield event
                 else:
-                    yield self._finish(recording.name, sha256, found, pending.finish(), envelope)
+                    yield self._finish(recording.name, sha256, event, pending.finish(), envelope)
 
     @property
     def _segmentation(self) -> SegmentationConfig:
@@ -130,22 +130,22 @@ class RecordingScorer:
                 warnings=(*summary.warnings, *channel.warnings),
                 envelope=envelope.draw(channel.name) if envelope else "",
             )
-            own = [each for each in scored if each.segment.channel == channel.name]
+            own = [score for score in scored if score.segment.channel == channel.name]
             rows.append(self._answer(row, own) if own else row)
         return RecordingResult(sha256=sha256, duration=summary.duration, predictions=tuple(rows))
 
     def _answer(self, row: Prediction, scored: Sequence["_Scored"]) -> Prediction:
-        logits = np.stack([each.logits for each in scored])
-        pooled = self.model.pool(logits, [each.segment.speech for each in scored])
+        logits = np.stack([score.logits for score in scored])
+        pooled = self.model.pool(logits, [score.segment.speech for score in scored])
         emotion, confidence, probabilities = self._decide(self.model.probabilities(pooled))
         segments = []
-        for each, of_segment in zip(scored, self.model.probabilities(logits), strict=True):
+        for score, of_segment in zip(scored, self.model.probabilities(logits), strict=True):
             label, certainty, values = self._decide(of_segment)
             segments.append(
                 SegmentPrediction(
-                    start=each.segment.start,
-                    end=each.segment.end,
-                    speech=each.segment.speech,
+                    start=score.segment.start,
+                    end=score.segment.end,
+                    speech=score.segment.speech,
                     emotion=label,
                     confidence=certainty,
                     probabilities=values,
@@ -192,7 +192,7 @@ class _Pending:
     def finish(self) -> list[_Scored]:
         if self._segments:
             self._run()
-        return [each for results in self._scored for each in results()]
+        return [score for results in self._scored for score in results()]
 
     def _run(self) -> None:
         segments, self._segments, self._frames = self._segments, [], 0

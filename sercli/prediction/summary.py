@@ -107,14 +107,14 @@ class Tally:
 
     def total(self) -> dict[str, Share]:
         """Returns the share of each emotion over all channels, the most frequent first."""
-        found: defaultdict[str, Share] = defaultdict(Share)
+        totals: defaultdict[str, Share] = defaultdict(Share)
         for shares in self.emotions.values():
             for emotion, share in shares.items():
-                found[emotion].rows += share.rows
-                found[emotion].speech += share.speech
-                found[emotion].confidence += share.confidence
-        order = sorted(found, key=lambda emotion: (-found[emotion].speech, (*self.labels, UNCERTAIN).index(emotion)))
-        return {emotion: found[emotion] for emotion in order}
+                totals[emotion].rows += share.rows
+                totals[emotion].speech += share.speech
+                totals[emotion].confidence += share.confidence
+        order = sorted(totals, key=lambda emotion: (-totals[emotion].speech, (*self.labels, UNCERTAIN).index(emotion)))
+        return {emotion: totals[emotion] for emotion in order}
 
     def reasons(self) -> Counter[str]:
         """Counts failures by kind of reason."""

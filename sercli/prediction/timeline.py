@@ -307,8 +307,8 @@ def _shorten_name(name: str) -> str:
     if len(content) <= LONGEST_NAME:
         return name
     digest = hashlib.sha256(content).hexdigest()[:12]
-    kept = content[: LONGEST_NAME - 40].decode(errors="ignore")
-    return f"{kept}~{digest}{PurePosixPath(name).suffix[:10]}"
+    stem = content[: LONGEST_NAME - 40].decode(errors="ignore")
+    return f"{stem}~{digest}{PurePosixPath(name).suffix[:10]}"
 
 
 def _is_free(path: PurePosixPath, taken: set[str], folders: set[str]) -> bool:

@@ -48,8 +48,8 @@ def _work() -> None:
         while True:
             task = tasks.get()
             recording = Recording(path=Path(task["path"]), name=task["name"], problem=task["problem"])
-            for found in scorer.score(recording):
-                kind = {"heartbeat": found.seconds} if isinstance(found, Heartbeat) else {"result": found.to_dict()}
+            for event in scorer.score(recording):
+                kind = {"heartbeat": event.seconds} if isinstance(event, Heartbeat) else {"result": event.to_dict()}
                 _write(out, {"task": task["task"], **kind})
 
 

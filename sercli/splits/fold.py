@@ -75,7 +75,7 @@ def _check_labels(index: Index, fold: Fold) -> None:
     lacking = [("train on", held_out), *([] if fold.test else [("calibrate with", trained - dev)])]
     for purpose, labels in lacking:
         for label in order_labels(labels)[:1]:
-            speakers = {each.speaker for each in index.utterances if each.emotion == label} - {""}
+            speakers = {utterance.speaker for utterance in index.utterances if utterance.emotion == label} - {""}
             msg = (
                 f"fold {fold.number} has no utterance of {label!r} to {purpose}, {len(speakers)} "
                 f"{'speaker has' if len(speakers) == 1 else 'speakers have'} any: add some of other speakers, or leave "

@@ -128,7 +128,7 @@ def _check_corpus(index: Index, rules: Protocol) -> None:
     if not rules.needs_speakers:
         return
     own = [f"{name}, " for name, other in PROTOCOLS.items() if other.corpus in index.corpora]
-    others = f"or take --protocol {''.join(own)}random10 or paper, which do without"
+    others = f"or take --protocol {''.join(own)}random10 or paper, which need no speakers"
     unknown = [utterance.file for utterance in index.utterances if not utterance.speaker]
     if unknown:
         msg = (
@@ -224,7 +224,7 @@ def _leave_one_out(index: Index, seed: int) -> _Sides:  # noqa: ARG001 - no draw
 
 
 def _speaker_folds(name: str, count: int) -> Protocol:
-    """Makes the protocol of so many folds that each test some speakers of every corpus, alternating between genders."""
+    """Makes a protocol of `count` folds that each test speakers of every corpus, alternating between genders."""
 
     def make(index: Index, seed: int) -> _Sides:
         import numpy as np

@@ -1,4 +1,4 @@
-"""Featurize: what a recipe reads, of every utterance of an index."""
+"""Computes the features that a recipe needs, for every utterance of an index."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from sercli.progress import show_bar
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
 
-ALL = "all"  # stands for every feature of the front end
+ALL = "all"  # name for all features of the front end
 
 
 def featurize(
@@ -29,28 +29,28 @@ def featurize(
     progress: bool = False,
     on_progress: Progress | None = None,
 ) -> ExtractionSummary:
-    """Computes what a recipe reads of every indexed utterance, and adds it to a feature store.
+    """Computes the features that a recipe needs for every indexed utterance, and adds them to a feature store.
 
-    Only what is missing is computed; an interrupted run is resumed.
+    Computes only what is missing, and resumes an interrupted run.
 
     Args:
         index: Index of the utterances (CSV).
-        store: Feature store (HDF5); it is made if it is missing.
-        recipe: Recipe, its name, a TOML file or a model folder; decides features and augmented copies.
-        features: Further features, or ``["all"]``.
-        audio: Preprocessing; the default one if None.
+        store: Feature store (HDF5), created if missing.
+        recipe: Recipe, or its name, TOML file or model folder; determines features and augmented copies.
+        features: More features, or ``["all"]``.
+        audio: Preprocessing parameters; None for the defaults.
         jobs: Number of worker processes.
         seed: Seed of the augmented copies.
-        restart: Compute everything again, and replace a store made with other parameters.
-        cluster: Address of a Dask scheduler whose workers do the work.
-        progress: Show a progress bar, for notebooks.
+        restart: Whether to recompute everything and replace a store with other parameters.
+        cluster: Address of a Dask scheduler to use instead.
+        progress: Whether to show a progress bar, for notebooks.
         on_progress: Called after each utterance with the number done and their total.
 
     Raises:
         UsageError: If the recipe or a feature is unknown.
         CorpusError: If the index is missing or damaged.
         StoreError: If the store was made with other parameters, or is damaged.
-        InputError: If the cluster cannot be used, or none of the utterances can while there is a store.
+        InputError: If the cluster cannot be used, or all utterances fail and a store would be replaced.
         OSError: If the store cannot be written.
 
     Example:

@@ -83,7 +83,7 @@ def test_second_run_says_that_there_is_nothing_to_do(run: Run, toy: Path) -> Non
     run("--from", toy)
     again = run("--from", toy)
     assert again.status == 0
-    assert "ravdess is in place, 8 utterances in data/index.csv: nothing to do" in again.err
+    assert "ravdess is already prepared, 8 utterances in data/index.csv" in again.err
     for option in ("--force", "--restart"):
         assert "indexed 8 utterances" in run("--from", toy, option).err
 

@@ -84,7 +84,7 @@ def test_a_crash_costs_one_recording_and_no_other(
 
 def test_a_worker_without_a_sign_of_life_is_replaced(recordings: list[Recording], model_folder: Path) -> None:
     found = disturb(signal.SIGSTOP, recordings, make_settings(model_folder, timeout=2))
-    reason = "given up: no sign of life from its decoding for 2 s (--timeout)"
+    reason = "decoding made no progress for 2 s (--timeout)"
     assert found == dict.fromkeys(range(9), "") | {LONG: reason}
 
 
