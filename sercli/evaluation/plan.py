@@ -8,7 +8,7 @@ from sercli.labels import NO_SELECTION, LabelSelection
 from sercli.splits.fold import Fold
 from sercli.splits.protocols import get_protocol, make_folds
 from sercli.training.data import CorpusFeatures
-from sercli.training.identity import identify_training
+from sercli.training.description import identify_training
 from sercli.training.recipes import Recipe
 
 FOLDS_FOLDER = "folds"

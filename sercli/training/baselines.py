@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,12 +21,12 @@ from sercli.metrics import Probabilities, unweighted_average_recall
 from sercli.splits.fold import Fold
 from sercli.training.calibration import fit_temperature, to_probabilities
 from sercli.training.data import CorpusFeatures
-from sercli.training.functionals import stack_functionals
 from sercli.training.scoring import list_truth
 
 Logits = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 
+QUANTILES = (0.1, 0.5, 0.9)  # of functionals: robust to outliers, unlike minimum and maximum
 LEAST_LOGIT = -20.0  # logit of an emotion that a classifier rules out or has not been trained on
 
 
@@ -156,3 +156,21 @@ def compute_logits(pipeline: Pipeline, vectors: Vectors, n_labels: int) -> Logit
 
 def _vectors(corpus: CorpusFeatures, members: tuple[int, ...]) -> Vectors:
     return stack_functionals(corpus.read(rows) for member in members for rows in corpus.list_copies(member))
+
+
+def compute_functionals(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Computes mean, std and three quantiles of each feature, and the log of the number of frames.
+
+    Args:
+        matrix: Features in shape ``(n_frames, n_features)``, at least one frame.
+
+    Returns:
+        Vector in shape ``(5 * n_features + 1,)``.
+    """
+    parts = [matrix.mean(axis=0), matrix.std(axis=0), *np.quantile(matrix, QUANTILES, axis=0)]
+    return np.concatenate([*parts, [np.log(len(matrix))]]).astype(np.float32)
+
+
+def stack_functionals(matrices: Iterable[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    """Stacks the functionals of each matrix, in shape ``(n, 5 * n_features + 1)``."""
+    return np.stack([compute_functionals(matrix) for matrix in matrices])

@@ -22,8 +22,7 @@ from sercli.training.augmentation import AugmentConfig, SpectralAugmentation
 from sercli.training.calibration import fit_temperature
 from sercli.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sercli.training.data import CorpusFeatures
-from sercli.training.description import describe_training
-from sercli.training.identity import identify_checkpoint
+from sercli.training.description import describe_training, identify_checkpoint
 from sercli.training.loop import DevScores, EpochRecord, FitResult, Teacher, fit, score_logits
 from sercli.training.recipes import Recipe
 from sercli.training.scoring import list_truth, pool_logits

@@ -27,8 +27,8 @@ from sercli.progress import show_bar
 from sercli.splits.fold import Fold
 from sercli.splits.inner import hold_out_test, make_inner_folds
 from sercli.training.data import CorpusFeatures
+from sercli.training.description import identify_training
 from sercli.training.device import pick_device
-from sercli.training.identity import identify_training
 from sercli.training.loop import find_best
 from sercli.training.recipe_files import get_recipe, put_value, read_recipe_file, render_recipe
 from sercli.training.recipes import Recipe

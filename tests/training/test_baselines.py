@@ -13,10 +13,16 @@ from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
 from sercli.metrics import unweighted_average_recall
 from sercli.splits.protocols import make_folds
-from sercli.training.baselines import BASELINES, compute_logits, score_baseline, train_baseline
+from sercli.training.baselines import (
+    BASELINES,
+    compute_functionals,
+    compute_logits,
+    score_baseline,
+    stack_functionals,
+    train_baseline,
+)
 from sercli.training.calibration import fit_temperature, to_probabilities
 from sercli.training.data import CorpusFeatures
-from sercli.training.functionals import compute_functionals, stack_functionals
 from sercli.training.recipe_files import RECIPES
 from sercli.training.train import train
 from tests.toy_index import index_toy

@@ -28,7 +28,7 @@ from sercli.training.augmentation import AugmentConfig
 from sercli.training.calibration import fit_temperature, to_probabilities
 from sercli.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sercli.training.data import CorpusFeatures
-from sercli.training.identity import identify_checkpoint, identify_training
+from sercli.training.description import identify_checkpoint, identify_training
 from sercli.training.loop import EpochRecord, FitResult, Teacher, fit, one_cycle, score_logits
 from sercli.training.recipe_files import RECIPES
 from sercli.training.recipes import Recipe, TeacherConfig, TrainConfig
