@@ -116,7 +116,7 @@ def read_predictions(path: Path) -> Predictions:
             if packed.exists() and not path.exists()
             else path.open(encoding="utf-8", newline="")
         ) as stream:
-            reader = csv.DictReader(stream, strict=True)
+            reader = csv.DictReader(stream, restval="", strict=True)
             labels = tuple(name.removeprefix("p_") for name in reader.fieldnames or () if name.startswith("p_"))
             check_labels(labels)
             for record in reader:
