@@ -89,7 +89,7 @@ def test_attention_is_a_weighted_mean_of_the_frames() -> None:
 
 
 def test_an_unknown_network_lists_those_there_are() -> None:
-    with pytest.raises(UsageError, match="expected one of crnn, compact, paper"):
+    with pytest.raises(UsageError, match="should be one of crnn, compact, paper"):
         build_network(NetworkConfig(name="transformer"), 10, 8)
 
 
