@@ -20,18 +20,20 @@ if TYPE_CHECKING:
     from sercli.corpora.prepare import prepare
     from sercli.evaluation.run import evaluate
     from sercli.prediction.batch import predict_folder
+    from sercli.prediction.explain import explain
     from sercli.prediction.predictor import Predictor
     from sercli.training.featurize import featurize
     from sercli.training.train import train
     from sercli.training.tune import tune
 
-__all__ = ["Predictor", "__version__", "evaluate", "featurize", "predict_folder", "prepare", "train", "tune"]
+__all__ = ["Predictor", "__version__", "evaluate", "explain", "featurize", "predict_folder", "prepare", "train", "tune"]
 
 turn_off_telemetry()  # before anybody imports ONNX Runtime
 
 _MODULES = {
     "Predictor": "sercli.prediction.predictor",
     "evaluate": "sercli.evaluation.run",
+    "explain": "sercli.prediction.explain",
     "featurize": "sercli.training.featurize",
     "predict_folder": "sercli.prediction.batch",
     "prepare": "sercli.corpora.prepare",

@@ -1,9 +1,11 @@
-"""PNG pictures, written by rename: confusion matrix, reliability diagram, training curves."""
+"""Pictures: confusion matrix, reliability diagram, training curves, explanation of a recording."""
 
+import io
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -159,6 +161,84 @@ def save_tuning(path: Path, scores: Sequence[float | None], importance: Mapping[
     _save(figure, path)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedSegment:
+    """A segment of a recording and what its emotion was recognized from.
+
+    Attributes:
+        start: Seconds from the beginning of the recording.
+        end: Likewise.
+        probabilities: Calibrated probability of each label.
+        peaks: Absolute peak of the waveform in steps of equal length.
+        features: Log-mel spectrogram in dB, or whatever the network reads, shape ``(n_features, n_frames)``.
+        attention: Weight of each step in each member of the network, shape ``(n_members, n_steps)``; rows sum to 1.
+        attribution: Fall of the log-odds (nats) when a cell is occluded, shape ``(n_bands, n_cells)``, lowest band
+            first.
+    """
+
+    start: float
+    end: float
+    probabilities: dict[str, float]
+    peaks: npt.NDArray[np.float64]
+    features: npt.NDArray[np.float64]
+    attention: npt.NDArray[np.float64]
+    attribution: npt.NDArray[np.float64]
+
+
+def draw_explanation(segments: Sequence[ExplainedSegment], title: str, suffix: str) -> bytes:
+    """Draws waveform, spectrogram, attribution, attention and probabilities of segments, side by side.
+
+    Args:
+        segments: In order of time.
+        title: Text above the picture.
+        suffix: ``png`` or ``svg``.
+    """
+    widths = [each.end - each.start for each in segments]
+    figure = Figure(figsize=(min(14, max(7, 2 + 1.2 * sum(widths))), 7.5), layout="constrained")
+    grid = figure.subplots(5, len(segments), squeeze=False, width_ratios=widths, height_ratios=(1, 2, 2, 1, 1.6))
+    limit = max(1e-6, *(float(np.abs(each.attribution).max()) for each in segments))
+    for each, (wave, spectrum, attribution, attention, bars) in zip(segments, grid.T, strict=True):
+        span = (each.start, each.end)
+        image: dict[str, Any] = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
+        wave.fill_between(np.linspace(*span, len(each.peaks)), -each.peaks, each.peaks, color="#4a5663", linewidth=0)
+        spectrum.imshow(each.features, extent=(*span, 0, len(each.features)), cmap="magma", **image)
+        attribution.imshow(each.attribution, extent=(*span, 0, 1), cmap="RdBu_r", vmin=-limit, vmax=limit, **image)
+        edges = np.linspace(*span, each.attention.shape[1] + 1)
+        for weights in each.attention:
+            attention.stairs(weights * len(weights), edges, color=TRAIN_COLOR, linewidth=1.4)
+        attention.axhline(1, color="#a8b4bf", linestyle="--", linewidth=0.8)
+        for axes in (wave, spectrum, attribution, attention):
+            axes.set_xlim(span)
+        attention.set(ylim=(0, None), xlabel="time (s)")
+        best = max(each.probabilities, key=lambda label: each.probabilities[label])
+        wave.set_title(f"{best} {each.probabilities[best]:.0%}", fontsize=10)
+        bars.bar(range(len(each.probabilities)), list(each.probabilities.values()), color=TRAIN_COLOR)
+        bars.set_ylim(0, 1)
+        bars.set_xticks(
+            range(len(each.probabilities)),
+            list(each.probabilities),
+            rotation=40,
+            ha="right",
+            fontsize=8,
+            parse_math=False,
+        )
+    for axes, name in zip(
+        grid[:, 0], ("waveform", "log-mel", "attribution", "attention\n/ mean", "probability"), strict=True
+    ):
+        axes.set_ylabel(name)
+    for axes in grid[:4].flat:
+        axes.set_yticks([])
+    for axes in grid[:3].flat:
+        axes.tick_params(labelbottom=False)
+    for axes in grid[4, 1:]:
+        axes.set_yticklabels([])
+    figure.colorbar(grid[2, 0].images[0], ax=list(grid[2]), label="nats", fraction=0.02, pad=0.01)
+    figure.suptitle(title, parse_math=False)
+    stream = io.BytesIO()
+    _print(figure, stream, suffix)
+    return stream.getvalue()
+
+
 def _write_cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
     color = "white" if share > 0.55 else "#20303f" if count else "#a8b4bf"
     weight = "bold" if row == column else "normal"
@@ -190,8 +270,13 @@ def _style_axes(axes: Axes, name: str, *, longest: int) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
+    with write_by_rename(path, "wb") as stream:
+        _print(figure, stream, "png")
+
+
+def _print(figure: Figure, stream: IO[bytes], suffix: str) -> None:
     # Not pyplot, which would choose a backend for the whole process and keep every figure in memory.
     canvas = FigureCanvasAgg(figure)
-    with write_by_rename(path, "wb") as stream, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of a script that it cannot draw
-        canvas.print_figure(stream, format="png", dpi=DPI)
+        canvas.print_figure(stream, format=suffix, dpi=DPI)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import soxr
 
 from sercli.audio.decode import AudioReader
-from sercli.audio.preprocess import SILENCE, find_sound, is_silent, prepare, to_mono
+from sercli.audio.preprocess import SILENCE, Prepared, find_sound, is_silent, prepare, to_mono
 from sercli.audio.quality import QualityMeter, frame_power, is_flat
 from sercli.audio.signal import Signal
 from sercli.audio.speech import ShoutDetector, Span, SpeechSplitter, WindowSplitter, count_speech
@@ -74,6 +74,7 @@ class Segment:
         start: Start, from the beginning of the recording (s).
         end: End, from the beginning of the recording (s).
         speech: Speech in the segment (s), its weight in the recording's result.
+        onset: Start of `signal`, from the beginning of the recording (s).
         signal: Preprocessed signal, shape ``(n_samples,)``, at ``AudioConfig.sample_rate``.
     """
 
@@ -81,6 +82,7 @@ class Segment:
     start: float
     end: float
     speech: float
+    onset: float
     signal: Signal
 
 
@@ -458,7 +460,7 @@ class _Channel:
         self._heard = speech > 0
         if not self._heard:
             speech = float(find_sound(prepared.signal, self._audio.trim_db).mean()) * len(prepared.signal) / self._rate
-        yield self._make(prepared.start, prepared.stop, speech, prepared.signal)
+        yield self._make(prepared.start, prepared.stop, speech, prepared)
 
     def cut_speech(self, signal: Signal, probabilities: Array, power: Array, *, last: bool) -> Iterator[Segment]:
         self.meter.listen(power, probabilities)
@@ -475,7 +477,7 @@ class _Channel:
         prepared = prepare(self._buffer[start:stop], self._audio)
         if len(prepared.signal) and end > span.start:
             first, last = round(span.start * self._rate), round(end * self._rate)
-            yield self._make(first, last, min(span.speech, end - span.start), prepared.signal)
+            yield self._make(first, last, min(span.speech, end - span.start), prepared, self._origin + start)
 
     def cut_windows(self, signal: Signal, *, last: bool) -> Iterator[Segment]:
         if self._skipped:
@@ -487,14 +489,16 @@ class _Channel:
             if len(prepared.signal):
                 rest = window[fresh - start :]
                 share = 0.0 if is_silent(rest) else float(find_sound(rest, self._audio.trim_db).mean())
-                yield self._make(start, stop, share * len(rest) / self._rate, prepared.signal)
+                yield self._make(start, stop, share * len(rest) / self._rate, prepared, start)
         self._forget(self._window_splitter.needed_from)
 
-    def _make(self, start: int, stop: int, speech: float, signal: Signal) -> Segment:
+    def _make(self, start: int, stop: int, speech: float, prepared: Prepared, origin: int = 0) -> Segment:
+        """Makes a segment; `prepared` is of samples that begin at `origin`."""
         self._speech += speech
         self._count += 1
         times = {"start": start / self._rate, "end": stop / self._rate}
-        return Segment(channel=self.name, speech=speech, signal=signal, **times)
+        onset = (origin + prepared.start) / self._rate
+        return Segment(channel=self.name, speech=speech, onset=onset, signal=prepared.signal, **times)
 
     def _extend(self, signal: Signal) -> None:
         self._buffer = np.concatenate([self._buffer, signal])

@@ -30,6 +30,7 @@ COMMANDS = (
     "tune",
     "compare",
     "predict",
+    "explain",
     "recipes",
     "doctor",
 )

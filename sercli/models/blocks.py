@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sercli.models.config import NetworkConfig
 
 LEAST_VARIANCE = 1e-5
+EMBEDDED_BLOCKS = 2
 
 
 def frame_mask(n_frames: Tensor, total: int) -> Tensor:
@@ -30,21 +31,42 @@ def frame_mask(n_frames: Tensor, total: int) -> Tensor:
 class Network(nn.Module):
     """Base of all networks: computes logits, and attention weights for explanation."""
 
-    def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Computes logits and attention of a batch.
+    def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Computes logits, attention and embedding of a batch.
 
         Args:
             features: Normalized features, shape ``(batch, n_features, n_frames)``, zero in the padding.
             n_frames: Frames of each segment, shape ``(batch,)``.
 
         Returns:
-            Logits, shape ``(batch, n_labels)``, and the weight of each time step, shape ``(batch, n_steps)``.
+            Logits, shape ``(batch, n_labels)``, the weight of each time step, shape ``(batch, n_steps)``, and the mean
+            activation of the channels of the first blocks, shape ``(batch, size)``; see `join_activations`.
         """
         raise NotImplementedError
 
     def forward(self, features: Tensor, n_frames: Tensor) -> Tensor:
         """Computes the logits of a batch, shape ``(batch, n_labels)``; arguments as for `attend`."""
         return self.attend(features, n_frames)[0]
+
+
+def mean_activation(activations: Tensor, n_frames: Tensor) -> Tensor:
+    """Mean over the frames of each segment, and over its bands if there are any, shape ``(batch, channels)``.
+
+    Args:
+        activations: Zero beyond each length, shape ``(batch, channels, n_frames)`` or ``(batch, channels, bands,
+            n_frames)``.
+        n_frames: Frames of each segment, shape ``(batch,)``.
+    """
+    bands = activations.shape[2] if activations.dim() == 4 else 1
+    return activations.flatten(2).sum(dim=2) / (bands * n_frames[:, None])
+
+
+def join_activations(activations: Sequence[Tensor]) -> Tensor:
+    """The embedding of segments, from the mean activations of the blocks in their order.
+
+    The first two say most of the sound and least of the emotion.
+    """
+    return torch.cat(list(activations[:EMBEDDED_BLOCKS]), dim=1)
 
 
 class ResidualBlock(nn.Module):

@@ -55,7 +55,15 @@ def _interface(description: Mapping[str, Any]) -> str:
         f"speech, divide by the temperature, {temperature:.4f}, and take the softmax. A recording of up to "
         f"{description['segmentation']['max_whole']:g} s is one segment."
     )
-    return f"{inputs}\n{outputs}\n{probabilities}"
+    typicality = ""
+    if description.get("typicality"):
+        typicality = (
+            "\n- `embedding`, float32 of shape (segments, size), averaged over segments in the same way, has as its "
+            "norm the Mahalanobis distance of a recording from the training data. `typicality` is the share of the "
+            "development utterances at least as far, by the quantiles in `model.json`. Below "
+            f"{description['typicality']['minimum']:g} a recording is called unlike the training data."
+        )
+    return f"{inputs}\n{outputs}\n{probabilities}{typicality}"
 
 
 def _data(corpora: Mapping[str, Any]) -> str:

@@ -12,7 +12,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, Network, frame_mask
+from sercli.models.blocks import (
+    AttentionPooling,
+    BidirectionalLSTM,
+    Network,
+    frame_mask,
+    join_activations,
+    mean_activation,
+)
 from sercli.models.config import NetworkConfig
 
 STEM_STRIDE = (4, 4)  # bands and frames; each block then halves the bands
@@ -101,21 +108,23 @@ class ConvolutionalRecurrentNetwork(Network):
         self.attention = AttentionPooling(size, config.attention_size)
         self.head = nn.Sequential(nn.Dropout(config.dense_dropout), nn.Linear(2 * size, n_labels))
 
-    def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Computes logits and attention; each attention step spans as many frames as the strides merge."""
+    def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Computes logits, attention and embedding; each attention step spans as many frames as the strides merge."""
         # Pad to whole groups of frames, so that an utterance's last group is the same alone and in a batch.
         padding = -features.shape[2] % math.prod(self.strides)
         spectra = nn.functional.pad(features, (0, padding))[:, None]
         if spectra.device.type != "mps":
             spectra = spectra.contiguous(memory_format=torch.channels_last)
+        activations = []
         for stride, stage in zip(self.strides, [self.stem, *self.blocks], strict=True):
             n_frames = (n_frames + stride - 1).div(stride, rounding_mode="floor")
             mask = frame_mask(n_frames, spectra.shape[3] // stride)[:, None, None]
             spectra = stage(spectra) * mask if stage is self.stem else stage(spectra, mask)
+            activations.append(mean_activation(spectra, n_frames))
         frames = self.project(spectra.permute(0, 3, 1, 2).flatten(2))
         # Single precision, because the recurrence accumulates at every step.
         with torch.autocast(features.device.type, enabled=False):
             frames = frames.float()
             frames = self.norm(frames + self.join(self.recurrence(frames, n_frames)))
             pooled, weights = self.attention.statistics(frames, n_frames)
-            return self.head(pooled), weights
+            return self.head(pooled), weights, join_activations(activations[1:])

@@ -2,8 +2,9 @@
 
 Inputs: ``features``, float32 of shape ``(segments, n_features, frames)``, normalized and zero in the padding, and
 ``n_frames``, int64 of shape ``(segments,)``. Outputs: ``logits``, float32 of shape ``(segments, n_labels)``, the mean
-over the members of an ensemble, and ``attention``, float32 of shape ``(segments, members, steps)``, which sums to 1
-over the steps of each segment.
+over the members of an ensemble, ``attention``, float32 of shape ``(segments, members, steps)``, which sums to 1
+over the steps of each segment, and ``embedding``, float32 of shape ``(segments, size)``, that of the first member,
+which `whiten_embedding` whitens.
 """
 
 import tempfile
@@ -11,6 +12,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import safetensors.torch
 import torch
@@ -32,10 +34,10 @@ class _Exported(nn.Module):
         self.members: list[Network] = list(network.members) if isinstance(network, Ensemble) else [network]  # type: ignore[list-item,arg-type]
         self.network = network
 
-    def forward(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         answers = [member.attend(features, n_frames) for member in self.members]
-        logits = torch.stack([logits for logits, _ in answers]).mean(dim=0)
-        return logits, torch.stack([attention for _, attention in answers], dim=1)
+        logits = torch.stack([logits for logits, _, _ in answers]).mean(dim=0)
+        return logits, torch.stack([attention for _, attention, _ in answers], dim=1), answers[0][2]
 
 
 @torch.no_grad()
@@ -66,12 +68,13 @@ def export_network(network: nn.Module, n_features: int) -> bytes:
             # Keep batch normalization separate, so that rounded weights stay exact; ONNX Runtime merges it on load.
             training=torch.onnx.TrainingMode.PRESERVE,
             input_names=["features", "n_frames"],
-            output_names=["logits", "attention"],
+            output_names=["logits", "attention", "embedding"],
             dynamic_axes={
                 "features": {0: "segments", 2: "frames"},
                 "n_frames": {0: "segments"},
                 "logits": {0: "segments"},
                 "attention": {0: "segments", 2: "steps"},
+                "embedding": {0: "segments"},
             },
         )
         graph = _compress(path.read_bytes())
@@ -125,6 +128,27 @@ def _check(graph: bytes, network: nn.Module, n_features: int) -> None:
         if not error <= MAX_ERROR:
             msg = f"the exported network differs from the trained one by {error:.1e}, expected at most {MAX_ERROR:.0e}"
             raise ModelError(msg)
+
+
+def whiten_embedding(graph: bytes, mean: npt.NDArray[np.floating], whitening: npt.NDArray[np.floating]) -> bytes:
+    """Returns the graph with ``(embedding - mean) @ whitening`` in place of its embedding.
+
+    Args:
+        graph: Result of `export_network`.
+        mean: Shape ``(size,)``.
+        whitening: Shape ``(size, size)``.
+    """
+    model = onnx.load_from_string(graph)
+    plain, centered = (f"embedding_{word}_{len(model.graph.node)}" for word in ("plain", "centered"))
+    for node in model.graph.node:
+        node.output[:] = [plain if name == "embedding" else name for name in node.output]
+    constants = {f"{plain}_mean": mean, f"{plain}_whitening": whitening}
+    for name, values in constants.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values.astype(np.float32), name))
+    model.graph.node.append(onnx.helper.make_node("Sub", [plain, f"{plain}_mean"], [centered]))
+    model.graph.node.append(onnx.helper.make_node("MatMul", [centered, f"{plain}_whitening"], ["embedding"]))
+    content: bytes = model.SerializeToString()
+    return content
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ from sercli.labels import select_labels
 from sercli.models.card import render_card
 from sercli.models.folder import CARD_FILE, JSON_FILE, ONNX_FILE, SCHEMA_VERSION, WEIGHTS_FILE, read_description
 from sercli.models.normalizer import Normalizer
+from sercli.models.typicality import Typicality
 from sercli.telemetry import turn_off_telemetry
 
 BATCH_FRAMES = 1 << 12  # frames per batch, padding included; about 65 seconds
@@ -36,6 +37,7 @@ Features = npt.NDArray[np.floating[Any]]
 """Features of one segment, shape ``(n_features, n_frames)``."""
 
 Logits = npt.NDArray[np.float64]
+Embeddings = npt.NDArray[np.float64]
 Probabilities = npt.NDArray[np.float64]
 
 
@@ -53,6 +55,7 @@ class Model:
         normalizer: Normalizer of the features.
         network: Parameters that the network was built from, JSON-ready.
         temperature: Divisor of the logits that calibrates the probabilities (Guo et al. 2017).
+        typicality: Distances that a recording is compared with; None for a model without them.
         facts: How the model was made, JSON-ready: ``recipe``, ``training_data``, ``figures``, ``seed``, ``versions``,
             ``command``.
         device: Where the network runs, a key of `PROVIDERS`, or ``auto`` for the first available one.
@@ -67,6 +70,7 @@ class Model:
     network: Mapping[str, Any]
     negative: tuple[str, ...] = ()
     temperature: float = 1.0
+    typicality: Typicality | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     device: str = "cpu"
     _kept: tuple[int, ...] | None = None
@@ -110,14 +114,32 @@ class Model:
         Raises:
             ModelError: If a logit is not finite.
         """
+        return self.score(matrices, embed=False)[0]
+
+    def score(self, matrices: Sequence[Features], *, embed: bool | None = None) -> tuple[Logits, Embeddings]:
+        """Runs the network on segments, as `logits` does, and also returns their embeddings.
+
+        Args:
+            matrices: Features of each segment, not normalized.
+            embed: Whether to compute embeddings; by default if the model has `typicality`.
+
+        Returns:
+            Logits, and embeddings of shape ``(n_segments, size)``; of size 0 if they are not computed.
+        """
         columns = slice(None) if self._kept is None else list(self._kept)
-        logits = np.empty((len(matrices), len(self.labels)))
+        embed = self.typicality is not None if embed is None else embed
+        outputs = ["logits", "embedding"] if embed else ["logits"]
+        rows = np.empty((len(matrices), len(self.labels)))
+        embeddings: list[Any] = [()] * len(matrices)
         for batch in _make_batches([matrix.shape[1] for matrix in matrices]):
-            logits[batch] = self._run([matrices[number] for number in batch], ["logits"])[0][:, columns]
-        if not np.isfinite(logits).all():
+            found = dict(zip(outputs, self._run([matrices[number] for number in batch], outputs), strict=True))
+            rows[batch] = found["logits"][:, columns]
+            for number, embedding in zip(batch, found.get("embedding", [()] * len(batch)), strict=True):
+                embeddings[number] = embedding
+        if not np.isfinite(rows).all():
             msg = "the network returned values that are not finite: train the model again"
             raise ModelError(msg)
-        return logits
+        return rows, np.array(embeddings, np.float64)
 
     def attention(self, matrix: Features) -> npt.NDArray[np.float32]:
         """Computes the attention of each member over one segment, shape ``(n_members, n_steps)``; rows sum to 1.
@@ -215,6 +237,7 @@ def save_model(folder: Path, model: Model, weights: bytes) -> None:
         "network": dict(model.network),
         "normalization": model.normalizer.to_dict(),
         "calibration": {"method": "temperature", "temperature": model.temperature},
+        "typicality": model.typicality.to_dict() if model.typicality else None,
         **model.facts,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -266,6 +289,7 @@ _STRUCTURE = frozenset(
         "network",
         "normalization",
         "calibration",
+        "typicality",
     }
 )
 
@@ -291,6 +315,7 @@ def _build(folder: Path, description: dict[str, Any], device: str) -> Model:
         normalizer=Normalizer.from_dict(description["normalization"], features.n_features),
         network=dict(description["network"]),
         temperature=temperature,
+        typicality=Typicality.from_dict(found) if (found := description.get("typicality")) else None,
         facts={name: value for name, value in description.items() if name not in _STRUCTURE},
     )
 
@@ -315,6 +340,9 @@ def _check_graph(model: Model) -> None:
     outputs = {tensor.name: tensor.shape for tensor in session.get_outputs()}
     if set(inputs) != {"features", "n_frames"} or inputs["features"][1] != model.features.n_features:
         msg = f"{ONNX_FILE} should have inputs features (segments, {model.features.n_features}, frames) and n_frames"
+        raise ModelError(msg)
+    if model.typicality and "embedding" not in outputs:
+        msg = f"{ONNX_FILE} has no output embedding, which the typicality in {JSON_FILE} needs: train the model again"
         raise ModelError(msg)
     if not {"logits", "attention"} <= set(outputs) or outputs["logits"][-1] != len(model.labels):
         msg = f"{ONNX_FILE} should have outputs logits (segments, {len(model.labels)}) and attention"

@@ -9,7 +9,15 @@ import itertools
 
 from torch import Tensor, nn
 
-from sercli.models.blocks import AttentionPooling, BidirectionalLSTM, Network, ResidualBlock, build_head
+from sercli.models.blocks import (
+    AttentionPooling,
+    BidirectionalLSTM,
+    Network,
+    ResidualBlock,
+    build_head,
+    join_activations,
+    mean_activation,
+)
 from sercli.models.config import NetworkConfig
 
 
@@ -33,10 +41,12 @@ class PaperNetwork(Network):
         self.attention = AttentionPooling(2 * config.lstm_size, config.attention_size)
         self.head = build_head(2 * config.lstm_size, config, n_labels)
 
-    def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Computes logits and attention of a batch; an attention step spans ``pool ** len(channels)`` frames."""
+    def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Computes logits, attention and embedding; an attention step spans ``pool ** len(channels)`` frames."""
+        activations = []
         for block in self.blocks:
             features, n_frames = block(features, n_frames)
+            activations.append(mean_activation(features, n_frames))
         states = self.recurrence(features.transpose(1, 2), n_frames)
         pooled, weights = self.attention(states, n_frames)
-        return self.head(pooled), weights
+        return self.head(pooled), weights, join_activations(activations)

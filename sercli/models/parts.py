@@ -4,7 +4,15 @@ import itertools
 
 from torch import Tensor, nn
 
-from sercli.models.blocks import BidirectionalLSTM, Network, ResidualBlock, build_head, frame_mask
+from sercli.models.blocks import (
+    BidirectionalLSTM,
+    Network,
+    ResidualBlock,
+    build_head,
+    frame_mask,
+    join_activations,
+    mean_activation,
+)
 from sercli.models.config import NetworkConfig
 
 
@@ -32,12 +40,14 @@ class PlainNetwork(Network):
         size = 2 * config.lstm_size if recurrence else widths[-1]
         self.head = build_head(size, config, n_labels)
 
-    def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Computes the logits of a batch; all steps have equal weights, since there is no attention."""
+    def attend(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Computes logits and embedding; all steps have equal weights, since there is no attention."""
+        activations = [] if len(self.blocks) else [mean_activation(features, n_frames)]
         for block in self.blocks:
             features, n_frames = block(features, n_frames)
+            activations.append(mean_activation(features, n_frames))
         states = features.transpose(1, 2)
         if self.recurrence is not None:
             states = self.recurrence(states, n_frames)
         weights = frame_mask(n_frames, states.shape[1]) / n_frames[:, None]
-        return self.head((states * weights[:, :, None]).sum(dim=1)), weights
+        return self.head((states * weights[:, :, None]).sum(dim=1)), weights, join_activations(activations)

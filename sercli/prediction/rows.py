@@ -14,7 +14,7 @@ def list_columns(labels: Sequence[str]) -> tuple[str, ...]:
     """Lists the columns of a report; the first three are those of an audformat segmented table."""
     probabilities = (f"p_{label}" for label in labels)
     before = ("file", "start", "end", "channel", "status", "emotion", "confidence")
-    return (*before, *probabilities, "duration", "speech", "warning", "error")
+    return (*before, *probabilities, "duration", "speech", "typicality", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +63,10 @@ class Prediction:
         end: End of the row in the recording (s); None if `status` is ``failed``.
         duration: Duration of the recording (s); None if `status` is ``failed``.
         speech: Speech (s); None if `status` is ``failed``.
+        typicality: Share of the model's development utterances that are at least as unlike its training data, 0 to 1;
+            None unless `status` is ``ok`` and the model measures it.
         error: Reason of a failure, in one line; else empty.
-        warnings: Reasons to doubt the result, a short phrase each, from `sercli.audio.quality`.
+        warnings: Reasons to doubt the result, a short phrase each, from `sercli.audio.quality` and the typicality.
         segments: Segments that were scored, in order.
         envelope: Peak envelope, from `sercli.audio.envelope`; empty unless requested.
     """
@@ -79,6 +81,7 @@ class Prediction:
     end: float | None = None
     duration: float | None = None
     speech: float | None = None
+    typicality: float | None = None
     error: str = ""
     warnings: tuple[str, ...] = ()
     segments: tuple[SegmentPrediction, ...] = ()
@@ -98,6 +101,7 @@ class Prediction:
             *probabilities,
             self.duration,
             self.speech,
+            self.typicality,
             "; ".join(self.warnings) or None,
             self.error or None,
         )

@@ -24,12 +24,13 @@ from sercli.errors import AudioError, SercliError
 from sercli.features.frontend import extract_features
 from sercli.files import HASH_BLOCK, one_line
 from sercli.labels import UNCERTAIN
-from sercli.models.model import BATCH_FRAMES, Logits, Model, Probabilities, load_model
+from sercli.models.model import BATCH_FRAMES, Embeddings, Logits, Model, Probabilities, load_model
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import Prediction, RecordingResult, SegmentPrediction
 from sercli.prediction.settings import ScoringSettings
 
 MAX_WAITING = 2  # batches that may wait for the network
+UNLIKE = "unlike the training data"  # the warning
 HEARTBEAT = 1.0  # seconds between heartbeats while a file is only read
 
 
@@ -136,8 +137,15 @@ class RecordingScorer:
 
     def _answer(self, row: Prediction, scored: Sequence["_Scored"]) -> Prediction:
         logits = np.stack([score.logits for score in scored])
-        pooled = self.model.pool(logits, [score.segment.speech for score in scored])
+        speech = [score.segment.speech for score in scored]
+        pooled = self.model.pool(logits, speech)
         emotion, confidence, probabilities = self._decide(self.model.probabilities(pooled))
+        typicality, is_typical = None, True
+        if self.model.typicality:
+            typicality = self.model.typicality.measure(
+                self.model.pool(np.stack([score.embedding for score in scored]), speech)
+            )
+            is_typical = typicality >= self.model.typicality.minimum
         segments = []
         for score, of_segment in zip(scored, self.model.probabilities(logits), strict=True):
             label, certainty, values = self._decide(of_segment)
@@ -154,6 +162,8 @@ class RecordingScorer:
         return replace(
             row,
             status="ok",
+            typicality=typicality,
+            warnings=row.warnings if is_typical else (*row.warnings, UNLIKE),
             emotion=emotion,
             confidence=confidence,
             probabilities=probabilities,
@@ -171,6 +181,7 @@ class RecordingScorer:
 class _Scored:
     segment: Segment  # without its signal
     logits: Logits
+    embedding: Embeddings
 
 
 @dataclass(slots=True)
@@ -207,10 +218,10 @@ class _Pending:
 
 def _score_segments(model: Model, segments: Sequence[Segment]) -> list[_Scored]:
     with np.errstate(all="ignore"):  # errstate does not carry over to threads
-        logits = model.logits([extract_features(segment.signal, model.features) for segment in segments])
+        logits, embeddings = model.score([extract_features(segment.signal, model.features) for segment in segments])
     return [
-        _Scored(replace(segment, signal=segment.signal[:0].copy()), row)
-        for segment, row in zip(segments, logits, strict=True)
+        _Scored(replace(segment, signal=segment.signal[:0].copy()), row, embedding)
+        for segment, row, embedding in zip(segments, logits, embeddings, strict=True)
     ]
 
 

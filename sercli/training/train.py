@@ -24,6 +24,7 @@ from sercli.training.loop import DevScores, EpochRecord, FitResult
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
 from sercli.training.session import OnEpoch, TrainedModel, remove_checkpoints, train_fold
+from sercli.training.typicality import fit_typicality
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
@@ -143,7 +144,8 @@ def train(
                     "not_in_store": list(corpus.missing),
                     "self_test": [round(share, 6) for share in answer(trained.model).tolist()],
                 }
-                trained = replace(trained, model=replace(trained.model, facts=facts, negative=negative))
+                model = fit_typicality(replace(trained.model, facts=facts, negative=negative), corpus, fold)
+                trained = replace(trained, model=model)
                 _write(out, trained, title=f"recipe {recipe.name}, seed {seed}")
             if not trained.interrupted:
                 remove_checkpoints(out / CHECKPOINT_FILE)

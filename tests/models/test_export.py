@@ -14,7 +14,7 @@ from torch import nn
 from sercli.errors import ModelError
 from sercli.models.blocks import Ensemble, Network
 from sercli.models.config import NetworkConfig
-from sercli.models.export import MAX_ERROR, export_network, round_weights
+from sercli.models.export import MAX_ERROR, export_network, round_weights, whiten_embedding
 from sercli.models.networks import NETWORKS, build_network
 
 N_FEATURES = 10
@@ -82,6 +82,40 @@ def test_the_graph_equals_the_network(name: str, members: int, lengths: list[int
             weights.append(single.attend(torch.from_numpy(features), torch.from_numpy(n_frames))[1].numpy())
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
     np.testing.assert_allclose(attention, np.stack(weights, axis=1), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_embedding_is_that_of_the_first_network_and_of_no_neighbor(name: str) -> None:
+    session, network = load_graph(name, 3), make_network(name, 3)
+    features, n_frames = make_batch([50, 9, 31], 7, 0)
+    (together,) = session.run(["embedding"], {"features": features, "n_frames": n_frames})
+    assert isinstance(network, Ensemble)
+    first = network.members[0]
+    assert isinstance(first, Network)
+    for row, matrix, length in zip(together, features, n_frames, strict=True):
+        with torch.inference_mode():
+            alone = first.attend(torch.from_numpy(matrix[None, :, :length]), torch.tensor([length]))[2]
+        np.testing.assert_allclose(row, alone[0].numpy(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_norm_of_a_whitened_embedding_is_a_mahalanobis_distance(*, again: bool) -> None:
+    generator = np.random.default_rng(0)
+    features, n_frames = generator.normal(size=(300, N_FEATURES, 20)).astype(np.float32), np.full(300, 20)
+
+    def embed(graph: bytes) -> Array:
+        (rows,) = start_session(graph).run(["embedding"], {"features": features, "n_frames": n_frames})
+        return np.asarray(rows)
+
+    graph = export_network(make_network("paper", 1), N_FEATURES)
+    rows = embed(graph).astype(np.float64)
+    mean, precision = rows.mean(axis=0), np.linalg.inv(np.cov(rows.T) + 1e-4 * np.eye(rows.shape[1]))
+    expected = np.sqrt(np.einsum("ni,ij,nj->n", rows - mean, precision, rows - mean))
+    if again:
+        graph = whiten_embedding(graph, mean + 1, np.eye(len(mean)))
+        mean = -np.ones(len(mean))
+    graph = whiten_embedding(graph, mean, np.linalg.cholesky(precision))
+    np.testing.assert_allclose(np.linalg.norm(embed(graph), axis=1), expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize("members", [1, 3])
@@ -156,9 +190,9 @@ class _Constant(Network):
         super().__init__()
         self.linear = nn.Linear(N_FEATURES, 8)
 
-    def attend(self, features: torch.Tensor, n_frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def attend(self, features: torch.Tensor, n_frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         logits = self.linear(features.mean(dim=2)) * float(features.shape[2]) + 0 * n_frames[:, None]
-        return logits, torch.ones(features.shape[0], features.shape[2]) / features.shape[2]
+        return logits, torch.ones(features.shape[0], features.shape[2]) / features.shape[2], logits
 
 
 def test_a_graph_that_differs_from_its_network_is_refused() -> None:

@@ -21,6 +21,7 @@ from sercli.models.folder import DEFAULT_MODEL, list_files, model_digest
 from sercli.models.model import Features, Logits, Model, load_model, save_model
 from sercli.models.networks import build_network
 from sercli.models.normalizer import Normalizer
+from sercli.models.typicality import Typicality
 from tests.toy_model import build_model
 
 FEATURES = FeatureConfig(names=("rms", "zcr"))
@@ -341,3 +342,26 @@ def test_the_normalizer_measures_all_frames_alike() -> None:
     np.testing.assert_allclose(normalizer.std[:3], frames.std(axis=0)[:3], rtol=1e-5)
     assert normalizer.std[3] == 1.0
     assert Normalizer.from_dict(normalizer.to_dict(), 4).to_dict() == normalizer.to_dict()
+
+
+def test_typicality_falls_with_the_distance_and_is_kept(trained: tuple[Model, torch.nn.Module], tmp_path: Path) -> None:
+    typicality = Typicality.fit(np.linspace(1, 3, 1_000))
+    found = [typicality.measure(np.array([0.0, distance])) for distance in (0.5, 1.0, 2.0, 2.98, 3.0, 1e9)]
+    np.testing.assert_allclose(found, [1, 1, 0.5, 0.01, 0, 0], atol=1e-3)
+    model, network = trained
+    save_model(tmp_path / "m", replace(model, typicality=typicality), pack_weights(network))
+    assert load_model(tmp_path / "m").typicality == typicality
+
+
+@pytest.mark.parametrize("distances", [[], [1.0], [2.0, 1.0], [0.0, float("inf")]])
+def test_damaged_typicality_is_refused(folder: Path, distances: list[float]) -> None:
+    change(folder, ("typicality",), {"minimum": 0.02, "distances": distances})
+    with pytest.raises(ModelError, match="ascending numbers"):
+        load_model(folder)
+
+
+def test_a_model_folder_without_typicality_loads(folder: Path) -> None:
+    description = json.loads((folder / "model.json").read_text())
+    del description["typicality"]
+    (folder / "model.json").write_text(json.dumps(description))
+    assert load_model(folder).typicality is None

@@ -283,3 +283,28 @@ def test_a_file_called_dash_is_a_file(predictor: Predictor, tmp_path: Path, monk
     assert predictor.predict("-").status == "ok"
     (tmp_path / "-").unlink()
     assert predictor.predict("-").error == "no such file"
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
+def test_synthetic_voices_are_unlike_the_training_data(suffix: str) -> None:
+    samples = sorted((Path(__file__).parents[2] / "samples").rglob(f"*{suffix}"))
+    predictor = Predictor()
+    rows = [row for path in samples for row in predictor.predict_channels(path) if row.status == "ok"]
+    assert len(rows) >= 2
+    for row in rows:
+        assert row.typicality is not None
+        assert 0 <= row.typicality < 0.02
+        assert row.warnings[-1] == "unlike the training data"
+
+
+def test_speech_of_development_speakers_is_not(corpora: Path) -> None:
+    predictor = Predictor()
+    rows = [predictor.predict(path) for path in sorted((corpora / "ravdess/Actor_07").glob("*.flac"))[:12]]
+    assert [row.warnings for row in rows if "unlike the training data" in row.warnings] == []
+    assert np.mean([row.typicality for row in rows if row.typicality is not None]) > 0.2
+
+
+def test_a_model_without_typicality_leaves_it_empty(predictor: Predictor, tmp_path: Path) -> None:
+    row = predictor.predict(write_tone(tmp_path / "a.wav", seconds=1.0))
+    assert (row.status, row.typicality, "unlike the training data" in row.warnings) == ("ok", None, False)
+    assert row.to_row(EMOTIONS)["typicality"] is None

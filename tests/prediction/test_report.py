@@ -18,7 +18,7 @@ from sercli.prediction.rows import Prediction, Status, Value, list_columns
 
 COLUMNS = list_columns(EMOTIONS)
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
-NUMBERS = {"start", "end", "confidence", "duration", "speech", *(f"p_{emotion}" for emotion in EMOTIONS)}
+NUMBERS = {"start", "end", "confidence", "duration", "speech", "typicality", *(f"p_{emotion}" for emotion in EMOTIONS)}
 OK = Prediction(
     file="a.wav",
     status="ok",
@@ -29,6 +29,7 @@ OK = Prediction(
     end=3.25,
     duration=3.25,
     speech=1.5,
+    typicality=0.75,
     warnings=("clipped", "noisy"),
 )
 FAILED = Prediction(file="b/a.wav", status="failed", error="holds no samples")
@@ -48,6 +49,7 @@ predictions = st.builds(
     end=numbers,
     duration=numbers,
     speech=numbers,
+    typicality=st.none() | st.floats(0, 1),
     error=text | formulas,
     warnings=st.just(()) | st.tuples(text | formulas),
 )
@@ -95,7 +97,7 @@ def test_every_format_of_the_contract_has_a_writer() -> None:
 def test_columns_are_those_of_the_contract() -> None:
     probabilities = "p_neutral,p_calm,p_happy,p_sad,p_angry,p_fearful,p_disgust,p_surprised"
     assert ",".join(COLUMNS) == (
-        f"file,start,end,channel,status,emotion,confidence,{probabilities},duration,speech,warning,error"
+        f"file,start,end,channel,status,emotion,confidence,{probabilities},duration,speech,typicality,warning,error"
     )
 
 
@@ -103,8 +105,8 @@ def test_a_csv_report_to_the_letter(tmp_path: Path) -> None:
     assert write(tmp_path / "r.csv", [OK, FAILED]).read_bytes().decode() == (
         f"{','.join(COLUMNS)}\n"
         "a.wav,0.000000,3.250000,mix,ok,sad,0.300000,0.100000,0.100000,0.100000,0.300000,0.100000,0.100000,"
-        "0.100000,0.100000,3.250000,1.500000,clipped; noisy,\n"
-        "b/a.wav,,,mix,failed,,,,,,,,,,,,,,holds no samples\n"
+        "0.100000,0.100000,3.250000,1.500000,0.750000,clipped; noisy,\n"
+        "b/a.wav,,,mix,failed,,,,,,,,,,,,,,,holds no samples\n"
     )
 
 
@@ -124,6 +126,7 @@ def test_json_is_typed(tmp_path: Path) -> None:
         "confidence": 0.3,
         "duration": 3.25,
         "speech": 1.5,
+        "typicality": 0.75,
         "warning": "clipped; noisy",
         "error": None,
         **{f"p_{emotion}": 0.3 if emotion == "sad" else 0.1 for emotion in EMOTIONS},

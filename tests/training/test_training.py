@@ -1,8 +1,9 @@
+import json
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from sercli.errors import CheckpointError, InputError, ModelError, UsageError
 from sercli.features.extraction import extract_store
 from sercli.features.parameters import StoreParameters
 from sercli.models.config import NetworkConfig
-from sercli.models.model import load_model
+from sercli.models.model import Model, load_model
 from sercli.models.networks import build_network
 from sercli.splits.development import make_training_split
 from sercli.splits.fold import Fold
@@ -35,6 +36,7 @@ from sercli.training.recipes import Recipe, TeacherConfig, TrainConfig
 from sercli.training.scoring import list_truth, pool_logits, score_utterances
 from sercli.training.session import TrainedModel, train_fold
 from sercli.training.train import CHECKPOINT_FILE, TrainingResult, train
+from sercli.training.typicality import add_typicality
 from tests.toy_index import featurize_toy
 
 CPU = torch.device("cpu")
@@ -293,6 +295,43 @@ def test_train_writes_a_model_that_loads_and_curves(data: Path, features: Corpus
     assert f"`features`, float32 of shape (segments, {rows}, frames)" in card
     assert "`logits`, float32 of shape (segments, 4)" in card
     assert f"divide by the temperature, {model.temperature:.4f}" in card
+    assert "`embedding`, float32 of shape (segments, size)" in card
+
+
+def test_typicality_is_the_share_of_development_utterances_at_least_as_far(
+    data: Path, index: Index, features: CorpusFeatures, tmp_path: Path
+) -> None:
+    out = tmp_path / "m"
+    run_train(data, out, SMALL.limit(1))
+    model, dev = load_model(out), make_training_split(index, 1).dev
+    assert model.typicality
+    found = sorted(measure_typicality(model, features, dev))
+    np.testing.assert_allclose(found, np.linspace(0, 1, len(dev)), atol=0.01)
+    train = measure_typicality(model, features, make_training_split(index, 1).train)
+    assert np.mean(train) > 0.5  # what was trained on is nearer than other speakers
+    # Added to a model that was trained without it, it is the same.
+    description = json.loads((out / "model.json").read_text())
+    add_typicality(out, index, data / "features.h5")
+    assert json.loads((out / "model.json").read_text()) == description
+    assert load_model(out).graph == model.graph
+
+
+def measure_typicality(model: Model, features: CorpusFeatures, members: Sequence[int]) -> list[float]:
+    assert model.typicality
+    found = []
+    for member in members:
+        matrices, speech = zip(*features.segments(member), strict=True)
+        found.append(model.typicality.measure(model.pool(model.score(matrices)[1], speech)))
+    return found
+
+
+def test_typicality_is_not_added_from_another_index(data: Path, index: Index, tmp_path: Path) -> None:
+    run_train(data, tmp_path / "m", SMALL.limit(1))
+    description = json.loads((tmp_path / "m/model.json").read_text())
+    description["training_data"]["ravdess"]["dev_speakers"] = ["ravdess-99"]
+    (tmp_path / "m/model.json").write_text(json.dumps(description))
+    with pytest.raises(ModelError, match="the development speakers ravdess-99, found"):
+        add_typicality(tmp_path / "m", index, data / "features.h5")
 
 
 def test_development_scores_and_temperature_are_those_of_the_saved_model(

@@ -1,0 +1,50 @@
+"""`sercli explain`: why a recording was given its emotion."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sercli.cli import console, options
+from sercli.models.folder import DEFAULT_MODEL
+
+
+def explain(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Recording to explain.", show_default=False)],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Picture, page or data: .png, .svg, .html or .json.",
+            show_default="JSON on stdout",
+        ),
+    ] = None,
+    channel: Annotated[str, typer.Option("--channel", help="mix, or the number of a channel, from 1.")] = "mix",
+    model: options.ModelDir = None,
+    verbose: options.Verbose = False,  # noqa: ARG001 - the error boundary reads it
+    quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
+) -> None:
+    """Show why a recording was given its emotion: what the network attends to, and what speaks for the emotion.
+
+    The picture shows waveform, log-mel spectrogram, attribution and attention of the segments in which the emotion is
+    most probable. Attribution is by how much the log-odds of the emotion fall when a stretch of time and frequency is
+    replaced by the mean of the training data.
+
+    Example: `sercli explain call.wav --out call.png`
+    """
+    import json
+
+    from sercli.prediction.explain import check_explanation_path, write_explanation
+    from sercli.prediction.explain import explain as explain_recording
+
+    if out:
+        check_explanation_path(out)
+    explanation = explain_recording(file, model or DEFAULT_MODEL, channel=channel)
+    if out:
+        write_explanation(out, explanation)
+        console.say(f"{explanation.emotion}, {explanation.probabilities[explanation.emotion]:.0%}: saved {out}")
+    else:
+        typer.echo(json.dumps(explanation.to_dict(), ensure_ascii=False, allow_nan=False))
