@@ -14,6 +14,9 @@ from tests.dask_cluster import Cluster, start_cluster
 # The toy networks are too small to share out; threads would only wait for each other.
 torch.set_num_threads(1)
 
+# Standard output of the commands under test is buffered, as users have it.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 # A shell has its background jobs ignore Ctrl-C, and the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

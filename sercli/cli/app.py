@@ -88,6 +88,7 @@ def main() -> NoReturn:
     try:
         with name_file(Path("standard output")):  # other files are named where they are written
             status = app(standalone_mode=False) or 0
+            sys.stdout.flush()
         if status == _TYPERS_CTRL_C:
             _interrupt()
     except typer.TyperException as error:
@@ -100,9 +101,7 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):
         console.show_error("interrupted; what was finished is kept")
         status = 1
-    except BrokenPipeError:
-        # The reader of stdout is gone, as with `| head`; silence the flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of stdout is gone, as with `| head`
         status = 1
     except SercliError as error:
         _show(str(error))
@@ -111,6 +110,11 @@ def main() -> NoReturn:
         # Disk full, permission denied. Any other error is a bug in sercli and keeps its traceback.
         _show(describe_os_error(error))
         status = 1
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # It was named above, and would be repeated at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise SystemExit(status)
 
 

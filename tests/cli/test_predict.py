@@ -344,11 +344,10 @@ def test_a_full_disk_leaves_the_old_report(calls: Path, model: Path, tmp_path: P
 
 
 def test_a_full_disk_under_timelines_does_not_take_the_rows_from_stdout(
-    calls: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    calls: Path, model: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     process = start(
-        calls,
+        "calls",
         "-q",
         "--window",
         "0.1",
