@@ -365,7 +365,7 @@ def test_a_full_disk_under_timelines_does_not_take_the_rows_from_stdout(
     assert err.count("\n") == 1
     rows = read_csv(out)
     written = [path.relative_to(tmp_path / "t").as_posix() for path in sorted((tmp_path / "t").rglob("*.csv"))]
-    assert [f"{Path(row['file']).relative_to("calls").as_posix()}.csv" for row in rows] == written
+    assert [f"{Path(row['file']).relative_to('calls').as_posix()}.csv" for row in rows] == written
     assert written == ["a/x.wav.csv", "b/x.wav.csv"]
 
 
