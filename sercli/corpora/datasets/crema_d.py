@@ -19,12 +19,11 @@ agreed on: those here put the actors of each gender, in ascending order, into fi
 """
 
 import re
+from functools import partial
 
 from sercli.corpora.corpus import (
     Annotation,
     Corpus,
-    LabeledRecordings,
-    Source,
     SpeakerFolds,
     label_by_name,
     look_up_code,
@@ -72,11 +71,6 @@ def parse_name(stem: str) -> Annotation:
     )
 
 
-def label(source: Source) -> LabeledRecordings:
-    """Labels recordings by their names."""
-    return label_by_name(source, parse_name)
-
-
 def _draw_folds() -> tuple[tuple[str, ...], ...]:
     folds: tuple[list[str], ...] = tuple([] for _ in range(FOLDS))
     for number, actor in enumerate(sorted(ACTORS, key=lambda actor: (actor in FEMALE, actor))):
@@ -95,7 +89,7 @@ CORPUS = Corpus(
     license="ODbL 1.0, DbCL 1.0",
     page="https://github.com/CheyneyComputerScience/CREMA-D",
     label_map=LABEL_MAP,
-    label=label,
+    label=partial(label_by_name, parse=parse_name),
     counts={emotion: 1087 if emotion == "neutral" else 1271 for emotion in LABEL_MAP.values()},
     speakers=91,
     hours=5.3,

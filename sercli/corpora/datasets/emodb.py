@@ -14,12 +14,11 @@ Protocols: ``emodb-loso``, leave one speaker out; ``loso``, ``k`` folds, ``poole
 """
 
 import re
+from functools import partial
 
 from sercli.corpora.corpus import (
     Annotation,
     Corpus,
-    LabeledRecordings,
-    Source,
     SpeakerFolds,
     label_by_name,
     look_up_code,
@@ -59,11 +58,6 @@ def parse_name(stem: str) -> Annotation:
     )
 
 
-def label(source: Source) -> LabeledRecordings:
-    """Labels recordings by their names."""
-    return label_by_name(source, parse_name)
-
-
 CORPUS = Corpus(
     name=NAME,
     title="EmoDB",
@@ -74,7 +68,7 @@ CORPUS = Corpus(
     license="CC0 1.0",
     page="http://emodb.bilderbar.info",
     label_map=LABEL_MAP,
-    label=label,
+    label=partial(label_by_name, parse=parse_name),
     counts={"angry": 127, "boredom": 81, "disgust": 46, "fearful": 69, "happy": 71, "sad": 62, "neutral": 79},
     speakers=10,
     hours=0.4,

@@ -15,12 +15,11 @@ Protocols: none of its own; ``loso`` (one of four speakers is left to train on),
 """
 
 import re
+from functools import partial
 
 from sercli.corpora.corpus import (
     Annotation,
     Corpus,
-    LabeledRecordings,
-    Source,
     label_by_name,
     look_up_code,
     match_name,
@@ -59,11 +58,6 @@ def parse_name(stem: str) -> Annotation:
     )
 
 
-def label(source: Source) -> LabeledRecordings:
-    """Labels recordings by their names."""
-    return label_by_name(source, parse_name)
-
-
 CORPUS = Corpus(
     name=NAME,
     title="JL corpus",
@@ -74,7 +68,7 @@ CORPUS = Corpus(
     license="CC0 1.0",
     page="https://github.com/tli725/JL-Corpus",
     label_map=LABEL_MAP,
-    label=label,
+    label=partial(label_by_name, parse=parse_name),
     counts=dict.fromkeys((*PRIMARY, *SECONDARY), 240),
     speakers=4,
     hours=1.4,

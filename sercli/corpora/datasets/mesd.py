@@ -14,12 +14,11 @@ who: the speaker is left empty, and folds by speaker cannot be drawn.
 """
 
 import re
+from functools import partial
 
 from sercli.corpora.corpus import (
     Annotation,
     Corpus,
-    LabeledRecordings,
-    Source,
     label_by_name,
     look_up_code,
     match_name,
@@ -54,11 +53,6 @@ def parse_name(stem: str) -> Annotation:
     )
 
 
-def label(source: Source) -> LabeledRecordings:
-    """Labels recordings by their names."""
-    return label_by_name(source, parse_name)
-
-
 CORPUS = Corpus(
     name=NAME,
     title="MESD",
@@ -70,7 +64,7 @@ CORPUS = Corpus(
     license="CC BY 4.0",
     page="https://doi.org/10.17632/cy34mh68j9",
     label_map=LABEL_MAP,
-    label=label,
+    label=partial(label_by_name, parse=parse_name),
     counts=dict.fromkeys(LABEL_MAP.values(), 144),
     hours=0.2,
 )

@@ -15,12 +15,11 @@ Protocols: none of its own; ``loso``, ``k`` folds, ``pooled`` and ``cross``.
 """
 
 import re
+from functools import partial
 
 from sercli.corpora.corpus import (
     Annotation,
     Corpus,
-    LabeledRecordings,
-    Source,
     label_by_name,
     look_up_code,
     match_name,
@@ -54,11 +53,6 @@ def parse_name(stem: str) -> Annotation:
     )
 
 
-def label(source: Source) -> LabeledRecordings:
-    """Labels recordings by their names."""
-    return label_by_name(source, parse_name)
-
-
 CORPUS = Corpus(
     name=NAME,
     title="ShEMO",
@@ -69,7 +63,7 @@ CORPUS = Corpus(
     license="research",
     page="https://github.com/mansourehk/ShEMO",
     label_map=LABEL_MAP,
-    label=label,
+    label=partial(label_by_name, parse=parse_name),
     counts={"angry": 1059, "neutral": 1028, "sad": 449, "surprised": 225, "happy": 201, "fearful": 38},
     speakers=87,
     hours=3.4,

@@ -16,13 +16,12 @@ the utterances of that other one. ``loso`` and folds by speaker need more speake
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
 from sercli.corpora.corpus import (
     Annotation,
     Corpus,
-    LabeledRecordings,
-    Source,
     SpeakerFolds,
     label_by_name,
     look_up_code,
@@ -64,11 +63,6 @@ def _name_recording(path: Path) -> str:
     return re.sub("^OA_", "OAF_", path.stem)
 
 
-def label(source: Source) -> LabeledRecordings:
-    """Labels recordings by their names."""
-    return label_by_name(source, parse_name, name_of=_name_recording)
-
-
 CORPUS = Corpus(
     name=NAME,
     title="TESS",
@@ -79,7 +73,7 @@ CORPUS = Corpus(
     license="CC BY-NC-ND 4.0",
     page="https://doi.org/10.5683/SP2/E8H2MF",
     label_map=LABEL_MAP,
-    label=label,
+    label=partial(label_by_name, parse=parse_name, name_of=_name_recording),
     counts=dict.fromkeys(LABEL_MAP.values(), 400),
     speakers=2,
     hours=1.6,
