@@ -54,7 +54,7 @@ def write_sound(path: Path, samples: Samples, sample_rate: int = 16_000, subtype
         path: the file to write.
         samples: in shape ``(n_samples,)`` or ``(n_samples, channels)``, full scale 1.
         sample_rate: in Hz.
-        subtype: of libsndfile, as ``PCM_24``, or ``FLOAT`` for samples that are not finite.
+        subtype: Subtype of libsndfile such as ``PCM_24``, or ``FLOAT`` for samples that are not finite.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A stream is handed over, not a name, since libsndfile cannot take every name that a file may have.

@@ -24,8 +24,8 @@ def explain(
     ] = None,
     channel: Annotated[str, typer.Option("--channel", help="mix, or the number of a channel, from 1.")] = "mix",
     model: options.ModelDir = None,
-    verbose: options.Verbose = False,  # noqa: ARG001 - the error boundary reads it
-    quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done the work
+    verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
+    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """Show why a recording was given its emotion: what the network attends to, and what speaks for the emotion.
 

@@ -43,7 +43,7 @@ def inspect(
     index: options.IndexFile = None,
     store: options.StoreFile = None,
     verbose: options.Verbose = False,
-    quiet: options.Quiet = False,  # noqa: ARG001 - its callback has done its work
+    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """Show what is in the index and what is odd about it: labels, speakers, levels, duplicates, doubtful labels.
 

@@ -13,7 +13,7 @@ CORPORA = Path(os.environ.get("SERCLI_CORPORA") or Path(__file__).parents[3] / "
 def copy_recordings(folder: Path, count: int) -> list[Path]:
     """Writes `count` recordings of RAVDESS as 48 kHz 16-bit WAV, the form the corpus is distributed in.
 
-    Where the corpus is absent, tones of the same form and the same mean length stand in.
+    Without the corpus, uses tones with the same format and mean length instead.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = sorted((CORPORA / "ravdess").rglob("*.flac"))

@@ -16,10 +16,10 @@ class Shop:
     """What is served, and what was asked for.
 
     Attributes:
-        content: of the file.
+        content: Bytes of the file.
         answers: to the first requests, in order; all later ones are answered well.
         ranges: the header ``Range`` of each request, empty if it had none.
-        url: of the file.
+        url: Address of the file.
         stalled: set when `stall_after` has sent its part; released at the end.
     """
 
@@ -36,7 +36,7 @@ class Server(ThreadingHTTPServer):
     shop: Shop
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news."""
+        """Ignores clients that disconnect."""
 
 
 class Handler(BaseHTTPRequestHandler):

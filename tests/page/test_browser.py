@@ -214,6 +214,7 @@ def test_recordings_in_the_page_play_wherever_it_is(open_page: OpenPage, tmp_pat
     page = open_page(page_path)
     open_row(page, "a.flac").locator(".link[data-at]").first.click()
     page.wait_for_function("() => $('dialog audio').currentTime > 0.2")
+    assert page.evaluate("$('dialog audio').error") is None
 
 
 def test_the_page_of_the_demo_shows_the_samples(open_page: OpenPage, tmp_path: Path) -> None:

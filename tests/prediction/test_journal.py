@@ -16,7 +16,7 @@ from sercli.prediction.discovery import Recording
 from sercli.prediction.journal import FinishedRecordings, journal_path, open_journal
 from sercli.prediction.rows import Prediction, RecordingResult, SegmentPrediction, Status
 
-# Bytes of a name that are no text stand in it as single low surrogates.
+# os.fsdecode turns undecodable bytes of a name into lone surrogates.
 texts = st.text(st.characters(exclude_categories=["Cs"])) | st.binary().map(os.fsdecode)
 reals = st.floats(0, 1e9)
 probabilities = st.tuples(*[st.floats(0, 1)] * len(EMOTIONS))
