@@ -110,7 +110,7 @@ def test_a_call_opens_with_a_timeline_per_side_and_plays_from_a_click(report: Pa
     page.wait_for_function("() => { const a = $('dialog audio'); return !a.paused && a.currentTime > 6; }")
     assert page.evaluate("document.querySelector('dialog audio').currentTime") < 12
     page.keyboard.press("Escape")
-    assert page.evaluate("document.querySelector('dialog audio').paused")
+    page.wait_for_function("() => $('dialog audio').paused")
 
 
 def test_the_strongest_stretch_opens_where_it_is(report: Path, open_page: OpenPage) -> None:
@@ -148,11 +148,11 @@ def test_the_keyboard_is_enough(report: Path, open_page: OpenPage) -> None:
         page.keyboard.press("Tab")
     for _ in range(3):
         page.keyboard.press("ArrowDown")
-    assert page.evaluate("document.activeElement.closest('tr').dataset.row") == "3"
+    page.wait_for_function("() => document.activeElement.closest('tr')?.dataset.row === '3'")
     page.keyboard.press("Enter")
     assert page.locator("dialog[open] h2").inner_text() == page.evaluate("RECORDINGS[3].name")
     page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement.closest('tr').dataset.row") == "3"
+    page.wait_for_function("() => document.activeElement.closest('tr')?.dataset.row === '3'")
 
 
 @pytest.mark.parametrize(("scheme", "rules", "name"), [("light", [], "two sides.wav"), ("dark", CONTRAST, "loud.wav")])

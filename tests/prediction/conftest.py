@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sercli.prediction.predictor import Predictor
+from tests.sounds import write_tone
 from tests.toy_model import make_model
 
 WINDOW = 6.0  # seconds
@@ -17,5 +18,10 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def predictor(model_folder: Path) -> Predictor:
-    """Scores fixed windows, without voice activity: it answers to tones."""
-    return Predictor(model_folder, window=WINDOW)
+    """Scores fixed windows, without voice activity: it answers to tones.
+
+    It has loaded its model, which a test without root's rights could not read.
+    """
+    loaded = Predictor(model_folder, window=WINDOW)
+    assert loaded.predict(write_tone(model_folder.parent / "tone.wav")).status == "ok"
+    return loaded
