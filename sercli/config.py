@@ -11,6 +11,9 @@ from typing import Any, Self, TypeVar, get_args, get_origin
 
 from sercli.errors import UsageError
 
+AUTO, MIX, SPLIT = CHANNEL_MODES = ("auto", "mix", "split")
+"""How the channels of a recording are scored."""
+
 T = TypeVar("T")
 
 

@@ -1,14 +1,14 @@
 """Brings all blocks of a recording to the sample rate and the number of channels of the first."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import soxr
 
-from sercli.audio.signal import BLOCK, Signal
+from sercli.audio.signal import BLOCK, Blocks, Signal
 
 
-def conform(blocks: Iterable[tuple[Signal, int]]) -> Iterator[tuple[Signal, int]]:
+def conform(blocks: Blocks) -> Iterator[tuple[Signal, int]]:
     """Converts blocks whose rate or channel count differs from that of the first, each run of them for itself.
 
     Args:

@@ -38,6 +38,37 @@ def resample(signal: Signal, source_rate: int, target_rate: int) -> Signal:
     return resampled if len(resampled) else signal[:1]
 
 
+class StreamResampler:
+    """Streaming resampler: soxr at its quality HQ.
+
+    Args:
+        source_rate: Input sample rate (Hz).
+        target_rate: Output sample rate (Hz).
+        channels: Number of signals resampled in parallel.
+    """
+
+    def __init__(self, source_rate: int, target_rate: int, channels: int = 1) -> None:
+        self._stream = (
+            soxr.ResampleStream(source_rate, target_rate, channels, dtype="float32", quality="HQ")
+            if source_rate != target_rate
+            else None
+        )
+        self._count = 0
+
+    def __call__(self, signals: Signal, *, last: bool) -> Signal:
+        """Resamples the next block, shape ``(channels, n_samples)``; with `last`, flushes what was held back."""
+        if self._stream is None:
+            return signals
+        interleaved = np.ascontiguousarray(signals.T)
+        if interleaved.shape[1] == 1:
+            resampled = self._stream.resample_chunk(interleaved[:, 0], last=last)[None]
+        else:
+            resampled = self._stream.resample_chunk(interleaved, last=last).T
+        self._count += resampled.shape[1]
+        # Keep one sample of a very short recording, so that it counts as short rather than empty.
+        return signals[:, :1] if last and not self._count else resampled
+
+
 def find_sound(signal: Signal, trim_db: float) -> npt.NDArray[np.bool_]:
     """Finds the frames within `trim_db` of the loudest, like librosa.effects.
 

@@ -4,7 +4,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sercli.audio.signal import Signal
-from sercli.audio.vad import FRAME
 
 MIN_SPEECH = 0.5  # seconds; hardly any training utterance has less
 FULL_SCALE = 0.99  # amplitude at which a sample counts as clipped
@@ -111,11 +110,3 @@ def is_flat(power: Vector, *, steady: float = STEADY, quiet: float = QUIET) -> b
         return True
     low, high = 10 * np.log10(np.percentile(audible, (10, 95)))
     return bool(high < quiet or high - low < steady)
-
-
-def frame_power(signals: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Computes the mean square of each frame of `FRAME` samples along the last axis, without a partial last frame."""
-    count = signals.shape[-1] // FRAME
-    frames = signals[..., : count * FRAME].reshape(*signals.shape[:-1], count, FRAME)
-    power: npt.NDArray[np.float32] = np.mean(np.square(frames), axis=-1)
-    return power

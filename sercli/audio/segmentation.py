@@ -4,42 +4,25 @@ A recording up to `SegmentationConfig.max_whole` is one segment, as in training.
 by voice activity detection (VAD), into segments as long as those the network was trained on.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import soxr
 
 from sercli.audio.decode import AudioReader
-from sercli.audio.preprocess import SILENCE, Prepared, find_sound, is_silent, prepare, to_mono
-from sercli.audio.quality import QualityMeter, frame_power, is_flat
-from sercli.audio.signal import Signal
+from sercli.audio.preprocess import Prepared, StreamResampler, find_sound, is_silent, prepare
+from sercli.audio.quality import QualityMeter, is_flat
+from sercli.audio.signal import Blocks, Signal
 from sercli.audio.speech import ShoutDetector, Span, SpeechSplitter, WindowSplitter, count_speech
-from sercli.audio.stereo import SAME, correlate_sides
-from sercli.audio.vad import FRAME, SAMPLE_RATE, VoiceDetector
-from sercli.config import AudioConfig, Config
+from sercli.audio.stereo import Route, find_route
+from sercli.audio.vad import FRAME, HOP, SAMPLE_RATE, VoiceActivity, frame_power
+from sercli.config import MIX, AudioConfig, Config
 
 SPEECH, WINDOWS = METHODS = ("speech", "windows")
-AUTO, MIX, SPLIT = CHANNEL_MODES = ("auto", "mix", "split")
 
 MARGIN = 0.1  # seconds of signal added around a segment to keep soft onsets; trimming removes silence again
-HOP = 32 * FRAME  # samples processed at a time at the VAD's sample rate, about a second
-VAD_LEVEL = 0.1  # RMS of the loudest half second after scaling the VAD's input
-MAX_GAIN = 1e3
-LEVEL_DECAY = 0.98  # decay of the level per hop, so that a bang does not mute the VAD for the rest of a call
-DC_MEMORY = 0.05  # weight of a hop in the running mean used as the DC offset
-SILENT_RMS = SILENCE / 4  # RMS of speech that peaks at SILENCE; above the rounding noise of 16 bits
-NOISE_PERCENTILE, NOISE_MEMORY = 10, 512  # the noise level is this percentile of the power of this many frames (16 s)
-OVER_NOISE = 10 ** (5 / 20)  # RMS relative to the noise that a frame must reach to be examined
-UNDER_SPEECH = 10 ** (-15 / 20)  # upper bound of that threshold, relative to VAD_LEVEL
-VAD_FLOOR = 1e-3  # RMS of the VAD's input below which there is no speech: 40 dB below VAD_LEVEL, as for trimming
 HEARTBEAT = 60.0  # seconds of audio between two heartbeats
-
-Array = npt.NDArray[np.float32]
-Blocks = Iterable[tuple[Signal, int]]
-"""Decoded samples of shape ``(n_samples, channels)`` with their sample rate in Hz, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,12 +203,12 @@ def _run(
     by_level: bool = False,
 ) -> Iterator[Segment | Heartbeat | _Ending]:
     segmenter: _Segmenter | None = None
-    route = _Route(MIX)
+    route = Route(MIX)
     frames, reported, rate = 0, 0.0, 1
     waiting: Signal | None = None  # held back until it is known whether it is the last block
     for block, rate in read():
         if segmenter is None or waiting is None:
-            route = _find_route(read, channels, block.shape[1])
+            route = find_route(read, channels, block.shape[1])
             segmenter = _Segmenter(route.names(block.shape[1]), rate, audio, segmentation, only, by_level=by_level)
         else:
             yield from segmenter.feed(route.apply(waiting), last=False)
@@ -238,64 +221,6 @@ def _run(
         return
     yield from segmenter.feed(route.apply(waiting), last=True)
     yield segmenter.end(frames / rate)
-
-
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """Maps the channels of a file to the channels that are scored."""
-
-    mode: str
-    inverted: bool = False  # one signal with opposite signs, whose mean would be silence
-
-    def names(self, channels: int) -> tuple[str, ...]:
-        return tuple(str(number + 1) for number in range(channels)) if self.mode == SPLIT else (MIX,)
-
-    def apply(self, block: Signal) -> Array:
-        if self.mode == SPLIT:
-            return np.ascontiguousarray(block.T)
-        return np.ascontiguousarray(block[:, 0] if self.inverted else to_mono(block))[None]
-
-
-def _find_route(read: Callable[[], Blocks], mode: str, channels: int) -> _Route:
-    if channels == 1:
-        return _Route(MIX)
-    if mode != AUTO or channels != 2:
-        return _Route(MIX if mode == AUTO else mode)
-    correlation = correlate_sides(read())
-    if correlation is None or abs(correlation) < SAME:
-        return _Route(SPLIT)
-    return _Route(MIX, inverted=correlation < 0)
-
-
-class StreamResampler:
-    """Streaming resampler: soxr at its quality HQ.
-
-    Args:
-        source_rate: Input sample rate (Hz).
-        target_rate: Output sample rate (Hz).
-        channels: Number of signals resampled in parallel.
-    """
-
-    def __init__(self, source_rate: int, target_rate: int, channels: int = 1) -> None:
-        self._stream = (
-            soxr.ResampleStream(source_rate, target_rate, channels, dtype="float32", quality="HQ")
-            if source_rate != target_rate
-            else None
-        )
-        self._count = 0
-
-    def __call__(self, signals: Array, *, last: bool) -> Array:
-        """Resamples the next block, shape ``(channels, n_samples)``; with `last`, flushes what was held back."""
-        if self._stream is None:
-            return signals
-        interleaved = np.ascontiguousarray(signals.T)
-        if interleaved.shape[1] == 1:
-            resampled = self._stream.resample_chunk(interleaved[:, 0], last=last)[None]
-        else:
-            resampled = self._stream.resample_chunk(interleaved, last=last).T
-        self._count += resampled.shape[1]
-        # Keep one sample of a very short recording, so that it counts as short rather than empty.
-        return signals[:, :1] if last and not self._count else resampled
 
 
 class _Segmenter:
@@ -317,9 +242,9 @@ class _Segmenter:
             _Channel(name, audio, config, skipped=only is not None and name not in only) for name in names
         ]
         self._held = np.zeros((len(names), 0), np.float32)
-        self._stream: _Stream | None = None
+        self._stream: VoiceActivity | None = None
 
-    def feed(self, signals: Array, *, last: bool) -> Iterator[Segment]:
+    def feed(self, signals: Signal, *, last: bool) -> Iterator[Segment]:
         if not self._by_level:
             for channel, signal in zip(self._channels, signals, strict=True):
                 channel.meter.count(signal)
@@ -338,7 +263,7 @@ class _Segmenter:
                 return
             if not last and self._held.shape[1] < opening:
                 return
-            self._stream = _Stream(self._held[:, :opening], self._rate)
+            self._stream = VoiceActivity(self._held[:, :opening], self._rate)
         while self._held.shape[1] >= hop or last:
             part, self._held = self._held[:, :hop], self._held[:, hop:]
             ending = last and not self._held.shape[1]
@@ -353,18 +278,18 @@ class _Segmenter:
             for channel, signal in zip(self._channels, self._held, strict=True):
                 yield from channel.take_whole(signal, np.zeros(0, np.float32), np.zeros(0, np.float32), sure=True)
             return
-        probabilities, power = _Stream(signals, self._rate).detect(signals, last=True)
+        probabilities, power = VoiceActivity(signals, self._rate).detect(signals, last=True)
         for number, channel in enumerate(self._channels):
             yield from channel.take_whole(self._held[number], probabilities[number], power[number])
 
-    def _is_flat(self, signals: Array) -> bool:
+    def _is_flat(self, signals: Signal) -> bool:
         """Whether the level of a channel does not show that there is sound, so that the VAD is needed."""
         if self._rate != SAMPLE_RATE:
             return True
         power = frame_power(np.pad(signals, ((0, 0), (0, -signals.shape[1] % FRAME))))
         return any(is_flat(channel) for channel in power)
 
-    def _take(self, part: Array, *, last: bool) -> Iterator[Segment]:
+    def _take(self, part: Signal, *, last: bool) -> Iterator[Segment]:
         assert self._stream is not None  # noqa: S101 - set before
         centered = self._stream.center(part)
         probabilities, power = self._stream.detect(centered, last=last)
@@ -375,60 +300,6 @@ class _Segmenter:
         unheard = tuple(channel.name for channel in self._channels if channel.is_unheard)
         channels = tuple(channel.summarize() for channel in self._channels)
         return _Ending(Summary(duration=duration, channels=channels), unheard)
-
-
-class _Stream:
-    """Input of the VAD for all channels: centered, resampled and scaled.
-
-    Args:
-        opening: First seconds, from which offset and level are measured, shape ``(channels, n_samples)``.
-        rate: Sample rate of the input (Hz).
-    """
-
-    def __init__(self, opening: Array, rate: int) -> None:
-        self._resample = StreamResampler(rate, SAMPLE_RATE, len(opening))
-        self._detector = VoiceDetector(len(opening))
-        self._offset = opening.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
-        self._window = rate // 2
-        self._level = np.zeros((len(opening), 1), np.float32)
-        self._power = frame_power(opening - self._offset)[:, -NOISE_MEMORY:]
-        self._follow_level(opening - self._offset)
-        self._rest = np.zeros((len(opening), 0), np.float32)
-
-    def center(self, part: Array) -> Array:
-        """Removes the DC offset of the next block."""
-        mean = part.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32) if part.shape[1] else 0
-        self._offset = (1 - DC_MEMORY) * self._offset + DC_MEMORY * mean
-        centered: Array = part - self._offset
-        return centered
-
-    def _follow_level(self, signals: Array) -> None:
-        for start in range(0, signals.shape[1], self._window):
-            power = np.square(signals[:, start : start + self._window]).mean(axis=1, keepdims=True)
-            self._level = np.maximum(self._level, np.sqrt(power))
-
-    def detect(self, signals: Array, *, last: bool) -> tuple[Array, Array]:
-        """Returns speech probabilities and mean squares of the next frames, both in shape ``(channels, n_frames)``."""
-        self._level *= LEVEL_DECAY
-        self._follow_level(signals)
-        gain = np.minimum(VAD_LEVEL / np.maximum(self._level, 1e-9), MAX_GAIN).astype(np.float32)
-        resampled = self._resample(signals, last=last)
-        heard = np.concatenate([self._rest, resampled], axis=1)
-        if last:
-            heard = np.pad(heard, ((0, 0), (0, -heard.shape[1] % FRAME)))
-        power = frame_power(heard)
-        self._rest = heard[:, power.shape[1] * FRAME :]
-        self._power = np.concatenate([self._power, power], axis=1)[:, -NOISE_MEMORY:]
-        floor = np.maximum(np.maximum(SILENT_RMS * gain, VAD_FLOOR), self._find_noise(gain))
-        return self._detector.feed(resampled * gain, floor=floor, last=last), power
-
-    def _find_noise(self, gain: Array) -> Array:
-        """Estimates the RMS of the VAD's input below which there is only the noise between words."""
-        if not self._power.shape[1]:
-            return np.zeros_like(gain)
-        noise = np.sqrt(np.percentile(self._power, NOISE_PERCENTILE, axis=1, keepdims=True)).astype(np.float32)
-        limit: Array = np.minimum(noise * gain * OVER_NOISE, VAD_LEVEL * UNDER_SPEECH)
-        return limit
 
 
 class _Channel:
@@ -450,7 +321,7 @@ class _Channel:
         self._heard = True  # whether the VAD found speech where something was scored
 
     def take_whole(
-        self, signal: Signal, probabilities: Array, power: Array, *, sure: bool = False
+        self, signal: Signal, probabilities: Signal, power: Signal, *, sure: bool = False
     ) -> Iterator[Segment]:
         self.meter.listen(power, probabilities)
         prepared = prepare(signal, self._audio)
@@ -462,7 +333,7 @@ class _Channel:
             speech = float(find_sound(prepared.signal, self._audio.trim_db).mean()) * len(prepared.signal) / self._rate
         yield self._make(prepared.start, prepared.stop, speech, prepared)
 
-    def cut_speech(self, signal: Signal, probabilities: Array, power: Array, *, last: bool) -> Iterator[Segment]:
+    def cut_speech(self, signal: Signal, probabilities: Signal, power: Signal, *, last: bool) -> Iterator[Segment]:
         self.meter.listen(power, probabilities)
         self._extend(signal)
         raised = self._shouts.feed(probabilities, power)

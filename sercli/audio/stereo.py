@@ -1,11 +1,14 @@
-"""Decides whether the two sides of a stereo recording are one signal or two."""
+"""Decides which channels of a recording are scored: each side of a call, or their mean."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from sercli.audio.signal import Signal
+from sercli.audio.preprocess import to_mono
+from sercli.audio.signal import Blocks, Signal
+from sercli.config import AUTO, MIX, SPLIT
 
 Moments = npt.NDArray[np.float64]
 
@@ -16,7 +19,43 @@ ENOUGH, ENOUGH_DIFFERENT = 600.0, 30.0  # seconds of sound to measure; the secon
 LONGEST_WAIT = 3_600.0  # seconds of recording to search for sound
 
 
-def correlate_sides(blocks: Iterable[tuple[Signal, int]]) -> float | None:
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Maps the channels of a file to the channels that are scored."""
+
+    mode: str
+    inverted: bool = False  # one signal with opposite signs, whose mean would be silence
+
+    def names(self, channels: int) -> tuple[str, ...]:
+        """Returns the names of the scored channels of a file with so many channels."""
+        return tuple(str(number + 1) for number in range(channels)) if self.mode == SPLIT else (MIX,)
+
+    def apply(self, block: Signal) -> Signal:
+        """Maps a block, shape ``(n_samples, channels)``, to the scored channels, shape ``(n_scored, n_samples)``."""
+        if self.mode == SPLIT:
+            return np.ascontiguousarray(block.T)
+        return np.ascontiguousarray(block[:, 0] if self.inverted else to_mono(block))[None]
+
+
+def find_route(read: Callable[[], Blocks], mode: str, channels: int) -> Route:
+    """Decides which channels of a file are scored.
+
+    Args:
+        read: Decodes the file from its start.
+        mode: One of `CHANNEL_MODES`; ``auto`` splits stereo files whose sides differ, such as calls.
+        channels: Number of channels of the file.
+    """
+    if channels == 1:
+        return Route(MIX)
+    if mode != AUTO or channels != 2:
+        return Route(MIX if mode == AUTO else mode)
+    correlation = correlate_sides(read())
+    if correlation is None or abs(correlation) < SAME:
+        return Route(SPLIT)
+    return Route(MIX, inverted=correlation < 0)
+
+
+def correlate_sides(blocks: Blocks) -> float | None:
     """Computes the Pearson correlation of the two sides over the first minutes of sound.
 
     Args:

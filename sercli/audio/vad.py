@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
 
+from sercli.audio.preprocess import SILENCE, StreamResampler
+
 SAMPLE_RATE = 16_000  # Hz
 FRAME = 512  # samples, 32 ms
 FRAME_SECONDS = FRAME / SAMPLE_RATE
@@ -19,8 +21,81 @@ CONTEXT = 64  # samples before a frame that the network also sees
 PADDING = 64  # samples after a frame, reflected
 STFT_SIZE, STFT_HOP = 256, 128  # samples
 STATE = 128  # size of the LSTM state
+HOP = 32 * FRAME  # samples processed at a time, about a second
+
+VAD_LEVEL = 0.1  # RMS of the loudest half second after scaling
+MAX_GAIN = 1e3
+LEVEL_DECAY = 0.98  # decay of the level per hop, so that a bang does not mute the VAD for the rest of a call
+DC_MEMORY = 0.05  # weight of a hop in the running mean used as the DC offset
+SILENT_RMS = SILENCE / 4  # RMS of speech that peaks at SILENCE; above the rounding noise of 16 bits
+NOISE_PERCENTILE, NOISE_MEMORY = 10, 512  # the noise level is this percentile of the power of this many frames (16 s)
+OVER_NOISE = 10 ** (5 / 20)  # RMS relative to the noise that a frame must reach to be examined
+UNDER_SPEECH = 10 ** (-15 / 20)  # upper bound of that threshold, relative to VAD_LEVEL
+VAD_FLOOR = 1e-3  # RMS after scaling below which there is no speech: 40 dB below VAD_LEVEL, as for trimming
 
 Array = npt.NDArray[np.float32]
+
+
+class VoiceActivity:
+    """Detects voice in signals of any sample rate, offset and level: centers, resamples and scales for `VoiceDetector`.
+
+    Args:
+        opening: First seconds, from which offset and level are measured, shape ``(channels, n_samples)``.
+        rate: Sample rate of the input (Hz).
+    """
+
+    def __init__(self, opening: Array, rate: int) -> None:
+        self._resample = StreamResampler(rate, SAMPLE_RATE, len(opening))
+        self._detector = VoiceDetector(len(opening))
+        self._offset = opening.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+        self._window = rate // 2
+        self._level = np.zeros((len(opening), 1), np.float32)
+        self._power = frame_power(opening - self._offset)[:, -NOISE_MEMORY:]
+        self._follow_level(opening - self._offset)
+        self._rest = np.zeros((len(opening), 0), np.float32)
+
+    def center(self, part: Array) -> Array:
+        """Removes the DC offset of the next block."""
+        mean = part.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32) if part.shape[1] else 0
+        self._offset = (1 - DC_MEMORY) * self._offset + DC_MEMORY * mean
+        centered: Array = part - self._offset
+        return centered
+
+    def _follow_level(self, signals: Array) -> None:
+        for start in range(0, signals.shape[1], self._window):
+            power = np.square(signals[:, start : start + self._window]).mean(axis=1, keepdims=True)
+            self._level = np.maximum(self._level, np.sqrt(power))
+
+    def detect(self, signals: Array, *, last: bool) -> tuple[Array, Array]:
+        """Returns speech probabilities and mean squares of the next frames, both in shape ``(channels, n_frames)``."""
+        self._level *= LEVEL_DECAY
+        self._follow_level(signals)
+        gain = np.minimum(VAD_LEVEL / np.maximum(self._level, 1e-9), MAX_GAIN).astype(np.float32)
+        resampled = self._resample(signals, last=last)
+        heard = np.concatenate([self._rest, resampled], axis=1)
+        if last:
+            heard = np.pad(heard, ((0, 0), (0, -heard.shape[1] % FRAME)))
+        power = frame_power(heard)
+        self._rest = heard[:, power.shape[1] * FRAME :]
+        self._power = np.concatenate([self._power, power], axis=1)[:, -NOISE_MEMORY:]
+        floor = np.maximum(np.maximum(SILENT_RMS * gain, VAD_FLOOR), self._find_noise(gain))
+        return self._detector.feed(resampled * gain, floor=floor, last=last), power
+
+    def _find_noise(self, gain: Array) -> Array:
+        """Estimates the RMS of the VAD's input below which there is only the noise between words."""
+        if not self._power.shape[1]:
+            return np.zeros_like(gain)
+        noise = np.sqrt(np.percentile(self._power, NOISE_PERCENTILE, axis=1, keepdims=True)).astype(np.float32)
+        limit: Array = np.minimum(noise * gain * OVER_NOISE, VAD_LEVEL * UNDER_SPEECH)
+        return limit
+
+
+def frame_power(signals: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Computes the mean square of each frame of `FRAME` samples along the last axis, without a partial last frame."""
+    count = signals.shape[-1] // FRAME
+    frames = signals[..., : count * FRAME].reshape(*signals.shape[:-1], count, FRAME)
+    power: npt.NDArray[np.float32] = np.mean(np.square(frames), axis=-1)
+    return power
 
 
 class VoiceDetector:

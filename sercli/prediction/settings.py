@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sercli.config import Config
+from sercli.config import AUTO, CHANNEL_MODES, Config
 from sercli.errors import UsageError
 from sercli.models.folder import DEFAULT_MODEL
 
-CHANNEL_MODES = ("auto", "mix", "split")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 MAX_WINDOW = 60.0  # seconds
 
@@ -31,7 +30,7 @@ class ScoringSettings(Config):
     """
 
     model: str = str(DEFAULT_MODEL)
-    channels: str = "auto"
+    channels: str = AUTO
     window: float = 0.0
     hop: float = 0.0
     min_confidence: float = 0.0

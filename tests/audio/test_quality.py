@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sercli.audio.decode import read_signal
-from sercli.audio.quality import MAX_CLIPPED, MIN_LEVELS, MIN_SNR, MIN_SPEECH, QualityMeter, frame_power
+from sercli.audio.quality import MAX_CLIPPED, MIN_LEVELS, MIN_SNR, MIN_SPEECH, QualityMeter
 from sercli.audio.signal import Signal
 from sercli.audio.speech import count_speech
-from sercli.audio.vad import FRAME, SAMPLE_RATE, VoiceDetector
+from sercli.audio.vad import FRAME, SAMPLE_RATE, VoiceDetector, frame_power
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 SPEECH = ("man-even.wav", "woman-even.ogg", "woman-low-slow.wav")

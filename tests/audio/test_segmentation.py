@@ -13,24 +13,20 @@ import numpy.typing as npt
 import pytest
 
 from sercli.audio.decode import read_signal
-from sercli.audio.preprocess import prepare
+from sercli.audio.preprocess import StreamResampler, prepare
 from sercli.audio.segmentation import (
-    AUTO,
     HEARTBEAT,
-    MIX,
-    SPLIT,
     WINDOWS,
     ChannelSummary,
     Heartbeat,
     Segment,
     SegmentationConfig,
-    StreamResampler,
     Summary,
     read_segments,
     segment_blocks,
 )
 from sercli.audio.signal import Signal
-from sercli.config import AudioConfig
+from sercli.config import AUTO, MIX, SPLIT, AudioConfig
 from sercli.errors import UsageError
 from tests.sounds import write_sound
 
