@@ -12,44 +12,29 @@ import soundfile
 
 from sercli.audio.conform import conform
 from sercli.audio.container import MAX_CHANNELS, StreamDecoder, find_tracks, open_container
-from sercli.audio.lengths import count_flac_samples, count_mpeg_samples, count_vorbis_samples, is_torn_ogg
+from sercli.audio.lengths import (
+    CUT,
+    EXACT,
+    PADDED,
+    ROUNDED,
+    Length,
+    compare_lengths,
+    count_flac_samples,
+    count_mpeg_samples,
+    count_vorbis_samples,
+    is_torn_ogg,
+)
 from sercli.audio.parts import find_parts
 from sercli.audio.signal import BLOCK, Signal
-from sercli.audio.sniff import (
-    HEAD_BYTES,
-    SEARCHED,
-    SUFFIXES,
-    UNREAD_SUFFIXES,
-    RawFormat,
-    find_demuxer,
-    find_mpeg,
-    find_raw_format,
-    measure_id3,
-    read_head,
-)
+from sercli.audio.sniff import UNREAD_SUFFIXES, RawFormat, SoundFormat, identify
 from sercli.audio.source import Part, PartStream
 from sercli.errors import AudioError
 from sercli.files import one_line
 
-__all__ = [
-    "SUFFIXES",
-    "UNREAD_SUFFIXES",
-    "AudioFacts",
-    "AudioReader",
-    "count_tracks",
-    "read_blocks",
-    "read_facts",
-    "read_signal",
-]
-
 MIN_SAMPLE_RATE = 1_000  # Hz; a lower rate means a damaged header or no usable speech
 MAX_SAMPLE_RATE = 768_000  # Hz; the highest rate of audio interfaces
-EXACT = 0.02  # largest difference of lengths counted in bytes or samples (s)
-ROUNDED = 0.15  # largest difference of lengths that containers or codecs round (s)
-PADDED = 0.25  # largest difference where a codec pads the sound (s)
 SHORT_OGG = 1 << 19  # size of an Ogg file that is decoded at once (bytes)
 LOST = 0.1  # seconds that may be lost at the joints of concatenated recordings without a warning
-CUT = "cut short"  # start of the warning about a truncated file
 DAMAGED = "damaged"  # start of the warning about a file that could only be partly decoded
 
 _SOUNDFILE_ERRORS = (soundfile.LibsndfileError, OSError, TypeError, RuntimeError)
@@ -80,32 +65,6 @@ class AudioFacts:
         return self.frames / self.sample_rate
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """How to decode a file: FFmpeg's format name, start offset, or headerless format."""
-
-    demuxer: str = ""
-    start: int = 0
-    raw: RawFormat | None = None
-
-
-@dataclass(slots=True)
-class _Length:
-    """Declared and actual length of a recording (s).
-
-    Attributes:
-        declared: Length declared by the header.
-        found: Length decoded.
-        tolerance: Largest acceptable difference.
-        whole: Whether the file has all its bytes, so that a difference is an error of the header.
-    """
-
-    declared: float
-    found: float
-    tolerance: float
-    whole: bool = False
-
-
 class AudioReader:
     """Decodes a sound file block by block, to its end, whatever length its header declares.
 
@@ -123,7 +82,7 @@ class AudioReader:
     def __init__(self, path: Path, *, track: int = 0) -> None:
         self._path, self._track = Path(path), track
         self.warnings: tuple[str, ...] = ()
-        self._lengths: list[_Length] = []
+        self._lengths: list[Length] = []
         self._torn = False
 
     def __iter__(self) -> Iterator[tuple[Signal, int]]:
@@ -152,7 +111,7 @@ class AudioReader:
         if not os.path.isfile(self._path):  # noqa: PTH113 - no error for any name
             # Reading a pipe would block, and reading a device might never end.
             raise AudioError(_why_unopened(self._path, "not a regular file"))
-        source = _identify(self._path)
+        source = identify(self._path)
         try:
             parts = find_parts(self._path, source.demuxer, source.start)
         except OSError as reason:
@@ -174,7 +133,7 @@ class AudioReader:
                     raise
                 self._warn(f"{DAMAGED} after {heard:.1f} s: the rest cannot be decoded")
 
-    def _decode_part(self, source: _Source, part: Part) -> Iterator[tuple[Signal, int]]:
+    def _decode_part(self, source: SoundFormat, part: Part) -> Iterator[tuple[Signal, int]]:
         if source.raw is not None and source.raw.subtype:
             yield from self._read_raw(source.raw)
         elif source.demuxer in _BY_SOUNDFILE:
@@ -212,7 +171,7 @@ class AudioReader:
                         frames += len(block)
                         yield block, rate
                     if total is not None and frames >= total:
-                        self._lengths.append(_Length(total / stream.samplerate, frames / stream.samplerate, EXACT))
+                        self._lengths.append(Length(total / stream.samplerate, frames / stream.samplerate, EXACT))
                     self._note_bytes(part, frames / stream.samplerate)
             except _SOUNDFILE_ERRORS as error:
                 trusted, reason = False, one_line(error)
@@ -266,9 +225,9 @@ class AudioReader:
                 yield block, rate
         self._note_stream(decoder)
         if total and rate:
-            self._lengths.append(_Length(total / rate, decoder.seconds, tolerance, whole))
+            self._lengths.append(Length(total / rate, decoder.seconds, tolerance, whole))
         elif decoder.declared:
-            self._lengths.append(_Length(decoder.declared, decoder.found, ROUNDED))
+            self._lengths.append(Length(decoder.declared, decoder.found, ROUNDED))
 
     def _read_unknown(self, part: Part) -> Iterator[tuple[Signal, int]]:
         if self._path.suffix.lower() in UNREAD_SUFFIXES:
@@ -286,7 +245,7 @@ class AudioReader:
 
     def _note_bytes(self, part: Part, seconds: float) -> None:
         if part.declared is not None and part.present:
-            self._lengths.append(_Length(part.declared / part.present * seconds, seconds, EXACT))
+            self._lengths.append(Length(part.declared / part.present * seconds, seconds, EXACT))
 
     def _note_stream(self, decoder: StreamDecoder) -> None:
         if decoder.tracks > 1 and self._track == 0:
@@ -300,15 +259,9 @@ class AudioReader:
         self._torn = self._torn or decoder.torn
 
     def _judge(self) -> None:
-        """Warns if the declared lengths, summed over concatenated recordings, differ from the decoded length."""
-        declared = sum(length.declared for length in self._lengths)
-        found = sum(length.found for length in self._lengths)
-        tolerance = max((length.tolerance for length in self._lengths), default=0.0)
-        whole = bool(self._lengths) and all(length.whole for length in self._lengths)
-        if found - declared > tolerance or (whole and declared - found > tolerance):
-            self._warn("header says {} s, decoded {} s".format(*_format_pair(declared, found)))
-        elif declared - found > tolerance:
-            self._warn(CUT + ": {} of {} s".format(*_format_pair(found, declared)))
+        """Warns if the decoded length is not the declared one."""
+        if warning := compare_lengths(self._lengths):
+            self._warn(warning)
         elif self._torn:
             self._warn(f"{CUT}: the file ends in the middle of a packet")
 
@@ -367,7 +320,7 @@ def count_tracks(path: Path) -> int:
     """Counts the decodable audio tracks of a file; 1 for a file that cannot be opened."""
     import av
 
-    source = _identify(path)
+    source = identify(path)
     if source.demuxer not in _MULTITRACK:
         return 1
     try:
@@ -376,34 +329,6 @@ def count_tracks(path: Path) -> int:
             return max(1, len(find_tracks(container)))
     except (av.error.FFmpegError, OSError, ValueError, EOFError, MemoryError):
         return 1
-
-
-def _identify(path: Path) -> _Source:
-    """Determines how to decode a file, from its content, or from its suffix if that names a headerless format."""
-    head = read_head(path)
-    if demuxer := find_demuxer(head):
-        return _Source(demuxer)
-    if raw := find_raw_format(path.suffix, head):
-        return _Source(raw.demuxer, raw=raw)
-    try:
-        with open(os.fspath(path), "rb") as file:  # noqa: PTH123 - any name
-            start = 0
-            while size := measure_id3(head):
-                start += size
-                file.seek(start)
-                head = file.read(10)
-            file.seek(start)
-            data = file.read(SEARCHED)
-            whole = not file.read(1)
-    except (OSError, ValueError):
-        return _Source()
-    zeros = len(data) - len(data.lstrip(b"\0"))
-    for skipped in (0, zeros):
-        if demuxer := find_demuxer(data[skipped : skipped + HEAD_BYTES]):
-            return _Source(demuxer, start + skipped)
-    if found := find_mpeg(data, whole=whole):
-        return _Source(found[0], start + found[1])
-    return _Source()
 
 
 def _open_soundfile(path: Path, part: Part) -> soundfile.SoundFile:
@@ -426,12 +351,6 @@ def _check_format(rate: int, channels: int) -> None:
     if not (MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE and 1 <= channels <= MAX_CHANNELS):
         msg = f"header claims {rate} Hz and {channels} channels: the file is damaged or not audio"
         raise AudioError(msg)
-
-
-def _format_pair(one: float, other: float) -> tuple[str, str]:
-    """Formats two lengths (s) with as many decimals as needed to distinguish them."""
-    decimals = next((n for n in (1, 2) if f"{one:.{n}f}" != f"{other:.{n}f}"), 3)
-    return f"{one:.{decimals}f}", f"{other:.{decimals}f}"
 
 
 def _why_unopened(path: Path, reason: object) -> str:

@@ -1,9 +1,16 @@
-"""Reads the lengths declared by FLAC and MP3 headers, and checks the ends of FLAC and Ogg files."""
+"""Compares declared with decoded lengths; reads the lengths and checks the ends of FLAC, MP3 and Ogg files."""
 
 import io
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sercli.audio.sniff import measure_id3, measure_mpeg_frame
+
+EXACT = 0.02  # largest difference of lengths counted in bytes or samples (s)
+ROUNDED = 0.15  # largest difference of lengths that containers or codecs round (s)
+PADDED = 0.25  # largest difference where a codec pads the sound (s)
+CUT = "cut short"  # start of the warning about a truncated file
 
 _TAIL = 1 << 17  # bytes at the end of a FLAC file that contain the start of its last frame
 _OGG_TAIL = 2 * (27 + 255 + 255 * 255)  # bytes at the end of an Ogg file that contain the start of its last page
@@ -14,6 +21,40 @@ for _byte in range(256):
     for _ in range(8):
         _crc = (_crc << 1 ^ 0x07) & 0xFF if _crc & 0x80 else _crc << 1
     _CRC8[_byte] = _crc
+
+
+@dataclass(slots=True)
+class Length:
+    """Declared and actual length of a recording (s).
+
+    Attributes:
+        declared: Length declared by the header.
+        found: Length decoded.
+        tolerance: Largest acceptable difference.
+        whole: Whether the file has all its bytes, so that a difference is an error of the header.
+    """
+
+    declared: float
+    found: float
+    tolerance: float
+    whole: bool = False
+
+
+def compare_lengths(lengths: Sequence[Length]) -> str:
+    """Compares the declared and the decoded lengths, each summed over the recordings concatenated in a file.
+
+    Returns:
+        A warning with both lengths; empty if they agree.
+    """
+    declared = sum(length.declared for length in lengths)
+    found = sum(length.found for length in lengths)
+    tolerance = max((length.tolerance for length in lengths), default=0.0)
+    whole = bool(lengths) and all(length.whole for length in lengths)
+    if found - declared > tolerance or (whole and declared - found > tolerance):
+        return "header says {} s, decoded {} s".format(*_format_pair(declared, found))
+    if declared - found > tolerance:
+        return CUT + ": {} of {} s".format(*_format_pair(found, declared))
+    return ""
 
 
 def count_flac_samples(file: io.RawIOBase) -> tuple[int | None, bool]:
@@ -144,3 +185,9 @@ def count_vorbis_samples(file: io.RawIOBase) -> int | None:
 def _read(file: io.RawIOBase, at: int, size: int) -> bytes:
     file.seek(at)
     return file.read(size) or b""
+
+
+def _format_pair(one: float, other: float) -> tuple[str, str]:
+    """Formats two lengths (s) with as many decimals as needed to distinguish them."""
+    decimals = next((n for n in (1, 2) if f"{one:.{n}f}" != f"{other:.{n}f}"), 3)
+    return f"{one:.{decimals}f}", f"{other:.{decimals}f}"

@@ -1,6 +1,7 @@
 """Recognizes sound formats by their first bytes, and headerless telephone formats by suffix."""
 
 import enum
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,41 +9,42 @@ HEAD_BYTES = 1024  # enough for every signature, and for a few MPEG-TS packets
 SEARCHED = 1 << 18  # bytes of a damaged or truncated start that are searched for MPEG audio frames
 
 SUFFIXES: tuple[str, ...] = (
-    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".voc", ".sph"),
-    *(".nist", ".htk", ".flac", ".ogg", ".oga", ".opus", ".spx", ".mp3", ".mp2", ".mp1", ".mpa", ".mpga", ".aac"),
     *(
+        ".wav",
+        ".wave",
+        ".bwf",
+        ".rf64",
+        ".w64",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".au",
+        ".snd",
+        ".caf",
+        ".voc",
+        ".sph",
+        ".nist",
+        ".htk",
+    ),
+    *(
+        ".flac",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".spx",
+        ".mp3",
+        ".mp2",
+        ".mp1",
+        ".mpa",
+        ".mpga",
+        ".aac",
         ".adts",
         ".latm",
         ".loas",
-        ".ac3",
-        ".eac3",
-        ".ec3",
-        ".dts",
-        ".wv",
-        ".tta",
-        ".ape",
-        ".amr",
-        ".awb",
-        ".qcp",
-        ".lbc",
     ),
-    *(".wma", ".m4a", ".m4b", ".m4r", ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".3ga", ".webm"),
-    *(
-        ".weba",
-        ".mka",
-        ".mkv",
-        ".ogv",
-        ".ogx",
-        ".wmv",
-        ".asf",
-        ".avi",
-        ".flv",
-        ".f4v",
-        ".mpg",
-        ".mpeg",
-        ".vob",
-        ".m2ts",
-    ),
+    *(".ac3", ".eac3", ".ec3", ".dts", ".wv", ".tta", ".ape", ".amr", ".awb", ".qcp", ".lbc", ".wma"),
+    *(".m4a", ".m4b", ".m4r", ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".3ga", ".webm", ".weba"),
+    *(".mka", ".mkv", ".ogv", ".ogx", ".wmv", ".asf", ".avi", ".flv", ".f4v", ".mpg", ".mpeg", ".vob", ".m2ts"),
     *(".gsm", ".g722", ".g723_1", ".g729", ".sln", ".sln8", ".sln12", ".sln16", ".sln24", ".sln32", ".sln44"),
     *(".sln48", ".sln96", ".sln192", ".ulaw", ".ul", ".ulw", ".mulaw", ".pcmu", ".alaw", ".al", ".alw", ".pcma"),
 )
@@ -79,6 +81,21 @@ class RawFormat:
     sample_rate: int
     subtype: str = ""
     demuxer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SoundFormat:
+    """How to decode a file.
+
+    Attributes:
+        demuxer: FFmpeg's name of the format; empty if unknown or headerless and decoded by libsndfile.
+        start: Offset of the sound after tags or garbage (bytes).
+        raw: The headerless format, if it is one.
+    """
+
+    demuxer: str = ""
+    start: int = 0
+    raw: RawFormat | None = None
 
 
 # Sample rates by suffix follow Asterisk and the ITU recommendations.
@@ -161,6 +178,34 @@ def read_head(path: Path) -> bytes:
             return stream.read(HEAD_BYTES)
     except (OSError, ValueError):
         return b""
+
+
+def identify(path: Path) -> SoundFormat:
+    """Determines how to decode a file, from its content, or from its suffix if that names a headerless format."""
+    head = read_head(path)
+    if demuxer := find_demuxer(head):
+        return SoundFormat(demuxer)
+    if raw := find_raw_format(path.suffix, head):
+        return SoundFormat(raw.demuxer, raw=raw)
+    try:
+        with open(os.fspath(path), "rb") as file:  # noqa: PTH123 - any name
+            start = 0
+            while size := measure_id3(head):
+                start += size
+                file.seek(start)
+                head = file.read(10)
+            file.seek(start)
+            data = file.read(SEARCHED)
+            whole = not file.read(1)
+    except (OSError, ValueError):
+        return SoundFormat()
+    zeros = len(data) - len(data.lstrip(b"\0"))
+    for skipped in (0, zeros):
+        if demuxer := find_demuxer(data[skipped : skipped + HEAD_BYTES]):
+            return SoundFormat(demuxer, start + skipped)
+    if found := find_mpeg(data, whole=whole):
+        return SoundFormat(found[0], start + found[1])
+    return SoundFormat()
 
 
 def find_reader(head: bytes) -> Reader | None:

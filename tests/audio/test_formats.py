@@ -6,8 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from sercli.audio.decode import SUFFIXES, UNREAD_SUFFIXES, AudioReader, read_signal
-from sercli.audio.sniff import RAW_FORMATS, find_mpeg
+from sercli.audio.decode import AudioReader, read_signal
+from sercli.audio.sniff import RAW_FORMATS, SUFFIXES, UNREAD_SUFFIXES, find_mpeg
 from sercli.errors import AudioError
 from tests.encoded import ENCODERS, encode, fits
 from tests.headers import aiff, au, caf, rf64, w64, wav
