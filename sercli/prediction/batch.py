@@ -6,37 +6,33 @@ Finished results are kept beside the report until it is written, so that an inte
 import contextlib
 import hashlib
 import json
-import os
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from sercli.cpus import count_cpus
 from sercli.errors import UsageError
-from sercli.files import write_json
 from sercli.labels import choose_negative
 from sercli.models.folder import list_files, model_digest, read_description
 from sercli.prediction.discovery import Recording, find_recordings
 from sercli.prediction.journal import FinishedRecordings, open_journal
+from sercli.prediction.outputs import Outputs
 from sercli.prediction.pool import end_idle_workers, start_ahead
 from sercli.prediction.predictor import Predictor
 from sercli.prediction.report import (
     PAGE,
     CsvWriter,
     Writer,
-    check_report_path,
-    name_confusions,
-    name_summary,
     open_report,
 )
 from sercli.prediction.rows import Prediction, SegmentPrediction
 from sercli.prediction.settings import ScoringSettings
 from sercli.prediction.summary import Tally
-from sercli.prediction.timeline import TimelinePlan, plan_timelines, write_timelines
+from sercli.prediction.timeline import TimelinePlan, write_timelines
 from sercli.progress import show_bar
 from sercli.version import __version__
 
@@ -145,10 +141,7 @@ def predict_folder(
         OSError: If an output cannot be written.
     """
     began = time.monotonic()
-    report = None if out is None else Path(out)
-    if report:
-        check_report_path(report)
-    page_path = _choose_page(report, html, embed=embed_audio)
+    outputs = Outputs.choose(out, html, embed_audio=embed_audio)
     window, hop = _choose_windows(vad, window, hop)
     predictor = Predictor(
         model,
@@ -159,7 +152,7 @@ def predict_folder(
         emotions=emotions,
         device=device,
         timeout=timeout,
-        envelope=page_path is not None,
+        envelope=outputs.page is not None,
     )
     negative = predictor.negative if negative is None else choose_negative(predictor.labels, negative)
     given = [paths] if isinstance(paths, str | Path) else list(paths)
@@ -172,22 +165,22 @@ def predict_folder(
         if not cluster:
             start_ahead(min(workers, count_cpus(), len(recordings)))  # they load during the checks
         truth = _find_truth(labels, label_map, recordings, predictor.model_labels)
-        timelines = _plan_timelines(segments, segments_format, recordings)
+        outputs = outputs.add_timelines(segments, segments_format, recordings)
         inputs = [*([Path(labels)] if labels else []), *list_files(predictor.settings.folder)]
-        _refuse_collisions(report, page_path, timelines, inputs, recordings)
+        outputs.check_collisions([*inputs, *(recording.path for recording in recordings)])
         run = _Run(
             recordings=recordings,
             predictor=predictor,
             jobs=workers,
             cluster=cluster,
-            timelines=timelines,
+            timelines=outputs.timelines,
             tally=Tally(labels=predictor.labels, negative=negative, keep=truth, unread=unread),
             truth=truth,
-            page=_start_page(page_path, predictor, negative, truth, recordings if embed_audio else None),
+            page=_start_page(outputs.page, predictor, negative, truth, recordings if embed_audio else None),
         )
         with run.show(progress):
-            if report:
-                run.write_report(report, restart=restart, on_resume=on_resume)
+            if outputs.report:
+                run.write_report(outputs.report, restart=restart, on_resume=on_resume)
             else:
                 run.stream(stdout)
     seconds = time.monotonic() - began
@@ -195,7 +188,7 @@ def predict_folder(
         tally=run.tally,
         scores=run.scores,
         predictions=tuple(run.collected),
-        saved=_save(report, page_path, timelines, run.tally, run.scores, seconds),
+        saved=outputs.save_summary(run.tally, run.scores, seconds),
         finished_before=run.finished_before,
         audio_seconds=run.heard,
         seconds=seconds,
@@ -304,25 +297,6 @@ def _choose_windows(vad: str, window: float | None, hop: float | None) -> tuple[
     return window, hop
 
 
-def _choose_page(report: Path | None, html: Path | str | None, *, embed: bool) -> Path | None:
-    if report and report.suffix.lower() == PAGE:
-        if html is not None:
-            msg = f"{report} is an HTML page already: give --html only beside a report of another format"
-            raise UsageError(msg)
-        return report
-    if html is None:
-        if embed:
-            msg = "--embed-audio goes with an HTML page: give --html FILE, or --out with a name ending in .html"
-            raise UsageError(msg)
-        return None
-    page = Path(html)
-    if page.suffix.lower() != PAGE:
-        msg = f"--html expects a name ending in {PAGE}, found {page.name!r}"
-        raise UsageError(msg)
-    check_report_path(page)
-    return page
-
-
 def _start_page(
     path: Path | None,
     predictor: Predictor,
@@ -363,47 +337,6 @@ def _find_truth(
     return find_labels(labels, recordings, known, label_map)
 
 
-def _plan_timelines(segments: str | None, kind: str | None, recordings: Sequence[Recording]) -> TimelinePlan | None:
-    if not segments:
-        if kind is not None:
-            msg = "--segments-format goes with --segments: name a folder for the timelines, ending in /"
-            raise UsageError(msg)
-        return None
-    folder = segments.endswith(("/", os.sep))
-    timelines = plan_timelines(Path(segments), kind or "csv", recordings, folder=folder)
-    if kind is not None and not timelines.sidecars:
-        msg = f"--segments-format is for a folder of timelines: the suffix of {segments} names its format"
-        raise UsageError(msg)
-    return timelines
-
-
-def _refuse_collisions(
-    out: Path | None,
-    page: Path | None,
-    timelines: TimelinePlan | None,
-    inputs: Sequence[Path],
-    recordings: Sequence[Recording],
-) -> None:
-    """Raises an error, before any work, if one output would overwrite another or an input."""
-    written: list[Path] = [out, name_summary(out), name_confusions(out)] if out else []
-    if page and page != out:
-        written.append(page)
-    if timelines:
-        written += list(timelines.sidecars.values()) or [timelines.target]
-    taken = {os.path.realpath(path) for path in inputs}
-    taken |= {os.path.realpath(recording.path) for recording in recordings}
-    for path in written:
-        place = os.path.realpath(path)
-        if place in taken:
-            msg = f"{path} is read or written already: give another name for the report or the timelines"
-            raise UsageError(msg)
-        taken.add(place)
-    for file in (out, page):
-        if file and timelines and os.path.realpath(timelines.target).startswith(os.path.realpath(file) + os.sep):
-            msg = f"{timelines.target} would lie inside the report, which is a file: give another folder"
-            raise UsageError(msg)
-
-
 def _score(tally: Tally, truth: dict[str, str]) -> "Scores | None":
     if not truth:
         return None
@@ -431,28 +364,3 @@ def _open_stream(stdout: IO[str] | None, labels: Sequence[str]) -> Iterator[Writ
     yield writer
     writer.finish()
     stdout.flush()
-
-
-def _save(
-    out: Path | None,
-    page: Path | None,
-    timelines: TimelinePlan | None,
-    tally: Tally,
-    scores: "Scores | None",
-    seconds: float,
-) -> tuple[Path, ...]:
-    """Writes the files that go with a report; returns all that was saved."""
-    saved: list[Path] = []
-    if out:
-        known: dict[str, Any] = scores.to_dict() if scores else {}
-        write_json(name_summary(out), {**tally.to_dict(), "seconds": round(seconds, 3), **known})
-        saved += [out, name_summary(out)]
-        if scores and scores.scored:
-            from sercli.prediction.truth import save_confusions
-
-            saved.append(save_confusions(out, scores))
-        else:
-            name_confusions(out).unlink(missing_ok=True)  # from an earlier run
-    if page and page != out:
-        saved.append(page)
-    return (*saved, *([timelines.target] if timelines else []))

@@ -1,0 +1,141 @@
+"""Output files of a batch: which there are, whether they can be written, and what accompanies a report."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from sercli.errors import UsageError
+from sercli.files import write_json
+from sercli.prediction.discovery import Recording
+from sercli.prediction.report import PAGE, check_report_path, name_confusions, name_summary
+from sercli.prediction.summary import Tally
+from sercli.prediction.timeline import TimelinePlan, plan_timelines
+
+if TYPE_CHECKING:
+    from sercli.prediction.truth import Scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """Files that a batch writes.
+
+    Attributes:
+        report: Report; None to stream or collect the rows.
+        page: HTML page; the same as `report` if that is one; None for no page.
+        timelines: Timelines; None for none.
+    """
+
+    report: Path | None = None
+    page: Path | None = None
+    timelines: TimelinePlan | None = None
+
+    @classmethod
+    def choose(cls, out: Path | str | None, html: Path | str | None, *, embed_audio: bool) -> Self:
+        """Checks the paths of report and page, before recordings are searched.
+
+        Raises:
+            UsageError: If a path cannot be written, or the arguments contradict each other.
+        """
+        report = None if out is None else Path(out)
+        if report:
+            check_report_path(report)
+        return cls(report=report, page=_choose_page(report, html, embed=embed_audio))
+
+    def add_timelines(self, segments: str | None, kind: str | None, recordings: Sequence[Recording]) -> Self:
+        """Returns the outputs with the timelines of the recordings.
+
+        Args:
+            segments: Timeline of all recordings, or a folder, ending in ``/``, for one timeline per recording.
+            kind: Format of the timelines in a folder; None for csv.
+            recordings: Recordings to be scored.
+
+        Raises:
+            UsageError: If the format is unknown, or is given for a single file.
+        """
+        return replace(self, timelines=_plan_timelines(segments, kind, recordings))
+
+    def check_collisions(self, inputs: Sequence[Path]) -> None:
+        """Checks, before any work, that no output would overwrite another or an input.
+
+        Raises:
+            UsageError: If one would; the message names it.
+        """
+        taken = {os.path.realpath(path) for path in inputs}
+        for path in self._list_written():
+            place = os.path.realpath(path)
+            if place in taken:
+                msg = f"{path} is read or written already: give another name for the report or the timelines"
+                raise UsageError(msg)
+            taken.add(place)
+        for file in (self.report, self.page):
+            if file and self.timelines and _lies_in(self.timelines.target, file):
+                msg = f"{self.timelines.target} would lie inside the report, which is a file: give another folder"
+                raise UsageError(msg)
+
+    def _list_written(self) -> Iterator[Path]:
+        if self.report:
+            yield from (self.report, name_summary(self.report), name_confusions(self.report))
+        if self.page and self.page != self.report:
+            yield self.page
+        if self.timelines:
+            yield from list(self.timelines.sidecars.values()) or [self.timelines.target]
+
+    def save_summary(self, tally: Tally, scores: "Scores | None", seconds: float) -> tuple[Path, ...]:
+        """Writes the files that accompany a report; returns all outputs.
+
+        Raises:
+            OSError: If one cannot be written.
+        """
+        saved: list[Path] = []
+        if self.report:
+            known: dict[str, Any] = scores.to_dict() if scores else {}
+            write_json(name_summary(self.report), {**tally.to_dict(), "seconds": round(seconds, 3), **known})
+            saved += [self.report, name_summary(self.report)]
+            if scores and scores.scored:
+                from sercli.prediction.truth import save_confusions
+
+                saved.append(save_confusions(self.report, scores))
+            else:
+                name_confusions(self.report).unlink(missing_ok=True)  # from an earlier run
+        if self.page and self.page != self.report:
+            saved.append(self.page)
+        return (*saved, *([self.timelines.target] if self.timelines else []))
+
+
+def _choose_page(report: Path | None, html: Path | str | None, *, embed: bool) -> Path | None:
+    if report and report.suffix.lower() == PAGE:
+        if html is not None:
+            msg = f"{report} is an HTML page already: give --html only beside a report of another format"
+            raise UsageError(msg)
+        return report
+    if html is None:
+        if embed:
+            msg = "--embed-audio goes with an HTML page: give --html FILE, or --out with a name ending in .html"
+            raise UsageError(msg)
+        return None
+    page = Path(html)
+    if page.suffix.lower() != PAGE:
+        msg = f"--html expects a name ending in {PAGE}, found {page.name!r}"
+        raise UsageError(msg)
+    check_report_path(page)
+    return page
+
+
+def _plan_timelines(segments: str | None, kind: str | None, recordings: Sequence[Recording]) -> TimelinePlan | None:
+    if not segments:
+        if kind is not None:
+            msg = "--segments-format goes with --segments: name a folder for the timelines, ending in /"
+            raise UsageError(msg)
+        return None
+    folder = segments.endswith(("/", os.sep))
+    timelines = plan_timelines(Path(segments), kind or "csv", recordings, folder=folder)
+    if kind is not None and not timelines.sidecars:
+        msg = f"--segments-format is for a folder of timelines: the suffix of {segments} names its format"
+        raise UsageError(msg)
+    return timelines
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    return os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
