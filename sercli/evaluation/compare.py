@@ -20,15 +20,15 @@ class ComparedResults:
         protocol: Protocol, degradation and number of members.
         seeds: Number of seeds.
         utterances: Number of different test utterances.
-        uar_low: Lower end of the 95 % interval of the UAR.
-        uar_high: Upper end of the 95 % interval of the UAR.
-        uar_std: Standard deviation of the UAR over seeds.
+        uar: Unweighted average recall.
+        uar_low: Lower end of its 95 % interval.
+        uar_high: Upper end of its 95 % interval.
         uar_std: Its standard deviation over seeds.
         accuracy: Accuracy.
         macro_f1: Mean F1 over the labels.
+        expected_calibration_error: Mean gap between confidence and accuracy.
         uar_female: UAR for female speakers.
         uar_male: UAR for male speakers.
-        uar_male: UAR of male speakers.
         training_seconds: Duration of the training of all folds (s).
         folder: Results folder.
     """
@@ -124,8 +124,7 @@ def _read(folder: Path) -> tuple[ComparedResults, tuple[object, ...]]:
             training_seconds=report["training_seconds"],
             folder=str(folder),
         )
-        degradation = report.get("degradation") or report.get("channel") or ""
-        return row, (report["protocol"], degradation, _list_tests(predictions.rows))
+        return row, (report["protocol"], report["degradation"], _list_tests(predictions.rows))
 
 
 def _list_tests(predictions: Sequence[TestRow]) -> frozenset[tuple[str, str]]:

@@ -19,14 +19,14 @@ class EvaluationPlan:
     """All parameters that determine the outcome of an evaluation.
 
     Attributes:
+        index: Index of utterances (CSV).
         corpora: Corpora to use; None for all in the index.
         selection: Labels to keep and to merge.
-        selection: Labels that take part, and how they are merged.
+        store: Feature store (HDF5).
         protocol: Name of a protocol, see `sercli.splits.protocols.get_protocol`.
         recipe: Recipe to train.
         seeds: Seeds; every fold is trained once with each.
-        device: Device for training, ``cpu``, ``cuda`` or ``mps``.
-        device: ``cpu``, ``cuda`` or ``mps``.
+        device: Device to train on: ``cpu``, ``cuda`` or ``mps``.
         out: Results folder.
         command: Command line, for the report.
     """

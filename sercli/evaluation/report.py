@@ -154,11 +154,12 @@ def name_test(report: Mapping[str, Any]) -> str:
     """Returns protocol, degradation and number of members of a report, as in ``emobox, telephone, 3 members``.
 
     Args:
-        report: Content of ``report.json``; version 0.1 called the degradation ``channel``.
+        report: Content of ``report.json``.
     """
     members = report["parameters"]["network"].get("members", 1)
-    degradation = report.get("degradation") or report.get("channel")
-    return ", ".join(filter(None, (report["protocol"], degradation, f"{members} members" if members > 1 else "")))
+    return ", ".join(
+        filter(None, (report["protocol"], report["degradation"], f"{members} members" if members > 1 else ""))
+    )
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from sercli.audio.codecs import get_codec
-from sercli.corpora.index import read_index
 from sercli.errors import InputError, UsageError
 from sercli.evaluation.degraded import score_degraded
 from sercli.evaluation.fold import HISTORY_FILE, FoldResult, find_finished, run_fold
@@ -78,7 +77,7 @@ def evaluate(
         recipe: Recipe, or its name, TOML file or model folder.
         out: Results folder; None for ``results/<protocol>-<recipe>``.
         protocol: Name of a protocol, see `sercli.splits.protocols.get_protocol`.
-        corpora: Corpora to use; None for all, or for RAVDESS alone with protocols made for it.
+        corpora: Corpora to use; None for all in the index.
         emotions: Labels to keep, after merging; all if empty.
         label_map: Labels to merge into others, as in ``{"joy": "happy"}``.
         seed: First seed.
@@ -104,7 +103,7 @@ def evaluate(
     _check_usage(protocol, recipe, out, degrade)
     plan = EvaluationPlan(
         index=Path(index),
-        corpora=_select_corpora(Path(index), protocol, corpora),
+        corpora=None if corpora is None else tuple(corpora),
         selection=LabelSelection(emotions=tuple(emotions), label_map=label_map or {}),
         store=Path(store),
         protocol=protocol,
@@ -139,12 +138,6 @@ def _check_usage(protocol: str, recipe: Recipe, out: Path, degrade: str) -> None
     if out.exists() and not out.is_dir():
         msg = f"{out} is a file, expected a folder for the results: give another --out"
         raise UsageError(msg)
-
-
-def _select_corpora(index: Path, protocol: str, corpora: Sequence[str] | None) -> tuple[str, ...] | None:
-    if corpora is None and protocol in {"emobox", "luna"}:  # made for RAVDESS
-        return ("ravdess",) if "ravdess" in read_index(index).corpora else None
-    return None if corpora is None else tuple(corpora)
 
 
 def run_plan(

@@ -42,8 +42,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         if not all(isinstance(label, str) for label in description["labels"]):
             raise TypeError(description["labels"])
         check_labels(description["labels"])
-        # Models of version 0.1 do not list negative labels: use the canonical ones.
-        description["negative"] = choose_negative(description["labels"], description.get("negative"))
+        description["negative"] = choose_negative(description["labels"], description["negative"])
     except (KeyError, TypeError, AttributeError, UsageError) as reason:
         msg = f"{path} should list the labels of the model ({one_line(reason)})"
         raise ModelError(msg) from None

@@ -1,0 +1,39 @@
+"""Docstrings describe every parameter and attribute once, and no other."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "sercli"
+Definition = ast.ClassDef | ast.FunctionDef
+
+
+def list_documented(definition: Definition, section: str) -> list[str]:
+    docstring = ast.get_docstring(definition) or ""
+    match = re.search(rf"^{section}:\n((?:    .*\n|\n)*)", docstring + "\n", re.MULTILINE)
+    return re.findall(r"^    \*{0,2}(\w+):", match[1], re.MULTILINE) if match else []
+
+
+def list_fields(definition: ast.ClassDef) -> list[str]:
+    targets = [node.target for node in definition.body if isinstance(node, ast.AnnAssign)]
+    return [target.id for target in targets if isinstance(target, ast.Name) and not target.id.startswith("_")]
+
+
+def list_parameters(definition: ast.FunctionDef) -> list[str]:
+    given = definition.args
+    own = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+    return [parameter.arg for parameter in own if parameter.arg not in {"self", "cls"}]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_parameters_and_attributes_are_those_of_the_code(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef) and (documented := list_documented(node, "Args")):
+            assert documented == [name for name in list_parameters(node) if name in documented], node.name
+            assert set(documented) == set(list_parameters(node)), node.name
+        if isinstance(node, ast.ClassDef) and (documented := list_documented(node, "Attributes")):
+            assert len(documented) == len(set(documented)), node.name
+            if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+                assert set(list_fields(node)) <= set(documented), node.name
