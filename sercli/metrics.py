@@ -40,7 +40,7 @@ def count_confusions(truth: Values, prediction: Values, labels: Values | None = 
         Counts, shape ``(n_labels, n_labels)``.
 
     Raises:
-        UsageError: if truth and prediction differ in length.
+        UsageError: If truth and prediction differ in length.
     """
     truth, prediction, names = _encode(truth, prediction, labels)
     matrix = np.zeros((len(names), len(names)), np.int64)
@@ -58,7 +58,7 @@ def accuracy(truth: Values, prediction: Values) -> float:
     0.75
 
     Raises:
-        UsageError: if truth and prediction differ in length.
+        UsageError: If truth and prediction differ in length.
     """
     truth, prediction, _ = _encode(truth, prediction)
     return float(np.mean(truth == prediction)) if len(truth) else float("nan")
@@ -78,7 +78,7 @@ def unweighted_average_recall(truth: Values, prediction: Values, labels: Values 
         labels: Labels to average over; all of the truth if None.
 
     Raises:
-        UsageError: if truth and prediction differ in length.
+        UsageError: If truth and prediction differ in length.
     """
     recalls = [scores["recall"] for scores in per_class(truth, prediction, labels).values() if scores["support"]]
     return float(np.mean(recalls)) if recalls else float("nan")
@@ -124,7 +124,7 @@ def macro_f1(truth: Values, prediction: Values, labels: Values | None = None) ->
         labels: Labels to average over; all of the truth if None.
 
     Raises:
-        UsageError: if truth and prediction differ in length.
+        UsageError: If truth and prediction differ in length.
     """
     scores = [row["f1"] for row in per_class(truth, prediction, labels).values() if row["support"]]
     return float(np.mean(scores)) if scores else float("nan")
@@ -145,7 +145,7 @@ def per_class(truth: Values, prediction: Values, labels: Values | None = None) -
         labels: Labels to score; the sorted ones of truth and prediction if None.
 
     Raises:
-        UsageError: if truth and prediction differ in length.
+        UsageError: If truth and prediction differ in length.
     """
     truth, prediction, names = _encode(truth, prediction, labels)
     support, predicted = (np.bincount(side[side >= 0], minlength=len(names)) for side in (truth, prediction))
@@ -198,7 +198,7 @@ def measure_reliability(
         bins: Number of intervals.
 
     Raises:
-        UsageError: if truth and probabilities differ in length.
+        UsageError: If truth and probabilities differ in length.
     """
     if not len(truth):
         probabilities = probabilities.reshape(0, probabilities.shape[1] if probabilities.ndim > 1 else 1)
@@ -239,7 +239,7 @@ def expected_calibration_error(
         bins: Number of intervals.
 
     Raises:
-        UsageError: if truth and probabilities differ in length.
+        UsageError: If truth and probabilities differ in length.
     """
     filled = [each for each in measure_reliability(truth, probabilities, labels, bins=bins) if each.count]
     if not len(truth):
@@ -281,7 +281,7 @@ def bootstrap_by_speaker(
         lower and upper end; NaN where fewer than two speakers leave nothing to draw.
 
     Raises:
-        UsageError: if truth, prediction and speakers differ in length.
+        UsageError: If truth, prediction and speakers differ in length.
     """
     truth, prediction, labels = _encode(truth, prediction, labels)
     _require_equal_length(truth, speakers)

@@ -37,7 +37,7 @@ def save_confusion(path: Path, matrix: npt.ArrayLike, labels: Sequence[str], tit
         title: Text above the picture.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: If it cannot be written.
     """
     counts = np.asarray(matrix, dtype=np.int64)
     support = counts.sum(axis=1, keepdims=True)
@@ -79,7 +79,7 @@ def save_curves(path: Path, histories: Sequence[History], titles: Sequence[str])
         titles: Title of each training.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: If it cannot be written.
     """
     rows = [([history], title) for history, title in zip(histories, titles, strict=True)]
     if len(rows) > MAX_ROWS:
@@ -106,7 +106,7 @@ def save_reliability(path: Path, bins: Sequence[ReliabilityBin], title: str = ""
         title: Text above the picture.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: If it cannot be written.
     """
     figure = Figure(figsize=(5.6, 6.4), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
@@ -138,7 +138,7 @@ def save_tuning(path: Path, scores: Sequence[float | None], importance: Mapping[
         importance: Importance of each parameter, 0 to 1.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: If it cannot be written.
     """
     figure = Figure(figsize=(11, 4), layout="constrained")
     history, bars = figure.subplots(1, 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tests.dask_cluster import Cluster, start_cluster
 
@@ -19,6 +20,10 @@ os.environ.pop("PYTHONUNBUFFERED", None)
 
 # A shell has its background jobs ignore Ctrl-C, and the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine must not fail a test.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
 
 PROJECT = Path(__file__).resolve().parent.parent
 NOBODY = 65_534  # a user that owns nothing

@@ -6,6 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from sercli.audio.preprocess import preprocess, resample, to_mono
+from sercli.audio.signal import Signal
+from sercli.config import AudioConfig
+
 Samples = npt.NDArray[np.float64]
 
 
@@ -61,3 +65,9 @@ def write_sound(path: Path, samples: Samples, sample_rate: int = 16_000, subtype
     with path.open("wb") as stream:
         soundfile.write(stream, samples, sample_rate, subtype=subtype, format=path.suffix[1:].upper())
     return path
+
+
+def preprocess_recording(signal: Signal, sample_rate: int, config: AudioConfig) -> Signal:
+    """Mixes a decoded recording to mono, resamples and preprocesses it, as one segment."""
+    with np.errstate(over="ignore"):
+        return preprocess(resample(to_mono(signal), sample_rate, config.sample_rate), config).signal

@@ -29,7 +29,7 @@ def to_arrays(drawn: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(pairs)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true", "ignore:A single label was found")
 def test_scores_equal_those_of_the_libraries(drawn: list[tuple[int, int]]) -> None:
     truth, prediction = to_arrays(drawn)
@@ -48,7 +48,7 @@ def test_scores_equal_those_of_the_libraries(drawn: list[tuple[int, int]]) -> No
 
 
 @given(pairs, st.permutations(range(8)), st.randoms())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_uar_does_not_depend_on_order_or_on_which_number_a_class_has(
     drawn: list[tuple[int, int]], names: list[int], random: "np.random.RandomState"
 ) -> None:
@@ -81,7 +81,7 @@ def test_different_lengths_are_refused_with_both() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 10_000)), min_size=1, max_size=80))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_calibration_error_equals_its_definition(drawn: list[tuple[int, int]]) -> None:
     truth = np.asarray([t for t, _ in drawn])
     probabilities = np.stack([np.random.default_rng(s).dirichlet(np.full(8, 0.4)) for _, s in drawn])

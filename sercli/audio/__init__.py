@@ -1,1 +1,1 @@
-"""Sound files in, signals out."""
+"""Audio decoding, segmentation and preprocessing."""

@@ -1,4 +1,4 @@
-"""Brings all blocks of a recording to the sample rate and the number of channels of the first."""
+"""Converts a recording whose sample rate or number of channels changes midway."""
 
 from collections.abc import Iterator
 
@@ -9,13 +9,13 @@ from sercli.audio.signal import BLOCK, Blocks, Signal
 
 
 def conform(blocks: Blocks) -> Iterator[tuple[Signal, int]]:
-    """Converts blocks whose rate or channel count differs from that of the first, each run of them for itself.
+    """Converts every block to the sample rate and number of channels of the first.
 
     Args:
         blocks: Pairs of a block in shape ``(n_samples, channels)`` and its sample rate in Hz.
 
     Yields:
-        blocks of at most `BLOCK` samples, all with the same number of channels and the same sample rate.
+        Blocks of at most `BLOCK` samples, all with the same number of channels and the same sample rate.
     """
     rate = channels = run_rate = 0
     resampler: soxr.ResampleStream | None = None
@@ -35,7 +35,7 @@ def conform(blocks: Blocks) -> Iterator[tuple[Signal, int]]:
 
 
 def map_channels(block: Signal, channels: int) -> Signal:
-    """Changes the number of channels: their mean takes the place of all where they are not as many as wanted."""
+    """Replaces all channels by their mean if their number differs."""
     if block.shape[1] == channels:
         return block
     mean: Signal = block.mean(axis=1, keepdims=True, dtype=np.float32)

@@ -11,22 +11,22 @@ import numpy as np
 import soundfile
 
 from sercli.audio.conform import conform
-from sercli.audio.container import MAX_CHANNELS, StreamDecoder, find_tracks, open_container
+from sercli.audio.ffmpeg import MAX_CHANNELS, StreamDecoder
 from sercli.audio.lengths import (
-    CUT,
-    EXACT,
-    PADDED,
-    ROUNDED,
+    BYTE_TOLERANCE,
+    CODEC_TOLERANCE,
+    CONTAINER_TOLERANCE,
+    TRUNCATED,
     Length,
     compare_lengths,
     count_flac_samples,
     count_mpeg_samples,
     count_vorbis_samples,
-    is_torn_ogg,
+    is_truncated_ogg,
 )
 from sercli.audio.parts import find_parts
 from sercli.audio.signal import BLOCK, Signal
-from sercli.audio.sniff import UNREAD_SUFFIXES, RawFormat, SoundFormat, identify
+from sercli.audio.sniff import UNSUPPORTED_SUFFIXES, RawFormat, SoundFormat, identify
 from sercli.audio.source import Part, PartStream
 from sercli.errors import AudioError
 from sercli.files import one_line
@@ -34,13 +34,12 @@ from sercli.files import one_line
 MIN_SAMPLE_RATE = 1_000  # Hz; a lower rate means a damaged header or no usable speech
 MAX_SAMPLE_RATE = 768_000  # Hz; the highest rate of audio interfaces
 SHORT_OGG = 1 << 19  # size of an Ogg file that is decoded at once (bytes)
-LOST = 0.1  # seconds that may be lost at the joints of concatenated recordings without a warning
+MAX_LOST = 0.1  # seconds that may be lost at the joints of concatenated recordings without a warning
 DAMAGED = "damaged"  # start of the warning about a file that could only be partly decoded
 
 _SOUNDFILE_ERRORS = (soundfile.LibsndfileError, OSError, TypeError, RuntimeError)
 
 _BY_SOUNDFILE = ("wav", "w64", "aiff", "au", "caf", "flac")
-_MULTITRACK = ("mov", "matroska", "ogg", "mpegts", "mpeg", "avi", "asf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,17 +72,16 @@ class AudioReader:
 
     Args:
         path: Sound file; its content determines the format, its suffix only for headerless telephone formats.
-        track: Index of the audio track of a container, from 0.
 
     Attributes:
         warnings: Problems of the file, one line each; complete after iteration.
     """
 
-    def __init__(self, path: Path, *, track: int = 0) -> None:
-        self._path, self._track = Path(path), track
+    def __init__(self, path: Path) -> None:
+        self._path = Path(path)
         self.warnings: tuple[str, ...] = ()
         self._lengths: list[Length] = []
-        self._torn = False
+        self._truncated = False
 
     def __iter__(self) -> Iterator[tuple[Signal, int]]:
         """Yields blocks in shape ``(n_samples, channels)`` with the sample rate (Hz), the same for all.
@@ -94,18 +92,18 @@ class AudioReader:
             AudioError: If the file is missing, is not a sound file, has no decodable sound, or has samples that are not
                 finite.
         """
-        self.warnings, self._lengths, self._torn = (), [], False
+        self.warnings, self._lengths, self._truncated = (), [], False
         frames, rate = 0, 1
         for block, rate in conform(self._decode()):
             if not np.isfinite(block).all():
-                msg = f"holds samples that are not finite numbers, from {frames / rate:.2f} s on"
+                msg = f"contains samples that are not finite numbers from {frames / rate:.2f} s on"
                 raise AudioError(msg)
             frames += len(block)
             yield block, rate
         if frames == 0:
-            msg = "holds no samples"
+            msg = "contains no samples"
             raise AudioError(msg)
-        self._judge()
+        self._check_length()
 
     def _decode(self) -> Iterator[tuple[Signal, int]]:
         if not os.path.isfile(self._path):  # noqa: PTH113 - no error for any name
@@ -116,9 +114,6 @@ class AudioReader:
             parts = find_parts(self._path, source.demuxer, source.start)
         except OSError as reason:
             raise AudioError(_why_unopened(self._path, reason)) from None
-        if self._track and source.demuxer not in _MULTITRACK:
-            msg = f"holds 1 audio track: track {self._track + 1} is missing"
-            raise AudioError(msg)
         heard = 0.0
         for number, part in enumerate(parts):
             try:
@@ -138,7 +133,7 @@ class AudioReader:
             yield from self._read_raw(source.raw)
         elif source.demuxer in _BY_SOUNDFILE:
             yield from self._read_counted(source.demuxer, part)
-        elif source.demuxer == "ogg" and not self._track:
+        elif source.demuxer == "ogg":
             yield from self._read_ogg(part)
         elif source.demuxer:
             yield from self._read_stream(source.demuxer, part)
@@ -171,8 +166,9 @@ class AudioReader:
                         frames += len(block)
                         yield block, rate
                     if total is not None and frames >= total:
-                        self._lengths.append(Length(total / stream.samplerate, frames / stream.samplerate, EXACT))
-                    self._note_bytes(part, frames / stream.samplerate)
+                        seconds = frames / stream.samplerate
+                        self._lengths.append(Length(total / stream.samplerate, seconds, BYTE_TOLERANCE))
+                    self._add_length(part, frames / stream.samplerate)
             except _SOUNDFILE_ERRORS as error:
                 trusted, reason = False, one_line(error)
         if not trusted or (total is not None and frames < total):
@@ -208,29 +204,29 @@ class AudioReader:
         except AudioError as error:
             if not done:
                 raise AudioError(_why_unopened(self._path, reason or error)) from None
-        self._note_bytes(part, max(done, frames) / rate)
+        self._add_length(part, max(done, frames) / rate)
 
     def _read_stream(self, demuxer: str, part: Part) -> Iterator[tuple[Signal, int]]:
         with PartStream(self._path, part) as file:
-            total, whole, tolerance = None, False, EXACT
+            total, whole, tolerance = None, False, BYTE_TOLERANCE
             if demuxer == "mp3":
-                (total, whole), tolerance = count_mpeg_samples(file), PADDED
+                (total, whole), tolerance = count_mpeg_samples(file), CODEC_TOLERANCE
             elif demuxer == "flac":
                 total, _ = count_flac_samples(file)
             elif demuxer == "ogg":
-                self._torn = is_torn_ogg(file)
-            decoder = StreamDecoder(file, demuxer, track=self._track)
+                self._truncated = is_truncated_ogg(file)
+            decoder = StreamDecoder(file, demuxer)
             rate = 0
             for block, rate in decoder:
                 yield block, rate
-        self._note_stream(decoder)
+        self._add_warnings(decoder)
         if total and rate:
             self._lengths.append(Length(total / rate, decoder.seconds, tolerance, whole))
         elif decoder.declared:
-            self._lengths.append(Length(decoder.declared, decoder.found, ROUNDED))
+            self._lengths.append(Length(decoder.declared, decoder.comparable_duration, CONTAINER_TOLERANCE))
 
     def _read_unknown(self, part: Part) -> Iterator[tuple[Signal, int]]:
-        if self._path.suffix.lower() in UNREAD_SUFFIXES:
+        if self._path.suffix.lower() in UNSUPPORTED_SUFFIXES:
             msg = f"{self._path.suffix.lower()} is not supported: convert it to WAV"
             raise AudioError(msg)
         try:
@@ -243,27 +239,27 @@ class AudioReader:
         except _SOUNDFILE_ERRORS as reason:
             raise AudioError(_why_unopened(self._path, reason)) from None
 
-    def _note_bytes(self, part: Part, seconds: float) -> None:
+    def _add_length(self, part: Part, seconds: float) -> None:
         if part.declared is not None and part.present:
-            self._lengths.append(Length(part.declared / part.present * seconds, seconds, EXACT))
+            self._lengths.append(Length(part.declared / part.present * seconds, seconds, BYTE_TOLERANCE))
 
-    def _note_stream(self, decoder: StreamDecoder) -> None:
-        if decoder.tracks > 1 and self._track == 0:
-            self._warn(f"{decoder.tracks} audio tracks, only the first was heard")
-        if decoder.left_out:
-            self._warn(f"gaps of {decoder.left_out:.0f} s in the time stamps were left out: they seem to be damaged")
-        if decoder.reason:
-            self._warn(f"{DAMAGED} after {decoder.seconds:.1f} s: {decoder.reason}")
-        if decoder.lost > LOST:
+    def _add_warnings(self, decoder: StreamDecoder) -> None:
+        if decoder.tracks > 1:
+            self._warn(f"{decoder.tracks} audio tracks, only the first was used")
+        if decoder.skipped:
+            self._warn(f"skipped gaps of {decoder.skipped:.0f} s: the time stamps seem to be damaged")
+        if decoder.error:
+            self._warn(f"{DAMAGED} after {decoder.seconds:.1f} s: {decoder.error}")
+        if decoder.lost > MAX_LOST:
             self._warn(f"{DAMAGED}: {decoder.lost:.1f} s could not be decoded")
-        self._torn = self._torn or decoder.torn
+        self._truncated = self._truncated or decoder.truncated
 
-    def _judge(self) -> None:
+    def _check_length(self) -> None:
         """Warns if the decoded length is not the declared one."""
         if warning := compare_lengths(self._lengths):
             self._warn(warning)
-        elif self._torn:
-            self._warn(f"{CUT}: the file ends in the middle of a packet")
+        elif self._truncated:
+            self._warn(f"{TRUNCATED}: the file ends in the middle of a packet")
 
     def _warn(self, text: str) -> None:
         if text not in self.warnings:
@@ -310,25 +306,10 @@ def read_facts(path: Path) -> AudioFacts:
         frames += len(block)
         channels = block.shape[1]
     for warning in reader.warnings:
-        if warning.startswith((CUT, DAMAGED)):
+        if warning.startswith((TRUNCATED, DAMAGED)):
             raise AudioError(warning)
     digest.update(f"{rate} {channels}".encode())
     return AudioFacts(sample_rate=rate, channels=channels, frames=frames, signal_sha256=digest.hexdigest())
-
-
-def count_tracks(path: Path) -> int:
-    """Counts the decodable audio tracks of a file; 1 for a file that cannot be opened."""
-    import av
-
-    source = identify(path)
-    if source.demuxer not in _MULTITRACK:
-        return 1
-    try:
-        part = find_parts(path, source.demuxer, source.start)[0]
-        with PartStream(path, part) as file, open_container(file, source.demuxer) as container:
-            return max(1, len(find_tracks(container)))
-    except (av.error.FFmpegError, OSError, ValueError, EOFError, MemoryError):
-        return 1
 
 
 def _open_soundfile(path: Path, part: Part) -> soundfile.SoundFile:

@@ -1,4 +1,4 @@
-"""Peak envelope of a recording of any length, small enough to be drawn from a table row."""
+"""Peak envelope of a recording, for HTML pages."""
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,7 @@ class EnvelopeMeter:
         self._width *= 2
 
     def draw(self, channel: str) -> str:
-        """The envelope of a channel as `POINTS` characters of `LEVELS`.
+        """Encodes the envelope of a channel as `POINTS` characters of `LEVELS`.
 
         Args:
             channel: Number of the channel, from 1, as text; anything else is the loudest of all channels.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sercli.audio.sniff import measure_id3, measure_mpeg_frame
 
-EXACT = 0.02  # largest difference of lengths counted in bytes or samples (s)
-ROUNDED = 0.15  # largest difference of lengths that containers or codecs round (s)
-PADDED = 0.25  # largest difference where a codec pads the sound (s)
-CUT = "cut short"  # start of the warning about a truncated file
+BYTE_TOLERANCE = 0.02  # largest difference of lengths counted in bytes or samples (s)
+CONTAINER_TOLERANCE = 0.15  # largest difference of lengths that containers or codecs round (s)
+CODEC_TOLERANCE = 0.25  # largest difference where a codec pads the sound (s)
+TRUNCATED = "cut short"  # start of the warning about a truncated file
 
 _TAIL = 1 << 17  # bytes at the end of a FLAC file that contain the start of its last frame
 _OGG_TAIL = 2 * (27 + 255 + 255 * 255)  # bytes at the end of an Ogg file that contain the start of its last page
@@ -53,7 +53,7 @@ def compare_lengths(lengths: Sequence[Length]) -> str:
     if found - declared > tolerance or (whole and declared - found > tolerance):
         return "header says {} s, decoded {} s".format(*_format_pair(declared, found))
     if declared - found > tolerance:
-        return CUT + ": {} of {} s".format(*_format_pair(found, declared))
+        return TRUNCATED + ": {} of {} s".format(*_format_pair(found, declared))
     return ""
 
 
@@ -155,7 +155,7 @@ def count_mpeg_samples(file: io.RawIOBase) -> tuple[int | None, bool]:
     return frames * samples or None, 0 < n_bytes <= size - start
 
 
-def is_torn_ogg(file: io.RawIOBase) -> bool:
+def is_truncated_ogg(file: io.RawIOBase) -> bool:
     """Whether the last page of an Ogg file is incomplete."""
     size = file.seek(0, os.SEEK_END)
     tail = _read(file, max(0, size - _OGG_TAIL), _OGG_TAIL)
@@ -173,10 +173,10 @@ def count_vorbis_samples(file: io.RawIOBase) -> int | None:
     head = _read(file, 0, _OGG_TAIL)
     size = file.seek(0, os.SEEK_END)
     tail = _read(file, max(0, size - _OGG_TAIL), _OGG_TAIL)
-    torn = is_torn_ogg(file)
+    truncated = is_truncated_ogg(file)
     first = head[27 + head[26] :] if len(head) > 27 else b""
     others = any(head[at : at + 4] == b"OggS" and head[at + 5] & 2 for at in range(1, len(head) - 6))
-    if torn or others or not first.startswith(b"\x01vorbis"):
+    if truncated or others or not first.startswith(b"\x01vorbis"):
         return None
     last = tail[tail.rfind(b"OggS") :]
     return int.from_bytes(last[6:14], "little", signed=True) if last[5] & 4 else None

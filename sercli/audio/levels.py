@@ -23,8 +23,7 @@ class Levels:
     Attributes:
         peak: Highest sample.
         level: Mean power of the loud frames, those within `PAUSE_DB` of the 95th percentile.
-        snr: Loud frames, as their 95th percentile, over the noise floor, as the 10th percentile (dB); a recording
-            without any pause has a low one too.
+        snr: 95th minus 10th percentile of the frame levels (dB); also low for a recording without pauses.
         clipped: Share of samples at full scale, 0 to 1.
         silence: Share of frames that are pauses, 0 to 1.
     """
@@ -45,7 +44,7 @@ def measure_levels(path: Path) -> Levels:
     """Decodes a recording in bounded memory and measures it.
 
     Raises:
-        AudioError: if it cannot be decoded.
+        AudioError: If it cannot be decoded.
     """
     peak, clipped, samples = 0.0, 0, 0
     powers: list[Vector] = []
@@ -66,7 +65,7 @@ def measure_levels(path: Path) -> Levels:
     loud = float(np.percentile(decibels, 95))
     pauses = decibels < loud - PAUSE_DB
     return Levels(
-        peak=float(2 * _to_decibels(np.array([peak]))[0]),
+        peak=max(QUIETEST_DB, 20 * math.log10(max(peak, 1e-12))),
         level=float(_to_decibels(np.mean(10 ** (decibels[~pauses] / 10), keepdims=True))[0]),
         snr=loud - float(np.percentile(decibels, 10)),
         clipped=clipped / samples,

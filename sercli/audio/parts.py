@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from sercli.audio.chunked import READERS
+from sercli.audio.headers import READERS
 from sercli.audio.source import SIGNATURES, Part, Source, Span, make_part, split
 
 _MAX_PARTS = 100_000

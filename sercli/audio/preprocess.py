@@ -69,7 +69,7 @@ class StreamResampler:
         return signals[:, :1] if last and not self._count else resampled
 
 
-def find_sound(signal: Signal, trim_db: float) -> npt.NDArray[np.bool_]:
+def find_loud_frames(signal: Signal, trim_db: float) -> npt.NDArray[np.bool_]:
     """Finds the frames within `trim_db` of the loudest, like librosa.effects.
 
     Returns:
@@ -84,9 +84,9 @@ def find_sound(signal: Signal, trim_db: float) -> npt.NDArray[np.bool_]:
     return loud
 
 
-def find_ends(signal: Signal, trim_db: float) -> tuple[int, int]:
+def find_trim_bounds(signal: Signal, trim_db: float) -> tuple[int, int]:
     """Returns the first sample of sound and the one after the last, like librosa.effects.trim."""
-    frames = np.flatnonzero(find_sound(signal, trim_db))
+    frames = np.flatnonzero(find_loud_frames(signal, trim_db))
     return int(frames[0]) * TRIM_HOP, min(len(signal), (int(frames[-1]) + 1) * TRIM_HOP)
 
 
@@ -116,7 +116,7 @@ def is_silent(signal: Signal) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class Preprocessed:
     """A segment ready for feature extraction.
 
     Attributes:
@@ -130,7 +130,7 @@ class Prepared:
     stop: int
 
 
-def prepare(signal: Signal, config: AudioConfig) -> Prepared:
+def preprocess(signal: Signal, config: AudioConfig) -> Preprocessed:
     """Preprocesses one segment; used by training and prediction.
 
     Args:
@@ -141,32 +141,14 @@ def prepare(signal: Signal, config: AudioConfig) -> Prepared:
         AudioError: If the samples are too large to compute with.
     """
     if not np.isfinite(signal).all():
-        msg = "holds samples too large to compute with: its level is far beyond full scale"
+        msg = "contains samples far beyond full scale"
         raise AudioError(msg)
     if not len(signal):
-        return Prepared(signal, 0, 0)
+        return Preprocessed(signal, 0, 0)
     centered = signal - signal.mean(dtype=np.float64).astype(np.float32)
     if is_silent(centered):
-        return Prepared(signal[:0], 0, 0)
+        return Preprocessed(signal[:0], 0, 0)
     if config.denoise:
         centered = denoise(centered, config.sample_rate)
-    start, stop = find_ends(centered, config.trim_db)
-    return Prepared(normalize_level(centered[start:stop], config.level_db), start, stop)
-
-
-def preprocess(signal: Signal, sample_rate: int, config: AudioConfig) -> Signal:
-    """Preprocesses one decoded segment: mixes to mono, resamples and calls `prepare`.
-
-    Args:
-        signal: Decoded samples, shape ``(n_samples,)`` or ``(n_samples, channels)``; at least one.
-        sample_rate: Sample rate of `signal` (Hz).
-        config: Preprocessing parameters.
-
-    Returns:
-        Mono signal, shape ``(n_samples,)``, at ``config.sample_rate``; empty if the recording is silent.
-
-    Raises:
-        AudioError: If the samples are too large to compute with.
-    """
-    with np.errstate(over="ignore"):
-        return prepare(resample(to_mono(signal), sample_rate, config.sample_rate), config).signal
+    start, stop = find_trim_bounds(centered, config.trim_db)
+    return Preprocessed(normalize_level(centered[start:stop], config.level_db), start, stop)

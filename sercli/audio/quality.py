@@ -65,7 +65,7 @@ class QualityMeter:
         """
         warnings = []
         if not heard:
-            warnings.append("voice activity detection found no speech, scored because of its level")
+            warnings.append("no speech detected; scored because the level varies like speech")
         elif speech < MIN_SPEECH:
             warnings.append(f"only {speech:.2f} s of speech")
         if self._samples and self._clipped > MAX_CLIPPED * self._samples:
@@ -91,7 +91,7 @@ class QualityMeter:
         if loud > len(speaking):
             return ("more noise or music than speech",)
         ratio = 10 * float(np.log10(level / background.mean()))
-        return (f"noisy (speech {ratio:.0f} dB over what is between it)",) if ratio < MIN_SNR else ()
+        return (f"noisy (speech only {ratio:.0f} dB above the background)",) if ratio < MIN_SNR else ()
 
 
 _NOTHING = np.zeros(0, np.float32)

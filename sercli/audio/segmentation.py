@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from sercli.audio.decode import AudioReader
-from sercli.audio.preprocess import Prepared, StreamResampler, find_sound, is_silent, prepare
+from sercli.audio.preprocess import Preprocessed, StreamResampler, find_loud_frames, is_silent, preprocess
 from sercli.audio.quality import QualityMeter, is_flat
 from sercli.audio.signal import Blocks, Signal
-from sercli.audio.speech import ShoutDetector, Span, SpeechSplitter, WindowSplitter, count_speech
+from sercli.audio.splitters import ShoutDetector, Span, SpeechSplitter, WindowSplitter, count_speech
 from sercli.audio.stereo import Route, find_route
 from sercli.audio.vad import FRAME, HOP, SAMPLE_RATE, VoiceActivity, frame_power
 from sercli.config import MIX, AudioConfig, Config
 
-SPEECH, WINDOWS = METHODS = ("speech", "windows")
+SPEECH, WINDOWS = "speech", "windows"
+METHODS = (SPEECH, WINDOWS)
 
 MARGIN = 0.1  # seconds of signal added around a segment to keep soft onsets; trimming removes silence again
 HEARTBEAT = 60.0  # seconds of audio between two heartbeats
@@ -116,7 +117,7 @@ def read_segments(
     segmentation: SegmentationConfig,
     *,
     channels: str = MIX,
-    by_level: bool = False,
+    skip_vad: bool = False,
     listen: Callable[[Signal], None] | None = None,
 ) -> Iterator[Segment | Heartbeat | Summary]:
     """Yields the segments of a sound file.
@@ -127,9 +128,8 @@ def read_segments(
         segmentation: Segmentation parameters.
         channels: ``mix`` averages all channels, ``split`` keeps them apart; ``auto`` splits stereo files whose sides
             differ, such as calls, and mixes the rest.
-        by_level: Whether to skip the VAD, which takes most of the time, for one-segment recordings whose level shows
-            that there is sound. The segments are the same, but their seconds of speech are those that are not silent,
-            and there are no warnings.
+        skip_vad: Whether to skip the VAD, which takes most of the time, for recordings of one segment that are clearly
+            not silent. The segments are the same, but speech then counts all audible frames, and there are no warnings.
         listen: Called once with each decoded block, shape ``(n_samples, channels)``.
 
     Yields:
@@ -142,14 +142,14 @@ def read_segments(
 
     def read() -> Blocks:
         readers.append(AudioReader(path))
-        return _overhear(readers[0], listen) if listen and len(readers) == 1 else readers[-1]
+        return _tap(readers[0], listen) if listen and len(readers) == 1 else readers[-1]
 
-    for event in segment_blocks(read, audio, segmentation, channels=channels, by_level=by_level):
+    for event in segment_blocks(read, audio, segmentation, channels=channels, skip_vad=skip_vad):
         # The first reader reads the whole file; later ones may read only a part.
         yield replace(event, warnings=readers[0].warnings) if isinstance(event, Summary) else event
 
 
-def _overhear(blocks: Blocks, listen: Callable[[Signal], None]) -> Blocks:
+def _tap(blocks: Blocks, listen: Callable[[Signal], None]) -> Blocks:
     for block, rate in blocks:
         listen(block)
         yield block, rate
@@ -161,12 +161,12 @@ def segment_blocks(
     segmentation: SegmentationConfig,
     *,
     channels: str = MIX,
-    by_level: bool = False,
+    skip_vad: bool = False,
 ) -> Iterator[Segment | Heartbeat | Summary]:
     """Like `read_segments`, for blocks returned by `read`, which may be called more than once."""
     summary: Summary | None = None
     unheard: tuple[str, ...] = ()
-    for event in _run(read, audio, segmentation, channels, None, by_level=by_level):
+    for event in _run(read, audio, segmentation, channels, None, skip_vad=skip_vad):
         if isinstance(event, _Ending):
             summary, unheard = event.summary, event.unheard
         else:
@@ -200,7 +200,7 @@ def _run(
     channels: str,
     only: Sequence[str] | None,
     *,
-    by_level: bool = False,
+    skip_vad: bool = False,
 ) -> Iterator[Segment | Heartbeat | _Ending]:
     segmenter: _Segmenter | None = None
     route = Route(MIX)
@@ -209,7 +209,7 @@ def _run(
     for block, rate in read():
         if segmenter is None or waiting is None:
             route = find_route(read, channels, block.shape[1])
-            segmenter = _Segmenter(route.names(block.shape[1]), rate, audio, segmentation, only, by_level=by_level)
+            segmenter = _Segmenter(route.names(block.shape[1]), rate, audio, segmentation, only, skip_vad=skip_vad)
         else:
             yield from segmenter.feed(route.apply(waiting), last=False)
         waiting = block
@@ -234,9 +234,9 @@ class _Segmenter:
         config: SegmentationConfig,
         only: Sequence[str] | None,
         *,
-        by_level: bool,
+        skip_vad: bool,
     ) -> None:
-        self._audio, self._config, self._rate, self._by_level = audio, config, audio.sample_rate, by_level
+        self._audio, self._config, self._rate, self._skip_vad = audio, config, audio.sample_rate, skip_vad
         self._resample = StreamResampler(source_rate, audio.sample_rate, len(names))
         self._channels = [
             _Channel(name, audio, config, skipped=only is not None and name not in only) for name in names
@@ -245,7 +245,7 @@ class _Segmenter:
         self._stream: VoiceActivity | None = None
 
     def feed(self, signals: Signal, *, last: bool) -> Iterator[Segment]:
-        if not self._by_level:
+        if not self._skip_vad:
             for channel, signal in zip(self._channels, signals, strict=True):
                 channel.meter.count(signal)
         self._held = np.concatenate([self._held, self._resample(signals, last=last)], axis=1)
@@ -274,7 +274,7 @@ class _Segmenter:
     def _take_whole(self) -> Iterator[Segment]:
         """Emits each channel as one segment, unless it contains no speech."""
         signals = self._held - self._held.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
-        if self._by_level and not self._is_flat(signals):
+        if self._skip_vad and not self._is_flat(signals):
             for channel, signal in zip(self._channels, self._held, strict=True):
                 yield from channel.take_whole(signal, np.zeros(0, np.float32), np.zeros(0, np.float32), sure=True)
             return
@@ -324,13 +324,15 @@ class _Channel:
         self, signal: Signal, probabilities: Signal, power: Signal, *, sure: bool = False
     ) -> Iterator[Segment]:
         self.meter.listen(power, probabilities)
-        prepared = prepare(signal, self._audio)
+        prepared = preprocess(signal, self._audio)
         speech = count_speech(self._shouts.feed(probabilities, power))
         if not len(prepared.signal) or not (speech or sure or not self.meter.is_silent):
             return
         self._heard = speech > 0
         if not self._heard:
-            speech = float(find_sound(prepared.signal, self._audio.trim_db).mean()) * len(prepared.signal) / self._rate
+            speech = (
+                float(find_loud_frames(prepared.signal, self._audio.trim_db).mean()) * len(prepared.signal) / self._rate
+            )
         yield self._make(prepared.start, prepared.stop, speech, prepared)
 
     def cut_speech(self, signal: Signal, probabilities: Signal, power: Signal, *, last: bool) -> Iterator[Segment]:
@@ -345,7 +347,7 @@ class _Channel:
         end = min(span.end, self._total / self._rate)  # the last frame may extend past the end of the recording
         start = max(0, round((span.start - MARGIN) * self._rate) - self._origin)
         stop = round((end + MARGIN) * self._rate) - self._origin
-        prepared = prepare(self._buffer[start:stop], self._audio)
+        prepared = preprocess(self._buffer[start:stop], self._audio)
         if len(prepared.signal) and end > span.start:
             first, last = round(span.start * self._rate), round(end * self._rate)
             yield self._make(first, last, min(span.speech, end - span.start), prepared, self._origin + start)
@@ -356,14 +358,14 @@ class _Channel:
         self._extend(signal)
         for start, stop, fresh in self._window_splitter.feed(len(signal), last=last):
             window = self._buffer[start - self._origin : stop - self._origin]
-            prepared = prepare(window, self._audio)
+            prepared = preprocess(window, self._audio)
             if len(prepared.signal):
                 rest = window[fresh - start :]
-                share = 0.0 if is_silent(rest) else float(find_sound(rest, self._audio.trim_db).mean())
+                share = 0.0 if is_silent(rest) else float(find_loud_frames(rest, self._audio.trim_db).mean())
                 yield self._make(start, stop, share * len(rest) / self._rate, prepared, start)
         self._forget(self._window_splitter.needed_from)
 
-    def _make(self, start: int, stop: int, speech: float, prepared: Prepared, origin: int = 0) -> Segment:
+    def _make(self, start: int, stop: int, speech: float, prepared: Preprocessed, origin: int = 0) -> Segment:
         """Makes a segment; `prepared` is of samples that begin at `origin`."""
         self._speech += speech
         self._count += 1

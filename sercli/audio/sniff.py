@@ -1,6 +1,5 @@
 """Recognizes sound formats by their first bytes, and headerless telephone formats by suffix."""
 
-import enum
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,21 +50,13 @@ SUFFIXES: tuple[str, ...] = (
 """Suffixes of recordings, in lower case. Other files are recordings if their content is sound, such as MPEG-TS, which
 shares the suffix ``.ts`` with TypeScript."""
 
-UNREAD_SUFFIXES: tuple[str, ...] = (
+UNSUPPORTED_SUFFIXES: tuple[str, ...] = (
     *(".vox", ".adpcm", ".pcm", ".raw", ".sw", ".s8", ".u8", ".s16", ".l16"),  # sample rate or codec unknown
     *(".g719", ".g721", ".g723", ".g726", ".g728", ".siren7", ".siren14", ".ilbc", ".evrc", ".evs", ".silk", ".slk"),
     *(".dss", ".ds2", ".msv", ".dvf", ".nvf", ".rmd", ".rm", ".ra", ".ram", ".mid", ".midi", ".kar", ".mod", ".xm"),
     *(".aax", ".aa", ".m4p", ".shn", ".tak", ".ofr", ".la", ".mpc", ".mp+", ".dsf", ".dff", ".mmf", ".cda"),
 )
-"""Suffixes of sound that cannot be read, in lower case, unless the content is a supported format."""
-
-
-class Reader(enum.Enum):
-    """The library that decodes a file."""
-
-    SOUNDFILE = "soundfile"
-    CONTAINER = "container"
-    PERHAPS = "perhaps"  # a short signature that other data may share
+"""Suffixes of sound formats that are not supported, in lower case; files with a supported content are read anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +102,6 @@ RAW_FORMATS: dict[str, RawFormat] = {
     **{suffix: RawFormat(8_000, "ALAW") for suffix in (".alaw", ".al", ".alw", ".pcma")},
 }
 
-_SOUNDFILE: tuple[tuple[int, bytes], ...] = (
-    (8, b"WAVE"),
-    (0, b"RIFX"),
-    (8, b"AIFF"),
-    (8, b"AIFC"),
-    (0, b"fLaC"),
-    (0, b"OggS"),
-    (0, b"ID3"),
-    (0, b".snd"),
-    (0, b"caff\x00\x01"),
-    (0, b"riff\x2e\x91\xcf\x11"),  # Sony Wave64
-    (0, b"Creative Voice File"),
-    (0, b"NIST_1A"),
-)
 # Offset, bytes and FFmpeg's demuxer. A named demuxer keeps FFmpeg from guessing playlists and other formats that open
 # further files.
 _CONTAINERS: tuple[tuple[int, bytes, str], ...] = (
@@ -208,17 +185,13 @@ def identify(path: Path) -> SoundFormat:
     return SoundFormat()
 
 
-def find_reader(head: bytes) -> Reader | None:
-    """Returns the library that decodes a file, or None if its first bytes match no known sound format."""
-    if head[4:8] == b"ftyp" and head[8:12] in _PICTURES:
-        return None
-    if head[:3] == b"ID3" and head[3:4] > b"\x10":  # text that begins with ID3: version numbers of ID3 are small
-        return None
-    if any(head[at : at + len(sign)] == sign for at, sign in _SOUNDFILE):
-        return Reader.SOUNDFILE
+def looks_like_sound(head: bytes) -> bool | None:
+    """Whether the first bytes of a file are those of sound; None if other data may begin like them too."""
+    if head[:3] == b"ID3":  # version numbers of ID3 are small; text may begin with ID3 too
+        return head[3:4] <= b"\x10"
     if _has_sync(head) or head[:2] == b"\x0bw" or (len(head) > 2 and _has_latm_sync(head, 0)):
-        return Reader.PERHAPS
-    return Reader.CONTAINER if find_demuxer(head) else None
+        return None
+    return find_demuxer(head) is not None
 
 
 def find_demuxer(head: bytes) -> str | None:

@@ -120,20 +120,20 @@ class Source:
         self.file.seek(at)
         return self.file.read(size)
 
-    def find(self, sign: bytes, fits: Callable[[bytes], bool], start: int) -> Iterator[int]:
-        """Yields offsets from `start` on where `sign` occurs and `fits` accepts the 64 bytes there."""
+    def find(self, signature: bytes, matches: Callable[[bytes], bool], start: int) -> Iterator[int]:
+        """Yields offsets from `start` on where `signature` occurs and `matches` accepts the 64 bytes there."""
         at, rest = start, b""
         self.file.seek(start)
         while block := self.file.read(_SCANNED):
             data = rest + block
             offset = at - len(rest)
-            place = data.find(sign)
+            place = data.find(signature)
             while place >= 0:
-                if fits(self.read(offset + place, 64)):
+                if matches(self.read(offset + place, 64)):
                     yield offset + place
-                place = data.find(sign, place + 1)
+                place = data.find(signature, place + 1)
             at += len(block)
-            rest = data[len(data) - len(sign) + 1 :]
+            rest = data[len(data) - len(signature) + 1 :]
             self.file.seek(at)
 
 
@@ -156,6 +156,6 @@ SIGNATURES: dict[str, tuple[tuple[bytes, ...], Callable[[bytes], bool]]] = {
 
 def split(source: Source, demuxer: str, start: int) -> Iterator[Span]:
     """Yields the spans of recordings, each beginning with the signature of its format."""
-    signs, fits = SIGNATURES[demuxer]
-    places = [start, *sorted(at for sign in signs for at in source.find(sign, fits, start + 1))]
+    signatures, matches = SIGNATURES[demuxer]
+    places = [start, *sorted(at for signature in signatures for at in source.find(signature, matches, start + 1))]
     yield from zip(places, [*places[1:], source.size], strict=True)

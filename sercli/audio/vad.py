@@ -144,7 +144,7 @@ class VoiceDetector:
         for step, count in enumerate(active.sum(axis=0).tolist()):
             if not count:
                 continue
-            hidden, cell = self._weights.remember(inputs[:, step], self._hidden, self._cell)
+            hidden, cell = self._weights.step(inputs[:, step], self._hidden, self._cell)
             if count == len(active):
                 self._hidden, self._cell = hidden, cell
             else:
@@ -189,7 +189,7 @@ class _Weights:
         encoded: Array = steps[:, 0] @ self._input + self._bias
         return encoded
 
-    def remember(self, inputs: Array, hidden: Array, cell: Array) -> tuple[Array, Array]:
+    def step(self, inputs: Array, hidden: Array, cell: Array) -> tuple[Array, Array]:
         """Computes one LSTM step; all arguments have shape ``(channels, ...)``."""
         gates = np.tanh(inputs + hidden @ self._recurrent)
         opened = gates[:, : 3 * STATE] * np.float32(0.5) + np.float32(0.5)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sercli.audio.codecs import DEGRADATIONS
+from sercli.audio.degradation import DEGRADATIONS
 from sercli.cli import console, options
 from sercli.splits.protocols import PROTOCOLS, describe_protocols
 

@@ -69,9 +69,9 @@ def unpack_archives(
         The number of files.
 
     Raises:
-        ArchiveError: if an archive cannot be read, is damaged or too large, or has a member that is a link, a
+        ArchiveError: If an archive cannot be read, is damaged or too large, or has a member that is a link, a
             special file, or would land outside the folder.
-        OSError: if the files cannot be written.
+        OSError: If the files cannot be written.
     """
     part = folder.with_name(f"{folder.name}.part")
     _remove(part)

@@ -134,7 +134,7 @@ def read_members(archive: Path, shown: str, budget: Budget) -> Iterator[Member]:
         budget: Limits; gets the number of members.
 
     Raises:
-        ArchiveError: if it is missing, damaged, encrypted, of a kind or compression that cannot be read, or too
+        ArchiveError: If it is missing, damaged, encrypted, of a kind or compression that cannot be read, or too
             large, or holds a link, a special file or a path that leads out of the folder.
     """
     if not archive.is_file():

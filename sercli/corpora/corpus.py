@@ -190,7 +190,7 @@ def find_recordings(folder: Path, problems: list[Problem] | None = None) -> list
     """Returns the sound files below a folder, by suffix in any case, sorted.
 
     Raises:
-        CorpusError: if there are none.
+        CorpusError: If there are none.
     """
     recordings = [path for path in find_files(folder, problems) if path.suffix.lower() in SUFFIXES]
     if not recordings:
@@ -209,7 +209,7 @@ def match_name(corpus: str, pattern: re.Pattern[str], name: str, expected: str) 
         expected: Form of a name, for the message.
 
     Raises:
-        CorpusError: if it does not match.
+        CorpusError: If it does not match.
     """
     if match := pattern.fullmatch(name):
         return match
@@ -221,7 +221,7 @@ def look_up_code(corpus: str, part: str, code: str, meanings: Mapping[str, str])
     """Returns what a code in a name means.
 
     Raises:
-        CorpusError: if the code is unknown; the message lists the known ones.
+        CorpusError: If the code is unknown; the message lists the known ones.
     """
     if code in meanings:
         return meanings[code]
@@ -258,7 +258,7 @@ def label_by_name(
         left_out: Why recordings are left out for which `parse` returns None.
 
     Raises:
-        CorpusError: if there are no recordings.
+        CorpusError: If there are no recordings.
     """
     problems: list[Problem] = []
     labeled: dict[str, tuple[Path, Annotation]] = {}

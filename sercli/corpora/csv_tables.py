@@ -52,7 +52,7 @@ def read_rows(
         The rows; columns without a heading are left out.
 
     Raises:
-        CorpusError: if the table is missing, too large or not text, lacks a column or has no rows, or has a row
+        CorpusError: If the table is missing, too large or not text, lacks a column or has no rows, or has a row
             that cannot be read; the message names the line.
     """
     text, first_line, given = _skip_preamble(_read_text(path), required)

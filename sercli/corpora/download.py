@@ -85,8 +85,8 @@ def fetch(
         progress: Called as bytes arrive.
 
     Raises:
-        DownloadError: if the server does not deliver the file, or delivers another one.
-        OSError: if it cannot be written; what has arrived stays in ``NAME.part``.
+        DownloadError: If the server does not deliver the file, or delivers another one.
+        OSError: If it cannot be written; what has arrived stays in ``NAME.part``.
     """
     path = folder / pinned.name
     if is_whole(path, pinned):

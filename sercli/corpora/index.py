@@ -109,7 +109,7 @@ class Index:
         """Returns the utterances whose labels a selection keeps, with merged labels.
 
         Raises:
-            UsageError: if the selection names a label that no utterance has, or if two of the labels that are left
+            UsageError: If the selection names a label that no utterance has, or if two of the labels that are left
                 mean the same.
         """
         selection.check(self.labels)
@@ -121,7 +121,7 @@ class Index:
         """Returns the part of the index that belongs to the named corpora; all of it for None.
 
         Raises:
-            CorpusError: if a corpus is not in the index; the message lists those that are.
+            CorpusError: If a corpus is not in the index; the message lists those that are.
         """
         if corpora is None:
             return self
@@ -150,7 +150,7 @@ def write_index(path: Path, index: Index) -> None:
     """Writes the index as UTF-8 CSV, by rename; `index.folder` should be the folder of `path`.
 
     Raises:
-        OSError: if it cannot be written; an older index stays as it was.
+        OSError: If it cannot be written; an older index stays as it was.
     """
     extras = sorted({name for utterance in index.utterances for name in utterance.extra})
     with write_by_rename(path) as stream:
@@ -170,7 +170,7 @@ def read_index(path: Path) -> Index:
     """Reads an index.
 
     Raises:
-        CorpusError: if the file is missing, lacks a column or has no rows, or a row has an invalid value; the
+        CorpusError: If the file is missing, lacks a column or has no rows, or a row has an invalid value; the
             message names file, line and column.
     """
     try:

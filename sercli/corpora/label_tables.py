@@ -99,7 +99,7 @@ def refuse_segments(table: Path, rows: Iterable[tuple[Row, Path]]) -> None:
             anything but times in them, label whole recordings.
 
     Raises:
-        CorpusError: if a row labels a part of a recording, or a recording has several rows.
+        CorpusError: If a row labels a part of a recording, or a recording has several rows.
     """
     lines: dict[Path, int] = {}
     for (line, row), recording in rows:

@@ -88,10 +88,10 @@ def prepare(
         on_progress: Called with the stage, what is done and what there is to do.
 
     Raises:
-        UsageError: if the corpus is unknown, needs something that is missing, or the other way round.
-        InputError: if there is nothing to index, or the table, an archive or the old index is damaged.
-        DownloadError: if the download fails.
-        OSError: if something cannot be written; the index is then as it was.
+        UsageError: If the corpus is unknown, needs something that is missing, or the other way round.
+        InputError: If there is nothing to index, or the table, an archive or the old index is damaged.
+        DownloadError: If the download fails.
+        OSError: If something cannot be written; the index is then as it was.
     """
     folder = Path(data_dir)
     request = Request(
@@ -115,10 +115,10 @@ def prepare_corpus(request: Request, progress: StageProgress = lambda *_: None) 
     Recordings that cannot be labeled or decoded are listed in the outcome; the others are indexed.
 
     Raises:
-        UsageError: if the corpus needs something that the request lacks, or the other way round.
-        InputError: if there is nothing to index, or the table, an archive or the old index is damaged.
-        DownloadError: if the download fails.
-        OSError: if something cannot be written; the index is then as it was.
+        UsageError: If the corpus needs something that the request lacks, or the other way round.
+        InputError: If there is nothing to index, or the table, an archive or the old index is damaged.
+        DownloadError: If the download fails.
+        OSError: If something cannot be written; the index is then as it was.
     """
     check_request(request)
     # Before the work that takes long, so that a damaged index does not waste it.

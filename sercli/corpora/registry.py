@@ -31,7 +31,7 @@ def get_corpus(name: str) -> Corpus:
     """Returns the corpus of this name.
 
     Raises:
-        UsageError: if there is none; the message lists the names.
+        UsageError: If there is none; the message lists the names.
     """
     return look_up("corpus", name, CORPORA)
 

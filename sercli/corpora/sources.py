@@ -86,9 +86,9 @@ def open_source(request: Request, progress: StageProgress, stack: contextlib.Exi
         stack: If it ends with an exception, the recordings that were replaced are put back.
 
     Raises:
-        InputError: if they are missing, or an archive cannot be read.
-        DownloadError: if the download fails.
-        OSError: if something cannot be written.
+        InputError: If they are missing, or an archive cannot be read.
+        DownloadError: If the download fails.
+        OSError: If something cannot be written.
     """
     path = request.source
     left: tuple[str, ...] = ()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sercli.audio.codecs import degrade
 from sercli.audio.decode import read_signal
+from sercli.audio.degradation import degrade
 from sercli.audio.segmentation import Segment, segment_blocks
 from sercli.corpora.index import Index
 from sercli.errors import AudioError, SercliError
@@ -32,7 +32,7 @@ class _Chunk:
         folders: Model folders.
         paths: Recordings.
         hashes: SHA-256 of each recording, as indexed.
-        degradation: One of `sercli.audio.codecs.DEGRADATIONS`.
+        degradation: One of `sercli.audio.degradation.DEGRADATIONS`.
     """
 
     folders: tuple[Path, ...]
@@ -51,7 +51,7 @@ def score_degraded(
     Args:
         index: Utterances that the folds divide.
         tasks: Finished folds.
-        degradation: Degradation, one of `sercli.audio.codecs.DEGRADATIONS`.
+        degradation: Degradation, one of `sercli.audio.degradation.DEGRADATIONS`.
         jobs: Number of worker processes.
         on_done: Called with the number of recordings done and their total.
 
@@ -131,7 +131,7 @@ def extract_degraded(path: Path, sha256: str, degradation: str, model: Model) ->
     Args:
         path: Recording.
         sha256: Hash of the recording when it was indexed.
-        degradation: Degradation, one of `sercli.audio.codecs.DEGRADATIONS`.
+        degradation: Degradation, one of `sercli.audio.degradation.DEGRADATIONS`.
         model: Model that determines preprocessing, segmentation and features.
 
     Raises:

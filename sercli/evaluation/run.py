@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from sercli.audio.codecs import get_codec
+from sercli.audio.degradation import get_codec
 from sercli.errors import InputError, UsageError
 from sercli.evaluation.degraded import score_degraded
 from sercli.evaluation.fold import HISTORY_FILE, FoldResult, find_finished, run_fold
@@ -82,7 +82,7 @@ def evaluate(
         label_map: Labels to merge into others, as in ``{"joy": "happy"}``.
         seed: First seed.
         seeds: Number of seeds, starting at `seed`; every fold is trained once with each.
-        degrade: Degradation, one of `sercli.audio.codecs.DEGRADATIONS`; empty for none.
+        degrade: Degradation, one of `sercli.audio.degradation.DEGRADATIONS`; empty for none.
         jobs: Number of folds trained in parallel, one CPU thread each; results do not depend on it.
         device: Device for training: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         command: Command line, for the report.

@@ -140,7 +140,7 @@ def _extract(task: Task, parameters: StoreParameters) -> tuple[Extracted, ...]:
         raise AudioError(msg)
     with contextlib.ExitStack() as stack:
         collectors = [stack.enter_context(_Collector(copy, task, parameters)) for copy in task.copies]
-        for part in read_segments(task.path, parameters.audio, parameters.segmentation, by_level=True):
+        for part in read_segments(task.path, parameters.audio, parameters.segmentation, skip_vad=True):
             if isinstance(part, Segment):
                 for collector in collectors:
                     collector.add(part)

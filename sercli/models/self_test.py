@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sercli.audio.preprocess import prepare
+from sercli.audio.preprocess import preprocess
 from sercli.audio.signal import Signal
 from sercli.features.frontend import extract_features
 from sercli.models.model import Model, Probabilities
@@ -23,7 +23,7 @@ def make_signal(sample_rate: int) -> Signal:
 
 def answer(model: Model) -> Probabilities:
     """Probabilities of the made signal, shape ``(n_labels,)``."""
-    signal = prepare(make_signal(model.audio.sample_rate), model.audio).signal
+    signal = preprocess(make_signal(model.audio.sample_rate), model.audio).signal
     return model.predict_proba([extract_features(signal, model.features)], [SECONDS])
 
 

@@ -70,7 +70,7 @@ def render_page(
         context: Further variables of the template.
 
     Raises:
-        ValueError: if the data hold NaN or infinity, which JSON does not have.
+        ValueError: If the data hold NaN or infinity, which JSON does not have.
     """
     environment = Environment(
         loader=FileSystemLoader(FOLDER),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from sercli.audio.sniff import HEAD_BYTES, SUFFIXES, UNREAD_SUFFIXES, Reader, find_reader, read_head
+from sercli.audio.sniff import HEAD_BYTES, SUFFIXES, UNSUPPORTED_SUFFIXES, looks_like_sound, read_head
 from sercli.errors import AudioError, InputError
 from sercli.files import one_line
 
@@ -93,7 +93,7 @@ def _read_stdin(stdin: BinaryIO, spool: Path | None, search: _Search) -> Iterato
             for line in parse_list(content):
                 yield from _find(line, search, listed=True)
             return
-    elif spool is not None and find_reader(head[:HEAD_BYTES]):
+    elif spool is not None and looks_like_sound(head[:HEAD_BYTES]) is not False:
         with spool.open("wb") as stream:
             stream.write(head)
             shutil.copyfileobj(stdin, stream)
@@ -212,7 +212,7 @@ def _walk_into(folder: Path, search: _Search) -> Iterator[Recording]:
             yield from _walk_below(path, search)
         elif path.suffix.lower() in SUFFIXES or _sounds(path):
             yield Recording(path=path, name=path.as_posix())
-        elif path.suffix.lower() in UNREAD_SUFFIXES:
+        elif path.suffix.lower() in UNSUPPORTED_SUFFIXES:
             search.unread[path.suffix.lower()] += 1
 
 
@@ -227,9 +227,9 @@ def _walk_below(folder: Path, search: _Search) -> Iterator[Recording]:
 
 def _sounds(path: Path) -> bool:
     """Whether a file is a recording, judged by its content."""
-    reader = find_reader(read_head(path))
-    if reader is not Reader.PERHAPS:
-        return reader is not None
+    sound = looks_like_sound(read_head(path))
+    if sound is not None:
+        return sound
     from sercli.audio.decode import read_blocks  # loads numpy and decoders; rarely needed here
 
     try:

@@ -100,7 +100,7 @@ class ExcelWriter:
         """Writes the workbook to its stream.
 
         Raises:
-            OSError: if it cannot be written.
+            OSError: If it cannot be written.
         """
         try:
             self._workbook.close()

@@ -68,9 +68,9 @@ def explain(path: Path | str, model: Model | Path | str = DEFAULT_MODEL, *, chan
         channel: ``mix`` for the mean of all channels, or the number of one, from 1.
 
     Raises:
-        AudioError: if nothing can be decoded, or nobody speaks.
-        ModelError: if the model folder is damaged.
-        UsageError: if there is no such channel.
+        AudioError: If nothing can be decoded, or nobody speaks.
+        ModelError: If the model folder is damaged.
+        UsageError: If there is no such channel.
     """
     model = model if isinstance(model, Model) else load_model(Path(model))
     segments = list(_read(Path(path), model, channel))
@@ -95,8 +95,8 @@ def write_explanation(path: Path, explanation: Explanation) -> None:
     """Writes an explanation as a picture, a page or JSON, by the suffix of the path.
 
     Raises:
-        UsageError: if the suffix is another.
-        OSError: if it cannot be written.
+        UsageError: If the suffix is another.
+        OSError: If it cannot be written.
     """
     check_explanation_path(path)
     best = f"{explanation.emotion} ({explanation.probabilities[explanation.emotion]:.0%})"
@@ -122,7 +122,7 @@ def check_explanation_path(path: Path) -> None:
     """Refuses a path whose suffix names no format of an explanation.
 
     Raises:
-        UsageError: if it does not.
+        UsageError: If it does not.
     """
     if path.suffix.lower() not in SUFFIXES:
         msg = f"an explanation is written as {' '.join(SUFFIXES)}: found {str(path)!r}"

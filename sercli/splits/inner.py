@@ -16,8 +16,8 @@ def hold_out_test(index: Index, protocol: str, number: int, seed: int) -> tuple[
         the utterances that are left, and the speakers that are not.
 
     Raises:
-        UsageError: if there is no such protocol or fold, or its speakers are on several sides.
-        SplitError: if the corpora do not fit the protocol.
+        UsageError: If there is no such protocol or fold, or its speakers are on several sides.
+        SplitError: If the corpora do not fit the protocol.
     """
     rules = get_protocol(protocol)
     if not rules.speaker_independent:
@@ -39,8 +39,8 @@ def make_inner_folds(index: Index, count: int, seed: int) -> tuple[Fold, ...]:
     """Divides all speakers into folds, alternating between corpora and genders; each fold is the development side once.
 
     Raises:
-        UsageError: if fewer than 2 folds are asked for.
-        SplitError: if there are fewer speakers than folds, or a side lacks a label.
+        UsageError: If fewer than 2 folds are asked for.
+        SplitError: If there are fewer speakers than folds, or a side lacks a label.
     """
     if count < 2:
         msg = f"at least 2 inner folds are needed, found {count}"

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sercli.audio.codecs import TELEPHONE_RATE
+from sercli.audio.degradation import TELEPHONE_RATE
 from sercli.errors import UsageError
 from sercli.features.filters import mel_frequencies
 from sercli.features.frontend import AMIN, TOP_DB, FeatureConfig

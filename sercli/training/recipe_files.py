@@ -73,7 +73,7 @@ def get_recipe(source: Recipe | str | Path, changes: Sequence[str] = ()) -> Reci
             another name, so that its results do not replace those of the recipe as it is.
 
     Raises:
-        UsageError: if there is no such recipe, or a parameter is unknown or has a value that it cannot have; the
+        UsageError: If there is no such recipe, or a parameter is unknown or has a value that it cannot have; the
             message names file, line, parameter and what is valid.
     """
     if isinstance(source, Recipe):
@@ -99,7 +99,7 @@ def read_recipe_file(source: str | Path) -> RecipeFile:
     """Reads a recipe by name, from a TOML file, or of a trained model; only the format is checked.
 
     Raises:
-        UsageError: if there is no such recipe, or the file cannot be read.
+        UsageError: If there is no such recipe, or the file cannot be read.
     """
     path = Path(source)
     if str(source) in list_recipes():

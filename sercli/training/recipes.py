@@ -164,7 +164,7 @@ class Recipe:
         """Reads what `to_dict` returned; what is missing has its default.
 
         Raises:
-            ParameterError: if a name is unknown or a value cannot be; `ParameterError.name` is ``table.name``.
+            ParameterError: If a name is unknown or a value cannot be; `ParameterError.name` is ``table.name``.
         """
         known = {field.name for field in fields(cls)}
         for name in sorted(set(values) - known):

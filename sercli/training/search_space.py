@@ -36,7 +36,7 @@ def check_space(recipe: Recipe, space: Space) -> None:
     """Checks a search space: every choice, and both ends of every range, must make a recipe.
 
     Raises:
-        UsageError: if one does not; the message names the parameter and what is valid.
+        UsageError: If one does not; the message names the parameter and what is valid.
     """
     for name, choices in space.items():
         where = f"tune, {name}"

@@ -96,9 +96,9 @@ def train_fold(
         on_epoch: Called after each epoch.
 
     Raises:
-        CheckpointError: if the checkpoint is damaged, of another training, or has more epochs than the recipe.
-        ModelError: if the loss is not finite.
-        KeyboardInterrupt: if Ctrl-C ends the first epoch, or the first one after the teachers.
+        CheckpointError: If the checkpoint is damaged, of another training, or has more epochs than the recipe.
+        ModelError: If the loss is not finite.
+        KeyboardInterrupt: If Ctrl-C ends the first epoch, or the first one after the teachers.
     """
     normalizer = corpus.fit_normalizer(fold.train)
     training = MemberTraining(

@@ -99,14 +99,14 @@ def train(
         on_epoch: Called after each epoch with the number of the network from 0, teachers first, and its `EpochRecord`.
 
     Raises:
-        UsageError: if the recipe is a baseline or unknown, the device is unknown, both `resume` and `restart` are
+        UsageError: If the recipe is a baseline or unknown, the device is unknown, both `resume` and `restart` are
             given, `out` is a file, or a label is in no utterance or means the same as another.
-        ModelError: if there is nothing to resume, an interrupted training would be lost, the checkpoint belongs to
+        ModelError: If there is nothing to resume, an interrupted training would be lost, the checkpoint belongs to
             another training, or the loss is not finite.
-        CorpusError: if the index is missing or damaged, or lacks a corpus.
-        StoreError: if the store is missing or damaged, or lacks what the recipe reads.
-        SplitError: if there are too few speakers or utterances.
-        InputError: if another training is writing the folder.
+        CorpusError: If the index is missing or damaged, or lacks a corpus.
+        StoreError: If the store is missing or damaged, or lacks what the recipe reads.
+        SplitError: If there are too few speakers or utterances.
+        InputError: If another training is writing the folder.
     """
     recipe = get_recipe(recipe)
     out = Path("models") / recipe.name if out is None else Path(out)

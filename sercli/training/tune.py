@@ -136,10 +136,10 @@ def tune(
         on_trial: Called before the first trial and after each.
 
     Raises:
-        UsageError: if the recipe is a baseline, or the search space has a parameter or value that cannot be.
-        SplitError: if there are too few speakers.
-        StoreError: if the store is damaged or lacks what the recipe reads.
-        InputError: if the folder holds the trials of another search, or no trial was completed.
+        UsageError: If the recipe is a baseline, or the search space has a parameter or value that cannot be.
+        SplitError: If there are too few speakers.
+        StoreError: If the store is damaged or lacks what the recipe reads.
+        InputError: If the folder holds the trials of another search, or no trial was completed.
         KeyboardInterrupt: at Ctrl-C; finished trials stay.
     """
     if importlib.util.find_spec("optuna") is None:

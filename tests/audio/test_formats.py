@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sercli.audio.decode import AudioReader, read_signal
-from sercli.audio.sniff import RAW_FORMATS, SUFFIXES, UNREAD_SUFFIXES, find_mpeg
+from sercli.audio.sniff import RAW_FORMATS, SUFFIXES, UNSUPPORTED_SUFFIXES, find_mpeg
 from sercli.errors import AudioError
 from tests.encoded import ENCODERS, encode, fits
 from tests.headers import aiff, au, caf, rf64, w64, wav
@@ -119,7 +119,7 @@ def test_formats_of_unknown_rate_are_not_guessed(tmp_path: Path, suffix: str) ->
 
 
 def test_suffixes_are_lower_case_and_each_is_read_or_not() -> None:
-    every = [*SUFFIXES, *UNREAD_SUFFIXES]
+    every = [*SUFFIXES, *UNSUPPORTED_SUFFIXES]
     assert len(set(every)) == len(every)
     assert all(suffix == suffix.lower() and suffix[0] == "." for suffix in every)
     assert set(RAW_FORMATS) <= set(SUFFIXES)

@@ -6,7 +6,7 @@ import pytest
 from sercli.audio.decode import read_signal
 from sercli.audio.quality import MAX_CLIPPED, MIN_LEVELS, MIN_SNR, MIN_SPEECH, QualityMeter
 from sercli.audio.signal import Signal
-from sercli.audio.speech import count_speech
+from sercli.audio.splitters import count_speech
 from sercli.audio.vad import FRAME, SAMPLE_RATE, VoiceDetector, frame_power
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -72,7 +72,7 @@ def test_speech_in_as_loud_noise_is_noisy() -> None:
     noise = make_noise(len(speech), level_of_speech(speech) * 10 ** (-3 / 20))
     (warning,) = hear(speech + noise)
     # Speech and noise together are 4.8 dB over noise at 3 dB, of which the detector may lose the faintest frames.
-    assert warning in {f"noisy (speech {ratio} dB over what is between it)" for ratio in (4, 5, 6)}
+    assert warning in {f"noisy (speech only {ratio} dB above the background)" for ratio in (4, 5, 6)}
 
 
 @pytest.mark.parametrize(("ratio", "warns"), [(MIN_SNR - 0.1, True), (MIN_SNR + 0.1, False)])
@@ -85,7 +85,7 @@ def test_noise_is_told_under_a_ratio_between_speech_and_its_pauses(ratio: float,
         np.concatenate([np.full(count, (0.1 * loud) ** 2, np.float32) for count, loud, _ in parts]),
         np.concatenate([np.full(count, voice, np.float32) for count, _, voice in parts]),
     )
-    assert meter.judge(5.0, heard=True) == (("noisy (speech 8 dB over what is between it)",) if warns else ())
+    assert meter.judge(5.0, heard=True) == (("noisy (speech only 8 dB above the background)",) if warns else ())
 
 
 @pytest.mark.parametrize(("ratio", "count", "warns"), [(9.9, 41, True), (9.9, 40, False), (10.1, 400, False)])
@@ -178,7 +178,7 @@ def test_loud_sound_of_coarse_steps_is_not_quiet() -> None:
 
 def test_sound_that_was_scored_because_of_its_level_is_marked() -> None:
     (warning,) = QualityMeter().judge(0.2, heard=False)
-    assert warning == "voice activity detection found no speech, scored because of its level"
+    assert warning == "no speech detected; scored because the level varies like speech"
 
 
 @pytest.mark.parametrize(

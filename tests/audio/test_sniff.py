@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from sercli.audio.decode import read_signal
-from sercli.audio.sniff import HEAD_BYTES, Reader, find_demuxer, find_reader, read_head
+from sercli.audio.sniff import HEAD_BYTES, find_demuxer, looks_like_sound, read_head
 from sercli.errors import AudioError, InputError
 from sercli.prediction.discovery import find_recordings
 from tests.sounds import make_tone
@@ -150,25 +150,25 @@ def test_a_head_is_of_regular_files_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("head", "reader", "demuxer"),
     [
-        (b"RIFF\0\0\0\0WAVEfmt ", Reader.SOUNDFILE, "wav"),
-        (b"fLaC", Reader.SOUNDFILE, "flac"),
-        (b"ID3\x04\0", Reader.SOUNDFILE, None),
-        (b"\0\0\0\x1cftypM4A ", Reader.CONTAINER, "mov"),
-        (b"\x1aE\xdf\xa3", Reader.CONTAINER, "matroska"),
-        (b"#!AMR\n", Reader.CONTAINER, "amr"),
-        (b"#!AMR-WB\n", Reader.CONTAINER, "amr"),
-        (b"wvpk", Reader.CONTAINER, "wv"),
-        (bytes(100) + b"G" + (bytes(187) + b"G") * 4, Reader.CONTAINER, "mpegts"),
-        (b"G" + (bytes(191) + b"G") * 4, Reader.CONTAINER, "mpegts"),
-        (b"\0\0\x01\xba", Reader.CONTAINER, "mpeg"),
-        (b"\x0bw\0\0\0\x40", Reader.PERHAPS, "ac3"),
-        (b"\x0bw\0\0\0\x80", Reader.PERHAPS, "eac3"),
-        (b"\x56\xe0\0", Reader.PERHAPS, None),
-        (b"\xff\xfb\x90\0", Reader.PERHAPS, None),
+        (b"RIFF\0\0\0\0WAVEfmt ", True, "wav"),
+        (b"fLaC", True, "flac"),
+        (b"ID3\x04\0", True, None),
+        (b"\0\0\0\x1cftypM4A ", True, "mov"),
+        (b"\x1aE\xdf\xa3", True, "matroska"),
+        (b"#!AMR\n", True, "amr"),
+        (b"#!AMR-WB\n", True, "amr"),
+        (b"wvpk", True, "wv"),
+        (bytes(100) + b"G" + (bytes(187) + b"G") * 4, True, "mpegts"),
+        (b"G" + (bytes(191) + b"G") * 4, True, "mpegts"),
+        (b"\0\0\x01\xba", True, "mpeg"),
+        (b"\x0bw\0\0\0\x40", None, "ac3"),
+        (b"\x0bw\0\0\0\x80", None, "eac3"),
+        (b"\x56\xe0\0", None, None),
+        (b"\xff\xfb\x90\0", None, None),
         (b"\xff\xff\xff", None, None),
         (b"\xff\xd8\xff", None, None),
         (b"", None, None),
     ],
 )
-def test_a_head_tells_reader_and_demuxer(head: bytes, reader: Reader | None, demuxer: str | None) -> None:
-    assert (find_reader(head), find_demuxer(head)) == (reader, demuxer)
+def test_a_head_shows_sound_and_demuxer(head: bytes, sound: bool | None, demuxer: str | None) -> None:
+    assert (looks_like_sound(head), find_demuxer(head)) == (sound, demuxer)

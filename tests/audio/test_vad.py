@@ -88,7 +88,7 @@ def test_probabilities_equal_those_of_the_original_network(seed: int) -> None:
     np.testing.assert_allclose(detect(signal), expected, rtol=0, atol=1e-4)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(bounds=st.lists(st.integers(0, 31_000), max_size=8), seed=st.integers(0, 6))
 def test_probabilities_do_not_depend_on_how_the_signal_is_divided(bounds: list[int], seed: int) -> None:
     signal = make_noisy(seed)[:31_000]
@@ -103,7 +103,7 @@ def test_probabilities_do_not_depend_on_the_size_of_blocks(size: int) -> None:
     np.testing.assert_allclose(found, detect(signal), rtol=0, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(channels=st.lists(st.integers(0, 13), min_size=1, max_size=4), size=st.integers(300, 40_000))
 def test_channels_side_by_side_equal_channels_alone(channels: list[int], size: int) -> None:
     signals = np.stack([np.resize(make_noisy(seed), 40_000) for seed in channels])
@@ -140,7 +140,7 @@ def test_each_channel_has_a_floor_of_its_own() -> None:
 
 
 @given(length=st.integers(0, 5 * FRAME))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_each_frame_that_has_begun_has_one_probability(length: int) -> None:
     signal = 0.1 * np.random.default_rng(0).standard_normal(length).astype(np.float32)
     assert VoiceDetector().feed(signal[None]).shape == (1, length // FRAME)

@@ -14,7 +14,6 @@ import soxr
 from threadpoolctl import threadpool_limits
 
 from sercli.audio.decode import read_signal
-from sercli.audio.preprocess import preprocess
 from sercli.audio.segmentation import Segment, read_segments
 from sercli.config import AudioConfig
 from sercli.features.filters import make_mel_filters
@@ -23,6 +22,7 @@ from sercli.features.parameters import StoreParameters
 from sercli.files import hash_file
 from sercli.journal import Journal
 from tests.benchmarks.measure import Row, compare, time_cpu
+from tests.sounds import preprocess_recording
 
 CONFIG = FeatureConfig()
 PAPER = FeatureConfig(names=("mfcc", "delta", "delta2", "chroma", "logmel", "contrast", "tonnetz"))
@@ -51,7 +51,7 @@ def librosa_simply(path: Path) -> list[np.ndarray]:
 
 def librosa_shared(path: Path) -> list[np.ndarray]:
     """Our features by librosa's functions from one spectrum that they share, on our signal."""
-    y = preprocess(*read_signal(path), AudioConfig())
+    y = preprocess_recording(*read_signal(path), AudioConfig())
     magnitude = np.abs(librosa.stft(y, n_fft=CONFIG.n_fft, hop_length=CONFIG.hop_length))
     power = magnitude**2
     rate = CONFIG.sample_rate
@@ -81,7 +81,7 @@ def make_sercli(config: FeatureConfig) -> Callable[[Path], list[np.ndarray]]:
     parameters = StoreParameters(features=config)
 
     def extract(path: Path) -> list[np.ndarray]:
-        parts = read_segments(path, parameters.audio, parameters.segmentation, by_level=True)
+        parts = read_segments(path, parameters.audio, parameters.segmentation, skip_vad=True)
         return [extract_features(part.signal, config) for part in parts if isinstance(part, Segment)]
 
     return extract
@@ -136,14 +136,14 @@ def measure_stages(recordings: list[Path]) -> list[list[str]]:
     content = {path: path.read_bytes() for path in recordings}
     read = {path: read_signal(path) for path in recordings}
     mono = {path: np.ascontiguousarray(signal.reshape(len(signal), -1)[:, 0]) for path, (signal, _) in read.items()}
-    signals = {path: preprocess(*read[path], audio) for path in recordings}
+    signals = {path: preprocess_recording(*read[path], audio) for path in recordings}
     frames = {path: np.ascontiguousarray(Analysis(s, CONFIG).frames, np.float64) for path, s in signals.items()}
     power = {path: Analysis(signal, CONFIG).power for path, signal in signals.items()}
     matrices = {path: extract_features(signal, logmel.features).tobytes() for path, signal in signals.items()}
     mel = make_mel_filters(CONFIG.sample_rate, CONFIG.n_fft, CONFIG.n_mels, CONFIG.fmin, CONFIG.fmax).T.copy()
 
     def segment(path: Path) -> int:
-        return sum(1 for _ in read_segments(path, audio, logmel.segmentation, by_level=True))
+        return sum(1 for _ in read_segments(path, audio, logmel.segmentation, skip_vad=True))
 
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal", "bench") as journal:
         raw = (Path(folder) / "raw").open("wb", buffering=0)

@@ -169,8 +169,8 @@ def test_bad_recordings_are_rows_and_lines_and_status_1(run: Run, calls: Path) -
         "calls/c.flac",
     ]
     reasons = {
-        "calls/b/nan.wav": "holds samples that are not finite numbers",
-        "calls/b/none.wav": "holds no samples",
+        "calls/b/nan.wav": "contains samples that are not finite numbers",
+        "calls/b/none.wav": "contains no samples",
         "calls/b/text.wav": "is not a sound file that can be decoded",
     }
     assert {file for file, row in rows.items() if row["status"] == "failed"} == set(reasons)

@@ -132,7 +132,7 @@ def write_bad_recordings(folder: Path) -> dict[str, str]:
 
     path(0, reason="is not a sound file").write_text("this is text\n" * 100)
     path(1, reason="is an empty file").touch()
-    write_sound(path(2, reason="holds no samples"), tone[:0])
+    write_sound(path(2, reason="contains no samples"), tone[:0])
     write_sound(path(3, reason="not finite"), np.full((1000, 1), np.nan), subtype="FLOAT")
     for number, suffix in ((4, ".wav"), (5, ".flac"), (6, ".ogg")):
         cut = write_sound(path(number, suffix, "cut short"), tone)

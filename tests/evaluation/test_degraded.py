@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sercli.audio.codecs import degrade
 from sercli.audio.decode import read_signal
+from sercli.audio.degradation import degrade
 from sercli.audio.segmentation import Segment, segment_blocks
 from sercli.corpora.index import read_index, write_index
 from sercli.errors import UsageError

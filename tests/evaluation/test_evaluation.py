@@ -215,7 +215,7 @@ rows_strategy = st.builds(
 
 
 @given(st.lists(rows_strategy, max_size=8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_predictions_survive_the_round_trip(tmp_path_factory: pytest.TempPathFactory, rows: list[TestRow]) -> None:
     path = tmp_path_factory.mktemp("predictions") / "predictions.csv"
     predictions = Predictions(labels=EMOTIONS, rows=tuple(rows))

@@ -11,7 +11,6 @@ import pytest
 
 from sercli.audio.augment import draw_augmentations, name_copy
 from sercli.audio.decode import read_signal
-from sercli.audio.preprocess import preprocess
 from sercli.audio.segmentation import Segment, read_segments
 from sercli.corpora.index import Index, Utterance, read_index
 from sercli.errors import InputError, StoreError
@@ -22,7 +21,7 @@ from sercli.features.store import FeatureStore
 from sercli.features.utterance import Copy, Failure, Task, extract_utterance
 from sercli.features.writer import journal_path
 from sercli.files import hash_file
-from tests.sounds import make_tone, write_sound
+from tests.sounds import make_tone, preprocess_recording, write_sound
 from tests.toy_index import index_toy
 
 PARAMETERS = StoreParameters()
@@ -65,7 +64,7 @@ def test_the_store_holds_what_preprocessing_and_front_end_give(toy: Path, tmp_pa
     _, matrices = read_all(tmp_path / "f.h5")
     assert len(matrices) > 1
     for utterance, matrix in zip(index.utterances, matrices, strict=True):
-        signal_ = preprocess(*read_signal(index.path_of(utterance)), PARAMETERS.audio)
+        signal_ = preprocess_recording(*read_signal(index.path_of(utterance)), PARAMETERS.audio)
         expected = extract_features(signal_, PARAMETERS.features)
         assert matrix.shape == expected.shape
         np.testing.assert_allclose(matrix, expected, rtol=2e-3, atol=1e-3)
@@ -317,7 +316,7 @@ def test_workers_import_no_torch() -> None:
 
 
 @pytest.mark.parametrize("kind", ["recording", "noise", "tone", "silence", "shout", "long", "tiny"])
-def test_segments_by_level_are_those_of_prediction(toy: Path, tmp_path: Path, kind: str) -> None:
+def test_segments_skip_vad_are_those_of_prediction(toy: Path, tmp_path: Path, kind: str) -> None:
     """Featurize does without voice activity detection where it changes nothing."""
     path = tmp_path / "a.wav"
     rng = np.random.default_rng(0)
@@ -339,10 +338,10 @@ def test_segments_by_level_are_those_of_prediction(toy: Path, tmp_path: Path, ki
     expected, found = (
         [
             part
-            for part in read_segments(path, PARAMETERS.audio, PARAMETERS.segmentation, by_level=by_level)
+            for part in read_segments(path, PARAMETERS.audio, PARAMETERS.segmentation, skip_vad=skip_vad)
             if isinstance(part, Segment)
         ]
-        for by_level in (False, True)
+        for skip_vad in (False, True)
     )
     assert [(part.start, part.end) for part in found] == [(part.start, part.end) for part in expected]
     assert found or kind in {"noise", "tone", "silence", "tiny"}

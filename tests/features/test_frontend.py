@@ -10,11 +10,12 @@ import numpy.typing as npt
 import pytest
 
 from sercli.audio.decode import read_signal
-from sercli.audio.preprocess import preprocess, resample
+from sercli.audio.preprocess import resample
 from sercli.config import AudioConfig
 from sercli.errors import UsageError
 from sercli.features.filters import make_chroma_filters, make_mel_filters, mel_frequencies
 from sercli.features.frontend import FEATURES, Feature, FeatureConfig, compute_features, extract_features
+from tests.sounds import preprocess_recording
 
 Array = npt.NDArray[np.float32]
 CONFIG = FeatureConfig()
@@ -107,7 +108,7 @@ def test_every_feature_equals_librosa_on_a_hundred_real_recordings(corpora: Path
     recordings = sorted((corpora / "ravdess").rglob("*.flac"))[::14][:100]
     assert len(recordings) == 100
     for recording in recordings:
-        assert_equals_librosa(preprocess(*read_signal(recording), AudioConfig()))
+        assert_equals_librosa(preprocess_recording(*read_signal(recording), AudioConfig()))
 
 
 @pytest.mark.parametrize("frames", range(1, 9))

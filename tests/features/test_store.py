@@ -61,7 +61,7 @@ def write_store(path: Path, lengths: Lengths, parameters: StoreParameters = PARA
 
 
 @given(lengths=st.lists(st.lists(st.integers(1, 900), min_size=1, max_size=3), min_size=1, max_size=12))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, lengths: Lengths) -> None:
     path = tmp_path_factory.mktemp("store") / "features.h5"
     write_store(path, lengths)

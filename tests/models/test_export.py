@@ -67,7 +67,7 @@ def run_graph(session: onnxruntime.InferenceSession, batch: tuple[Array, npt.NDA
 
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("name", NETWORKS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(lengths=batches, padding=st.integers(0, 9), seed=st.integers(0, 9))
 def test_the_graph_equals_the_network(name: str, members: int, lengths: list[int], padding: int, seed: int) -> None:
     features, n_frames = make_batch(lengths, padding, seed)
@@ -120,7 +120,7 @@ def test_the_norm_of_a_whitened_embedding_is_a_mahalanobis_distance(*, again: bo
 
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("name", NETWORKS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(lengths=batches, padding=st.integers(0, 9))
 def test_attention_sums_to_1_over_each_segments_own_steps(
     name: str, members: int, lengths: list[int], padding: int
@@ -137,7 +137,7 @@ def test_attention_sums_to_1_over_each_segments_own_steps(
 
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("name", NETWORKS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(lengths=batches, padding=st.integers(0, 30))
 def test_padding_and_other_segments_change_nothing(name: str, members: int, lengths: list[int], padding: int) -> None:
     features, n_frames = make_batch(lengths, padding)

@@ -30,7 +30,7 @@ def make_network(name: str = "paper", n_features: int = 10) -> nn.Module:
 
 @pytest.mark.parametrize("name", NETWORKS)
 @given(lengths=st.lists(st.integers(1, 70), min_size=1, max_size=5), padding=st.integers(0, 9), seed=st.integers(0, 9))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_padding_and_company_do_not_change_the_logits(name: str, lengths: list[int], padding: int, seed: int) -> None:
     network = make_network(name)
     generator = torch.Generator().manual_seed(seed)

@@ -68,12 +68,12 @@ def test_names_are_whole_and_never_formulas(tmp_path: Path) -> None:
 def test_numbers_are_numbers_and_nothing_is_an_empty_cell(tmp_path: Path) -> None:
     with open_report(tmp_path / "r.XLSX", EMOTIONS) as writer:
         writer.write(predict("a.wav"))
-        writer.write(Prediction(file="b.wav", status="failed", error="=holds no samples"))
+        writer.write(Prediction(file="b.wav", status="failed", error="=contains no samples"))
     ((header, first, second),) = read(tmp_path / "r.XLSX")
     row = dict(zip(header, first, strict=True))
     assert (row["start"], row["end"], row["confidence"], row["p_calm"]) == (0, 3.5, 0.25, 0.125)
     failed = dict(zip(header, second, strict=True))
-    assert (failed["status"], failed["error"], failed["confidence"]) == ("failed", "=holds no samples", None)
+    assert (failed["status"], failed["error"], failed["confidence"]) == ("failed", "=contains no samples", None)
 
 
 def test_names_that_are_not_text_are_escaped(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
-from sercli.audio.preprocess import prepare
+from sercli.audio.preprocess import preprocess
 from sercli.audio.segmentation import WINDOWS, SegmentationConfig
 from sercli.audio.signal import Signal
 from sercli.cli.app import app
@@ -57,7 +57,9 @@ def models() -> tuple[Model, Model, bytes]:
     labels = ("happy", "sad")
     model, _ = build_model(network_config=SMALL, labels=labels, segmentation=segmentation)
     sounds = [make_sound(generator, 2.0, HERTZ if n % 2 else LOW, generator.uniform(0, 1.7)) for n in range(48)]
-    matrices = [extract_features(prepare(sound, model.audio).signal, FEATURES).astype(np.float32) for sound in sounds]
+    matrices = [
+        extract_features(preprocess(sound, model.audio).signal, FEATURES).astype(np.float32) for sound in sounds
+    ]
     length = min(matrix.shape[1] for matrix in matrices)
     batch = np.stack([matrix[:, :length] for matrix in matrices])
     mean, std = batch.mean(axis=(0, 2)), batch.std(axis=(0, 2))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sercli.errors import InputError
@@ -104,7 +104,6 @@ def report(tmp_path: Path, recordings: list[Recording]) -> Path:
     return report
 
 
-@settings(deadline=None)
 @given(prediction=predictions)
 def test_a_prediction_comes_back_from_json_with_all_its_digits(prediction: Prediction) -> None:
     assert Prediction.from_dict(json.loads(json.dumps(prediction.to_dict()))) == prediction

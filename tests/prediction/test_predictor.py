@@ -9,7 +9,6 @@ import pytest
 
 import sercli
 from sercli.audio.decode import read_signal
-from sercli.audio.preprocess import preprocess
 from sercli.corpora.index import Index, Utterance
 from sercli.errors import ModelError, UsageError
 from sercli.features.extraction import extract_store
@@ -23,7 +22,7 @@ from sercli.models.export import pack_weights
 from sercli.models.model import load_model, save_model
 from sercli.prediction.predictor import Predictor
 from sercli.prediction.rows import Prediction, RecordingResult
-from tests.sounds import make_tone, write_sound, write_tone
+from tests.sounds import make_tone, preprocess_recording, write_sound, write_tone
 from tests.toy_model import build_model
 
 RATE = 16_000
@@ -129,7 +128,8 @@ def test_a_long_recording_is_the_mean_of_its_windows_weighted_by_what_is_new_in_
     signal, rate = read_signal(recordings[2])
     spans = [(0, 6), (6, 12), (8, 14)]
     matrices = [
-        extract_features(preprocess(signal[a * rate : b * rate], rate, model.audio), model.features) for a, b in spans
+        extract_features(preprocess_recording(signal[a * rate : b * rate], rate, model.audio), model.features)
+        for a, b in spans
     ]
     expected = model.predict_proba(matrices, [6.0, 6.0, 2.0])
     found = predictor.predict(recordings[2])
@@ -188,8 +188,8 @@ def test_what_cannot_be_decoded_says_why(predictor: Predictor, tmp_path: Path) -
         "folder.wav": "is a folder, not a sound file",
         "dangling.wav": "no such file",
         "pipe.wav": "is not a regular file",
-        "none.wav": "holds no samples",
-        "nan.wav": "holds samples that are not finite numbers",
+        "none.wav": "contains no samples",
+        "nan.wav": "contains samples that are not finite numbers",
         "gone.wav": "no such file",
     }
     rows = list(predictor.predict_many([tmp_path / name for name in reasons], jobs=2))

@@ -32,7 +32,7 @@ OK = Prediction(
     typicality=0.75,
     warnings=("clipped", "noisy"),
 )
-FAILED = Prediction(file="b/a.wav", status="failed", error="holds no samples")
+FAILED = Prediction(file="b/a.wav", status="failed", error="contains no samples")
 
 # NUL and lone surrogates, which no UTF-8 file holds, are tested apart.
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -83,7 +83,7 @@ def parse_cell(name: str, cell: str) -> Value:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(predictions, max_size=4))
 def test_rows_come_back_from_every_format(suffix: str, rows: list[Prediction], tmp_path: Path) -> None:
     found = read(write(tmp_path / f"report{suffix}", rows))
@@ -106,7 +106,7 @@ def test_a_csv_report_to_the_letter(tmp_path: Path) -> None:
         f"{','.join(COLUMNS)}\n"
         "a.wav,0.000000,3.250000,mix,ok,sad,0.300000,0.100000,0.100000,0.100000,0.300000,0.100000,0.100000,"
         "0.100000,0.100000,3.250000,1.500000,0.750000,clipped; noisy,\n"
-        "b/a.wav,,,mix,failed,,,,,,,,,,,,,,,holds no samples\n"
+        "b/a.wav,,,mix,failed,,,,,,,,,,,,,,,contains no samples\n"
     )
 
 

@@ -140,15 +140,15 @@ def test_failures_are_grouped_whatever_their_numbers() -> None:
     for reason in (
         "cut short: 1.20 s could be decoded of 3.50 s declared",
         "cut short: header declares 7 bytes of samples, the file holds 3",
-        "holds samples that are not finite numbers, from 0.25 s on",
-        "holds samples that are not finite numbers, from 12.5 s on",
+        "contains samples that are not finite numbers from 0.25 s on",
+        "contains samples that are not finite numbers from 12.5 s on",
         "is an empty file (0 bytes)",
         "no such file",
     ):
         tally.add_recording((Prediction(file="x.wav", status="failed", error=reason),))
     assert tally.to_dict()["failures"] == {
         "cut short": 2,
-        "holds samples that are not finite numbers, from N s on": 2,
+        "contains samples that are not finite numbers from N s on": 2,
         "is an empty file": 1,
         "no such file": 1,
     }
@@ -158,7 +158,7 @@ def test_failures_are_grouped_whatever_their_numbers() -> None:
 def test_warnings_are_grouped_whatever_their_numbers() -> None:
     tally = make_tally()
     for warnings in (
-        ("only 0.21 s of speech", "noisy (speech 3 dB over what is between it)"),
+        ("only 0.21 s of speech", "noisy (speech only 3 dB above the background)"),
         ("only 0.4 s of speech",),
     ):
         tally.add_recording((make_row("x.wav", warnings=warnings),))

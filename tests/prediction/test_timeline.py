@@ -97,7 +97,7 @@ def test_every_format_of_the_contract_has_a_writer() -> None:
     assert tuple(TIMELINES) == SUFFIXES
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(written=st.lists(rows, max_size=3))
 def test_segments_come_back_from_csv(tmp_path: Path, written: list[Prediction]) -> None:
     reader = csv.DictReader(io.StringIO(write(tmp_path / "t.csv", *written), newline=""), strict=True)
@@ -282,7 +282,6 @@ def test_a_sidecar_is_never_in_the_way_of_another_ones_folder(here: Path) -> Non
     assert all(path.is_file() for path in plan.sidecars.values())
 
 
-@settings(deadline=None)
 @given(
     found=st.lists(
         st.tuples(names, st.none() | names.map(lambda name: name.lstrip("/"))), unique_by=lambda each: each[0]

@@ -4,7 +4,7 @@ import pytest
 import scipy.signal
 import torch
 
-from sercli.audio.codecs import degrade
+from sercli.audio.degradation import degrade
 from sercli.audio.preprocess import resample
 from sercli.errors import UsageError
 from sercli.features.filters import mel_frequencies

@@ -38,9 +38,9 @@ def label(source: Source) -> LabeledRecordings:
     """Labels the recordings of a database.
 
     Raises:
-        CorpusError: if there is no database, it cannot be read or has no scheme ``emotion``, or the package audformat
+        CorpusError: If there is no database, it cannot be read or has no scheme ``emotion``, or the package audformat
             is missing.
-        UsageError: if labels differ only by case or blanks.
+        UsageError: If labels differ only by case or blanks.
     """
     header = next((path for path in find_files(source.folder) if path.name == HEADER), None)
     if header is None:

@@ -59,7 +59,7 @@ def parse_name(stem: str) -> Annotation:
     """Reads the annotation in a name such as ``1001_DFA_ANG_XX``: actor, sentence, emotion and level.
 
     Raises:
-        CorpusError: if it is not a name of the corpus; the message says what is wrong.
+        CorpusError: If it is not a name of the corpus; the message says what is wrong.
     """
     match = match_name(NAME, _NAME, stem, "actor, sentence, emotion and level, as in 1001_DFA_ANG_XX")
     return Annotation(

@@ -46,7 +46,7 @@ def parse_name(stem: str) -> Annotation:
     """Reads the annotation in a name such as ``03a01Fa``: speaker, text, emotion and version.
 
     Raises:
-        CorpusError: if it is not a name of the corpus; the message says what is wrong.
+        CorpusError: If it is not a name of the corpus; the message says what is wrong.
     """
     match = match_name(NAME, _NAME, stem, "speaker, text, emotion and version, as in 03a01Fa")
     return Annotation(

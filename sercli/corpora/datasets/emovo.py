@@ -45,7 +45,7 @@ def parse_name(stem: str) -> Annotation:
     """Reads the annotation in a name such as ``dis-f1-b1``: emotion, speaker and sentence.
 
     Raises:
-        CorpusError: if it is not a name of the corpus; the message says what is wrong.
+        CorpusError: If it is not a name of the corpus; the message says what is wrong.
     """
     match = match_name(NAME, _NAME, stem, "emotion, speaker and sentence, as in dis-f1-b1")
     return Annotation(

@@ -36,7 +36,7 @@ def parse_name(stem: str) -> Annotation:
     """Reads the annotation in a name such as ``0011_000351``: speaker, and a number that states emotion and sentence.
 
     Raises:
-        CorpusError: if it is not a name of the corpus; the message says what is wrong.
+        CorpusError: If it is not a name of the corpus; the message says what is wrong.
     """
     match = match_name(NAME, _NAME, stem, "speaker and number, as in 0011_000351")
     speaker, number = match["speaker"], int(match["number"])

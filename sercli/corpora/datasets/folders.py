@@ -19,8 +19,8 @@ def label(source: Source) -> LabeledRecordings:
     """Labels recordings by the folders that hold them.
 
     Raises:
-        CorpusError: if there are no recordings.
-        UsageError: if labels differ only by case or blanks.
+        CorpusError: If there are no recordings.
+        UsageError: If labels differ only by case or blanks.
     """
     problems: list[Problem] = []
     labeled: list[tuple[Path, Annotation]] = []

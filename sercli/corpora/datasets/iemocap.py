@@ -66,7 +66,7 @@ def parse_name(turn: str, labels: dict[str, str]) -> Annotation | None:
         The annotation, or None for a whole dialog and for a turn without agreement.
 
     Raises:
-        CorpusError: if it is not a name of the corpus, or no table of ``EmoEvaluation`` has it.
+        CorpusError: If it is not a name of the corpus, or no table of ``EmoEvaluation`` has it.
     """
     if _DIALOG.fullmatch(turn) or labels.get(turn) == NO_AGREEMENT:
         return None
@@ -86,7 +86,7 @@ def read_labels(folder: Path) -> dict[str, str]:
     """Reads the label of each turn from the tables of ``EmoEvaluation`` below a folder.
 
     Raises:
-        CorpusError: if there are none.
+        CorpusError: If there are none.
     """
     labels: dict[str, str] = {}
     for path in find_files(folder):
@@ -102,7 +102,7 @@ def label(source: Source) -> LabeledRecordings:
     """Labels turns by the tables of ``EmoEvaluation``, and lists which labeled ones are missing.
 
     Raises:
-        CorpusError: if there are no recordings or no tables.
+        CorpusError: If there are no recordings or no tables.
     """
     labels = read_labels(source.folder)
     expected = [turn for turn, code in labels.items() if code in LABEL_MAP]

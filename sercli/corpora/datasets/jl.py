@@ -46,7 +46,7 @@ def parse_name(stem: str) -> Annotation:
     """Reads the annotation in a name such as ``female1_angry_10a_1``: speaker, emotion, sentence, take and session.
 
     Raises:
-        CorpusError: if it is not a name of the corpus; the message says what is wrong.
+        CorpusError: If it is not a name of the corpus; the message says what is wrong.
     """
     match = match_name(NAME, _NAME, stem, "speaker, emotion, sentence, take and session, as in female1_angry_10a_1")
     return Annotation(

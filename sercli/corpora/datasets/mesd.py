@@ -43,7 +43,7 @@ def parse_name(stem: str) -> Annotation:
     """Reads the annotation in a name such as ``Anger_C_A_abajo``: emotion, voice, list and word.
 
     Raises:
-        CorpusError: if it is not a name of the corpus; the message says what is wrong.
+        CorpusError: If it is not a name of the corpus; the message says what is wrong.
     """
     match = match_name(NAME, _NAME, stem, "emotion, voice, list and word, as in Anger_C_A_abajo")
     return Annotation(

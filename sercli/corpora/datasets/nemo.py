@@ -46,7 +46,7 @@ def parse_row(row: Mapping[str, str]) -> Annotation:
     """Reads the annotation in a row of ``data.tsv``; the number that ends `file_id` is that of the sentence.
 
     Raises:
-        CorpusError: if the emotion is unknown or the speaker is missing.
+        CorpusError: If the emotion is unknown or the speaker is missing.
     """
     if row["emotion"] not in LABEL_MAP:
         msg = f"unknown emotion {row['emotion']!r}, expected one of {', '.join(LABEL_MAP)}"
@@ -66,7 +66,7 @@ def label(source: Source) -> LabeledRecordings:
     """Labels recordings by ``data.tsv``, at any depth.
 
     Raises:
-        CorpusError: if there are no recordings, or the table is missing or unreadable.
+        CorpusError: If there are no recordings, or the table is missing or unreadable.
     """
     tables = [path for path in find_files(source.folder) if path.name == TABLE]
     if not tables:

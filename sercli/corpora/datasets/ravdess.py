@@ -60,7 +60,7 @@ def parse_name(stem: str, channel: str = SPEECH, emotions: int = len(LABEL_MAP))
         The annotation, or None if the name is that of a video or of the other vocal channel.
 
     Raises:
-        CorpusError: if it is not a name of the corpus; the message says which number is wrong.
+        CorpusError: If it is not a name of the corpus; the message says which number is wrong.
     """
     match_name(NAME, _NAME, stem, "seven numbers of two digits, as in 03-01-06-02-01-01-12")
     modality, vocal_channel, emotion, intensity, statement, repetition, actor = stem.split("-")

@@ -48,7 +48,7 @@ def parse_name(stem: str) -> Annotation:
     """Reads the annotation in a name such as ``DC_sa01``: speaker, emotion and sentence.
 
     Raises:
-        CorpusError: if it is not a name of the corpus; the message says what is wrong.
+        CorpusError: If it is not a name of the corpus; the message says what is wrong.
     """
     expected = "speaker, emotion and sentence, as in DC_sa01, or sa01 in a folder DC"
     match = match_name(NAME, _NAME, stem, expected)

@@ -43,7 +43,7 @@ def parse_name(stem: str) -> Annotation:
     """Reads the annotation in a name such as ``F01A01``: gender and speaker, emotion and number.
 
     Raises:
-        CorpusError: if it is not a name of the corpus; the message says what is wrong.
+        CorpusError: If it is not a name of the corpus; the message says what is wrong.
     """
     match = match_name(NAME, _NAME, stem, "gender, speaker, emotion and number, as in F01A01")
     return Annotation(

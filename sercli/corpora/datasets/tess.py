@@ -48,7 +48,7 @@ def parse_name(stem: str) -> Annotation:
     """Reads the annotation in a name such as ``OAF_back_angry``: speaker, word and emotion.
 
     Raises:
-        CorpusError: if it is not a name of the corpus; the message says what is wrong.
+        CorpusError: If it is not a name of the corpus; the message says what is wrong.
     """
     match = match_name(NAME, _NAME, stem, "speaker, word and emotion, as in OAF_back_angry")
     return Annotation(

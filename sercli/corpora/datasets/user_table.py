@@ -31,7 +31,7 @@ def parse_row(row: Mapping[str, str], label_map: Mapping[str, str]) -> Annotatio
     """Reads the annotation in a row of the table, with its label merged into another where the map says so.
 
     Raises:
-        UsageError: if the label cannot be one.
+        UsageError: If the label cannot be one.
     """
     emotion = map_label(read_label(row["emotion"]), label_map)
     speaker, gender = row.get("speaker", ""), row.get("gender", "").lower()
@@ -53,8 +53,8 @@ def label(source: Source) -> LabeledRecordings:
     machine, belongs to the recording below the folder that `match_files` finds for it.
 
     Raises:
-        UsageError: if the source has no table.
-        CorpusError: if the table cannot be read, names a file twice, labels segments, or holds labels that cannot be
+        UsageError: If the source has no table.
+        CorpusError: If the table cannot be read, names a file twice, labels segments, or holds labels that cannot be
             labels or differ only by case.
     """
     if source.labels is None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sercli.audio.segmentation import SegmentationConfig
-from sercli.audio.speech import (
+from sercli.audio.splitters import (
     HINT,
     LONG_PAUSE,
     MIN_SEGMENT,
@@ -54,7 +54,6 @@ def judge(probabilities: Vector) -> list[bool]:
     return found
 
 
-@settings(deadline=None)
 @given(probabilities=streams, bounds=st.lists(st.integers(0, 1_500), max_size=10), own_end=st.booleans())
 def test_spans_do_not_depend_on_how_probabilities_are_divided(
     probabilities: Vector, bounds: list[int], own_end: bool
@@ -67,7 +66,6 @@ def test_spans_do_not_depend_on_how_probabilities_are_divided(
     assert found == split(probabilities)
 
 
-@settings(deadline=None)
 @given(probabilities=streams)
 def test_spans_are_in_order_apart_and_not_too_long(probabilities: Vector) -> None:
     found = split(probabilities)
@@ -79,7 +77,6 @@ def test_spans_are_in_order_apart_and_not_too_long(probabilities: Vector) -> Non
         assert one.end <= other.start + 1e-9
 
 
-@settings(deadline=None)
 @given(probabilities=streams)
 def test_all_speech_is_in_a_span_but_for_clicks(probabilities: Vector) -> None:
     speech = np.array(judge(probabilities), bool)
@@ -94,7 +91,6 @@ def test_all_speech_is_in_a_span_but_for_clicks(probabilities: Vector) -> None:
         assert not lost or len(list(run)) * FRAME_SECONDS < MIN_SPEECH
 
 
-@settings(deadline=None)
 @given(probabilities=streams)
 def test_a_long_pause_always_ends_a_span(probabilities: Vector) -> None:
     speech = judge(probabilities)
@@ -104,7 +100,6 @@ def test_a_long_pause_always_ends_a_span(probabilities: Vector) -> None:
         assert max(pauses, default=0) < LONG_PAUSE
 
 
-@settings(deadline=None)
 @given(probabilities=streams, size=st.integers(1, 300))
 def test_what_is_needed_lies_before_all_later_segments(probabilities: Vector, size: int) -> None:
     splitter, needed = SpeechSplitter(LONGEST), 0.0
@@ -117,7 +112,6 @@ def test_what_is_needed_lies_before_all_later_segments(probabilities: Vector, si
         assert (start + len(part)) * FRAME_SECONDS - needed <= LATEST
 
 
-@settings(deadline=None)
 @given(
     seconds=st.floats(LONGEST + 0.1, 30),
     seed=st.integers(0, 1_000),
@@ -178,13 +172,12 @@ def test_nothing_gives_nothing() -> None:
     assert split(np.zeros(2_000, np.float32)) == []
 
 
-@settings(deadline=None)
 @given(probabilities=streams)
 def test_speech_is_counted_between_its_thresholds(probabilities: Vector) -> None:
     assert count_speech(probabilities) == pytest.approx(sum(judge(probabilities)) * FRAME_SECONDS)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(probabilities=streams, bounds=st.lists(st.integers(0, 1_500), max_size=10), seed=st.integers(0, 99))
 def test_shouts_do_not_depend_on_how_probabilities_are_divided(
     probabilities: Vector, bounds: list[int], seed: int

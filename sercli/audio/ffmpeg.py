@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
     Packet = av.Packet[av.AudioStream] | av.Packet[Any]
 
-GAP = 0.1  # seconds that time stamps may be off before a gap is filled with silence
+MIN_GAP = 0.1  # seconds that time stamps may be off before a gap is filled with silence
 MAX_GAP = 3_600.0  # longest gap that is filled (s); a longer one is a damaged time stamp
 MAX_SILENCE = 12 * 3_600.0  # most silence filled into one recording (s)
-TIMED = ("mov", "matroska", "ogg", "asf", "avi", "flv", "mpegts", "mpeg")  # formats with time stamps
-FROM_ZERO = ("mov", "matroska", "asf")  # formats whose time begins at 0 rather than with the first packet
+HAS_TIME_STAMPS = ("mov", "matroska", "ogg", "asf", "avi", "flv", "mpegts", "mpeg")  # formats with time stamps
+STARTS_AT_ZERO = ("mov", "matroska", "asf")  # formats whose time begins at 0 rather than with the first packet
 MAX_CHANNELS = 64
 OGG_START = 60.0  # seconds; an Ogg stream that begins later was cut from a live stream
 # Formats whose header declares the length; for others FFmpeg estimates it from the bit rate.
-DECLARING = ("flv", "wv", "tta", "ape", "nistsphere")
+DECLARES_DURATION = ("flv", "wv", "tta", "ape", "nistsphere")
 
 
 _DTYPES = {
@@ -37,7 +37,7 @@ Samples = npt.NDArray[Any]
 
 
 class StreamDecoder:
-    """Decodes an audio track of a file block by block.
+    """Decodes the first audio track of a file block by block.
 
     The file is passed as an open stream with a named format, so that FFmpeg never opens other files, whatever the
     content says.
@@ -45,27 +45,26 @@ class StreamDecoder:
     Args:
         file: Binary stream to read.
         demuxer: FFmpeg's name of the format.
-        track: Index of the track among the decodable audio tracks, from 0.
 
     Attributes:
         tracks: Number of decodable audio tracks; known after the first block.
         seconds: Duration decoded so far, including filled gaps (s).
         declared: Duration declared by the header (s); None if there is none.
         lost: Duration of packets that could not be decoded (s).
-        reason: Why decoding ended before the end of the file, in one line; empty if it reached the end.
-        left_out: Duration of gaps that were too long to be filled (s).
-        torn: Whether the last packet of the track is incomplete.
+        error: Why decoding ended before the end of the file, in one line; empty if it reached the end.
+        skipped: Duration of gaps that were too long to be filled (s).
+        truncated: Whether the last packet of the track is incomplete.
     """
 
-    def __init__(self, file: RawIOBase, demuxer: str, *, track: int = 0) -> None:
-        self._file, self._demuxer, self._track = file, demuxer, track
+    def __init__(self, file: RawIOBase, demuxer: str) -> None:
+        self._file, self._demuxer = file, demuxer
         self.tracks = 0
-        self.seconds = self.left_out = self.lost = 0.0
+        self.seconds = self.skipped = self.lost = 0.0
         self.declared: float | None = None
         self._end = 0.0  # end of the last packet of any stream (s)
-        self.reason = ""
-        self.torn = False
-        self._timed = demuxer in TIMED
+        self.error = ""
+        self.truncated = False
+        self._timed = demuxer in HAS_TIME_STAMPS
         self._start = 0.0  # time stamp of the first packet of any stream (s)
         self._rate = self._channels = 0
         self._frames = 0  # number of frames at the current rate
@@ -87,33 +86,30 @@ class StreamDecoder:
                 yield from self._join(self._decode(container))
         except (av.error.FFmpegError, OSError, ValueError, EOFError, MemoryError) as reason:
             detail = one_line(reason)
-            msg = f"cannot be decoded: damaged, cut short or of an unknown codec ({detail[:160]})"
+            msg = f"cannot be decoded: damaged, cut short or unsupported codec ({detail[:160]})"
             raise AudioError(msg) from None
 
     @property
-    def found(self) -> float:
+    def comparable_duration(self) -> float:
         """Duration to compare with `declared` (s).
 
-        It includes gaps that were left out, and the end of other streams where `declared` covers all streams.
+        It includes skipped gaps, and the end of other streams where `declared` covers all streams.
         """
-        seconds = self.seconds + self.left_out
+        seconds = self.seconds + self.skipped
         return max(seconds, self._end) if self._demuxer == "matroska" else seconds
 
     def _decode(self, container: "av.container.InputContainer") -> Iterator[tuple[Samples, int]]:
         import av
 
         if not container.streams.audio:
-            msg = "holds no sound: only other streams"
+            msg = "contains no audio stream"
             raise AudioError(msg)
-        streams = find_tracks(container)
+        streams = _find_tracks(container)
         self.tracks = len(streams)
         if not streams:
-            msg = "cannot be decoded: its codec is not known, or the header is damaged"
+            msg = "cannot be decoded: unsupported codec, or damaged header"
             raise AudioError(msg)
-        if self._track >= self.tracks:
-            msg = f"holds {self.tracks} audio tracks: track {self._track + 1} is missing"
-            raise AudioError(msg)
-        stream = streams[self._track]
+        stream = streams[0]
         # Recordings are already decoded in parallel.
         stream.codec_context.thread_type = av.codec.context.ThreadType.NONE
         self._find_declared(container, stream)
@@ -123,7 +119,7 @@ class StreamDecoder:
             try:
                 packet = next(packets, None)
             except (av.error.FFmpegError, OSError, ValueError, EOFError, MemoryError) as reason:
-                self.reason, packet = one_line(reason)[:160], None
+                self.error, packet = one_line(reason)[:160], None
             if packet is None:
                 break
             if self._demuxer == "matroska":
@@ -136,7 +132,7 @@ class StreamDecoder:
             for silent in self._undecoded:
                 yield from self._replace(silent, stream.codec_context.name)
             self._undecoded.clear()
-        self.torn = bool(self._undecoded) or (last is not None and _is_torn(last, self._demuxer))
+        self.truncated = bool(self._undecoded) or (last is not None and _is_truncated(last, self._demuxer))
 
     def _decode_packet(self, stream: "av.AudioStream", packet: "Packet | None") -> Iterator[tuple[Samples, int]]:
         import av
@@ -178,14 +174,14 @@ class StreamDecoder:
         """Yields silence up to the time stamp of the next frame."""
         if self._origin is None:
             late_ogg = self._demuxer == "ogg" and self._start < OGG_START
-            self._origin = 0.0 if late_ogg or self._demuxer in FROM_ZERO else -self._start
+            self._origin = 0.0 if late_ogg or self._demuxer in STARTS_AT_ZERO else -self._start
         gap = time + self._origin - self.seconds
         if gap < -1.0:  # time restarts, or the sound runs ahead of the clock
             self._origin -= gap
         elif gap > MAX_GAP or self._silence + gap > MAX_SILENCE or self._exceeds(time + self._origin):
             self._origin -= gap
-            self.left_out += gap
-        elif gap > GAP:
+            self.skipped += gap
+        elif gap > MIN_GAP:
             self._silence += gap
             yield from self._fill(gap)
 
@@ -227,7 +223,7 @@ class StreamDecoder:
     def _find_declared(self, container: "av.container.InputContainer", stream: "av.AudioStream") -> None:
         self._start = _start_of(container)
         whole = container.duration / 1e6 if container.duration else None
-        if self._demuxer in DECLARING:
+        if self._demuxer in DECLARES_DURATION:
             self.declared = whole
         elif (self._demuxer == "mov" and stream.frames) or (self._demuxer == "ogg" and len(container.streams) == 1):
             # No header declares the length of fragmented MP4; Ogg pages have positions.
@@ -262,7 +258,7 @@ def open_container(file: RawIOBase, demuxer: str) -> "av.container.InputContaine
     return cast("av.container.InputContainer", av.open(cast("Any", file), **arguments))
 
 
-def find_tracks(container: "av.container.InputContainer") -> "list[av.AudioStream]":
+def _find_tracks(container: "av.container.InputContainer") -> "list[av.AudioStream]":
     """Returns the decodable audio tracks of a container."""
     return [
         stream
@@ -273,7 +269,7 @@ def find_tracks(container: "av.container.InputContainer") -> "list[av.AudioStrea
     ]
 
 
-def _is_torn(packet: "Packet", demuxer: str) -> bool:
+def _is_truncated(packet: "Packet", demuxer: str) -> bool:
     """Whether a packet is shorter than it should be."""
     return packet.is_corrupt or packet.size < measure_frame(bytes(packet)[:16], 0, demuxer)
 

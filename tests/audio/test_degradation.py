@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sercli.audio.codecs import DEGRADATIONS, TELEPHONE_RATE, degrade
+from sercli.audio.degradation import DEGRADATIONS, TELEPHONE_RATE, degrade
 from sercli.errors import UsageError
 
 

@@ -15,74 +15,28 @@ _MAX_FORMAT = 1 << 16  # longest format chunk that is read (bytes)
 # Chunks of WAV and AIFF without sound.
 _SILENT_CHUNKS = frozenset(
     name.ljust(4).encode()
-    for name in (
-        *("LIST", "id3", "ID3", "ID32", "bext", "cue", "iXML", "fact", "smpl", "inst", "plst", "labl", "note"),
-        *(
-            "PEAK",
-            "JUNK",
-            "junk",
-            "PAD",
-            "FLLR",
-            "minf",
-            "elm1",
-            "regn",
-            "umid",
-            "DGDA",
-            "afsp",
-            "_PMX",
-            "axml",
-            "chna",
-        ),
-        *(
-            "cart",
-            "acid",
-            "strc",
-            "tlst",
-            "levl",
-            "SyLp",
-            "wavl",
-            "DISP",
-            "qlty",
-            "mext",
-            "link",
-            "r64m",
-            "ds64",
-            "fmt",
-        ),
-        *(
-            "NAME",
-            "AUTH",
-            "(c)",
-            "ANNO",
-            "COMT",
-            "MARK",
-            "INST",
-            "MIDI",
-            "AESD",
-            "APPL",
-            "CHAN",
-            "FVER",
-            "SAUR",
-            "COMM",
-        ),
-    )
+    for name in (  # noqa: SIM905 - a list would take a line per name
+        "LIST id3 ID3 ID32 bext cue iXML fact smpl inst plst labl note PEAK JUNK junk PAD FLLR minf elm1 regn "
+        "umid DGDA afsp _PMX axml chna cart acid strc tlst levl SyLp wavl DISP qlty mext link r64m ds64 fmt NAME "
+        "AUTH (c) ANNO COMT MARK INST MIDI AESD APPL CHAN FVER SAUR COMM"
+    ).split()
 )
 _W64_GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # last bytes of most Wave64 chunk names
 _PCM_TAGS = (1, 3, 6, 7)  # PCM, float, A-law, µ-law
 _GSM_TAG, _EXTENSIBLE_TAG = 0x31, 0xFFFE
 
 
-Found = tuple[Part, int | None]
+PartAndNext = tuple[Part, int | None]
 """A part, and the offset of the next one."""
 
 
-def _take_whole(source: Source, n_bytes: int, channels: int) -> Found:
+def _take_whole(source: Source, n_bytes: int, channels: int) -> PartAndNext:
     """Returns a part for a file with one recording and a correct header."""
     content = ((0, source.size),)
     return Part(content=content, declared=n_bytes, present=n_bytes, as_is=True, channels=channels), None
 
 
-def _read_riff(source: Source, start: int) -> Found | None:
+def _read_riff(source: Source, start: int) -> PartAndNext | None:
     head = source.read(start, 12)
     if len(head) < 12 or head[8:12] != b"WAVE":
         return None
@@ -120,10 +74,8 @@ def _read_riff(source: Source, start: int) -> Found | None:
     sane = (start, first + size) == (0, spans[-1][1]) and declared == present and following is None and padded
     riff_size = struct.unpack(order + "I", head[4:8])[0]
     if sane and head[:4] in (b"RIFF", b"RIFX") and riff_size >= first + size - 8:
-        return Part(
-            content=((0, source.size),), declared=declared, channels=channels, present=present, as_is=True
-        ), None
-    header = _make_riff_header(_mend_format(form, order), present, order)
+        return _take_whole(source, present, channels)
+    header = _make_riff_header(_repair_format(form, order), present, order)
     return Part(content=(header, *spans), declared=declared, channels=channels, present=present), following
 
 
@@ -228,7 +180,7 @@ def _find_trailer(source: Source, demuxer: str, first: int, order: str) -> int:
     return source.size
 
 
-def _mend_format(form: bytes, order: str) -> bytes:
+def _repair_format(form: bytes, order: str) -> bytes:
     """Corrects the bytes per frame and per second in the format chunk of a codec with fixed-size samples."""
     tag, channels, rate, _, _, bits = struct.unpack(order + "HHIIHH", form[:16])
     if tag not in _PCM_TAGS:
@@ -262,7 +214,7 @@ def _make_riff_header(form: bytes, size: int, order: str) -> bytes:
     return b"RF64\xff\xff\xff\xffWAVE" + long + body + b"data\xff\xff\xff\xff"
 
 
-def _read_w64(source: Source, start: int) -> Found | None:
+def _read_w64(source: Source, start: int) -> PartAndNext | None:
     """Reads Sony Wave64, whose chunks have 16-byte names and 8-byte sizes; its sound is given a WAV header."""
     if source.read(start + 24, 4) != b"wave":
         return None
@@ -298,14 +250,12 @@ def _read_w64(source: Source, start: int) -> Found | None:
     span = _round_down((first, stop), frame)
     present = span[1] - span[0]
     if (start, declared, following) == (0, present, None) and stop + 8 > source.size:
-        return Part(
-            content=((0, source.size),), declared=declared, channels=channels, present=present, as_is=True
-        ), None
-    header = _make_riff_header(_mend_format(form, "<"), present, "<")
+        return _take_whole(source, present, channels)
+    header = _make_riff_header(_repair_format(form, "<"), present, "<")
     return Part(content=(header, span), declared=declared, channels=channels, present=present), following
 
 
-def _read_aiff(source: Source, start: int) -> Found | None:
+def _read_aiff(source: Source, start: int) -> PartAndNext | None:
     head = source.read(start, 12)
     if head[:4] != b"FORM" or head[8:] not in (b"AIFF", b"AIFC"):
         return None
@@ -343,8 +293,8 @@ def _read_aiff(source: Source, start: int) -> Found | None:
     common += b"\0" * (len(common) & 1)
     body = head[8:] + b"COMM" + struct.pack(">I", len(common)) + common
     short = min(present, 0xFFFF_0000)
-    mended = b"FORM" + struct.pack(">I", len(body) + 16 + short) + body + b"SSND" + struct.pack(">III", short + 8, 0, 0)
-    return Part(content=(mended, *spans), declared=declared, channels=channels, present=present), following
+    header = b"FORM" + struct.pack(">I", len(body) + 16 + short) + body + b"SSND" + struct.pack(">III", short + 8, 0, 0)
+    return Part(content=(header, *spans), declared=declared, channels=channels, present=present), following
 
 
 def _measure_aiff_frame(common: bytes) -> int:
@@ -357,7 +307,7 @@ def _measure_aiff_frame(common: bytes) -> int:
     return int(channels * sizes.get(codec, 0))
 
 
-def _read_au(source: Source, start: int) -> Found | None:
+def _read_au(source: Source, start: int) -> PartAndNext | None:
     head = source.read(start, 24)
     if len(head) < 24:
         return None
@@ -371,14 +321,12 @@ def _read_au(source: Source, start: int) -> Found | None:
     present = stop - first
     declared = None if _is_placeholder(size) else size
     if (start, following) == (0, None) and declared == present:
-        return Part(
-            content=((0, source.size),), declared=declared, channels=channels, present=present, as_is=True
-        ), None
-    mended = head[:4] + struct.pack(">II", 24, min(present, 0xFFFF_FFFF)) + head[12:24]
-    return Part(content=(mended, (first, stop)), declared=declared, channels=channels, present=present), following
+        return _take_whole(source, present, channels)
+    header = head[:4] + struct.pack(">II", 24, min(present, 0xFFFF_FFFF)) + head[12:24]
+    return Part(content=(header, (first, stop)), declared=declared, channels=channels, present=present), following
 
 
-def _read_caf(source: Source, start: int) -> Found | None:
+def _read_caf(source: Source, start: int) -> PartAndNext | None:
     at = start + 8
     for _ in range(_MAX_CHUNKS):
         header = source.read(at, 12)
@@ -399,14 +347,12 @@ def _read_caf(source: Source, start: int) -> Found | None:
     first, stop = at + 16, at + 12 + size
     chained = size > 4 and stop <= end and _is_caf_chunk(source.read(stop, 12), end - stop)
     if (start, following) == (0, None) and chained:
-        return Part(
-            content=((0, source.size),), declared=size - 4, channels=channels, present=size - 4, as_is=True
-        ), None
+        return _take_whole(source, size - 4, channels)
     if not chained:
         stop = end
     declared = None if size == -1 or _is_placeholder(size) else max(0, size - 4)
-    mended = b"data" + struct.pack(">q", stop - first + 4)
-    content: tuple[bytes | Span, ...] = ((start, at), mended, (at + 12, stop))
+    header = b"data" + struct.pack(">q", stop - first + 4)
+    content: tuple[bytes | Span, ...] = ((start, at), header, (at + 12, stop))
     if chained:
         content = (*content, (stop, end))
     return Part(content=content, declared=declared, channels=channels, present=max(0, stop - first)), following
@@ -421,7 +367,7 @@ def _is_caf_chunk(header: bytes, left: int) -> bool:
     return 0 <= int.from_bytes(header[4:], "big", signed=True) <= left - 12
 
 
-READERS: dict[str, Callable[[Source, int], Found | None]] = {
+READERS: dict[str, Callable[[Source, int], PartAndNext | None]] = {
     "wav": _read_riff,
     "w64": _read_w64,
     "aiff": _read_aiff,

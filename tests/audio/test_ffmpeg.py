@@ -141,7 +141,7 @@ def test_blocks_are_joined_without_a_gap(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "codec"), [("mp4", "mpeg4"), ("matroska", "mpeg4"), ("avi", "mpeg4")])
 def test_a_film_without_sound_holds_none(tmp_path: Path, kind: str, codec: str) -> None:
-    assert refuse(write_video(tmp_path / "a.mp4", kind, codec)).startswith("holds no sound")
+    assert refuse(write_video(tmp_path / "a.mp4", kind, codec)).startswith("contains no audio stream")
 
 
 @pytest.mark.parametrize("kind", ["mp4", "matroska", "mov"])
@@ -231,9 +231,9 @@ def test_a_damaged_file_is_refused_in_a_line_or_read(
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        *((kind, "damaged, cut short or of an unknown codec") for kind in ("ipod", "webm", "matroska", "asf")),
-        ("adts", "its codec is not known, or the header is damaged"),
-        ("flv", "holds no sound"),
+        *((kind, "damaged, cut short or unsupported codec") for kind in ("ipod", "webm", "matroska", "asf")),
+        ("adts", "unsupported codec, or damaged header"),
+        ("flv", "contains no audio stream"),
     ],
 )
 def test_a_container_without_content_is_refused(tmp_path: Path, kind: str, reason: str) -> None:
