@@ -11,9 +11,9 @@ Importing the package loads nothing heavy.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
-from sercli.telemetry import turn_off_telemetry
 from sercli.version import __version__
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor", "__version__", "evaluate", "explain", "featurize", "predict_folder", "prepare", "train", "tune"]
 
-turn_off_telemetry()  # before anybody imports ONNX Runtime
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before ONNX Runtime is imported: recordings of people are private
 
 _MODULES = {
     "Predictor": "sercli.prediction.predictor",
@@ -43,7 +43,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Loads a function or class, and what it needs, when it is first asked for."""
+    """Imports a public name on first use (PEP 562)."""
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name]), name)
     msg = f"module {__name__!r} has no attribute {name!r}"

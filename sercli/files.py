@@ -1,26 +1,19 @@
-"""Atomic file writing, locks for any file system, hashes, and one-line file system errors."""
+"""Atomic file writing, hashes, and one-line file system errors."""
 
 import contextlib
 import csv
-import datetime as dt
 import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from sercli.errors import InputError
-
-if TYPE_CHECKING:
-    import filelock
-
-HASH_BLOCK = 1 << 20  # bytes
-LOCK_PATIENCE = 120.0  # seconds to wait for a lock that is held only for moments
-MARKER_SUFFIX = ".owner"  # suffix of the file that replaces a lock on file systems without locks
 
 _WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE})
 
@@ -124,73 +117,6 @@ def write_by_rename(path: Path, mode: str = "w", *, durable: bool = True) -> Ite
         raise
 
 
-def acquire_lock(path: Path, busy: InputError | None = None) -> "filelock.BaseFileLock":
-    """Locks a file until the lock is released or this process ends.
-
-    On file systems without locks (NFS, SMB or Lustre, depending on mount options), a marker file with the process and
-    host of its owner replaces the lock. A marker of a process on this host that has ended is taken over.
-
-    Args:
-        path: Lock file, created if missing; its folder must exist.
-        busy: Error raised when another process holds the lock; None waits up to `LOCK_PATIENCE`.
-
-    Raises:
-        InputError: If another process holds the lock (of `busy`'s class); it names a marker's owner.
-        OSError: If the file cannot be created.
-    """
-    import filelock  # takes 50 ms, which commands without locks save
-
-    soft = not _grants_locks(path.parent)
-    marker = path.with_name(path.name + MARKER_SUFFIX)
-    lock = filelock.SoftFileLock(marker) if soft else filelock.FileLock(path)
-    try:
-        lock.acquire(timeout=0 if busy else LOCK_PATIENCE)
-    except filelock.Timeout:
-        reason = busy or InputError(f"{path} has been locked by another process for {LOCK_PATIENCE:.0f} s: try again")
-        msg = f"{reason}{_describe_owner(marker) if soft else ''}"
-        raise type(reason)(msg) from None
-    return lock
-
-
-def release_lock(lock: "filelock.BaseFileLock") -> None:
-    """Removes the lock file and releases the lock.
-
-    The file is removed while locked: a process that opened it before notices that it is gone and starts over.
-    """
-    with contextlib.suppress(OSError):  # Windows cannot remove an open file
-        Path(lock.lock_file).unlink(missing_ok=True)
-    lock.release()
-
-
-def _grants_locks(folder: Path) -> bool:
-    """Whether a new file in this folder, which no other process can have locked, can be locked."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        probe = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed below
-    except OSError:  # locking the lock file reports it
-        return True
-    with probe:
-        try:
-            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-    return True
-
-
-def _describe_owner(marker: Path) -> str:
-    try:
-        process, host, *_ = marker.read_text(encoding="utf-8").split()
-        since = dt.datetime.fromtimestamp(marker.stat().st_mtime).astimezone().isoformat(" ", "seconds")
-    except (OSError, ValueError):
-        owner = "its owner is unknown"
-    else:
-        owner = f"by process {one_line(process)} on {one_line(host)} since {since}"
-    return f" ({owner}; if that process no longer runs, remove {marker})"
-
-
 def _find_mode(path: Path) -> int:
     """Returns the permissions of the file to be replaced, or else of a new file."""
     try:
@@ -203,6 +129,18 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Renames a finished folder to its final name, replacing an existing folder."""
+    if target.exists():
+        old = target.with_name(f".{target.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        target.rename(old)
+        new.rename(target)
+        shutil.rmtree(old)
+    else:
+        new.rename(target)
 
 
 def find_obstacle(folder: Path) -> Path | None:
@@ -278,11 +216,8 @@ def read_json_object(path: Path, error: type[InputError] = InputError) -> dict[s
 
 def hash_file(path: Path, algorithm: str = "sha256") -> str:
     """Computes the hex digest of a file."""
-    digest = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as stream:
-        while block := stream.read(HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def one_line(reason: object) -> str:

@@ -31,7 +31,7 @@ class Journal:
 
     Args:
         path: Journal file.
-        identity: Identity of the work; values with another identity are dropped.
+        identity: Cache key of the work; values stored under another key are dropped.
         restart: Whether to drop all values.
         interval: Seconds after which `append` commits automatically.
         mode: Permissions of a new file, subject to the umask.
@@ -149,7 +149,7 @@ def read_identity(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     if not _MAGIC.startswith(magic) or (magic != _MAGIC and line):
-        msg = f"{path} is in the way of the journal of unfinished work, and is not one: move it away"
+        msg = f"{path} exists but is not a journal of unfinished work: move it away"
         raise InputError(msg)
     if not line.endswith(b"\n"):
         return None

@@ -1,7 +1,7 @@
 """Scores of predictions against the truth, for labels of any kind.
 
-Classes that the truth does not hold take no part in averages. A prediction that is none of the labels is wrong, and in
-no column of a confusion matrix. An undefined score is NaN, never a made-up number.
+Averages skip classes absent from the truth. A prediction outside the labels counts as wrong and has no column in a
+confusion matrix. An undefined score is NaN, never a made-up number.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ import numpy.typing as npt
 from sercli.errors import UsageError
 
 Labels = npt.NDArray[np.int64]
-"""Positions of labels, shape ``(n,)``; -1 for what is none of them."""
+"""Label indices, shape ``(n,)``; -1 if not among the labels."""
 Values = Sequence[Any] | npt.NDArray[Any]
-"""Labels of utterances: names, numbers, or anything else that can be told apart."""
+"""Labels of utterances: strings, integers or any other hashable values."""
 Probabilities = npt.NDArray[np.float64]
 Matrices = npt.NDArray[Any]
 Scores = npt.NDArray[np.float64]
 
-BOOTSTRAP_NUMBERS = 1 << 18  # speakers times draws whose confusions are held at once
+BOOTSTRAP_BLOCK = 1 << 18  # most draws times speakers held in memory at once
 CALIBRATION_BINS = 15  # as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
 
 
@@ -294,7 +294,7 @@ def bootstrap_by_speaker(
     np.add.at(matrices, (group_of[inside], truth[inside], prediction[inside]), 1)
     generator = np.random.default_rng(seed)
     scores = []
-    block = max(16, BOOTSTRAP_NUMBERS // max(len(unique), len(labels) ** 2))
+    block = max(16, BOOTSTRAP_BLOCK // max(len(unique), len(labels) ** 2))
     for begun in range(0, draws, block):
         size = min(block, draws - begun)
         counts = generator.multinomial(len(unique), np.full(len(unique), 1 / len(unique)), size=size)

@@ -19,6 +19,7 @@ R = TypeVar("R")
 CONNECT_TIMEOUT = 10  # seconds to reach a scheduler, and again for its first worker
 
 
+# threadpoolctl cannot limit torch's own threads.
 _lock = threading.Lock()
 _threads = 1  # torch's number of threads without limits
 _limits: list[int] = []
@@ -70,8 +71,7 @@ def map_in_order(
 ) -> Iterator[R]:
     """Applies a function to every task and yields the results in task order.
 
-    Workers take the next task when they are free; a result waits for those before it. If a cluster worker dies, others
-    repeat its tasks.
+    If a cluster worker dies, others repeat its tasks.
 
     Args:
         function: Picklable function whose result does not depend on where it runs.

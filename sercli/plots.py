@@ -170,9 +170,9 @@ class ExplainedSegment:
         end: Likewise.
         probabilities: Calibrated probability of each label.
         peaks: Absolute peak of the waveform in steps of equal length.
-        features: Log-mel spectrogram in dB, or whatever the network reads, shape ``(n_features, n_frames)``.
+        features: Input features of the network (log-mel in dB), shape ``(n_features, n_frames)``.
         attention: Weight of each step in each member of the network, shape ``(n_members, n_steps)``; rows sum to 1.
-        attribution: Fall of the log-odds (nats) when a cell is occluded, shape ``(n_bands, n_cells)``, lowest band
+        attribution: Drop in the log-odds (nats) when a cell is occluded, shape ``(n_bands, n_cells)``, lowest band
             first.
     """
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from sercli.errors import InputError, StoreError
-from sercli.files import MARKER_SUFFIX, acquire_lock, describe_os_error, name_file, release_lock, write_by_rename
+from sercli.files import describe_os_error, name_file, write_by_rename
+from sercli.locks import MARKER_SUFFIX, acquire_lock, release_lock
 from tests.locks import build_nolock
 
-HOLD = "import sys, time; from pathlib import Path; from sercli.files import acquire_lock, release_lock\n"
+HOLD = "import sys, time; from pathlib import Path; from sercli.locks import acquire_lock, release_lock\n"
 BUSY = "from sercli.errors import StoreError; busy = StoreError('it is busy')\n"
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EAGAIN)  # of NFS, SMB, Lustre and FUSE
 
@@ -200,7 +201,7 @@ def test_what_cannot_be_written_is_named(
 
 
 def test_waiting_for_a_lock_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sercli.files.LOCK_PATIENCE", 0.2)
+    monkeypatch.setattr("sercli.locks.LOCK_TIMEOUT", 0.2)
     path = tmp_path / "lock"
     lock = acquire_lock(path)
     began = time.monotonic()

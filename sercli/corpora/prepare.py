@@ -16,8 +16,9 @@ from sercli.corpora.registry import get_corpus, guess_corpus
 from sercli.corpora.sources import Request, StageProgress, check_request, open_source, read_marker
 from sercli.cpus import count_cpus
 from sercli.errors import CorpusError
-from sercli.files import acquire_lock, release_lock, write_json
+from sercli.files import write_json
 from sercli.labels import suggest_map
+from sercli.locks import hold_lock
 from sercli.progress import show_bar
 
 PREPARED_MARKER = "prepared.json"  # under data/<corpus>/: what the rows of the index were made from
@@ -240,13 +241,10 @@ def _make_index(
 
 def _add_rows(request: Request, rows: Sequence[Utterance], digests: Mapping[str, str]) -> Index:
     request.index.parent.mkdir(parents=True, exist_ok=True)
-    lock = acquire_lock(request.index.with_name(f".{request.index.name}.lock"))
-    try:
+    with hold_lock(request.index.with_name(f".{request.index.name}.lock")):
         # Read again, since another corpus may have been prepared in the meantime.
         index = mark_duplicates(merge_index(_read_old_index(request.index), request.corpus.name, rows), digests)
         write_index(request.index, index)
-    finally:
-        release_lock(lock)
     return index
 
 

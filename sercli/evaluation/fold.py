@@ -16,8 +16,7 @@ from sercli.config import Config
 from sercli.errors import CheckpointError, InputError, StoreError, UsageError
 from sercli.evaluation.plan import FoldTask
 from sercli.evaluation.predictions import PREDICTIONS_FILE, Predictions, make_rows, write_predictions
-from sercli.files import read_json_object, write_json, write_table
-from sercli.folders import replace_folder
+from sercli.files import read_json_object, replace_folder, write_json, write_table
 from sercli.metrics import Probabilities
 from sercli.models.folder import list_files
 from sercli.models.model import save_model

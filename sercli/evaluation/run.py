@@ -17,8 +17,8 @@ from sercli.evaluation.plan import FOLDS_FOLDER, EvaluationPlan, FoldTask
 from sercli.evaluation.predictions import PREDICTIONS_FILE, read_predictions
 from sercli.evaluation.report import REPORT_FILE, EvaluationReport, write_report
 from sercli.files import write_table
-from sercli.folders import own_folder
 from sercli.labels import LabelSelection
+from sercli.locks import lock_folder
 from sercli.parallel import map_as_done
 from sercli.plots import save_curves
 from sercli.progress import show_bar
@@ -147,7 +147,7 @@ def run_plan(
     start = time.monotonic()
     with plan.open_corpus() as corpus:
         tasks = plan.make_tasks(corpus)
-    with own_folder(plan.out, "sercli evaluate"):
+    with lock_folder(plan.out, "sercli evaluate"):
         results, trained = _run_folds(tasks, jobs, on_fold)
 
         def report(folder: Path, **more: Any) -> EvaluationReport:

@@ -7,19 +7,20 @@ Nothing is compressed: gzip saves 8 to 16 % of half-precision features and makes
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 
 from sercli.errors import StoreError, UsageError
 from sercli.features.frontend import HalfMatrix
-from sercli.features.hdf5 import open_hdf5
 from sercli.features.parameters import StoreParameters
 from sercli.files import one_line
 
@@ -174,3 +175,39 @@ class FeatureStore:
         first, last = int(self._offsets[name][start]), int(self._offsets[name][stop])
         frames: HalfMatrix = self._frames[name][first:last]
         return frames
+
+
+def open_hdf5(path: Path, mode: Literal["r", "w"]) -> h5py.File:
+    """Opens an HDF5 file without HDF5's own locking.
+
+    Its locks fail on some file systems, and stores do not need them: a store appears by rename, and its writer holds
+    another lock.
+
+    Args:
+        path: File to open.
+        mode: ``"r"`` to read, ``"w"`` to create a file.
+
+    Raises:
+        StoreError: If the file is not a complete HDF5 file.
+        OSError: If the file system refuses to open it; names the file.
+    """
+    try:
+        return _open(path, mode, locking=False)
+    except OSError as reason:
+        if reason.errno:
+            raise type(reason)(reason.errno, os.strerror(reason.errno), str(path)) from reason
+        msg = (
+            f"{path} is not a complete HDF5 file ({one_line(reason)}): move it away and run 'sercli featurize', or "
+            "give another --store"
+        )
+        raise StoreError(msg) from None
+
+
+def _open(path: Path, mode: str, *, locking: bool | None) -> h5py.File:
+    try:
+        return h5py.File(path, mode, libver="v110" if mode == "w" else None, locking=locking)
+    except OSError as reason:
+        # This process has already opened the file with locking, as h5py.File does by default.
+        if locking is None or "file locking flag" not in str(reason):
+            raise
+        return _open(path, mode, locking=None)

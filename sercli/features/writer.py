@@ -12,19 +12,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import filelock
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from sercli.errors import StoreError, UsageError
 from sercli.features.frontend import FEATURES, HalfMatrix
-from sercli.features.hdf5 import open_hdf5
 from sercli.features.parameters import StoreParameters
-from sercli.features.store import NUMBER_COLUMNS, SCHEMA_VERSION, TEXT_COLUMNS, FeatureStore, StoreRow
+from sercli.features.store import NUMBER_COLUMNS, SCHEMA_VERSION, TEXT_COLUMNS, FeatureStore, StoreRow, open_hdf5
 from sercli.features.utterance import Extracted, SegmentSpan
-from sercli.files import acquire_lock, name_file, one_line
+from sercli.files import name_file, one_line
 from sercli.journal import Journal, read_identity
+from sercli.locks import hold_lock
 from sercli.version import __version__
 
 WRITE_FRAMES = 8_192  # frames written at a time; HDF5 is slow at many small writes
@@ -76,7 +75,8 @@ class StoreWriter:
         self._old_frames: dict[str, npt.NDArray[np.int64]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
-            stack.callback(self._lock().release)
+            busy = f"{path} is being written by another sercli featurize: wait for it, or give another --store"
+            stack.enter_context(hold_lock(path.with_name(f"{self.prefix}lock"), StoreError(busy)))
             for leftover in path.parent.glob(f"{glob.escape(self.prefix)}*.tmp"):
                 leftover.unlink()  # from a run that was killed
             self._old = stack.enter_context(FeatureStore(path)) if path.exists() and not restart else None
@@ -260,10 +260,6 @@ class StoreWriter:
         """Whether features in the journal would have the same values today."""
         names = _parse_group(group)
         return set(names) <= set(FEATURES) and group == self._name_group(names)
-
-    def _lock(self) -> filelock.BaseFileLock:
-        busy = f"{self.path} is being written by another sercli featurize: wait for it, or give another --store"
-        return acquire_lock(self.path.with_name(f"{self.prefix}lock"), StoreError(busy))
 
     def _refuse_other(self, old: FeatureStore) -> None:
         self._refuse_difference(old.parameters, self.path)

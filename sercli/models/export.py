@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from sercli.errors import ModelError
 from sercli.models.blocks import Ensemble, Network, frame_mask
-from sercli.telemetry import turn_off_telemetry
 
 OPSET = 17
 MAX_ERROR = 1e-4  # largest difference of a logit between torch and ONNX Runtime
@@ -113,7 +112,6 @@ def _compress(graph: bytes) -> bytes:
 
 
 def _check(graph: bytes, network: nn.Module, n_features: int) -> None:
-    turn_off_telemetry()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

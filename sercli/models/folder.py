@@ -29,7 +29,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         ModelError: If it is missing or damaged, or has another schema version or invalid labels.
     """
     if not folder.is_dir():
-        msg = f"no model folder at {folder}: expected {ONNX_FILE} and {JSON_FILE} in it, as 'sercli train' writes them"
+        msg = f"no model at {folder}: expected a folder with {ONNX_FILE} and {JSON_FILE}, as written by 'sercli train'"
         raise ModelError(msg)
     path = folder / JSON_FILE
     description = read_json_object(path, ModelError)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 
 from sercli.audio.segmentation import SegmentationConfig
 from sercli.config import AudioConfig, look_up
@@ -25,7 +26,6 @@ from sercli.models.card import render_card
 from sercli.models.folder import CARD_FILE, JSON_FILE, ONNX_FILE, SCHEMA_VERSION, WEIGHTS_FILE, read_description
 from sercli.models.normalizer import Normalizer
 from sercli.models.typicality import Typicality
-from sercli.telemetry import turn_off_telemetry
 
 BATCH_FRAMES = 1 << 12  # frames per batch, padding included; about 65 seconds
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider", "cpu": "CPUExecutionProvider"}
@@ -87,7 +87,6 @@ class Model:
 
     @cached_property
     def _session(self) -> Any:
-        turn_off_telemetry()
         import onnxruntime  # takes 100 ms; not needed to read a description
 
         options = onnxruntime.SessionOptions()
@@ -172,9 +171,7 @@ class Model:
 
     def probabilities(self, logits: Logits) -> Probabilities:
         """Converts logits to calibrated probabilities, along the last axis."""
-        scaled = logits / self.temperature
-        powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-        probabilities: Probabilities = powers / powers.sum(axis=-1, keepdims=True)
+        probabilities: Probabilities = softmax(logits / self.temperature, axis=-1)
         return probabilities
 
     def predict_proba(self, matrices: Sequence[Features], speech: Sequence[float]) -> Probabilities:
@@ -270,7 +267,7 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
     try:
         model = _build(folder, description, device)
     except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
-        msg = f"{path} lacks something or holds an invalid value ({one_line(error)})"
+        msg = f"{path} lacks a value or has an invalid one ({one_line(error)})"
         raise ModelError(msg) from None
     _check_graph(model)
     return model

@@ -11,15 +11,14 @@ from sercli.models.blocks import Ensemble
 from sercli.models.config import NetworkConfig
 from sercli.models.crnn import ConvolutionalRecurrentNetwork
 from sercli.models.paper import PaperNetwork
-from sercli.models.parts import PlainNetwork
 
 NETWORKS: dict[str, Callable[[NetworkConfig, int, int], nn.Module]] = {
     "crnn": ConvolutionalRecurrentNetwork,
     "compact": partial(ConvolutionalRecurrentNetwork, frame_stride=2),
     "paper": PaperNetwork,
-    "cnn": partial(PlainNetwork, convolution=True, recurrence=False),
-    "lstm": partial(PlainNetwork, convolution=False, recurrence=True),
-    "cnn-lstm": partial(PlainNetwork, convolution=True, recurrence=True),
+    "cnn": partial(PaperNetwork, recurrence=False, attention=False),
+    "lstm": partial(PaperNetwork, convolution=False, attention=False),
+    "cnn-lstm": partial(PaperNetwork, attention=False),
 }
 
 

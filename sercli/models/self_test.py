@@ -1,4 +1,4 @@
-"""Checks that a model answers here as it did where it was trained, by a made signal."""
+"""Self-test of a model: compares its output for a synthetic signal with the output stored when it was trained."""
 
 import numpy as np
 
@@ -11,8 +11,8 @@ SECONDS = 2.0
 TOLERANCE = 1e-3  # of each probability; processors and library versions round differently
 
 
-def make_signal(sample_rate: int) -> Signal:
-    """A buzz that glides and swells like a voice, shape ``(n_samples,)``; the same on every machine."""
+def make_test_signal(sample_rate: int) -> Signal:
+    """Makes a buzz that glides and swells like a voice, shape ``(n_samples,)``; the same on every machine."""
     time = np.arange(round(SECONDS * sample_rate)) / sample_rate
     pitch = 140 + 40 * np.sin(2 * np.pi * 0.7 * time)
     phase = 2 * np.pi * np.cumsum(pitch) / sample_rate
@@ -21,13 +21,13 @@ def make_signal(sample_rate: int) -> Signal:
     return signal
 
 
-def answer(model: Model) -> Probabilities:
-    """Probabilities of the made signal, shape ``(n_labels,)``."""
-    signal = preprocess(make_signal(model.audio.sample_rate), model.audio).signal
+def score_test_signal(model: Model) -> Probabilities:
+    """Returns the probabilities for the test signal, shape ``(n_labels,)``."""
+    signal = preprocess(make_test_signal(model.audio.sample_rate), model.audio).signal
     return model.predict_proba([extract_features(signal, model.features)], [SECONDS])
 
 
 def measure_difference(model: Model, expected: list[float]) -> float:
-    """The largest difference between a probability and the one that was kept, 0 to 1; 1 if their numbers differ."""
-    actual = answer(model)
+    """Returns the largest absolute difference from the stored probabilities; 1 if the number of labels differs."""
+    actual = score_test_signal(model)
     return float(np.abs(actual - np.array(expected)).max()) if len(actual) == len(expected) else 1.0

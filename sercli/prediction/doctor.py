@@ -175,13 +175,13 @@ def _check_recording(folder: Path) -> Check:
     """Sends a made recording the way that all recordings go: through a worker process."""
     import soundfile
 
-    from sercli.models.self_test import make_signal
+    from sercli.models.self_test import make_test_signal
     from sercli.prediction.predictor import Predictor
 
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sercli-") as temporary:
         path = Path(temporary, "made.wav")
-        soundfile.write(path, make_signal(16_000), 16_000)
+        soundfile.write(path, make_test_signal(16_000), 16_000)
         (row,) = Predictor(folder, window=2.0, device="cpu").predict_many([path])
     seconds = time.monotonic() - began
     if row.status != "ok":

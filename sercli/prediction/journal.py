@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sercli.errors import InputError
-from sercli.files import acquire_lock, hash_file, release_lock
+from sercli.files import hash_file
 from sercli.journal import Journal
+from sercli.locks import hold_lock
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import RecordingResult
 
@@ -69,8 +70,7 @@ def open_journal(report: Path, key: str, *, restart: bool = False) -> Iterator[F
     """
     report.parent.mkdir(parents=True, exist_ok=True)
     busy = f"{report} is being written by another sercli predict: wait for it, or give another --out"
-    lock = acquire_lock(report.with_name(f".{report.name}.lock"), InputError(busy))
-    try:
+    with hold_lock(report.with_name(f".{report.name}.lock"), InputError(busy)):
         journal = Journal(journal_path(report), key, restart=restart, interval=COMMIT_INTERVAL, mode=PRIVATE)
         try:
             yield FinishedRecordings(journal)
@@ -81,8 +81,6 @@ def open_journal(report: Path, key: str, *, restart: bool = False) -> Iterator[F
                 journal.close()
             raise
         journal.remove()
-    finally:
-        release_lock(lock)
 
 
 def journal_path(report: Path) -> Path:

@@ -22,7 +22,7 @@ from sercli.audio.segmentation import (
 )
 from sercli.errors import AudioError, SercliError
 from sercli.features.frontend import extract_features
-from sercli.files import HASH_BLOCK, one_line
+from sercli.files import one_line
 from sercli.labels import UNCERTAIN
 from sercli.models.model import BATCH_FRAMES, Embeddings, Logits, Model, Probabilities, load_model
 from sercli.prediction.discovery import Recording
@@ -233,7 +233,7 @@ def _hash(path: Path) -> Generator[Heartbeat, None, str]:
             return ""
         with path.open("rb") as stream:
             last = time.monotonic()
-            while block := stream.read(HASH_BLOCK):
+            while block := stream.read(1 << 20):
                 digest.update(block)
                 if time.monotonic() - last > HEARTBEAT:
                     last = time.monotonic()

@@ -9,11 +9,11 @@ from sercli.corpora.index import read_index
 from sercli.cpus import count_cpus
 from sercli.errors import InputError, ModelError, UsageError
 from sercli.files import read_json_object, write_table
-from sercli.folders import own_folder
 from sercli.labels import LabelSelection, choose_negative
+from sercli.locks import lock_folder
 from sercli.models.folder import JSON_FILE
 from sercli.models.model import Model, save_model
-from sercli.models.self_test import answer
+from sercli.models.self_test import score_test_signal
 from sercli.parallel import limit_threads
 from sercli.plots import save_curves
 from sercli.progress import show_bar
@@ -118,7 +118,7 @@ def train(
     with CorpusFeatures(utterances, Path(store), recipe.features, copies=recipe.training.copies) as corpus:
         fold = make_training_split(corpus.index, seed)
         with (
-            own_folder(out, "sercli train"),
+            lock_folder(out, "sercli train"),
             limit_threads(count_cpus()),
             show_bar(f"train {recipe.name}", enabled=progress) as update,
         ):
@@ -142,7 +142,7 @@ def train(
                     "label_selection": selection.to_dict(),
                     "figures": dict(figures or {}),
                     "not_in_store": list(corpus.missing),
-                    "self_test": [round(share, 6) for share in answer(trained.model).tolist()],
+                    "self_test": [round(share, 6) for share in score_test_signal(trained.model).tolist()],
                 }
                 model = fit_typicality(replace(trained.model, facts=facts, negative=negative), corpus, fold)
                 trained = replace(trained, model=model)

@@ -19,8 +19,8 @@ from sercli.corpora.index import read_index
 from sercli.cpus import count_cpus
 from sercli.errors import InputError, ModelError, UsageError
 from sercli.files import one_line, write_by_rename, write_json, write_table
-from sercli.folders import own_folder
 from sercli.labels import LabelSelection
+from sercli.locks import lock_folder
 from sercli.parallel import limit_threads
 from sercli.plots import save_tuning
 from sercli.progress import show_bar
@@ -161,7 +161,7 @@ def tune(
     inner, test_speakers = hold_out_test(utterances, protocol, test_fold, seed)
     with (
         CorpusFeatures(inner, Path(store), chosen.features, copies=chosen.training.copies) as corpus,
-        own_folder(folder, "sercli tune"),
+        lock_folder(folder, "sercli tune"),
         limit_threads(count_cpus()),
         show_bar(f"tune {chosen.name}", enabled=progress) as update,
     ):

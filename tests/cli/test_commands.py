@@ -122,7 +122,7 @@ def test_a_store_of_other_parameters_is_refused_with_both(copy: Path) -> None:
     [
         (("featurize", "--index", "none.csv"), "error: no index at none.csv: make it with 'sercli prepare'"),
         (("train", "--store", "none.h5"), "error: no feature store at none.h5: make it with 'sercli featurize'"),
-        (("evaluate", "--store", "cut.h5"), "error: cut.h5 is not a whole HDF5 file"),
+        (("evaluate", "--store", "cut.h5"), "error: cut.h5 is not a complete HDF5 file"),
         (("train", "--resume"), "error: nothing to resume in models/default"),
         (("train", "--corpora", "nemo"), "error: corpus 'nemo' is not in the index: it holds ravdess"),
         (("evaluate", "--protocol", "emobox"), "error: protocol emobox divides the 24 speakers of ravdess, found 6"),

@@ -236,7 +236,7 @@ def test_a_strange_name_that_fails_is_one_line(run: Run, tmp_path: Path) -> None
             1,
             "joy.csv holds labels that the model does not know (line 2: 'joy'): expected neutral",
         ),
-        (["calls", "--model", "gone"], 1, "no model folder at gone"),
+        (["calls", "--model", "gone"], 1, "no model at gone"),
     ],
 )
 def test_wrong_calls_say_why_in_one_line(

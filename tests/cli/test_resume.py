@@ -166,7 +166,7 @@ def test_a_journal_is_neither_read_nor_written_through_a_link(here: Path) -> Non
     (here / ".killed.csv.journal").write_text("my own notes")
     status, _, err = run_sercli("predict", "calls/000.wav", "--out", "killed.csv", "--model", "model", cwd=here)
     assert status == 1
-    assert "is in the way of the journal" in err
+    assert "exists but is not a journal" in err
     assert (here / "victim.txt").read_text() == "precious"
     assert (here / ".killed.csv.journal").read_text() == "my own notes"
     assert not (here / ".killed.csv.lock").exists()

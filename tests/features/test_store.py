@@ -262,7 +262,7 @@ def test_a_file_in_the_way_of_the_journal_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     journal_path(path).write_bytes(b"something else")
     for restart in (False, True):
-        with pytest.raises(InputError, match="in the way of the journal"):
+        with pytest.raises(InputError, match="exists but is not a journal"):
             StoreWriter(path, PARAMETERS, restart=restart)
     assert journal_path(path).read_bytes() == b"something else"
 
@@ -314,7 +314,7 @@ def test_a_store_whose_offsets_do_not_match_is_refused(tmp_path: Path) -> None:
 def test_a_store_that_is_not_hdf5_stays_and_is_not_to_be_removed(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     path.write_bytes(b"something else")
-    with pytest.raises(StoreError, match=r"features\.h5 is not a whole HDF5 file .*: move it away") as caught:
+    with pytest.raises(StoreError, match=r"features\.h5 is not a complete HDF5 file .*: move it away") as caught:
         FeatureStore(path)
     assert "remove" not in str(caught.value)
 

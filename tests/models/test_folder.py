@@ -302,7 +302,7 @@ def test_a_description_that_cannot_be_is_refused(
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no model folder"):
+    with pytest.raises(ModelError, match="no model at"):
         load_model(tmp_path / "none")
 
 

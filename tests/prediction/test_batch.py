@@ -112,7 +112,7 @@ def test_known_labels_count_a_recording_without_speech_as_wrong(calls: Path, mod
         ({"channels": "left"}, UsageError, "channels should be one of auto, mix, split"),
         ({"hop": 1.0}, UsageError, "--hop goes with fixed windows"),
         ({"segments": "t.doc"}, UsageError, "unknown kind of timeline"),
-        ({"model": "gone"}, ModelError, "no model folder at gone"),
+        ({"model": "gone"}, ModelError, "no model at gone"),
         ({"paths": "gone"}, InputError, "no such file or folder: gone"),
     ],
 )

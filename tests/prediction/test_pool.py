@@ -201,6 +201,6 @@ def test_workers_that_cannot_start_are_an_error_that_says_why(
 def test_a_model_that_is_gone_when_workers_start_is_an_error(recordings: list[Recording], tmp_path: Path) -> None:
     with (
         WorkerPool(make_settings(tmp_path / "gone", timeout=60), workers=1) as pool,
-        pytest.raises(ModelError, match=r"no model folder at .*gone"),
+        pytest.raises(ModelError, match=r"no model at .*gone"),
     ):
         collect(pool.score(recordings))

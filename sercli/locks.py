@@ -1,0 +1,117 @@
+"""Locks for any file system."""
+
+import contextlib
+import datetime as dt
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sercli.errors import InputError
+from sercli.files import one_line
+
+if TYPE_CHECKING:
+    import filelock
+
+LOCK_TIMEOUT = 120.0  # seconds to wait for a lock that is held only for moments
+MARKER_SUFFIX = ".owner"  # suffix of the file that replaces a lock on file systems without locks
+LOCK_FILE = ".lock"  # file in a folder while a command writes it
+
+
+def acquire_lock(path: Path, busy: InputError | None = None) -> "filelock.BaseFileLock":
+    """Locks a file until the lock is released or this process ends.
+
+    On file systems without locks (NFS, SMB or Lustre, depending on mount options), a marker file with the process and
+    host of its owner replaces the lock. A marker of a process on this host that has ended is taken over.
+
+    Args:
+        path: Lock file, created if missing; its folder must exist.
+        busy: Error raised when another process holds the lock; None waits up to `LOCK_TIMEOUT`.
+
+    Raises:
+        InputError: If another process holds the lock (of `busy`'s class); it names a marker's owner.
+        OSError: If the file cannot be created.
+    """
+    import filelock  # takes 50 ms, which commands without locks save
+
+    soft = not _grants_locks(path.parent)
+    marker = path.with_name(path.name + MARKER_SUFFIX)
+    lock = filelock.SoftFileLock(marker) if soft else filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0 if busy else LOCK_TIMEOUT)
+    except filelock.Timeout:
+        reason = busy or InputError(f"{path} has been locked by another process for {LOCK_TIMEOUT:.0f} s: try again")
+        msg = f"{reason}{_describe_owner(marker) if soft else ''}"
+        raise type(reason)(msg) from None
+    return lock
+
+
+def release_lock(lock: "filelock.BaseFileLock") -> None:
+    """Removes the lock file and releases the lock.
+
+    The file is removed while locked: a process that opened it before notices that it is gone and starts over.
+    """
+    with contextlib.suppress(OSError):  # Windows cannot remove an open file
+        Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
+
+
+@contextlib.contextmanager
+def hold_lock(path: Path, busy: InputError | None = None) -> Iterator[None]:
+    """Locks a file while the block runs; arguments and errors as for `acquire_lock`."""
+    lock = acquire_lock(path, busy)
+    try:
+        yield
+    finally:
+        release_lock(lock)
+
+
+def _grants_locks(folder: Path) -> bool:
+    """Whether a new file in this folder, which no other process can have locked, can be locked."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        probe = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed below
+    except OSError:  # locking the lock file reports it
+        return True
+    with probe:
+        try:
+            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
+def _describe_owner(marker: Path) -> str:
+    try:
+        process, host, *_ = marker.read_text(encoding="utf-8").split()
+        since = dt.datetime.fromtimestamp(marker.stat().st_mtime).astimezone().isoformat(" ", "seconds")
+    except (OSError, ValueError):
+        owner = "its owner is unknown"
+    else:
+        owner = f"by process {one_line(process)} on {one_line(host)} since {since}"
+    return f" ({owner}; if that process no longer runs, remove {marker})"
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path, command: str) -> Iterator[None]:
+    """Creates a folder and locks it while the block runs; removes it afterwards if it is empty.
+
+    Args:
+        folder: Folder to write.
+        command: Command that writes it, for the message.
+
+    Raises:
+        InputError: If another process is writing the folder.
+        OSError: If it cannot be created.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    busy = f"{folder} is being written by another {command}: wait until it ends, or give another --out"
+    try:
+        with hold_lock(folder / LOCK_FILE, InputError(busy)):
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # not empty
+            folder.rmdir()
