@@ -15,6 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import coverage
+
+PROJECT = Path(__file__).parents[1]
 TIMEOUT = 300  # seconds; a command that hangs fails its test
 
 
@@ -72,9 +75,11 @@ def _start_zygote() -> Path:
         listener.bind(str(path))
         listener.listen()
         environment = {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "120"}
+        if coverage.Coverage.current():
+            environment["ZYGOTE_COVERAGE"] = str(PROJECT / "pyproject.toml")
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.zygote", str(listener.fileno())],
-            cwd=Path(__file__).parents[1],
+            cwd=PROJECT,
             env={**os.environ, **environment},
             stdin=subprocess.PIPE,
             pass_fds=[listener.fileno()],

@@ -30,6 +30,14 @@ SLOW = (
 )
 
 
+def measure_coverage() -> None:
+    """Measures the coverage of the commands too, if the tests do."""
+    if config := os.environ.pop("ZYGOTE_COVERAGE", None):
+        import coverage
+
+        coverage.Coverage(config_file=config, data_suffix=True).start()
+
+
 def serve(listener: socket.socket) -> None:
     """Starts a process per connection until standard input ends; returns in that process."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the monitors of processes are nobody's to wait for
@@ -64,6 +72,8 @@ def start(connection: socket.socket, request: dict[str, Any], streams: list[int]
     os.environ.clear()
     os.environ.update(request["environment"])
     if request["disk"] is not None:
+        if measurement := sys.modules.get("coverage"):  # whose data would not fit
+            measurement.Coverage.current().stop()
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["disk"], request["disk"]))
     sys.argv[1:] = request["arguments"]
 
@@ -72,6 +82,7 @@ if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv.pop())) as waiting:
         for name in SLOW:
             importlib.import_module(name)
+        measure_coverage()
         gc.freeze()
         serve(waiting)
     importlib.import_module("sercli.cli").main()
