@@ -80,7 +80,7 @@ class Teacher:
     network: nn.Module
     config: TeacherConfig
 
-    def blend(self, loss: Tensor, logits: Tensor, features: Tensor, n_frames: Tensor) -> Tensor:
+    def blend(self, loss: Tensor, logits: Tensor, features: Tensor, n_frames: Tensor, allowed: Tensor) -> Tensor:
         """Adds the distillation loss: cross-entropy with the teacher's probabilities on the same batch.
 
         Args:
@@ -88,13 +88,14 @@ class Teacher:
             logits: Logits of the student, shape ``(batch, n_labels)``.
             features: Features of the batch, as the student saw them.
             n_frames: Frames of each utterance, shape ``(batch,)``.
+            allowed: Mask of both softmaxes, as in `masked_cross_entropy`.
         """
         temperature = self.config.temperature
         with torch.no_grad(), autocast(features.device):
             taught = self.network(features, n_frames)
-        soft = (taught.float() / temperature).softmax(dim=1)
+        soft = _mask(taught.float() / temperature, allowed).softmax(dim=1)
         # Squared, so that the gradient does not shrink with the temperature (Hinton, Vinyals & Dean 2015).
-        distance = nn.functional.cross_entropy(logits / temperature, soft) * temperature**2
+        distance = masked_cross_entropy(logits / temperature, soft, allowed) * temperature**2
         return loss.lerp(distance, self.config.weight)
 
 
@@ -290,9 +291,10 @@ class _Epoch:
                 features, n_frames, targets = self.augment(features, n_frames, targets, generator)
             with autocast(features.device):
                 logits = network(features, n_frames).float()
-            loss = masked_cross_entropy(logits, *targets.chunk(2, dim=1))
+            targets, allowed = targets.chunk(2, dim=1)
+            loss = masked_cross_entropy(logits, targets, allowed)
             if self.teacher:
-                loss = self.teacher.blend(loss, logits, features, n_frames)
+                loss = self.teacher.blend(loss, logits, features, n_frames, allowed)
             loss.backward()  # type: ignore[no-untyped-call]
             if self.config.max_gradient:
                 nn.utils.clip_grad_norm_(network.parameters(), self.config.max_gradient)
@@ -319,8 +321,12 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor, allowed: Tensor) -> Te
         targets: Target probabilities, shape ``(batch, n_labels)``; zero for labels that are not allowed.
         allowed: Mask, shape ``(batch, n_labels)``; greater than zero for allowed labels.
     """
-    # Minus infinity times a target of zero would be NaN.
-    return nn.functional.cross_entropy(logits.masked_fill(allowed <= 0, EXCLUDED), targets)
+    return nn.functional.cross_entropy(_mask(logits, allowed), targets)
+
+
+def _mask(logits: Tensor, allowed: Tensor) -> Tensor:
+    # Not minus infinity, which times a target of zero would be NaN.
+    return logits.masked_fill(allowed <= 0, EXCLUDED)
 
 
 def one_cycle(share: float) -> float:

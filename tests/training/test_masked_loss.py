@@ -9,8 +9,9 @@ import torch
 from sercli.corpora.index import read_index, write_index
 from sercli.training.augmentation import smooth
 from sercli.training.data import CorpusFeatures
-from sercli.training.loop import masked_cross_entropy
+from sercli.training.loop import Teacher, masked_cross_entropy
 from sercli.training.recipe_files import RECIPES
+from sercli.training.recipes import TeacherConfig
 from sercli.training.train import train
 from tests.toy_index import featurize_toy
 
@@ -58,6 +59,22 @@ def test_a_label_that_a_corpus_lacks_is_neither_punished_nor_smoothed() -> None:
     assert logits.grad[1, 2] > 0
     plain = torch.nn.functional.cross_entropy(logits, targets)
     torch.testing.assert_close(masked_cross_entropy(logits, targets, torch.ones(2, 3)), plain)
+
+
+def test_a_teacher_says_nothing_about_a_label_that_a_corpus_lacks() -> None:
+    class Certain(torch.nn.Module):
+        def forward(self, features: torch.Tensor, n_frames: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+            return torch.tensor([[0.0, 0.0, 9.0]] * len(features))
+
+    teacher = Teacher(network=Certain(), config=TeacherConfig(temperature=3.0, weight=1.0))
+    allowed = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    logits = torch.zeros(2, 3, requires_grad=True)
+    loss = teacher.blend(torch.tensor(0.0), logits, torch.zeros(2, 1, 1), torch.ones(2), allowed)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(loss.detach(), 9 * torch.tensor([2.0, 3.0]).log().mean())
+    assert logits.grad is not None
+    assert logits.grad[0].abs().max() == 0  # it finds the other two equally likely, and so does the student
+    assert logits.grad[1, 2] < 0
 
 
 def test_a_masked_training_with_mixed_utterances_ends_in_a_model_of_all_labels(data: Path, tmp_path: Path) -> None:

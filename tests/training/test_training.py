@@ -635,7 +635,9 @@ def test_a_student_that_answers_like_its_teacher_learns_from_the_labels_alone(te
     def differentiate(logits: torch.Tensor, weight: float) -> torch.Tensor:
         logits = logits.clone().requires_grad_()
         teacher = Teacher(network=Echo(), config=TeacherConfig(temperature=temperature, weight=weight))
-        loss = teacher.blend(nn.functional.cross_entropy(logits, labels), logits, answers, labels)
+        loss = teacher.blend(
+            nn.functional.cross_entropy(logits, labels), logits, answers, labels, torch.ones_like(logits)
+        )
         return torch.autograd.grad(loss, logits)[0]
 
     assert differentiate(answers, 1.0).abs().max() < 1e-6
