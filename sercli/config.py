@@ -81,7 +81,7 @@ class Config:
         for field in dataclasses.fields(cls):
             if field.name in values and not _fits(values[field.name], field.type):
                 kind = _name_type(field.type)
-                problem = f"should be {kind}, found {repr(values[field.name])[:80]}"
+                problem = f"should be {kind}, found {json.dumps(values[field.name], default=str)[:80]}"
                 raise ParameterError(cls.__name__, field.name, problem)
         return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
@@ -97,8 +97,9 @@ class Config:
 
 def _name_type(kind: Any) -> str:
     if get_origin(kind) is tuple:
-        return f"a list of {get_args(kind)[0].__name__}"
-    return f"of type {kind.__name__}"
+        return "a list of whole numbers" if get_args(kind)[0] is int else "a list"
+    names = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+    return names.get(kind, f"of type {getattr(kind, '__name__', kind)}")
 
 
 def _fits(value: object, kind: Any) -> bool:

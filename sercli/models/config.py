@@ -38,12 +38,13 @@ class NetworkConfig(Config):
 
     def __post_init__(self) -> None:
         self._require(condition=self.name in NETWORKS, name="name", expected=f"one of {', '.join(NETWORKS)}")
-        sizes = (*self.channels, self.lstm_size, self.attention_size, self.dense_size)
         self._require(
-            condition=0 < len(self.channels) <= 16 and all(0 < size <= 4_096 for size in sizes),
+            condition=0 < len(self.channels) <= 16 and all(0 < size <= 4_096 for size in self.channels),
             name="channels",
-            expected="1 to 16 blocks, and 1 to 4096 units in every layer",
+            expected="1 to 16 numbers from 1 to 4096",
         )
+        for name in ("lstm_size", "attention_size", "dense_size"):
+            self._require(condition=0 < getattr(self, name) <= 4_096, name=name, expected="1 to 4096")
         self._require(
             condition=0 < self.kernel_size < 64 and self.kernel_size % 2 == 1,
             name="kernel_size",

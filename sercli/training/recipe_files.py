@@ -18,7 +18,7 @@ from sercli.config import ParameterError
 from sercli.errors import InputError, UsageError
 from sercli.files import one_line, read_json_object
 from sercli.models.folder import JSON_FILE
-from sercli.training.recipes import Recipe
+from sercli.training.recipes import PARTS, Recipe
 
 VERSION = 1  # of the file format
 FOLDER = Path(__file__).parents[1] / "recipes"
@@ -26,7 +26,7 @@ ORDER = ("default", "known-speakers", "student", "paper", "cnn", "lstm", "cnn-ls
 SUFFIX = ".toml"
 MAX_SIZE = 1 << 20  # bytes of a file
 
-_TABLE = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:#.*)?")
+_TABLE = re.compile(r"\s*\[{1,2}([^\[\]]+)\]{1,2}\s*(?:#.*)?")
 _KEY = re.compile(r"\s*([\w.\"' -]+?)\s*=")
 
 
@@ -47,17 +47,25 @@ class RecipeFile:
     tune: Mapping[str, Any]
 
     def find_line(self, name: str) -> str:
-        """``, line 7`` for a parameter such as ``training.learning_rate``; empty if the file does not have it."""
+        """``, line 7`` for a parameter such as ``training.learning_rate``, or for the table that it is in.
+
+        Empty if the file has neither.
+        """
         table: list[str] = []
-        wanted = name.split(".")
+        lines: dict[tuple[str, ...], int] = {}
         for number, line in enumerate(self.text.splitlines(), start=1):
             if match := _TABLE.fullmatch(line):
                 table = _split(match[1])
-                if table == wanted:
-                    return f", line {number}"
-            elif (match := _KEY.match(line)) and [*table, *_split(match[1])] == wanted:
-                return f", line {number}"
-        return ""
+                lines.setdefault(tuple(table), number)
+            elif match := _KEY.match(line):
+                lines.setdefault((*table, *_split(match[1])), number)
+        wanted = tuple(name.split("."))
+        found = (lines[wanted[:depth]] for depth in range(len(wanted), 0, -1) if wanted[:depth] in lines)
+        return next((f", line {number}" for number in found), "")
+
+
+def _is_within(name: str, other: str) -> bool:
+    return name == other or name.startswith(f"{other}.")
 
 
 def _split(key: str) -> list[str]:
@@ -86,7 +94,8 @@ def get_recipe(source: Recipe | str | Path, changes: Sequence[str] = ()) -> Reci
     try:
         recipe = Recipe.from_dict(values)
     except ParameterError as reason:
-        where = f"--set {reason.name}" if reason.name in changed else f"{file.where}{file.find_line(reason.name)}"
+        own = next((name for name in changed if _is_within(name, reason.name) or _is_within(reason.name, name)), None)
+        where = f"{file.where}{file.find_line(reason.name)}" if own is None else f"--set {own}"
         msg = f"{where}: {reason.name} {reason.problem}"
         raise UsageError(msg) from None
     if not changed or "name" in changed:
@@ -153,10 +162,17 @@ def _parse(path: Path, where: str) -> RecipeFile:
         msg = f"{where} is not TOML: {one_line(reason)}"
         raise UsageError(msg) from None
     version, base, tune = values.pop("version", VERSION), values.pop("base", None), values.pop("tune", {})
-    file = RecipeFile(where=where, text=text, values=values, tune=tune if isinstance(tune, dict) else {})
+    file = RecipeFile(where=where, text=text, values=values, tune=tune)
     if version != VERSION:
-        msg = f"{where}{file.find_line('version')}: version {version!r} is not supported, expected {VERSION}"
+        msg = (
+            f"{where}{file.find_line('version')}: version {version!r} is not supported, expected {VERSION}: update "
+            "sercli, or start from 'sercli recipes show default'"
+        )
         raise UsageError(msg)
+    if not isinstance(tune, dict):
+        msg = f"{where}{file.find_line('tune')}: tune should be a table of parameters, found {type(tune).__name__}"
+        raise UsageError(msg)
+    file = replace(file, tune=_flatten(tune))
     if base is not None:
         if base not in list_recipes():
             known = ", ".join(list_recipes())
@@ -164,6 +180,15 @@ def _parse(path: Path, where: str) -> RecipeFile:
             raise UsageError(msg)
         values = _merge(read_recipe_file(base).values, values)
     return replace(file, values={**values, "name": file.values.get("name", path.stem)})
+
+
+def _flatten(tune: Mapping[str, Any]) -> dict[str, Any]:
+    """The table ``tune`` with names such as ``training.muon``, whether the file has them in quotes or not."""
+    flat: dict[str, Any] = {}
+    for name, choices in tune.items():
+        nested = name in PARTS and isinstance(choices, dict)
+        flat |= {f"{name}.{key}": value for key, value in choices.items()} if nested else {name: choices}
+    return flat
 
 
 def _merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Search spaces: which parameters of a recipe may have which values."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sercli.config import ParameterError
@@ -12,6 +12,7 @@ from sercli.training.recipes import Recipe
 if TYPE_CHECKING:
     import optuna
 
+MAX_CHECKED = 10_000  # whole numbers of a range that are checked
 TUNABLE = ("network", "training", "augmentation")  # tables of a recipe
 
 Space = Mapping[str, Any]
@@ -32,19 +33,24 @@ def make_space(recipe: Recipe) -> Space:
     }
 
 
-def check_space(recipe: Recipe, space: Space) -> None:
-    """Checks a search space: every choice, and both ends of every range, must make a recipe.
+def check_space(recipe: Recipe, space: Space, locate: Callable[[str], str] = lambda _: "") -> None:
+    """Checks a search space: every choice, both ends of every range, and all of its whole numbers must make a recipe.
+
+    Args:
+        recipe: Recipe whose parameters are searched.
+        space: Search space.
+        locate: Where a message about a parameter such as ``tune.training.muon`` begins: the file and line.
 
     Raises:
         UsageError: If one does not; the message names the parameter and what is valid.
     """
     for name, choices in space.items():
-        where = f"tune, {name}"
+        where = f"{locate(f'tune.{name}')}tune, {name}"
         if name.split(".")[0] not in TUNABLE or name.count(".") != 1:
             msg = f"{where}: expected a parameter of {', '.join(TUNABLE)}, as training.learning_rate"
             raise UsageError(msg)
         if isinstance(choices, Mapping):
-            values = _check_range(where, choices)
+            values: Sequence[Any] = _check_range(where, choices)
         elif isinstance(choices, list) and len(choices) > 1:
             values = choices
         else:
@@ -58,7 +64,7 @@ def check_space(recipe: Recipe, space: Space) -> None:
                 raise UsageError(msg) from None
 
 
-def _check_range(where: str, table: Mapping[str, Any]) -> list[float]:
+def _check_range(where: str, table: Mapping[str, Any]) -> Sequence[float]:
     unknown = sorted(set(table) - {"low", "high", "log", "step"})
     low, high, step = table.get("low"), table.get("high"), table.get("step", 1)
     numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (low, high, step))
@@ -71,6 +77,8 @@ def _check_range(where: str, table: Mapping[str, Any]) -> list[float]:
     if not low < high or step <= 0 or (log and (low <= 0 or "step" in table)):
         msg = f"{where}: expected low under high, a positive step, and with log a low over 0 and no step"
         raise UsageError(msg)
+    if isinstance(low, int) and isinstance(high, int) and isinstance(step, int):
+        return range(low, high + 1, step)[:MAX_CHECKED]
     return [low, high]
 
 

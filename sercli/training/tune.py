@@ -149,9 +149,9 @@ def tune(
     if chosen.baseline:
         msg = f"recipe {chosen.name} is a baseline, which chooses its only parameter itself: tune one with a network"
         raise UsageError(msg)
-    if space is None:
-        space = (None if isinstance(recipe, Recipe) else read_recipe_file(recipe).tune) or make_space(chosen)
-    check_space(chosen, space)
+    file = None if space or isinstance(recipe, Recipe) else read_recipe_file(recipe)
+    space = space or (file.tune if file else None) or make_space(chosen)
+    check_space(chosen, space, lambda name: f"{file.where}{file.find_line(name)}: " if file and file.tune else "")
     folder = Path("tuning") / chosen.name if out is None else Path(out)
     utterances = (
         read_index(Path(index))

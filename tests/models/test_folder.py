@@ -274,7 +274,7 @@ def test_a_graph_cannot_read_files_outside_its_folder(model: Model, folder: Path
     [
         (("schema_version",), 99, "schema version 99"),
         (("labels",), ["happy"], "should list the labels"),
-        (("features", "hop_length"), 256.5, "hop_length should be of type int"),
+        (("features", "hop_length"), 256.5, "hop_length should be a whole number"),
         (("features", "delta_width"), 10**9 + 1, "3 to 99 frames"),
         (("features", "sample_rate"), 22_050, "one sample rate, found 16000 and 22050 Hz"),
         (("normalization", "mean"), [10**400, 0.0], "the numbers 'mean' and 'std'"),

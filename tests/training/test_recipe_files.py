@@ -96,10 +96,16 @@ def test_the_recipe_of_a_model_trains_the_same_again(tmp_path: Path) -> None:
             "line 3: training.learning_rat is not a parameter: did you mean learning_rate?",
         ),
         ("[training]\nlearning_rate = -1", "line 2: training.learning_rate should be over 0, found -1"),
-        ("[training]\nlearning_rate = nan", "line 2: training.learning_rate should be of type float, found nan"),
-        ("training.max_epochs = '9'", "line 1: training.max_epochs should be of type int, found '9'"),
-        ("training.max_epochs = true", "line 1: training.max_epochs should be of type int, found True"),
-        ("[network]\nchannels = [8, 'x']", "line 2: network.channels should be a list of int, found [8, 'x']"),
+        ("[training]\nlearning_rate = nan", "line 2: training.learning_rate should be a finite number, found NaN"),
+        ("training.max_epochs = '9'", 'line 1: training.max_epochs should be a whole number, found "9"'),
+        ("training.max_epochs = true", "line 1: training.max_epochs should be a whole number, found true"),
+        (
+            "[network]\nchannels = [8, 'x']",
+            'line 2: network.channels should be a list of whole numbers, found [8, "x"]',
+        ),
+        ("[network]\nlstm_size = 0", "line 2: network.lstm_size should be 1 to 4096, found 0"),
+        ("[[training]]\nmuon = 1", "line 1: training should be a table of parameters, found list"),
+        ("training = {muon = 'x'}", 'line 1: training.muon should be a finite number, found "x"'),
         ("[network]\nname = 'bert'", "line 2: network.name should be one of crnn, compact, paper, cnn, lstm, cnn-lstm"),
         ("[ network ] # x\nkernel_size = 4", "line 2: network.kernel_size should be an odd number under 64, found 4"),
         ("training = 3", "line 1: training should be a table of parameters, found int"),
@@ -124,7 +130,8 @@ def test_what_cannot_be_is_refused_with_its_line(tmp_path: Path, text: str, mess
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"version = 2", "line 1: version 2 is not supported, expected 1"),
+        (b"version = 2", "line 1: version 2 is not supported, expected 1: update sercli, or start from"),
+        (b"tune = 3", "line 1: tune should be a table of parameters, found int"),
         (b"base = 'mine'", "line 1: base should be one of default, known-speakers"),
         (b"base = []", "line 1: base should be one of"),
         (b"a = [", "is not TOML: "),
@@ -143,12 +150,14 @@ def test_files_that_are_no_recipe(tmp_path: Path, content: bytes, message: str) 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("training.muon=x", "--set training.muon: training.muon should be of type float, found 'x'"),
+        ("training.muon=x", '--set training.muon: training.muon should be a finite number, found "x"'),
         ("x=1", "--set x: x is not a parameter: expected some of"),
         ("training=1", "--set training: training should be a table"),
         ("training.muon", "cannot read --set 'training.muon': expected KEY=VALUE"),
         ("=1", "cannot read --set '=1'"),
         ("training.muon=1\nversion=2", "--set training.muon"),
+        ("training.muon.x=1", "--set training.muon.x: training.muon should be a finite number"),
+        ("training={muons=1}", "--set training: training.muons is not a parameter: did you mean muon?"),
     ],
 )
 def test_changes_that_cannot_be(change: str, message: str) -> None:

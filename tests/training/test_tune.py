@@ -139,17 +139,25 @@ def test_the_default_search_space_is_that_of_the_paper(name: str) -> None:
             "tune, features: expected a parameter of network, training, augmentation",
         ),
         ({"training.muon": [1.0]}, "expected a list of 2 choices or more, or a table with low and high, found"),
-        ({"training.muon": [1.0, "x"]}, "tune, training.muon: training.muon should be of type float, found 'x'"),
+        ({"training.muon": [1.0, "x"]}, 'tune, training.muon: training.muon should be a finite number, found "x"'),
         ({"training.muon": {"low": 1.0}}, "expected the numbers low and high"),
         ({"training.muon": {"low": 1.0, "high": 2.0, "hi": 1}}, "expected the numbers low and high"),
         ({"training.muon": {"low": 2.0, "high": 1.0}}, "expected low under high"),
         ({"training.muon": {"low": 0.0, "high": 1.0, "log": True}}, "with log a low over 0"),
-        ({"network.kernel_size": {"low": 3, "high": 8}}, "kernel_size should be an odd number under 64, found 8"),
+        ({"network.kernel_size": {"low": 3, "high": 7}}, "kernel_size should be an odd number under 64, found 4"),
     ],
 )
 def test_search_spaces_that_cannot_be(space: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         check_space(RECIPE, space)
+
+
+def test_the_place_in_the_file_is_named_whether_names_are_quoted_or_not(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("base = 'default'\n[tune]\ntraining.muon = [1.0, 2.0]\n'network.dropout' = [0.1, 2.0]\n")
+    assert read_recipe_file(path).tune == {"training.muon": [1.0, 2.0], "network.dropout": [0.1, 2.0]}
+    with pytest.raises(UsageError, match=r"mine.toml, line 4: tune, network.dropout: network.dropout should be 0 to"):
+        tune(tmp_path / "index.csv", tmp_path / "features.h5", path, tmp_path / "t")
 
 
 def test_arguments_that_cannot_be(data: Path, tmp_path: Path) -> None:
