@@ -30,6 +30,9 @@ UNCERTAIN = "uncertain"
 MAX_LENGTH = 80  # longest label (characters)
 _SHOWN = 5  # labels listed in a message
 
+_JOINERS = "\u200c\u200d"  # zero-width, yet part of words in Persian and Hindi, and of emoji
+_ABSENT = {"nan", "nat", "none", "null", "na", "n/a", "#n/a", "<na>", "unknown", "?", "-"}
+
 _NEAR_MISSES = {
     "neutral": ("neu", "n", "neutrality", "normal"),
     "calm": ("cal", "calmness"),
@@ -53,8 +56,31 @@ def order_labels(labels: Iterable[str]) -> tuple[str, ...]:
     return (*(emotion for emotion in EMOTIONS if emotion in distinct), *sorted(distinct - set(EMOTIONS)))
 
 
+def clean_label(text: str) -> str:
+    r"""Returns a text in Unicode's composed form, with single blanks, and without invisible characters but joiners.
+
+    >>> clean_label(" fed\u200b  up\u200e")
+    'fed up'
+    """
+    visible = (sign for sign in unicodedata.normalize("NFC", text) if sign in _JOINERS or not _is_format(sign))
+    return " ".join("".join(visible).split())
+
+
+def _is_format(sign: str) -> bool:
+    return unicodedata.category(sign) == "Cf"
+
+
+def is_absent(text: str) -> bool:
+    """Whether a cell looks as if it should be empty.
+
+    >>> is_absent("NaN"), is_absent("n/a"), is_absent("Nan Goldin")
+    (True, True, False)
+    """
+    return text.strip().casefold() in _ABSENT
+
+
 def read_label(text: str) -> str:
-    """Normalizes a label: strips and collapses blanks, lowercases canonical labels.
+    """Normalizes a label like `clean_label`, and lowercases canonical labels.
 
     >>> read_label(" Happy"), read_label("Pleasant  Surprise")
     ('happy', 'Pleasant Surprise')
@@ -62,7 +88,7 @@ def read_label(text: str) -> str:
     Raises:
         UsageError: If it is not a valid label: too long, with control characters, or reserved by reports.
     """
-    label = " ".join(unicodedata.normalize("NFC", text).split())
+    label = clean_label(text)
     if label.casefold() in EMOTIONS:
         return label.casefold()
     if problem := find_problem(label):
@@ -81,9 +107,9 @@ def find_problem(label: str) -> str:
         return "it is empty"
     if len(label) > MAX_LENGTH:
         return f"it has {len(label)} characters, expected at most {MAX_LENGTH}"
-    if not label.isprintable() or label != " ".join(label.split()):
+    if not label.translate(dict.fromkeys(map(ord, _JOINERS))).isprintable() or label != " ".join(label.split()):
         return "expected printable characters, and single blanks between words only"
-    if label == UNCERTAIN:
+    if label.casefold() == UNCERTAIN:
         return f"reports write {UNCERTAIN!r} where the confidence is low; give it another name"
     return ""
 
@@ -123,7 +149,8 @@ def group_alike(labels: Iterable[str]) -> list[list[str]]:
 
 
 def _fold(label: str) -> str:
-    return "".join(unicodedata.normalize("NFKC", label).casefold().replace("-", " ").replace("_", " ").split())
+    text = unicodedata.normalize("NFKC", label).casefold()
+    return "".join(sign for sign in text if not (sign in f"-_{_JOINERS}" or sign.isspace()))
 
 
 def suggest_map(labels: Iterable[str]) -> str:
@@ -132,7 +159,7 @@ def suggest_map(labels: Iterable[str]) -> str:
     >>> suggest_map(["anger", "sad", "Surprise ", "ps", "boredom"])
     'anger=angry,Surprise=surprised,ps=surprised'
     """
-    clean = {" ".join(label.split()): None for label in labels}
+    clean = {clean_label(label): None for label in labels}
     pairs = [(label, _MEANT[label.casefold()]) for label in clean if label.casefold() in _MEANT]
     return ",".join(f"{label}={emotion}" for label, emotion in pairs)
 
@@ -158,7 +185,7 @@ def parse_label_map(text: str) -> dict[str, str]:
         if not (source and equals and target):
             msg = f"cannot read the label map at {part!r}: expected LABEL=LABEL, as in surprise=surprised"
             raise UsageError(msg)
-        label_map[" ".join(source.split())] = read_label(target)
+        label_map[clean_label(source)] = read_label(target)
     return label_map
 
 

@@ -12,7 +12,7 @@ from sercli.audio.sniff import SUFFIXES
 from sercli.corpora.csv_tables import Row
 from sercli.errors import AudioError, CorpusError
 from sercli.files import one_line
-from sercli.labels import map_label, shorten_list, suggest_map
+from sercli.labels import clean_label, map_label, shorten_list, suggest_map
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -145,7 +145,7 @@ def measure_recording(recording: Path) -> float:
 def match_label(label: str, label_map: Mapping[str, str], labels: Sequence[str]) -> str | None:
     """The one of some labels that a cell means, in any case and after merging; None if it means none of them."""
     folded = {known.casefold(): known for known in labels}
-    return folded.get(map_label(" ".join(label.split()), label_map).casefold())
+    return folded.get(map_label(clean_label(label), label_map).casefold())
 
 
 def describe_unknown(table: Path, unknown: Sequence[tuple[int, str]], labels: Sequence[str]) -> str:

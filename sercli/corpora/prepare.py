@@ -17,7 +17,7 @@ from sercli.corpora.sources import Request, StageProgress, check_request, open_s
 from sercli.cpus import count_cpus
 from sercli.errors import CorpusError
 from sercli.files import write_json
-from sercli.labels import suggest_map
+from sercli.labels import is_absent, suggest_map
 from sercli.locks import hold_lock
 from sercli.progress import show_bar
 
@@ -54,6 +54,12 @@ class Outcome:
     def near_misses(self) -> str:
         """Value of ``--map`` that would merge labels into the canonical ones that they nearly are; may be empty."""
         return suggest_map(sorted({utterance.emotion for utterance in self.utterances}))
+
+    @property
+    def absent(self) -> Mapping[str, int]:
+        """Labels and speakers that look as if their cells should be empty, such as ``nan``: number of utterances."""
+        cells = (cell for u in self.utterances for cell in (u.emotion, u.speaker.removeprefix(f"{u.corpus}-")))
+        return Counter(filter(is_absent, cells))
 
 
 def prepare(

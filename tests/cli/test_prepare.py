@@ -124,6 +124,15 @@ def test_own_table(run: Run, toy: Path) -> None:
     assert (row.file, row.corpus, row.speaker, row.emotion) == (f"toy/{NAME}", "csv", "csv-ann", "happy")
 
 
+def test_cells_that_should_be_empty_are_named(run: Run, toy: Path) -> None:
+    files = sorted(toy.rglob("*.wav"))[:3]
+    rows = zip(files, ("NaN", "sad", "sad"), ("ann", "nan", "Nan Goldin"), strict=True)
+    Path("my.csv").write_text("file,emotion,speaker\n" + "".join(f"{f},{label},{who}\n" for f, label, who in rows))
+    status, _, err = run("csv", "--labels", "my.csv")
+    assert status == 0
+    assert "labels or speakers look like empty cells: 'NaN' (1), 'nan' (1); leave cells empty that are unknown" in err
+
+
 def test_copies_are_named_and_not_counted(run: Run, toy: Path) -> None:
     shutil.copytree(toy, toy / "audio_speech_actors_01-24")
     status, _, err = run("--from", toy)

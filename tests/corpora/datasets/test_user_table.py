@@ -93,7 +93,7 @@ def test_table_that_cannot_be(tmp_path: Path, text: str | bytes, message: str) -
         ("a.wav,Fed up\nb.wav,fed_up\n", "labels that differ only by case or blanks: 'Fed up' and 'fed_up'; merge"),
         ("a.wav,sad\nb.wav,uncertain\n", "line 3: 'uncertain' cannot be a label: reports write"),
         (f"a.wav,{'x' * 81}\n", "line 2: 'x+' cannot be a label: it has 81 characters, expected at most 80"),
-        ("a.wav,so\u200bsad\n", "line 2: .* cannot be a label: expected printable characters"),
+        ("a.wav,so\x07sad\n", "line 2: .* cannot be a label: expected printable characters"),
     ],
 )
 def test_labels_that_cannot_be(tmp_path: Path, rows: str, message: str) -> None:
@@ -102,10 +102,12 @@ def test_labels_that_cannot_be(tmp_path: Path, rows: str, message: str) -> None:
 
 
 def test_labels_are_data(tmp_path: Path) -> None:
-    cells = ["HAPPY ", "θυμός", "<b>=1+1", '"so, so"']
+    cells = ["HAPPY ", "θυμός", "<b>=1+1", '"so, so"', "sa\u200bd\u200e", "خشم\u200cگین", "cafe\u0301"]
     touch(tmp_path, *(f"{number}.wav" for number in range(len(cells))))
     labels = label_table(tmp_path, "file,emotion\n" + "".join(f"{n}.wav,{cell}\n" for n, cell in enumerate(cells)))
-    assert [annotation.emotion for annotation in labels] == ["happy", "θυμός", "<b>=1+1", "so, so"]
+    assert [annotation.emotion for annotation in labels] == [
+        *("happy", "θυμός", "<b>=1+1", "so, so", "sad", "خشم\u200cگین", "caf\u00e9"),
+    ]
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "folder"])
