@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from sercli.corpora.index import Index
 from sercli.errors import SplitError
-from sercli.labels import order_labels
+from sercli.labels import order_labels, shorten_list
+
+_SHOWN = 5  # labels that a message names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,11 @@ class Fold:
     dev: tuple[int, ...]
     test: tuple[int, ...]
 
+    @property
+    def title(self) -> str:
+        """What messages call it: a fold, or a split if nothing is tested."""
+        return f"fold {self.number}" if self.test else "the split into training and development"
+
 
 def check_fold(index: Index, fold: Fold, *, speaker_independent: bool, dev_by_speaker: bool = True) -> None:
     """Checks that a fold is usable and does not leak.
@@ -41,7 +48,7 @@ def check_fold(index: Index, fold: Fold, *, speaker_independent: bool, dev_by_sp
     """
     for name in ("train", "dev"):
         if not getattr(fold, name):
-            msg = f"fold {fold.number} has no {name} utterances: the corpus is too small for this protocol"
+            msg = f"{fold.title} has no {name} utterances: the corpus is too small for this protocol"
             raise SplitError(msg)
     _check_labels(index, fold)
     kinds: list[tuple[str, Callable[[int], str]]] = [
@@ -57,7 +64,7 @@ def check_fold(index: Index, fold: Fold, *, speaker_independent: bool, dev_by_sp
             for number in getattr(fold, side):
                 name = name_of(number)
                 if side_of.setdefault(name, "train" if shared else side) != ("train" if shared else side):
-                    msg = f"fold {fold.number} leaks: {kind} {name!r} is in {side_of[name]} and in {side}"
+                    msg = f"{fold.title} leaks: {kind} {name!r} is in {side_of[name]} and in {side}"
                     raise SplitError(msg)
 
 
@@ -67,18 +74,19 @@ def _check_labels(index: Index, fold: Fold) -> None:
     if len(trained) < 2:
         why = f": all of {', '.join(sorted(held_out))} is held out, so add more speakers of it" if held_out else ""
         msg = (
-            f"fold {fold.number} has only utterances of {', '.join(trained)} to train on, at least 2 emotions are "
-            f"needed{why}"
+            f"{fold.title} has only utterances of {', '.join(trained)} to train on, at least 2 emotions are needed{why}"
         )
         raise SplitError(msg)
     # Speakers of a published test may lack a label, but a model for use needs all labels on both sides.
     lacking = [("train on", held_out), *([] if fold.test else [("calibrate with", trained - dev)])]
     for purpose, labels in lacking:
-        for label in order_labels(labels)[:1]:
-            speakers = {utterance.speaker for utterance in index.utterances if utterance.emotion == label} - {""}
+        if labels:
+            first = order_labels(labels)[0]
+            speakers = {utterance.speaker for utterance in index.utterances if utterance.emotion == first} - {""}
+            few = "1 speaker has any" if len(speakers) == 1 else f"{len(speakers)} speakers have any"
+            which = "this label" if len(labels) == 1 else f"these {len(labels)} labels"
             msg = (
-                f"fold {fold.number} has no utterance of {label!r} to {purpose}, {len(speakers)} "
-                f"{'speaker has' if len(speakers) == 1 else 'speakers have'} any: add some of other speakers, or leave "
-                "this label out with --emotions"
+                f"{fold.title} has no utterance of {shorten_list(list(map(repr, order_labels(labels))), _SHOWN)} to "
+                f"{purpose}, {few} of {first!r}: add some of other speakers, or leave {which} out with --emotions"
             )
             raise SplitError(msg)
