@@ -53,7 +53,7 @@ def evaluate(
         str | None,
         typer.Option("--test", metavar="CORPORA", help="Corpora to test on (protocol cross).", show_default=False),
     ] = None,
-    members: options.Members = 1,
+    members: options.Members = None,
     max_epochs: options.MaxEpochs = None,
     corpora: options.Corpora = None,
     seed: options.Seed = 0,

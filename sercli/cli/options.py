@@ -124,8 +124,15 @@ MaxEpochs = Annotated[
     ),
 ]
 Members = Annotated[
-    int,
-    typer.Option("--members", min=1, max=16, help="Networks of the ensemble.", rich_help_panel=RECIPE),
+    int | None,
+    typer.Option(
+        "--members",
+        min=1,
+        max=16,
+        help="Networks of the ensemble.",
+        show_default="from the recipe",
+        rich_help_panel=RECIPE,
+    ),
 ]
 Corpora = Annotated[
     str | None,

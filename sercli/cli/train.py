@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from sercli.training.loop import EpochRecord
     from sercli.training.recipes import Recipe
+    from sercli.training.train import TrainingResult
 
 LIVE_ROWS = 12  # epochs that the live table shows
 
@@ -41,7 +42,7 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted training.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Discard an interrupted training.")] = False,
-    members: options.Members = 1,
+    members: options.Members = None,
     max_epochs: options.MaxEpochs = None,
     figures: Annotated[
         list[Path] | None,
@@ -103,19 +104,26 @@ def train(
             f"{len(result.missing)} indexed utterances are not in the store and were skipped: {result.missing[0]}, …; "
             "run 'sercli featurize'"
         )
+    if result.known_speakers:
+        console.warn(
+            f"not all speakers of {', '.join(result.known_speakers)} are known, or fewer than 3: the development "
+            "utterances may be of speakers in training, so expect less than these figures of other speakers"
+        )
     first = result.members[0]
     console.say(
         f"{result.folder}: epoch {first.best_epoch} of {len(first.history)}, development loss {result.dev.loss:.3f}, "
         f"accuracy {result.dev.accuracy:.3f}, UAR {result.dev.uar:.3f}, temperature {result.model.temperature:.2f}"
     )
     if result.interrupted:
-        held = _describe_interrupted(len(result.members), members) if result.saved else "the finished model of before"
+        held = _describe_held(result, chosen.network.members)
         console.show_error(f"interrupted: {result.folder} holds {held}; resume with --resume")
         raise typer.Exit(1)
 
 
-def _describe_interrupted(finished: int, members: int) -> str:
-    return "the best model so far" if members == 1 else f"{finished} of {members} networks"
+def _describe_held(result: "TrainingResult", members: int) -> str:
+    if not result.saved:
+        return "the finished model of before"
+    return "the best model so far" if members == 1 else f"{len(result.members)} of {members} networks"
 
 
 def _name_network(number: int, recipe: "Recipe") -> str:

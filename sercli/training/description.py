@@ -34,7 +34,7 @@ def describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, dict[str, Any
     described = {}
     for name in sorted({utterance.corpus for utterance in used}):
         members = [utterance for utterance in used if utterance.corpus == name]
-        speakers = {utterance.speaker for utterance in members}
+        speakers = {utterance.speaker for utterance in members} - {""}
         known = CORPORA.get(name)
         described[name] = {
             "utterances": len(members),

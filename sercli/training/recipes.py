@@ -190,9 +190,9 @@ class Recipe:
         """Returns the recipe with another maximum number of epochs; None keeps that of the recipe."""
         return self if max_epochs is None else replace(self, training=replace(self.training, max_epochs=max_epochs))
 
-    def join(self, members: int) -> "Recipe":
-        """Returns the recipe for an ensemble of `members` networks."""
-        return replace(self, network=replace(self.network, members=members))
+    def join(self, members: int | None) -> "Recipe":
+        """Returns the recipe for an ensemble of `members` networks; None keeps that of the recipe."""
+        return self if members is None else replace(self, network=replace(self.network, members=members))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the recipe as a JSON-ready dict."""

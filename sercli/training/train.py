@@ -51,6 +51,12 @@ class TrainingResult:
     saved: bool
     missing: tuple[str, ...]
 
+    @property
+    def known_speakers(self) -> tuple[str, ...]:
+        """Corpora whose development speakers are also in training, or unknown."""
+        data = self.model.facts["training_data"]
+        return tuple(name for name, described in data.items() if not described["dev_speakers"])
+
 
 def train(
     index: Path = Path("data/index.csv"),

@@ -295,6 +295,7 @@ def test_baselines_are_evaluated_and_compared(copy: Path) -> None:
         (("evaluate", "--degrade", "radio"), "unknown degradation 'radio'"),
         (("evaluate", "--recipe", "svm", "--degrade", "gsm"), "recipe svm has no network"),
         (("evaluate", "--recipe", "svm", "--members", "3"), "recipe svm has no network"),
+        (("evaluate", "--recipe", "svm", "--set", "network.members=3"), "has no network: leave"),
         (("evaluate", "--out", "data/index.csv"), "data/index.csv is a file, expected a folder"),
         (("train", "--out", "data/index.csv"), "data/index.csv is a file, expected a folder"),
     ],
