@@ -273,14 +273,15 @@ class LabelSelection:
         """Checks the selection against the existing labels.
 
         Raises:
-            UsageError: If it names a label without utterances, or if two of the remaining labels mean the same.
+            UsageError: If it names a label without utterances, keeps only one, or if two of the remaining labels mean
+                the same.
         """
         folded = {label.casefold() for label in labels}
         require_known([name for name in self.label_map if name.casefold() not in folded], labels)
         merged = order_labels(map_label(label, self.label_map) for label in labels)
         require_known(self.emotions, merged)
         left = [label for label in merged if not self.emotions or label in self.emotions]
-        check_labels(left, least=0)
+        check_labels(left, least=2 if self.emotions else 0)
         twice = [label for label in left if _MEANT.get(label.casefold()) in left]
         if twice and not self.emotions:
             msg = (

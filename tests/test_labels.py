@@ -215,8 +215,10 @@ def test_near_misses_may_stand_beside_canonical_labels_where_both_are_named() ->
 
 
 def test_a_selection_of_one_label_leaves_nothing_to_learn() -> None:
+    with pytest.raises(UsageError, match="at least 2 labels are needed to tell apart, found sad"):
+        make_index(*EIGHT).relabel(LabelSelection(emotions=("sad",)))
     with pytest.raises(SplitError, match="at least 2 emotions to learn from, found sad"):
-        make_training_split(make_index(*EIGHT).relabel(LabelSelection(emotions=("sad",))), 0)
+        make_training_split(make_index(("s1", "sad"), ("s2", "sad")), 0)
 
 
 def test_three_hundred_labels_are_divided_or_refused_in_a_line() -> None:

@@ -101,7 +101,7 @@ def run_fold(task: FoldTask) -> FoldResult:
 
     Raises:
         StoreError: If the index or the store has changed since the evaluation started.
-        ModelError: If the loss is not finite.
+        ModelError: If the training diverges.
         KeyboardInterrupt: If Ctrl-C ends the training.
         OSError: If the folder cannot be written.
     """

@@ -144,7 +144,7 @@ def fit(
 
     Raises:
         CheckpointError: If the checkpoint belongs to another network.
-        ModelError: If the loss is not finite.
+        ModelError: If the training diverges.
     """
     optimizer = Optimizer(network, config)
     progress = _Progress(network, optimizer, config, resume)
@@ -263,6 +263,11 @@ class _Epoch:
         torch.manual_seed(epoch_seed)
         train_loss, train_accuracy = self._train(network, optimizer, train, torch.Generator().manual_seed(epoch_seed))
         scores = score_dev(network, dev)
+        # Weights are saved in half precision.
+        finite = all(bool(parameter.half().isfinite().all()) for parameter in network.parameters())
+        if not (finite and np.isfinite((train_loss, scores.loss)).all()):
+            msg = f"the training diverges in epoch {self.number}: check the features, or lower training.learning_rate"
+            raise ModelError(msg)
         return EpochRecord(
             epoch=self.number,
             train_loss=train_loss,
@@ -302,9 +307,6 @@ class _Epoch:
             loss_sum += float(loss.detach()) * len(truth)
             correct += int((logits.argmax(dim=1) == truth).sum())
             count += len(truth)
-        if not np.isfinite(loss_sum):
-            msg = f"the training loss is not finite in epoch {self.number}: check the features, or lower learning_rate"
-            raise ModelError(msg)
         return loss_sum / count, correct / count
 
     def _set_learning_rate(self, optimizer: Optimizer, share: float) -> None:

@@ -56,12 +56,11 @@ class TrainConfig(Config):
     def __post_init__(self) -> None:
         for name in ("batch_size", "max_epochs", "patience", "plateau_patience"):
             self._require(condition=getattr(self, name) >= 1, name=name, expected="at least 1")
-        self._require(condition=self.learning_rate > 0, name="learning_rate", expected="over 0")
+        self._require(condition=0 < self.learning_rate <= 100, name="learning_rate", expected="over 0, up to 100")
         self._require(condition=0 < self.plateau_factor < 1, name="plateau_factor", expected="between 0 and 1")
         self._require(condition=self.schedule in SCHEDULES, name="schedule", expected=f"one of {', '.join(SCHEDULES)}")
-        self._require(condition=self.weight_decay >= 0, name="weight_decay", expected="0 or more")
-        self._require(condition=self.muon >= 0, name="muon", expected="0 or more")
-        self._require(condition=self.max_gradient >= 0, name="max_gradient", expected="0 or more")
+        for name in ("weight_decay", "muon", "max_gradient"):
+            self._require(condition=0 <= getattr(self, name) <= 10_000, name=name, expected="0 to 10000")
         self._require(condition=0 <= self.label_smoothing < 1, name="label_smoothing", expected="0 to under 1")
         self._require(condition=self.copies >= 0, name="copies", expected="0 or more")
 
@@ -91,7 +90,7 @@ class AugmentConfig(Config):
         for name in ("speed", "warp", "degraded"):
             self._require(condition=0 <= getattr(self, name) <= 1, name=name, expected="0 to 1")
         for name in ("frequency_mask", "time_mask", "mixup"):
-            self._require(condition=getattr(self, name) >= 0, name=name, expected="0 or more")
+            self._require(condition=0 <= getattr(self, name) <= 10_000, name=name, expected="0 to 10000")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +109,7 @@ class TeacherConfig(Config):
 
     def __post_init__(self) -> None:
         self._require(condition=1 <= self.networks <= 16, name="networks", expected="1 to 16")
-        self._require(condition=self.temperature > 0, name="temperature", expected="over 0")
+        self._require(condition=0 < self.temperature <= 100, name="temperature", expected="over 0, up to 100")
         self._require(condition=0 < self.weight <= 1, name="weight", expected="over 0, up to 1")
 
 

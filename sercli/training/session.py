@@ -97,7 +97,7 @@ def train_fold(
 
     Raises:
         CheckpointError: If the checkpoint is damaged, of another training, or has more epochs than the recipe.
-        ModelError: If the loss is not finite.
+        ModelError: If the training diverges.
         KeyboardInterrupt: If Ctrl-C ends the first epoch, or the first one after the teachers.
     """
     normalizer = corpus.fit_normalizer(fold.train)

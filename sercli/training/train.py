@@ -108,7 +108,7 @@ def train(
         UsageError: If the recipe is a baseline or unknown, the device is unknown, both `resume` and `restart` are
             given, `out` is a file, or a label is in no utterance or means the same as another.
         ModelError: If there is nothing to resume, an interrupted training would be lost, the checkpoint belongs to
-            another training, or the loss is not finite.
+            another training, or the training diverges.
         CorpusError: If the index is missing or damaged, or lacks a corpus.
         StoreError: If the store is missing or damaged, or lacks what the recipe reads.
         SplitError: If there are too few speakers or utterances.

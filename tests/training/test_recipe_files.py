@@ -95,7 +95,7 @@ def test_the_recipe_of_a_model_trains_the_same_again(tmp_path: Path) -> None:
             "[training]\n\nlearning_rat = 1",
             "line 3: training.learning_rat is not a parameter: did you mean learning_rate?",
         ),
-        ("[training]\nlearning_rate = -1", "line 2: training.learning_rate should be over 0, found -1"),
+        ("[training]\nlearning_rate = -1", "line 2: training.learning_rate should be over 0, up to 100, found -1"),
         ("[training]\nlearning_rate = nan", "line 2: training.learning_rate should be a finite number, found NaN"),
         ("training.max_epochs = '9'", 'line 1: training.max_epochs should be a whole number, found "9"'),
         ("training.max_epochs = true", "line 1: training.max_epochs should be a whole number, found true"),
@@ -150,6 +150,7 @@ def test_files_that_are_no_recipe(tmp_path: Path, content: bytes, message: str) 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ("training.muon=1e300", "--set training.muon: training.muon should be 0 to 10000, found 1e+300"),
         ("training.muon=x", '--set training.muon: training.muon should be a finite number, found "x"'),
         ("x=1", "--set x: x is not a parameter: expected some of"),
         ("training=1", "--set training: training should be a table"),
