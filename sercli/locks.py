@@ -97,7 +97,7 @@ def _describe_owner(marker: Path) -> str:
 
 @contextlib.contextmanager
 def lock_folder(folder: Path, command: str) -> Iterator[None]:
-    """Creates a folder and locks it while the block runs; removes it afterwards if it is empty.
+    """Creates a folder and locks it while the block runs; removes what it created afterwards if it is empty.
 
     Args:
         folder: Folder to write.
@@ -107,6 +107,7 @@ def lock_folder(folder: Path, command: str) -> Iterator[None]:
         InputError: If another process is writing the folder.
         OSError: If it cannot be created.
     """
+    created = [path for path in (folder, *folder.parents) if path == folder or not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     busy = f"{folder} is being written by another {command}: wait until it ends, or give another --out"
     try:
@@ -114,4 +115,5 @@ def lock_folder(folder: Path, command: str) -> Iterator[None]:
             yield
     finally:
         with contextlib.suppress(OSError):  # not empty
-            folder.rmdir()
+            for path in created:
+                path.rmdir()

@@ -209,7 +209,7 @@ class _Search:
         import optuna  # takes a second
         from optuna.storages.journal import JournalFileBackend
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings are tracebacks, as of Ctrl-C
         if restart:
             path.unlink(missing_ok=True)
         try:
@@ -217,7 +217,8 @@ class _Search:
             names = [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
             if names and names != [self._identity]:
                 msg = (
-                    f"{path} holds the trials of another recipe, search space or data: give another --out, or --restart"
+                    f"{path} holds the trials of another recipe, search space, seed or data: give another --out, or "
+                    "--restart"
                 )
                 raise InputError(msg)
             study = optuna.create_study(
@@ -235,8 +236,10 @@ class _Search:
             seed=self.seed + len(study.trials), n_startup_trials=STARTUP, multivariate=False
         )
         study.pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP)
-        if own := find_own_values(self.recipe, self.space):
-            study.enqueue_trial(own, skip_if_exists=True)  # what there is must be beaten
+        tried = [trial.system_attrs.get("fixed_params") for trial in study.trials if trial.state.name != "FAIL"]
+        own = find_own_values(self.recipe, self.space)
+        if own and own not in tried:
+            study.enqueue_trial(own)  # what there is must be beaten
         return study
 
     def run(self, study: "optuna.Study", trials: int, on_trial: OnTrial) -> None:

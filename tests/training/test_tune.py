@@ -15,6 +15,7 @@ from sercli.errors import InputError, SplitError, UsageError
 from sercli.features.store import FeatureStore
 from sercli.models.config import NetworkConfig
 from sercli.splits.inner import make_inner_folds
+from sercli.training.data import CorpusFeatures
 from sercli.training.recipe_files import RECIPES, get_recipe, read_recipe_file, render_recipe
 from sercli.training.recipes import Recipe, TrainConfig
 from sercli.training.search_space import check_space, make_space
@@ -100,12 +101,27 @@ def test_a_search_goes_on_where_it_ended_and_is_seeded(data: Path, tmp_path: Pat
     whole = run(data, tmp_path / "b", trials=2)
     assert [t.parameters for t in whole.trials] == [t.parameters for t in resumed.trials[:2]]
     assert [t.uar for t in whole.trials] == [t.uar for t in resumed.trials[:2]]
-    with pytest.raises(InputError, match="holds the trials of another recipe, search space or data"):
+    with pytest.raises(InputError, match="holds the trials of another recipe, search space, seed or data"):
         run(data, tmp_path / "a", seed=1)
     (tmp_path / "a/study.log").write_text('{"op_code": 99}\n')
     with pytest.raises(InputError, match="it is damaged"):
         run(data, tmp_path / "a")
     assert len(run(data, tmp_path / "a", trials=1, restart=True).trials) == 1
+
+
+def test_a_search_that_is_interrupted_in_its_first_trial_repeats_it_and_logs_no_traceback(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CorpusFeatures, "fit_normalizer", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "deep/t")
+    monkeypatch.undo()
+    assert "Traceback" not in capfd.readouterr().err
+    (first,) = run(data, tmp_path / "deep/t", trials=1).trials
+    assert first.parameters == {"training.learning_rate": 1e-7, "network.channels": "[8]"}
 
 
 def test_the_command_searches_what_the_recipe_names(
@@ -167,9 +183,9 @@ def test_arguments_that_cannot_be(data: Path, tmp_path: Path) -> None:
         run(data, tmp_path / "t", protocol="paper")
     with pytest.raises(UsageError, match="protocol loso has folds 1 to 6, found 7"):
         run(data, tmp_path / "t", protocol="loso", test_fold=7)
-    with pytest.raises(SplitError, match="9 inner folds need as many speakers, found 6: ask for fewer --folds"):
-        make_inner_folds(read_index(data / "index.csv"), 9, 0)
-    assert not (tmp_path / "t").exists()
+    with pytest.raises(SplitError, match="9 inner folds need as many speakers, found 5: ask for fewer --folds"):
+        run(data, tmp_path / "tuning/t", folds=9)
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_speaker_is_a_development_speaker_once(data: Path) -> None:
