@@ -38,9 +38,13 @@ class Details {
   }
   constructor(buffer, total, points, levels) {
     let at = 0;
-    const take = (Kind, count) => { const part = new Kind(buffer, at, count); at += part.byteLength; return part; };
+    const packed = new Uint8Array(buffer), take = (Kind, count) => {
+      const size = Kind.BYTES_PER_ELEMENT, bytes = new Uint8Array(count * size);
+      for (let place = 0; place < size; place++) for (let n = 0; n < count; n++) bytes[n * size + place] = packed[at++];
+      return new Kind(bytes.buffer);
+    };
     this.counts = take(Uint32Array, rowsSoFar);
-    this.starts = take(Uint32Array, total);
+    this.gaps = take(Int32Array, total);
     this.durations = take(Uint16Array, total);
     this.results = take(Int8Array, total);
     this.probabilities = take(Uint8Array, total * N);
@@ -52,10 +56,11 @@ class Details {
   }
   segments(row) {
     const found = [];
-    let start = 0;
+    let end = 0;
     for (let n = this.first[row]; n < this.first[row + 1]; n++) {
-      start += this.starts[n];
-      found.push({ n, start: start / 100, end: (start + this.durations[n]) / 100, result: this.results[n] });
+      const start = end + this.gaps[n];
+      end = start + this.durations[n];
+      found.push({ n, start: start / 10, end: end / 10, result: this.results[n] });
     }
     return found;
   }
