@@ -347,6 +347,9 @@ def _check_graph(model: Model) -> None:
     if model.typicality and "embedding" not in outputs:
         msg = f"{ONNX_FILE} has no output embedding, which the typicality in {JSON_FILE} needs: train the model again"
         raise ModelError(msg)
+    if model.typicality and len(model.typicality.telephone) not in {0, outputs["embedding"][-1]}:
+        msg = f"{ONNX_FILE} has an embedding of another size than the telephone in {JSON_FILE}: train the model again"
+        raise ModelError(msg)
     if not {"logits", "attention"} <= set(outputs) or outputs["logits"][-1] != len(model.labels):
         msg = f"{ONNX_FILE} should have outputs logits (segments, {len(model.labels)}) and attention"
         raise ModelError(msg)

@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 import sercli
+from sercli.audio.codecs import DEGRADATIONS, degrade
 from sercli.audio.decode import read_signal
 from sercli.corpora.index import Index, Utterance
 from sercli.errors import ModelError, UsageError
@@ -297,9 +298,14 @@ def test_synthetic_voices_are_unlike_the_training_data(suffix: str) -> None:
         assert row.warnings[-1] == "unlike the training data"
 
 
-def test_speech_of_development_speakers_is_not(corpora: Path) -> None:
+@pytest.mark.parametrize("degradation", [None, *DEGRADATIONS])
+def test_speech_of_development_speakers_is_not(corpora: Path, degradation: str | None, tmp_path: Path) -> None:
     predictor = Predictor()
-    rows = [predictor.predict(path) for path in sorted((corpora / "ravdess/Actor_07").glob("*.flac"))[:12]]
+    paths = sorted((corpora / "ravdess/Actor_07").glob("*.flac"))[:12]
+    if degradation:
+        signals = [degrade(*read_signal(path), degradation) for path in paths]
+        paths = [write_sound(tmp_path / f"{n}.wav", *signal) for n, signal in enumerate(signals)]
+    rows = [predictor.predict(path) for path in paths]
     assert [row.warnings for row in rows if "unlike the training data" in row.warnings] == []
     assert np.mean([row.typicality for row in rows if row.typicality is not None]) > 0.2
 
