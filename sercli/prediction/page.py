@@ -97,6 +97,7 @@ class ReportPage:
             round(1000 * negative),
             round(row.speech or 0.0, 1),
             [self._classify(warning) for warning in row.warnings],
+            -1 if row.typicality is None else int(1000 * row.typicality),
         ]
 
     def _classify(self, reason: str) -> list[Any]:
@@ -133,9 +134,11 @@ class ReportPage:
         Raises:
             OSError: If it cannot be written.
         """
+        minimum = (self._description.get("typicality") or {}).get("minimum")
         data = {
             "labels": list(self._labels),
             "negative": self._negative,
+            "minimum": minimum,
             "folders": list(self._folders),
             "kinds": list(self._kinds),
             "rows": self._rows,
@@ -151,6 +154,7 @@ class ReportPage:
             shares=_share_out(tally, [*self._labels, UNCERTAIN]),
             confidence=sum(share.confidence for share in tally.total().values()),
             doubted=self._doubted,
+            minimum=minimum,
             negative=[self._labels[number] for number in self._negative],
             scores=scores.to_dict() if scores and scores.scored else None,
             description=self._description,

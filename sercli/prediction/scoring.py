@@ -26,11 +26,10 @@ from sercli.files import one_line
 from sercli.labels import UNCERTAIN
 from sercli.models.model import BATCH_FRAMES, Embeddings, Logits, Model, Probabilities, load_model
 from sercli.prediction.discovery import Recording
-from sercli.prediction.rows import Prediction, RecordingResult, SegmentPrediction
+from sercli.prediction.rows import UNLIKE, Prediction, RecordingResult, SegmentPrediction
 from sercli.prediction.settings import ScoringSettings
 
 MAX_WAITING = 2  # batches that may wait for the network
-UNLIKE = "unlike the training data"  # the warning
 HEARTBEAT = 1.0  # seconds between heartbeats while a file is only read
 
 
