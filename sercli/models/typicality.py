@@ -1,6 +1,6 @@
 """How usual a recording is among those that a model was trained on."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -11,13 +11,14 @@ MIN_TYPICALITY = 0.02  # so that about 2 % of the development utterances would h
 N_QUANTILES = 101
 DECIMALS = 5  # in the model folder
 
-Embedding = npt.NDArray[np.float64]
-"""Embedding of a recording, shape ``(size,)``: whitened, so that its norm is a Mahalanobis distance."""
+Distances = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Typicality:
     """What recordings are compared with: training utterances, and how far development utterances are from them.
+
+    Embeddings are whitened, so that their norm is a Mahalanobis distance from the training utterances.
 
     Attributes:
         distances: Quantiles of the distances of development utterances at equal steps, ascending.
@@ -26,34 +27,34 @@ class Typicality:
         minimum: Typicality below which a recording is unlike the training data, 0 to 1.
     """
 
-    distances: tuple[float, ...]
+    distances: tuple[float, ...] = ()
     telephone: tuple[float, ...] = ()
     minimum: float = MIN_TYPICALITY
 
-    @classmethod
-    def fit(cls, embeddings: Sequence[Embedding], telephone: Iterable[float] = ()) -> Self:
-        """Fits the quantiles.
+    def calibrate(self, distances: Sequence[float] | Distances) -> Self:
+        """Returns the same with the quantiles of the distances of development utterances."""
+        quantiles = np.quantile(distances, np.linspace(0, 1, N_QUANTILES))
+        return replace(self, distances=tuple(round(float(each), DECIMALS) for each in quantiles))
+
+    def measure_distances(self, embeddings: npt.NDArray[np.float64]) -> Distances:
+        """Distances of segments from the training utterances, or from those through a telephone where that is less.
+
+        That of a recording is their mean. That of its mean embedding would be small for any long recording.
 
         Args:
-            embeddings: Those of the development utterances, and of their copies through a telephone if there are any.
-            telephone: Mean embedding of training utterances through a telephone.
+            embeddings: Shape ``(n_segments, size)``.
+
+        Returns:
+            Shape ``(n_segments,)``.
         """
-        unfitted = cls(distances=(), telephone=tuple(round(float(each), DECIMALS) for each in telephone))
-        distances = [unfitted.measure_distance(embedding) for embedding in embeddings]
-        quantiles = np.quantile(distances, np.linspace(0, 1, N_QUANTILES))
-        return replace(unfitted, distances=tuple(round(float(each), DECIMALS) for each in quantiles))
-
-    def measure_distance(self, embedding: Embedding) -> float:
-        """Distance from the training utterances, or from those through a telephone if that is less."""
-        distances = [np.linalg.norm(embedding)]
+        distances: Distances = np.linalg.norm(embeddings, axis=1)
         if self.telephone:
-            distances.append(np.linalg.norm(embedding - self.telephone))
-        return float(min(distances))
+            distances = np.minimum(distances, np.linalg.norm(embeddings - self.telephone, axis=1))
+        return distances
 
-    def measure(self, embedding: Embedding) -> float:
+    def measure(self, distance: float) -> float:
         """Share of the development utterances that are at least as far from the training data, 0 to 1."""
-        levels = np.linspace(1, 0, len(self.distances))
-        return float(np.interp(self.measure_distance(embedding), self.distances, levels))
+        return float(np.interp(distance, self.distances, np.linspace(1, 0, len(self.distances))))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""

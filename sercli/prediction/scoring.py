@@ -141,9 +141,8 @@ class RecordingScorer:
         emotion, confidence, probabilities = self._decide(self.model.probabilities(pooled))
         typicality, is_typical = None, True
         if self.model.typicality:
-            typicality = self.model.typicality.measure(
-                self.model.pool(np.stack([score.embedding for score in scored]), speech)
-            )
+            distances = self.model.typicality.measure_distances(np.stack([score.embedding for score in scored]))
+            typicality = self.model.typicality.measure(float(self.model.pool(distances, speech)))
             is_typical = typicality >= self.model.typicality.minimum
         segments = []
         for score, of_segment in zip(scored, self.model.probabilities(logits), strict=True):

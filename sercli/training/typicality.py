@@ -23,9 +23,9 @@ from sercli.features.utterance import extract_degraded
 from sercli.models.config import NetworkConfig
 from sercli.models.export import export_network, whiten_embedding
 from sercli.models.folder import WEIGHTS_FILE
-from sercli.models.model import Features, Model, load_model, save_model
+from sercli.models.model import Embeddings, Features, Model, load_model, save_model
 from sercli.models.networks import build_network
-from sercli.models.typicality import Embedding, Typicality
+from sercli.models.typicality import DECIMALS, Typicality
 from sercli.splits.development import make_training_split
 from sercli.splits.fold import Fold
 from sercli.training.data import CorpusFeatures
@@ -47,15 +47,18 @@ def fit_typicality(model: Model, corpus: CorpusFeatures, fold: Fold) -> Model:
         corpus: Utterances with the features that the model was trained on.
         fold: Its training and development utterances.
     """
-    estimate = LedoitWolf().fit(_embed(map(corpus.segments, _thin_out(fold.train, MAX_UTTERANCES)), model))
+    train = [model.pool(*each) for each in _embed(map(corpus.segments, _thin_out(fold.train, MAX_UTTERANCES)), model)]
+    estimate = LedoitWolf().fit(train)
     whitening = np.linalg.cholesky(estimate.precision_)
     model = replace(model, graph=whiten_embedding(model.graph, estimate.location_, whitening))
-    telephone = _embed(_degrade(corpus, fold.train, model), model)
-    dev = _embed(map(corpus.segments, fold.dev), model)
-    if not telephone:
-        return replace(model, typicality=Typicality.fit(dev))
-    dev += _embed(_degrade(corpus, fold.dev, model), model)
-    return replace(model, typicality=Typicality.fit(dev, np.mean(telephone, axis=0)))
+    telephone = [model.pool(*each) for each in _embed(_degrade(corpus, fold.train, model), model)]
+    dev = list(_embed(map(corpus.segments, fold.dev), model))
+    typicality = Typicality()
+    if telephone:
+        typicality = Typicality(telephone=tuple(round(float(x), DECIMALS) for x in np.mean(telephone, axis=0)))
+        dev += _embed(_degrade(corpus, fold.dev, model), model)
+    distances = [float(model.pool(typicality.measure_distances(embeddings), speech)) for embeddings, speech in dev]
+    return replace(model, typicality=typicality.calibrate(distances))
 
 
 def add_typicality(folder: Path, index: Index, store: Path) -> None:
@@ -97,13 +100,11 @@ def _degrade(corpus: CorpusFeatures, members: Sequence[int], model: Model) -> It
             yield extract_degraded(corpus.index.path_of(utterance), utterance.sha256, "telephone", model.parameters)
 
 
-def _embed(utterances: Iterable[Segments], model: Model) -> list[Embedding]:
-    """Embeddings of utterances."""
-    embeddings = []
+def _embed(utterances: Iterable[Segments], model: Model) -> Iterator[tuple[Embeddings, Sequence[float]]]:
+    """Embeddings of the segments of each utterance, shape ``(n_segments, size)``, and their seconds of speech."""
     for segments in utterances:
         matrices, speech = zip(*segments, strict=True)
-        embeddings.append(model.pool(model.score(matrices, embed=True)[1], speech))
-    return embeddings
+        yield model.score(matrices, embed=True)[1], speech
 
 
 def _check_speakers(model: Model, index: Index, fold: Fold, folder: Path) -> None:

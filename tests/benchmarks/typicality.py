@@ -110,10 +110,10 @@ def measure(model: Model, recordings: Iterable[tuple[Sequence[Features], Sequenc
     assert model.typicality
     rows, answers = [], []
     for matrices, speech in recordings:
-        logits, embedding = (model.pool(each, speech) for each in model.score(matrices))
-        rows.append(
-            [-model.typicality.measure_distance(embedding), model.probabilities(logits).max(), logsumexp(logits)]
-        )
+        logits, embeddings = model.score(matrices)
+        logits = model.pool(logits, speech)
+        distance = model.pool(model.typicality.measure_distances(embeddings), speech)
+        rows.append([-distance, model.probabilities(logits).max(), logsumexp(logits)])
         answers.append(int(logits.argmax()))
     return np.array(rows), np.array(answers)
 

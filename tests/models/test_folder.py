@@ -349,17 +349,16 @@ def test_typicality_falls_with_the_distance_and_is_kept(trained: tuple[Model, to
     size = model.score(make_matrices(20), embed=True)[1].shape[1]
     model = replace(model, graph=whiten_embedding(model.graph, np.zeros(size), np.eye(size)))
 
-    def place(distance: float, telephone: float = 0.0) -> np.ndarray[Any, np.dtype[np.float64]]:
-        return np.array([distance, telephone, *[0.0] * (size - 2)])
-
-    dev = [place(distance) for distance in np.linspace(1, 3, 1_000)]
-    distances, expected = (0.5, 1.0, 2.0, 2.98, 3.0, 1e9), [1, 1, 0.5, 0.01, 0, 0]
-    np.testing.assert_allclose([Typicality.fit(dev).measure(place(each)) for each in distances], expected, atol=1e-3)
-    typicality = Typicality.fit(dev, place(0.0, 10.0))
-    for telephone in (0.0, 10.0):
-        found = [typicality.measure(place(each, telephone)) for each in distances]
-        np.testing.assert_allclose(found, expected, atol=1e-3)
-    assert typicality.measure(place(0.0, 5.0)) == 0
+    telephone = np.zeros(size)
+    telephone[1] = 10.0
+    typicality = Typicality(telephone=tuple(telephone)).calibrate(np.linspace(1, 3, 1_000))
+    distances = (0.5, 1.0, 2.0, 2.98, 3.0, 1e9)
+    found = [typicality.measure(distance) for distance in distances]
+    np.testing.assert_allclose(found, [1, 1, 0.5, 0.01, 0, 0], atol=1e-3)
+    embeddings = np.zeros((4, size))
+    embeddings[:, 1] = (3.0, 5.0, 9.0, 12.0)
+    np.testing.assert_allclose(typicality.measure_distances(embeddings), [3, 5, 1, 2])
+    np.testing.assert_allclose(replace(typicality, telephone=()).measure_distances(embeddings), [3, 5, 9, 12])
     save_model(tmp_path / "m", replace(model, typicality=typicality), pack_weights(network))
     assert load_model(tmp_path / "m").typicality == typicality
     change(tmp_path / "m", ("typicality", "telephone"), [1.0] * (size + 1))

@@ -327,7 +327,8 @@ def measure_typicality(model: Model, utterances: Iterable[Segments]) -> list[flo
     found = []
     for segments in utterances:
         matrices, speech = zip(*segments, strict=True)
-        found.append(model.typicality.measure(model.pool(model.score(matrices)[1], speech)))
+        distances = model.typicality.measure_distances(model.score(matrices)[1])
+        found.append(model.typicality.measure(float(model.pool(distances, speech))))
     return found
 
 
