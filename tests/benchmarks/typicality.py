@@ -23,8 +23,8 @@ from rich.console import Console
 from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 
-from sercli.audio.codecs import degrade
 from sercli.audio.decode import read_signal
+from sercli.audio.degradation import degrade
 from sercli.audio.segmentation import Segment, segment_blocks
 from sercli.corpora.index import read_index
 from sercli.errors import AudioError
