@@ -259,7 +259,7 @@ def _show_result(result: "BatchResult") -> None:
 
 
 def _show_tally(result: "BatchResult") -> None:
-    """Shows the share of each emotion, failures, warnings, and the speed."""
+    """Shows the share of each emotion, failures, warnings, the speed, and whether to believe the answers."""
     from sercli.files import one_line
 
     tally, seconds, heard, earlier = result.tally, result.seconds, result.audio_seconds, result.finished_before
@@ -286,6 +286,8 @@ def _show_tally(result: "BatchResult") -> None:
         f"({heard / seconds:.0f} × real time): "
         f"{tally.answered} ok, {tally.silent} without speech, {len(tally.failures)} failed"
     )
+    if tally.note:
+        console.warn(tally.note)
 
 
 def _join(labels: Sequence[str]) -> str:

@@ -7,17 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sercli.audio.decode import read_signal
-from sercli.audio.degradation import degrade
-from sercli.audio.segmentation import Segment, segment_blocks
 from sercli.corpora.index import Index
-from sercli.errors import AudioError, SercliError
+from sercli.errors import SercliError
 from sercli.evaluation.plan import FoldTask
 from sercli.evaluation.predictions import TestRow, make_rows
-from sercli.features.frontend import extract_features
-from sercli.features.utterance import Failure
-from sercli.files import hash_file, one_line
-from sercli.models.model import Features, Model, load_model
+from sercli.features.utterance import Failure, extract_degraded
+from sercli.files import one_line
+from sercli.models.model import load_model
 from sercli.parallel import map_in_order
 from sercli.splits.protocols import make_folds
 
@@ -116,37 +112,10 @@ def score_chunk(chunk: _Chunk) -> list[list[list[float]] | str]:
     outcomes: list[list[list[float]] | str] = []
     for path, sha256 in zip(chunk.paths, chunk.hashes, strict=True):
         try:
-            segments = extract_degraded(path, sha256, chunk.degradation, models[0])
+            segments = extract_degraded(path, sha256, chunk.degradation, models[0].parameters)
         except (SercliError, OSError) as reason:
             outcomes.append(one_line(reason))
             continue
         matrices, speech = zip(*segments, strict=True)
         outcomes.append([model.predict_proba(matrices, speech).tolist() for model in models])
     return outcomes
-
-
-def extract_degraded(path: Path, sha256: str, degradation: str, model: Model) -> list[tuple[Features, float]]:
-    """Extracts the features and seconds of speech of each segment of a degraded recording.
-
-    Args:
-        path: Recording.
-        sha256: Hash of the recording when it was indexed.
-        degradation: Degradation, one of `sercli.audio.degradation.DEGRADATIONS`.
-        model: Model that determines preprocessing, segmentation and features.
-
-    Raises:
-        AudioError: If the recording cannot be decoded, has changed, or is silent after the degradation.
-    """
-    if path.is_file() and hash_file(path) != sha256:
-        msg = "has changed since it was indexed: run 'sercli prepare --force' again"
-        raise AudioError(msg)
-    signal, rate = degrade(*read_signal(path), degradation)
-    segments = [
-        (extract_features(segment.signal, model.features), segment.speech)
-        for segment in segment_blocks(lambda: [(signal[:, None], rate)], model.audio, model.segmentation)
-        if isinstance(segment, Segment)
-    ]
-    if not segments:
-        msg = f"has no speech after the degradation {degradation}"
-        raise AudioError(msg)
-    return segments

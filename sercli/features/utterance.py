@@ -13,10 +13,12 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from sercli.audio.augment import Augmentation, augment, name_copy
+from sercli.audio.decode import read_signal
+from sercli.audio.degradation import degrade
 from sercli.audio.preprocess import normalize_level
-from sercli.audio.segmentation import Segment, read_segments
+from sercli.audio.segmentation import Segment, read_segments, segment_blocks
 from sercli.errors import AudioError, SercliError
-from sercli.features.frontend import FeatureConfig, compute_features
+from sercli.features.frontend import FeatureConfig, HalfMatrix, compute_features, extract_features
 from sercli.features.parameters import StoreParameters
 from sercli.files import hash_file, one_line
 
@@ -135,9 +137,7 @@ def _find_thread_pools() -> ThreadpoolController:
 
 
 def _extract(task: Task, parameters: StoreParameters) -> tuple[Extracted, ...]:
-    if task.path.is_file() and hash_file(task.path) != task.sha256:
-        msg = "has changed since it was indexed: run 'sercli prepare --force' again"
-        raise AudioError(msg)
+    _require_unchanged(task.path, task.sha256)
     with contextlib.ExitStack() as stack:
         collectors = [stack.enter_context(_Collector(copy, task, parameters)) for copy in task.copies]
         for part in read_segments(task.path, parameters.audio, parameters.segmentation, skip_vad=True):
@@ -150,6 +150,39 @@ def _extract(task: Task, parameters: StoreParameters) -> tuple[Extracted, ...]:
             raise AudioError(msg)
         stack.pop_all()
         return results
+
+
+def extract_degraded(
+    path: Path, sha256: str, degradation: str, parameters: StoreParameters
+) -> list[tuple[HalfMatrix, float]]:
+    """Extracts the features and seconds of speech of each segment of a degraded recording.
+
+    Args:
+        path: Recording.
+        sha256: Hash of the recording when it was indexed.
+        degradation: Degradation, one of `sercli.audio.degradation.DEGRADATIONS`.
+        parameters: Preprocessing, segmentation and features.
+
+    Raises:
+        AudioError: If the recording cannot be decoded, has changed, or is silent after the degradation.
+    """
+    _require_unchanged(path, sha256)
+    signal, rate = degrade(*read_signal(path), degradation)
+    segments = [
+        (extract_features(segment.signal, parameters.features), segment.speech)
+        for segment in segment_blocks(lambda: [(signal[:, None], rate)], parameters.audio, parameters.segmentation)
+        if isinstance(segment, Segment)
+    ]
+    if not segments:
+        msg = f"has no speech after the degradation {degradation}"
+        raise AudioError(msg)
+    return segments
+
+
+def _require_unchanged(path: Path, sha256: str) -> None:
+    if path.is_file() and hash_file(path) != sha256:
+        msg = "has changed since it was indexed: run 'sercli prepare --force' again"
+        raise AudioError(msg)
 
 
 class _Collector:

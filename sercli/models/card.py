@@ -24,6 +24,7 @@ def render_card(description: Mapping[str, Any]) -> str:
         _training(description),
         "## Figures",
         _figures(description.get("figures", {})),
+        *_unlike(description.get("unlike_training_data", {})),
         *(f"![{title}]({name})" for name, title in description.get("pictures", {}).items()),
         "## Use",
         USE,
@@ -59,8 +60,10 @@ def _interface(description: Mapping[str, Any]) -> str:
     if description.get("typicality"):
         typicality = (
             "\n- `embedding`, float32 of shape (segments, size), averaged over segments in the same way, has as its "
-            "norm the Mahalanobis distance of a recording from the training data. `typicality` is the share of the "
-            "development utterances at least as far, by the quantiles in `model.json`. Below "
+            "norm the Mahalanobis distance of a recording from the training data; where the embedding is nearer to "
+            "`telephone` in `model.json`, the mean of training utterances through a telephone, its distance from that "
+            "counts. `typicality` is the share of the development utterances at least as far, by the quantiles in "
+            "`model.json`. Below "
             f"{description['typicality']['minimum']:g} a recording is called unlike the training data."
         )
     return f"{inputs}\n{outputs}\n{probabilities}{typicality}"
@@ -137,6 +140,13 @@ def _figures(figures: Mapping[str, Any]) -> str:
             f"{_show(score['accuracy'])} | {_show(score['ece'])} |"
         )
     return "\n".join(rows)
+
+
+def _unlike(shares: Mapping[str, Mapping[str, float]]) -> list[str]:
+    if not shares:
+        return []
+    listed = ", ".join(f"{name} {each['plain']:.0%} ({each['telephone']:.0%})" for name, each in shares.items())
+    return [f"Share of recordings called unlike the training data, in brackets through a telephone: {listed}."]
 
 
 def _show(score: float | None) -> str:

@@ -20,6 +20,7 @@ from sercli.audio.segmentation import SegmentationConfig
 from sercli.config import AudioConfig, look_up
 from sercli.errors import ModelError, UsageError
 from sercli.features.frontend import FeatureConfig
+from sercli.features.parameters import StoreParameters
 from sercli.files import one_line, write_by_rename
 from sercli.labels import select_labels
 from sercli.models.card import render_card
@@ -74,6 +75,11 @@ class Model:
     facts: Mapping[str, Any] = field(default_factory=dict)
     device: str = "cpu"
     _kept: tuple[int, ...] | None = None
+
+    @property
+    def parameters(self) -> StoreParameters:
+        """Preprocessing, segmentation and features, as those of a feature store."""
+        return StoreParameters(audio=self.audio, segmentation=self.segmentation, features=self.features)
 
     def select(self, labels: Sequence[str]) -> "Model":
         """Restricts the model to some labels; their probabilities sum to 1.
@@ -340,6 +346,9 @@ def _check_graph(model: Model) -> None:
         raise ModelError(msg)
     if model.typicality and "embedding" not in outputs:
         msg = f"{ONNX_FILE} has no output embedding, which the typicality in {JSON_FILE} needs: train the model again"
+        raise ModelError(msg)
+    if model.typicality and len(model.typicality.telephone) not in {0, outputs["embedding"][-1]}:
+        msg = f"{ONNX_FILE} has an embedding of another size than the telephone in {JSON_FILE}: train the model again"
         raise ModelError(msg)
     if not {"logits", "attention"} <= set(outputs) or outputs["logits"][-1] != len(model.labels):
         msg = f"{ONNX_FILE} should have outputs logits (segments, {len(model.labels)}) and attention"

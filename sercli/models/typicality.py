@@ -1,7 +1,7 @@
 """How usual a recording is among those that a model was trained on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -9,48 +9,70 @@ import numpy.typing as npt
 
 MIN_TYPICALITY = 0.02  # so that about 2 % of the development utterances would have a warning
 N_QUANTILES = 101
+DECIMALS = 5  # in the model folder
 
-Embedding = npt.NDArray[np.float64]
-"""Embedding of a recording, shape ``(size,)``: whitened, so that its norm is a Mahalanobis distance."""
+Distances = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Typicality:
-    """The distances of development utterances from the training utterances, which recordings are compared with.
+    """What recordings are compared with: training utterances, and how far development utterances are from them.
+
+    Embeddings are whitened, so that their norm is a Mahalanobis distance from the training utterances.
 
     Attributes:
-        distances: Quantiles of the distances at equal steps, ascending.
+        distances: Quantiles of the distances of development utterances at equal steps, ascending.
+        telephone: Mean embedding of training utterances through a telephone, shape ``(size,)``; empty if unknown. That
+            of the training utterances themselves is 0.
         minimum: Typicality below which a recording is unlike the training data, 0 to 1.
     """
 
-    distances: tuple[float, ...]
+    distances: tuple[float, ...] = ()
+    telephone: tuple[float, ...] = ()
     minimum: float = MIN_TYPICALITY
 
-    @classmethod
-    def fit(cls, distances: Sequence[float] | npt.NDArray[np.floating[Any]]) -> Self:
-        """Takes the quantiles of the distances of development utterances, rounded as in the model folder."""
+    def calibrate(self, distances: Sequence[float] | Distances) -> Self:
+        """Returns the same with the quantiles of the distances of development utterances."""
         quantiles = np.quantile(distances, np.linspace(0, 1, N_QUANTILES))
-        return cls(distances=tuple(round(float(each), 5) for each in quantiles))
+        return replace(self, distances=tuple(round(float(each), DECIMALS) for each in quantiles))
 
-    def measure(self, embedding: Embedding) -> float:
+    def measure_distances(self, embeddings: npt.NDArray[np.float64]) -> Distances:
+        """Distances of segments from the training utterances, or from those through a telephone where that is less.
+
+        That of a recording is their mean. That of its mean embedding would be small for any long recording.
+
+        Args:
+            embeddings: Shape ``(n_segments, size)``.
+
+        Returns:
+            Shape ``(n_segments,)``.
+        """
+        distances: Distances = np.linalg.norm(embeddings, axis=1)
+        if self.telephone:
+            distances = np.minimum(distances, np.linalg.norm(embeddings - self.telephone, axis=1))
+        return distances
+
+    def measure(self, distance: float) -> float:
         """Share of the development utterances that are at least as far from the training data, 0 to 1."""
-        levels = np.linspace(1, 0, len(self.distances))
-        return float(np.interp(np.linalg.norm(embedding), self.distances, levels))
+        return float(np.interp(distance, self.distances, np.linspace(1, 0, len(self.distances))))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"minimum": self.minimum, "distances": list(self.distances)}
+        return {"minimum": self.minimum, "distances": list(self.distances), "telephone": list(self.telephone)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Reads the result of `to_dict`.
 
         Raises:
-            KeyError: If something is missing.
-            ValueError: If the distances are not ascending numbers.
+            KeyError: If the minimum is missing.
+            ValueError: If the distances are not ascending numbers, or the mean embedding is not finite.
         """
-        distances = tuple(float(each) for each in values["distances"])
+        distances, telephone = (tuple(map(float, values.get(name, ()))) for name in ("distances", "telephone"))
         if len(distances) < 2 or not (np.isfinite(distances).all() and (np.diff(distances) >= 0).all()):
             msg = "the distances of typicality should be 2 or more ascending numbers"
             raise ValueError(msg)
-        return cls(distances=distances, minimum=float(values["minimum"]))
+        if not np.isfinite(telephone).all():
+            msg = "the telephone of typicality should be finite numbers"
+            raise ValueError(msg)
+        return cls(distances=distances, telephone=telephone, minimum=float(values["minimum"]))

@@ -7,12 +7,13 @@ const nameOf = (result) => result >= 0 ? LABELS[result] : NO_LABEL[result];
 const inkOf = (result) => result >= 0 ? `ink${result}` : "no-ink";
 const swatch = (result) => html`<svg class="swatch" aria-hidden="true"><rect width="100%" height="100%" class="${inkOf(result)}"/></svg>`;
 const reasonOf = ([kind, text]) => text || DATA.kinds[kind];
+const showTypicality = ({ typicality }) => typicality === null ? "" : html`<span class="${typicality < DATA.minimum ? "doubt" : ""}">${percent(typicality, typicality < .1 ? 1 : 0)}</span>`;
 const byName = (channel) => channel === "mix" ? "Mixed" : `Channel ${channel}`;
 
 let rowsSoFar = 0;
 const RECORDINGS = DATA.rows.map(([folder, name, duration, link, truth, channels, error], number) => {
-  const sides = channels.map(([channel, result, confidence, negative, speech, warnings]) =>
-    ({ channel, result, confidence: confidence / 1000, negative: negative / 1000, speech, warnings, row: rowsSoFar++ }));
+  const sides = channels.map(([channel, result, confidence, negative, speech, warnings, typicality]) =>
+    ({ channel, result, confidence: confidence / 1000, negative: negative / 1000, speech, warnings, typicality: typicality < 0 ? null : typicality / 1000, row: rowsSoFar++ }));
   const [folderName, place] = DATA.folders[folder];
   const answered = sides.filter((side) => side.result >= UNCERTAIN);
   const kinds = new Set(sides.flatMap((side) => side.warnings.map(([kind]) => kind)));
@@ -25,6 +26,7 @@ const RECORDINGS = DATA.rows.map(([folder, name, duration, link, truth, channels
     wrong: truth >= 0 && (sides.some((side) => side.result >= 0 && side.result !== truth) || sides.every((side) => side.result === NO_SPEECH)),
     confidence: answered.length ? Math.min(...answered.map((side) => side.confidence)) : null,
     negative: answered.length ? Math.max(...answered.map((side) => side.negative)) : null,
+    typicality: answered.some((side) => side.typicality !== null) ? Math.min(...answered.map((side) => side.typicality)) : null,
   };
 });
 
@@ -38,9 +40,13 @@ class Details {
   }
   constructor(buffer, total, points, levels) {
     let at = 0;
-    const take = (Kind, count) => { const part = new Kind(buffer, at, count); at += part.byteLength; return part; };
+    const packed = new Uint8Array(buffer), take = (Kind, count) => {
+      const size = Kind.BYTES_PER_ELEMENT, bytes = new Uint8Array(count * size);
+      for (let place = 0; place < size; place++) for (let n = 0; n < count; n++) bytes[n * size + place] = packed[at++];
+      return new Kind(bytes.buffer);
+    };
     this.counts = take(Uint32Array, rowsSoFar);
-    this.starts = take(Uint32Array, total);
+    this.gaps = take(Int32Array, total);
     this.durations = take(Uint16Array, total);
     this.results = take(Int8Array, total);
     this.probabilities = take(Uint8Array, total * N);
@@ -52,10 +58,11 @@ class Details {
   }
   segments(row) {
     const found = [];
-    let start = 0;
+    let end = 0;
     for (let n = this.first[row]; n < this.first[row + 1]; n++) {
-      start += this.starts[n];
-      found.push({ n, start: start / 100, end: (start + this.durations[n]) / 100, result: this.results[n] });
+      const start = end + this.gaps[n];
+      end = start + this.durations[n];
+      found.push({ n, start: start / 10, end: end / 10, result: this.results[n] });
     }
     return found;
   }
@@ -87,17 +94,18 @@ function ribbon(segments, duration, label) {
 function drawRow(number) {
   const it = RECORDINGS[number], sides = it.sides.slice(0, 2), more = it.sides.length - sides.length;
   const lines = (draw) => sides.map((side) => html`<div class="line${sides.length === 1 ? " only" : ""}">${draw(side)}</div>`);
-  const shown = (share) => share === null || it.failed ? "" : percent(share);
+  const numbers = (draw) => html`<td class="number">${sides.map((side) => html`<div class="line${sides.length === 1 ? " only" : ""}" style="justify-content:end">${draw(side)}</div>`)}</td>`;
   const reasons = it.error ? [it.error] : it.sides.flatMap((side) => side.warnings);
   const text = [...new Set(reasons.map(reasonOf))].join("; ");
   return html`
     <td><button type="button" class="link clip name" title="${it.path}">${it.name}</button><span class="soft folder clip" style="display:block">${it.folderName}</span></td>
     <td>${lines((side) => html`${swatch(side.result)}<span class="clip${side.result < UNCERTAIN ? " soft" : ""}">${nameOf(side.result)}</span>`)}</td>
-    <td class="number">${sides.map((side) => html`<div class="line${sides.length === 1 ? " only" : ""}" style="justify-content:end">${shown(side.result >= UNCERTAIN ? side.confidence : null)}</div>`)}</td>
+    ${it.error ? html`<td></td><td class="clip small bad" colspan="${$("#rows thead tr").cells.length - 3}" title="${text}">${text}</td>` : html`${numbers((side) => side.result >= UNCERTAIN ? percent(side.confidence) : "")}
+    ${DATA.minimum === null ? "" : numbers(showTypicality)}
     <td>${lines((side) => details && side.result >= UNCERTAIN ? ribbon(merge(details.segments(side.row), it.duration / 100), it.duration) : html`<svg class="ribbon" aria-hidden="true"></svg>`)}</td>
-    <td class="number">${shown(it.negative)}</td>
-    <td class="number">${it.failed ? "" : clock(it.duration)}</td>
-    <td class="clip small ${it.error ? "bad" : "doubt"}" title="${text}">${text}${more > 0 ? html` <span class="soft">+${more} channels</span>` : ""}${it.wrong ? html`<div class="bad">known label: ${LABELS[it.truth]}</div>` : ""}</td>`;
+    <td class="number">${it.negative === null ? "" : percent(it.negative)}</td>
+    <td class="number">${clock(it.duration)}</td>
+    <td class="small doubt" title="${text}"><div class="${it.wrong ? "clip" : "two"}">${text}${more > 0 ? html` <span class="soft">+${more} channels</span>` : ""}</div>${it.wrong ? html`<div class="bad">known label: ${LABELS[it.truth]}</div>` : ""}</td>`}`;
 }
 const table = new RowTable($("#rows"), {
   total: RECORDINGS.length,
@@ -112,6 +120,7 @@ const table = new RowTable($("#rows"), {
     name: { key: (n) => RECORDINGS[n].path },
     result: { key: (n) => RECORDINGS[n].sides.map((side) => nameOf(side.result)).join(" ") },
     confidence: { key: (n) => RECORDINGS[n].confidence },
+    typicality: { key: (n) => RECORDINGS[n].typicality },
     start: { key: (n) => n },
     negative: { key: (n) => RECORDINGS[n].negative, first: "descending" },
     duration: { key: (n) => RECORDINGS[n].failed ? null : RECORDINGS[n].duration, first: "descending" },
@@ -191,12 +200,12 @@ function openRecording(number, at = null) {
   const it = opened, sides = it.sides.map((side) => ({ ...side, segments: details.segments(side.row) }));
   const warnings = [...new Set(it.sides.flatMap((side) => side.warnings.map(reasonOf)))];
   put(dialog, html`<div class="opened">
-    <header><div><h2 id="opened-name" tabindex="-1" autofocus>${it.name}</h2><p class="soft small">${it.folderName}${it.failed ? "" : html` · ${clock(it.duration, 1)}`}</p></div>
+    <header><div><h2 id="opened-name" tabindex="-1" autofocus>${it.name}</h2><p class="soft small">${it.folderName}${it.failed ? "" : html` · ${clock(it.duration, 1)}`}${it.typicality === null ? "" : html` · typicality ${it.answered.map((side, n) => html`${n ? ", " : ""}${it.sides.length > 1 ? `${byName(side.channel).toLowerCase()} ` : ""}${showTypicality(side)}`)}`}</p></div>
       <button type="button" class="button" data-step="-1" aria-label="Previous recording">←</button>
       <button type="button" class="button" data-step="1" aria-label="Next recording">→</button>
       <button type="button" class="button" data-close>Close</button></header>
     ${it.error ? html`<p class="note bad-text">Failed: ${reasonOf(it.error)}</p>` : ""}
-    ${warnings.length ? html`<div class="note"><strong>Doubt this answer:</strong> ${warnings.join("; ")}</div>` : ""}
+    ${warnings.length ? html`<div class="note"><strong>${it.typicality !== null && it.typicality < DATA.minimum ? "Do not believe this answer:" : "Doubt this answer:"}</strong> ${warnings.join("; ")}</div>` : ""}
     ${it.truth >= 0 ? html`<p class="small">Known label: ${swatch(it.truth)}${LABELS[it.truth]}${it.wrong ? html` <strong class="bad-text">(the answer is wrong)</strong>` : ""}</p>` : ""}
     ${it.source && !it.error ? html`<audio controls preload="none" src="${it.source}"></audio><p class="small soft" id="sound" role="status">Click the waveform to hear from there.</p>` : ""}
     ${it.error ? "" : html`<div class="times" id="times">${sides.map((side) => drawSide(it, side))}

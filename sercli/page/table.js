@@ -70,7 +70,7 @@ class RowTable {
     const part = shown.slice(top, top + count), below = Math.max(0, shown.length - top - part.length);
     const focused = this.body.contains(document.activeElement) ? document.activeElement.closest("tr").dataset.row : null;
     const spacer = (rows) => rows ? html`<tr class="spacer" aria-hidden="true"><td style="height:${rows * rowHeight}px"></td></tr>` : "";
-    put(this.body, html`${spacer(top)}${part.map((row, n) => html`<tr data-row="${row}" aria-rowindex="${top + n + 2}">${this.draw(row)}</tr>`)}${spacer(below)}${shown.length ? "" : html`<tr><td class="empty" colspan="99">${this.empty}</td></tr>`}`);
+    put(this.body, html`${spacer(top)}${part.map((row, n) => html`<tr data-row="${row}" aria-rowindex="${top + n + 2}">${this.draw(row)}</tr>`)}${spacer(below)}${shown.length ? "" : html`<tr><td class="empty" colspan="${$("thead tr", this.box).cells.length}">${this.empty}</td></tr>`}`);
     this.table.setAttribute("aria-rowcount", shown.length + 1);
     if (focused !== null) this.focus(focused);
   }

@@ -97,6 +97,7 @@ class ReportPage:
             round(1000 * negative),
             round(row.speech or 0.0, 1),
             [self._classify(warning) for warning in row.warnings],
+            -1 if row.typicality is None else int(1000 * row.typicality),
         ]
 
     def _classify(self, reason: str) -> list[Any]:
@@ -133,9 +134,11 @@ class ReportPage:
         Raises:
             OSError: If it cannot be written.
         """
+        minimum = (self._description.get("typicality") or {}).get("minimum")
         data = {
             "labels": list(self._labels),
             "negative": self._negative,
+            "minimum": minimum,
             "folders": list(self._folders),
             "kinds": list(self._kinds),
             "rows": self._rows,
@@ -151,6 +154,7 @@ class ReportPage:
             shares=_share_out(tally, [*self._labels, UNCERTAIN]),
             confidence=sum(share.confidence for share in tally.total().values()),
             doubted=self._doubted,
+            minimum=minimum,
             negative=[self._labels[number] for number in self._negative],
             scores=scores.to_dict() if scores and scores.scored else None,
             description=self._description,
@@ -167,38 +171,43 @@ class ReportPage:
 class _Details:
     """Timelines, probabilities and envelopes of all rows, packed; report.js unpacks them.
 
-    Little-endian arrays one after the other: segments of each row (uint32), starts as differences within the row and
-    durations in hundredths of a second (uint32, uint16), emotions (int8), probabilities in percent of the segments,
-    then of the rows (uint8, a column for each label), and the levels of the envelopes (uint8).
+    Little-endian arrays one after the other, each with the lowest bytes of all its numbers first, which compresses
+    better: segments of each row (uint32), tenths of a second from the end of the segment before to the start (int32)
+    and from there to the end (uint16), emotions (int8), probabilities in percent of the segments, then of the rows
+    (uint8, a column for each label), and the levels of the envelopes (uint8).
     """
 
     def __init__(self, n_labels: int) -> None:
         self._blank = bytes(n_labels)
-        self._counts, self._starts, self._durations = array("I"), array("I"), array("H")
+        self._counts, self._gaps, self._durations = array("I"), array("i"), array("H")
         self._emotions, self._of_segments, self._of_rows = array("b"), array("B"), array("B")
-        self._envelopes = bytearray()
+        self._envelopes = array("B")
 
     def add(self, row: Prediction, numbers: Mapping[str, int]) -> None:
         self._counts.append(len(row.segments))
         before = 0
         for segment in row.segments:
-            start, end = round(100 * segment.start), round(100 * segment.end)
-            self._starts.append(max(0, start - before))
-            self._durations.append(min(max(0, end - start), 0xFFFF))
+            start, end = round(10 * segment.start), round(10 * segment.end)
+            self._gaps.append(start - before)
+            self._durations.append(end - start)
             self._emotions.append(numbers[segment.emotion])
             self._of_segments.extend(round(100 * value) for value in segment.probabilities)
-            before = start
+            before = end
         self._of_rows.extend([round(100 * value) for value in row.probabilities] or self._blank)
         self._envelopes.extend(_LEVELS[level] for level in row.envelope.ljust(POINTS, LEVELS[0]))
 
     def pack(self) -> dict[str, Any]:
-        arrays = (self._counts, self._starts, self._durations, self._emotions, self._of_segments, self._of_rows)
-        if sys.byteorder == "big":
-            for values in arrays:
-                values.byteswap()
-        content = b"".join(values.tobytes() for values in arrays) + bytes(self._envelopes)
+        arrays = (self._counts, self._gaps, self._durations, self._emotions, self._of_segments, self._of_rows)
+        content = b"".join(map(_by_significance, (*arrays, self._envelopes)))
         packed = base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
-        return {"segments": len(self._starts), "points": POINTS, "levels": len(LEVELS), "packed": packed}
+        return {"segments": len(self._gaps), "points": POINTS, "levels": len(LEVELS), "packed": packed}
+
+
+def _by_significance(values: "array[int]") -> bytes:
+    """The bytes of numbers: the lowest of each, then the next ones."""
+    content = values.tobytes()
+    places = range(values.itemsize) if sys.byteorder == "little" else reversed(range(values.itemsize))
+    return b"".join(content[place :: values.itemsize] for place in places)
 
 
 def check_embedded(recordings: Sequence[Recording]) -> None:

@@ -8,6 +8,7 @@ Status = Literal["ok", "no-speech", "failed"]
 Value = str | float | None
 
 DECIMALS = 6  # decimals of every number in a report
+UNLIKE = "unlike the training data"  # the warning
 
 
 def list_columns(labels: Sequence[str]) -> tuple[str, ...]:

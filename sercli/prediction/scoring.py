@@ -26,11 +26,10 @@ from sercli.files import one_line
 from sercli.labels import UNCERTAIN
 from sercli.models.model import BATCH_FRAMES, Embeddings, Logits, Model, Probabilities, load_model
 from sercli.prediction.discovery import Recording
-from sercli.prediction.rows import Prediction, RecordingResult, SegmentPrediction
+from sercli.prediction.rows import UNLIKE, Prediction, RecordingResult, SegmentPrediction
 from sercli.prediction.settings import ScoringSettings
 
 MAX_WAITING = 2  # batches that may wait for the network
-UNLIKE = "unlike the training data"  # the warning
 HEARTBEAT = 1.0  # seconds between heartbeats while a file is only read
 
 
@@ -142,9 +141,8 @@ class RecordingScorer:
         emotion, confidence, probabilities = self._decide(self.model.probabilities(pooled))
         typicality, is_typical = None, True
         if self.model.typicality:
-            typicality = self.model.typicality.measure(
-                self.model.pool(np.stack([score.embedding for score in scored]), speech)
-            )
+            distances = self.model.typicality.measure_distances(np.stack([score.embedding for score in scored]))
+            typicality = self.model.typicality.measure(float(self.model.pool(distances, speech)))
             is_typical = typicality >= self.model.typicality.minimum
         segments = []
         for score, of_segment in zip(scored, self.model.probabilities(logits), strict=True):

@@ -9,7 +9,7 @@ from typing import Any
 
 from sercli.labels import UNCERTAIN
 from sercli.prediction.report import encodable
-from sercli.prediction.rows import Prediction
+from sercli.prediction.rows import UNLIKE, Prediction
 
 MOST_NEGATIVE = 10  # recordings that are listed
 
@@ -68,6 +68,17 @@ class Tally:
     def answered(self) -> int:
         """Returns the number of rows with an emotion, uncertain ones included."""
         return sum(share.rows for shares in self.emotions.values() for share in shares.values())
+
+    @property
+    def note(self) -> str:
+        """Returns a warning if most answers are about recordings unlike the training data, else an empty string."""
+        unlike, answered = self.warnings[UNLIKE], self.answered
+        if 2 * unlike <= answered:
+            return ""
+        return (
+            f"Do not believe these answers: {unlike} of {answered} are about recordings unlike the training data, such "
+            "as computer voices (which feel nothing), music, noise, or speech over another channel."
+        )
 
     @property
     def most_negative(self) -> list[tuple[float, str, str]]:
@@ -138,6 +149,7 @@ class Tally:
             ],
             "failures": dict(self.reasons().most_common()),
             "warnings": dict(self.warnings.most_common()),
+            "note": self.note or None,
             "not_supported": dict(self.unread.most_common()),
         }
 

@@ -1,14 +1,18 @@
 """How well typicality tells speech like the training data from other sounds.
 
 ``python -m tests.benchmarks.typicality data FOLDER...`` compares the development utterances of the model that comes
-with sercli, whose index and store are in ``data``, with the recordings of each folder. For each folder it prints the
-AUROC of typicality, of the maximum probability and of the energy score (Liu et al. 2020), and the share of recordings
-below the least typicality; first it prints the area under the risk-coverage curve of each on the development
-utterances. ``--make FOLDER`` makes folders of espeak-ng voices, noise, tones and babble.
+with sercli, whose index and store are in ``data``, with the recordings of each folder, as they are and through a
+telephone. For each it prints the AUROC of typicality, of the maximum probability and of the energy score (Liu et al.
+2020), and the share of recordings below the least typicality; first it prints the area under the risk-coverage curve of
+each on the development utterances. ``--make FOLDER`` makes folders of espeak-ng voices, noise, tones and babble, and
+``--save`` writes the shares to the model card.
 """
 
 import argparse
+import contextlib
+import itertools
 import subprocess
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,10 +23,15 @@ from rich.console import Console
 from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 
-from sercli.audio.segmentation import Segment, read_segments
+from sercli.audio.decode import read_signal
+from sercli.audio.degradation import degrade
+from sercli.audio.segmentation import Segment, segment_blocks
 from sercli.corpora.index import read_index
+from sercli.errors import AudioError
 from sercli.features.frontend import extract_features
-from sercli.models.folder import DEFAULT_MODEL
+from sercli.files import write_json
+from sercli.models.card import render_card
+from sercli.models.folder import CARD_FILE, DEFAULT_MODEL, JSON_FILE, read_description
 from sercli.models.model import Features, Model, load_model
 from sercli.splits.development import make_training_split
 from sercli.training.data import CorpusFeatures
@@ -60,6 +69,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--make", type=Path)
+    parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     model = load_model(DEFAULT_MODEL)
     assert model.typicality
@@ -75,14 +85,21 @@ def main() -> None:
         wrong = ~right[np.argsort(-scores, kind="stable")]
         console.print(f"  {name} {np.mean(np.cumsum(wrong) / np.arange(1, len(wrong) + 1)):.3f}")
     folders = [*options.folders, *(make_sounds(options.make, clips) if options.make else ())]
-    for folder in folders:
-        other, _ = measure(model, read(model, sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)))
+    sounds = {each.name: sorted(path for path in each.rglob("*") if path.suffix in SUFFIXES) for each in folders}
+    limit = -np.interp(1 - model.typicality.minimum, np.linspace(0, 1, 101), model.typicality.distances)
+    flagged: dict[str, dict[str, float]] = defaultdict(dict)
+    for name, degradation in itertools.product(("development utterances", *sounds), (None, "telephone")):
+        other, _ = measure(model, read(model, sounds.get(name, clips), degradation))
         truth = np.repeat([1, 0], [len(usual), len(other)])
         areas = [roc_auc_score(truth, np.concatenate(each)) for each in zip(usual.T, other.T, strict=True)]
-        limit = -np.interp(1 - model.typicality.minimum, np.linspace(0, 1, 101), model.typicality.distances)
         shown = " ".join(f"{area:.3f}" for area in areas)
-        unlike = f"unlike the training data {np.mean(other[:, 0] < limit):.0%}"
-        console.print(f"{folder.name}: {len(other)} recordings, AUROC {shown}, {unlike}")
+        share = flagged[name][degradation or "plain"] = round(float(np.mean(other[:, 0] < limit)), 3)
+        unlike = f"unlike the training data {share:.0%}"
+        console.print(f"{name}, {degradation or 'plain'}: {len(other)} recordings, AUROC {shown}, {unlike}")
+    if options.save:
+        description = {**read_description(DEFAULT_MODEL), "unlike_training_data": flagged}
+        write_json(DEFAULT_MODEL / JSON_FILE, description)
+        (DEFAULT_MODEL / CARD_FILE).write_text(render_card(description), encoding="utf-8")
 
 
 SUFFIXES = {".wav", ".flac", ".ogg"}
@@ -90,10 +107,13 @@ SUFFIXES = {".wav", ".flac", ".ogg"}
 
 def measure(model: Model, recordings: Iterable[tuple[Sequence[Features], Sequence[float]]]) -> tuple[Array, Array]:
     """Scores of recordings, higher for usual ones, in columns after `NAMES`, and the positions of their labels."""
+    assert model.typicality
     rows, answers = [], []
     for matrices, speech in recordings:
-        logits, embedding = (model.pool(each, speech) for each in model.score(matrices))
-        rows.append([-np.linalg.norm(embedding), model.probabilities(logits).max(), logsumexp(logits)])
+        logits, embeddings = model.score(matrices)
+        logits = model.pool(logits, speech)
+        distance = model.pool(model.typicality.measure_distances(embeddings), speech)
+        rows.append([-distance, model.probabilities(logits).max(), logsumexp(logits)])
         answers.append(int(logits.argmax()))
     return np.array(rows), np.array(answers)
 
@@ -105,16 +125,19 @@ def read_stored(corpus: CorpusFeatures, members: Iterable[int]) -> Iterator[tupl
         yield list(matrices), list(speech)
 
 
-def read(model: Model, paths: Iterable[Path]) -> Iterator[tuple[list[Features], list[float]]]:
+def read(model: Model, paths: Iterable[Path], degradation: str | None) -> Iterator[tuple[list[Features], list[float]]]:
     """Features and speech (s) of the segments of each recording in which there is something to score."""
     for path in paths:
-        found = read_segments(path, model.audio, model.segmentation)
-        segments = [each for each in found if isinstance(each, Segment)]
-        if segments:
-            yield (
-                [extract_features(each.signal, model.features) for each in segments],
-                [each.speech for each in segments],
-            )
+        with contextlib.suppress(AudioError):
+            signal, rate = read_signal(path)
+            if degradation:
+                signal, rate = degrade(signal, rate, degradation)
+            blocks = [(signal.reshape(len(signal), -1), rate)]
+            found = segment_blocks(lambda: blocks, model.audio, model.segmentation)  # noqa: B023 - read at once
+            segments = [each for each in found if isinstance(each, Segment)]
+            if segments:
+                matrices = [extract_features(each.signal, model.features) for each in segments]
+                yield matrices, [each.speech for each in segments]
 
 
 def make_sounds(folder: Path, clips: Sequence[Path]) -> list[Path]:

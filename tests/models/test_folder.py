@@ -16,7 +16,7 @@ from sercli.errors import ModelError
 from sercli.features.frontend import FeatureConfig
 from sercli.labels import EMOTIONS
 from sercli.models.config import NetworkConfig
-from sercli.models.export import pack_weights, round_weights
+from sercli.models.export import pack_weights, round_weights, whiten_embedding
 from sercli.models.folder import DEFAULT_MODEL, list_files, model_digest
 from sercli.models.model import Features, Logits, Model, load_model, save_model
 from sercli.models.networks import build_network
@@ -345,18 +345,43 @@ def test_the_normalizer_measures_all_frames_alike() -> None:
 
 
 def test_typicality_falls_with_the_distance_and_is_kept(trained: tuple[Model, torch.nn.Module], tmp_path: Path) -> None:
-    typicality = Typicality.fit(np.linspace(1, 3, 1_000))
-    found = [typicality.measure(np.array([0.0, distance])) for distance in (0.5, 1.0, 2.0, 2.98, 3.0, 1e9)]
-    np.testing.assert_allclose(found, [1, 1, 0.5, 0.01, 0, 0], atol=1e-3)
     model, network = trained
+    size = model.score(make_matrices(20), embed=True)[1].shape[1]
+    model = replace(model, graph=whiten_embedding(model.graph, np.zeros(size), np.eye(size)))
+
+    telephone = np.zeros(size)
+    telephone[1] = 10.0
+    typicality = Typicality(telephone=tuple(telephone)).calibrate(np.linspace(1, 3, 1_000))
+    distances = (0.5, 1.0, 2.0, 2.98, 3.0, 1e9)
+    found = [typicality.measure(distance) for distance in distances]
+    np.testing.assert_allclose(found, [1, 1, 0.5, 0.01, 0, 0], atol=1e-3)
+    embeddings = np.zeros((4, size))
+    embeddings[:, 1] = (3.0, 5.0, 9.0, 12.0)
+    np.testing.assert_allclose(typicality.measure_distances(embeddings), [3, 5, 1, 2])
+    np.testing.assert_allclose(replace(typicality, telephone=()).measure_distances(embeddings), [3, 5, 9, 12])
     save_model(tmp_path / "m", replace(model, typicality=typicality), pack_weights(network))
     assert load_model(tmp_path / "m").typicality == typicality
+    change(tmp_path / "m", ("typicality", "telephone"), [1.0] * (size + 1))
+    with pytest.raises(ModelError, match="an embedding of another size"):
+        load_model(tmp_path / "m")
 
 
-@pytest.mark.parametrize("distances", [[], [1.0], [2.0, 1.0], [0.0, float("inf")]])
-def test_damaged_typicality_is_refused(folder: Path, distances: list[float]) -> None:
-    change(folder, ("typicality",), {"minimum": 0.02, "distances": distances})
-    with pytest.raises(ModelError, match="ascending numbers"):
+@pytest.mark.parametrize(
+    ("distances", "telephone", "message"),
+    [
+        ([], [], "ascending numbers"),
+        ([1.0], [], "ascending numbers"),
+        ([2.0, 1.0], [], "ascending numbers"),
+        ([0.0, float("inf")], [], "ascending numbers"),
+        ([0.0, 1.0], [float("nan")], "finite numbers"),
+        ([0.0, 1.0], [[0.0]], "invalid value"),
+    ],
+)
+def test_damaged_typicality_is_refused(
+    folder: Path, distances: list[float], telephone: list[Any], message: str
+) -> None:
+    change(folder, ("typicality",), {"minimum": 0.02, "distances": distances, "telephone": telephone})
+    with pytest.raises(ModelError, match=message):
         load_model(folder)
 
 

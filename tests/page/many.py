@@ -14,7 +14,7 @@ from sercli.prediction.rows import Prediction, SegmentPrediction
 from sercli.prediction.summary import Tally
 
 LABELS = ("neutral", "angry", "bored", "joy")
-DESCRIPTION: dict[str, Any] = {"figures": {}, "recipe": {"name": "toy"}}
+DESCRIPTION: dict[str, Any] = {"figures": {}, "recipe": {"name": "toy"}, "typicality": {"minimum": 0.02}}
 
 
 def make_prediction(name: str, rng: random.Random, labels: Sequence[str], segments: int) -> Prediction:
@@ -47,6 +47,7 @@ def make_prediction(name: str, rng: random.Random, labels: Sequence[str], segmen
         end=time,
         duration=time,
         speech=time,
+        typicality=rng.random(),
         segments=tuple(made),
         envelope="".join(rng.choices(LEVELS, k=POINTS)),
     )

@@ -1,18 +1,22 @@
 """The report as people use it: in a real Chromium, from disk."""
 
+import random
 import re
 import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sercli import predict_folder
+from sercli.audio.envelope import LEVELS
 from sercli.labels import EMOTIONS
 from tests.command import run_sercli
 from tests.page.conftest import HOSTILE, OpenPage
-from tests.page.many import LABELS, write_many
+from tests.page.many import LABELS as OTHER_LABELS
+from tests.page.many import make_prediction, write_many
 from tests.sounds import write_tone
 from tests.toy_model import make_model
 
@@ -195,13 +199,51 @@ def test_ten_thousand_recordings_stay_usable(open_page: OpenPage, tmp_path: Path
     assert page.locator("dialog[open] .side").count() == 1
 
 
+def test_timelines_are_those_of_the_recordings(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page(write_many(tmp_path / "r.html", 3, segments=300))
+    rng = random.Random(0)
+    for row in range(3):
+        expected = make_prediction("", rng, EMOTIONS, 300)
+        found = page.evaluate(
+            f"details.segments({row}).map(({{start, end, result, n}}) => [start, end, result, ...details.ofSegment(n)])"
+        )
+        assert np.array(found) == pytest.approx(
+            np.array(
+                [
+                    [s.start, s.end, EMOTIONS.index(s.emotion), *(100 * p for p in s.probabilities)]
+                    for s in expected.segments
+                ]
+            ),
+            abs=0.501,
+        )
+        assert np.array(found)[:, :2] == pytest.approx(
+            np.array([[s.start, s.end] for s in expected.segments]), abs=0.051
+        )
+        assert page.evaluate(f"Array.from(details.envelope({row}))") == [
+            LEVELS.index(level) for level in expected.envelope
+        ]
+
+
+def test_it_says_how_usual_a_recording_is_and_what_not_to_believe(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page(write_many(tmp_path / "r.html", 200))
+    page.locator("th[data-column=typicality]").get_by_role("button").click()
+    cells = page.locator("#rows tr[data-row] td:nth-child(4)")
+    shown = [float(text.removesuffix("\u00a0%")) for text in cells.all_inner_texts()]
+    assert shown == sorted(shown)
+    doubted = cells.locator(".doubt").count()
+    assert 0 < doubted == sum(share < 2 for share in shown)
+    assert page.locator(".note", has_text="Do not believe these answers").count() == 0
+    dialog = open_row(page, list_names(page)[0])
+    assert f"typicality {shown[0]}" in dialog.locator("header").inner_text()
+
+
 def test_labels_are_those_of_the_model(open_page: OpenPage, tmp_path: Path) -> None:
-    page = open_page(write_many(tmp_path / "r.html", 20, labels=LABELS))
+    page = open_page(write_many(tmp_path / "r.html", 20, labels=OTHER_LABELS))
     assert [option.strip() for option in page.locator("#measure option").all_inner_texts()] == [
         "negative emotions",
-        *LABELS,
+        *OTHER_LABELS,
     ]
-    assert page.locator("#legend").inner_text().split("\n")[: len(LABELS)] == list(LABELS)
+    assert page.locator("#legend").inner_text().split("\n")[: len(OTHER_LABELS)] == list(OTHER_LABELS)
 
 
 def test_recordings_in_the_page_play_wherever_it_is(open_page: OpenPage, tmp_path: Path) -> None:
@@ -224,4 +266,7 @@ def test_the_page_of_the_demo_shows_the_samples(open_page: OpenPage, tmp_path: P
     assert run_sercli(*shlex.split(command[1]), cwd=tmp_path)[0] == 0
     page = open_page(tmp_path / "report.html")
     assert page.locator("h1").inner_text() == "Emotions in 12 recordings"
-    assert open_row(page, "stereo.flac").locator(".side").count() == 2
+    assert "Do not believe these answers: 12 of 12" in page.locator(".note").first.inner_text()
+    dialog = open_row(page, "stereo.flac")
+    assert dialog.locator(".side").count() == 2
+    assert "Do not believe this answer: unlike the training data" in dialog.inner_text()

@@ -1,5 +1,6 @@
 """Evidence that is planted in a sound is where the explanation of the answer points."""
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ import torch
 from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
-from sercli.audio.preprocess import preprocess
+from sercli.audio.decode import read_signal
+from sercli.audio.preprocess import preprocess, resample, to_mono
 from sercli.audio.segmentation import WINDOWS, SegmentationConfig
 from sercli.audio.signal import Signal
 from sercli.cli.app import app
@@ -89,11 +91,13 @@ def explanation(planted: Path, models: tuple[Model, Model, bytes]) -> Explanatio
     return explain(planted, models[0])
 
 
-def share_in_tone(values: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    """Share of what is above 0 that lies in the time of the planted tone, give or take 0.1 s, in a sound of 3 s."""
-    times = (np.arange(len(values)) + 0.5) * 3.0 / len(values)
+def share_between(
+    values: np.ndarray[Any, np.dtype[np.float64]], start: float = START, end: float = END, length: float = 3.0
+) -> float:
+    """Share of what is above 0 in some seconds of a sound, give or take 0.1 s; by default those of the planted tone."""
+    times = (np.arange(len(values)) + 0.5) * length / len(values)
     above = np.maximum(values, 0)
-    return float(above[(times > START - 0.1) & (times < END + 0.1)].sum() / above.sum())
+    return float(above[(times > start - 0.1) & (times < end + 0.1)].sum() / above.sum())
 
 
 def test_planted_evidence_is_found_in_time_and_frequency(explanation: Explanation) -> None:
@@ -101,12 +105,41 @@ def test_planted_evidence_is_found_in_time_and_frequency(explanation: Explanatio
     assert (explanation.emotion, explanation.n_segments) == ("happy", 1)
     assert (segment.start, segment.end) == pytest.approx((0.0, 3.0), abs=0.05)
     # Its share of the time is 0.15.
-    assert share_in_tone(segment.attention[0]) > 0.22
-    assert share_in_tone(segment.attribution.sum(axis=0)) > 0.5
+    assert share_between(segment.attention[0]) > 0.22
+    assert share_between(segment.attribution.sum(axis=0)) > 0.5
     tone = segment.features[:, round(segment.features.shape[1] * (START + END) / 2 / 3.0)]
     band, cell = np.unravel_index(segment.attribution.argmax(), segment.attribution.shape)
     assert band == int(tone.argmax()) * N_BANDS // FEATURES.n_mels
     assert START - 0.25 < cell * 3.0 / segment.attribution.shape[1] < END
+
+
+def test_a_clip_of_anger_is_found_between_clips_of_calm(corpora: Path, tmp_path: Path) -> None:
+    """By the model that comes with sercli; the actor is one of its development speakers."""
+    actor = corpora / "ravdess/Actor_07"
+    calm = [read_clip(actor / f"03-01-02-01-0{sentence}-01-07.flac") for sentence in (1, 2)]
+    shares = []
+    for place, sentence in itertools.product(range(3), (1, 2)):
+        clips = [*calm[:place], read_clip(actor / f"03-01-05-02-0{sentence}-01-07.flac"), *calm[place:]]
+        start, end = (sum(map(len, part)) / RATE for part in (clips[:place], clips[: place + 1]))
+        found = explain(write_sound(tmp_path / "a.wav", np.concatenate(clips)))
+        if found.emotion != "angry":
+            continue  # the explanation is of the other answer
+        (segment,) = found.segments
+        span = (start - segment.start, end - segment.start, segment.end - segment.start)
+        maps = (np.ones(100), segment.attention[0], segment.attribution.sum(axis=0))
+        shares.append([share_between(values, *span) for values in maps])
+    assert len(shares) >= 3
+    time, attention, attribution = np.mean(shares, axis=0)
+    assert attention > 1.5 * time
+    assert attribution > 1.5 * time
+
+
+def read_clip(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Reads a clip with 50 ms of the silence around it."""
+    signal, rate = read_signal(path)
+    mono = resample(to_mono(signal), rate, RATE).astype(np.float64)
+    (loud,) = np.nonzero(np.abs(mono) > 0.05 * np.abs(mono).max())
+    return mono[loud[0] - RATE // 20 : loud[-1] + RATE // 20]
 
 
 def test_random_weights_give_another_map(
@@ -114,7 +147,7 @@ def test_random_weights_give_another_map(
 ) -> None:
     """The sanity check of Adebayo et al. 2018."""
     (trained,), (fresh,) = explanation.segments, explain(planted, models[1]).segments
-    assert share_in_tone(fresh.attention[0]) < 0.18
+    assert share_between(fresh.attention[0]) < 0.18
     assert np.abs(fresh.attribution).max() < np.abs(trained.attribution).max() / 4
     assert spearmanr(trained.attribution.ravel(), fresh.attribution.ravel()).statistic < 0.5
 

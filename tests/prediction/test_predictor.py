@@ -9,6 +9,8 @@ import pytest
 
 import sercli
 from sercli.audio.decode import read_signal
+from sercli.audio.degradation import DEGRADATIONS, degrade
+from sercli.audio.preprocess import resample, to_mono
 from sercli.corpora.index import Index, Utterance
 from sercli.errors import ModelError, UsageError
 from sercli.features.extraction import extract_store
@@ -297,9 +299,26 @@ def test_synthetic_voices_are_unlike_the_training_data(suffix: str) -> None:
         assert row.warnings[-1] == "unlike the training data"
 
 
-def test_speech_of_development_speakers_is_not(corpora: Path) -> None:
+def test_many_voices_in_one_recording_do_not_average_to_a_usual_one(tmp_path: Path) -> None:
+    signals = [read_signal(path) for path in sorted((Path(__file__).parents[2] / "samples").glob("*man-*"))]
+    assert len(signals) >= 6
+    joined = np.concatenate([np.pad(resample(to_mono(signal), rate, 16_000), 8_000) for signal, rate in signals])
+    row = Predictor().predict(write_sound(tmp_path / "joined.wav", joined.astype(float)))
+    assert len(row.segments) > 1
+    assert row.typicality is not None
+    assert row.typicality < 0.02
+
+
+@pytest.mark.parametrize("degradation", [None, *DEGRADATIONS])
+def test_speech_of_development_speakers_is_not(corpora: Path, degradation: str | None, tmp_path: Path) -> None:
     predictor = Predictor()
-    rows = [predictor.predict(path) for path in sorted((corpora / "ravdess/Actor_07").glob("*.flac"))[:12]]
+    paths = sorted((corpora / "ravdess/Actor_07").glob("*.flac"))[:12]
+    if degradation:
+        signals = [degrade(*read_signal(path), degradation) for path in paths]
+        paths = [
+            write_sound(tmp_path / f"{n}.wav", signal[0].astype(float), signal[1]) for n, signal in enumerate(signals)
+        ]
+    rows = [predictor.predict(path) for path in paths]
     assert [row.warnings for row in rows if "unlike the training data" in row.warnings] == []
     assert np.mean([row.typicality for row in rows if row.typicality is not None]) > 0.2
 

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from sercli.labels import EMOTIONS, NEGATIVE
-from sercli.prediction.rows import Prediction, SegmentPrediction
+from sercli.prediction.rows import UNLIKE, Prediction, SegmentPrediction
 from sercli.prediction.summary import MOST_NEGATIVE, Tally
 
 
@@ -52,6 +52,17 @@ def make_row(
         warnings=warnings,
         segments=tuple(made),
     )
+
+
+@pytest.mark.parametrize(("unlike", "warned"), [(1, False), (2, False), (3, True)])
+def test_answers_that_are_mostly_unlike_the_training_data_are_not_to_be_believed(*, unlike: int, warned: bool) -> None:
+    tally = make_tally()
+    for number in range(4):
+        tally.add_recording((make_row(f"{number}.wav", warnings=(UNLIKE,) if number < unlike else ()),))
+    tally.add_recording((Prediction(file="x.wav", status="failed", error="is empty"),))
+    note = tally.to_dict()["note"]
+    assert (note is not None) == warned
+    assert not warned or f"Do not believe these answers: {unlike} of 4 are" in note
 
 
 def test_shares_are_of_seconds_of_speech_by_emotion_and_channel() -> None:

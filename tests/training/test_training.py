@@ -3,7 +3,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from sercli.corpora.index import Index, read_index
 from sercli.errors import CheckpointError, InputError, ModelError, UsageError
 from sercli.features.extraction import extract_store
 from sercli.features.parameters import StoreParameters
+from sercli.features.utterance import extract_degraded
 from sercli.models.config import NetworkConfig
 from sercli.models.model import Model, load_model
 from sercli.models.networks import build_network
@@ -36,7 +37,7 @@ from sercli.training.recipes import Recipe, TeacherConfig, TrainConfig
 from sercli.training.scoring import list_truth, pool_logits, score_utterances
 from sercli.training.session import TrainedModel, train_fold
 from sercli.training.train import CHECKPOINT_FILE, TrainingResult, train
-from sercli.training.typicality import add_typicality
+from sercli.training.typicality import Segments, add_typicality
 from tests.toy_index import featurize_toy
 
 CPU = torch.device("cpu")
@@ -312,9 +313,14 @@ def test_typicality_is_the_share_of_development_utterances_at_least_as_far(
     run_train(data, out, SMALL.limit(1))
     model, dev = load_model(out), make_training_split(index, 1).dev
     assert model.typicality
-    found = sorted(measure_typicality(model, features, dev))
-    np.testing.assert_allclose(found, np.linspace(0, 1, len(dev)), atol=0.01)
-    train = measure_typicality(model, features, make_training_split(index, 1).train)
+    plain = measure_typicality(model, map(features.segments, dev))
+    utterances = [index.utterances[member] for member in dev]
+    telephone = measure_typicality(
+        model, (extract_degraded(index.path_of(u), u.sha256, "telephone", model.parameters) for u in utterances)
+    )
+    np.testing.assert_allclose(sorted([*plain, *telephone]), np.linspace(0, 1, 2 * len(dev)), atol=0.01)
+    assert max(telephone) > 0.5
+    train = measure_typicality(model, map(features.segments, make_training_split(index, 1).train))
     assert np.mean(train) > 0.5  # what was trained on is nearer than other speakers
     # Added to a model that was trained without it, it is the same.
     description = json.loads((out / "model.json").read_text())
@@ -323,13 +329,26 @@ def test_typicality_is_the_share_of_development_utterances_at_least_as_far(
     assert load_model(out).graph == model.graph
 
 
-def measure_typicality(model: Model, features: CorpusFeatures, members: Sequence[int]) -> list[float]:
+def measure_typicality(model: Model, utterances: Iterable[Segments]) -> list[float]:
     assert model.typicality
     found = []
-    for member in members:
-        matrices, speech = zip(*features.segments(member), strict=True)
-        found.append(model.typicality.measure(model.pool(model.score(matrices)[1], speech)))
+    for segments in utterances:
+        matrices, speech = zip(*segments, strict=True)
+        distances = model.typicality.measure_distances(model.score(matrices)[1])
+        found.append(model.typicality.measure(float(model.pool(distances, speech))))
     return found
+
+
+def test_typicality_does_without_recordings(data: Path, index: Index, tmp_path: Path) -> None:
+    run_train(data, tmp_path / "m", SMALL.limit(1))
+    trained = load_model(tmp_path / "m").typicality
+    assert trained
+    assert trained.telephone
+    elsewhere = Index(folder=tmp_path / "elsewhere", utterances=index.utterances)
+    add_typicality(tmp_path / "m", elsewhere, data / "features.h5")
+    without = load_model(tmp_path / "m").typicality
+    assert without
+    assert (without.telephone, without.distances == trained.distances) == ((), False)
 
 
 def test_typicality_is_not_added_from_another_index(data: Path, index: Index, tmp_path: Path) -> None:
