@@ -99,7 +99,7 @@ def main() -> NoReturn:
     except typer.Exit as error:
         status = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        console.show_error("interrupted; what was finished is kept")
+        console.show_error("interrupted; finished work is kept")
         status = 1
     except BrokenPipeError:  # the reader of stdout is gone, as with `| head`
         status = 1

@@ -15,7 +15,7 @@ def doctor(
     verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
     quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
-    """Check this installation: libraries, devices, codecs, folders, and the result of the model on a known input.
+    """Check this installation: libraries, devices, codecs, folders, and the model's result for a test signal.
 
     The exit status is 1 if a check fails. Paste the table into a bug report; it shows ~ instead of your home folder.
 
@@ -35,5 +35,5 @@ def doctor(
         wrong += [] if check.ok else [check.name]
     console.stdout.print(table, soft_wrap=False)
     if wrong:
-        console.show_error(f"something is wrong with: {', '.join(wrong)}")
+        console.show_error(f"failed checks: {', '.join(wrong)}")
         raise typer.Exit(1)

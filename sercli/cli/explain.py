@@ -27,7 +27,7 @@ def explain(
     verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
     quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
-    """Show why a recording was given its emotion: what the network attends to, and what speaks for the emotion.
+    """Explain a prediction: attention over time, and attribution over time and frequency.
 
     The picture shows waveform, log-mel spectrogram, attribution and attention of the segments in which the emotion is
     most probable. Attribution is by how much the log-odds of the emotion fall when a stretch of time and frequency is

@@ -31,7 +31,7 @@ def featurize(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
-    """Compute the features that a recipe needs, for every indexed utterance, into one HDF5 store.
+    """Compute the features a recipe needs for every indexed utterance, and store them (HDF5).
 
     Computes only what is missing: you can add features and corpora later, and resume an interrupted run.
 

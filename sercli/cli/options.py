@@ -129,7 +129,7 @@ Members = Annotated[
         "--members",
         min=1,
         max=16,
-        help="Networks of the ensemble.",
+        help="Number of networks in the ensemble.",
         show_default="from the recipe",
         rich_help_panel=RECIPE,
     ),

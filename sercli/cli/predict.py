@@ -319,7 +319,7 @@ def _emotion_table(tally: "Tally") -> "Table":
 
 
 def _show_scores(scores: "Scores") -> None:
-    left_out = f"{scores.unlabelled} without a known label, {scores.excluded} failed or uncertain"
+    left_out = f"{scores.unlabeled} without a known label, {scores.excluded} failed or uncertain"
     if not scores.scored:
         console.warn(f"nothing to score: {left_out}")
         return

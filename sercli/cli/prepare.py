@@ -231,7 +231,7 @@ def _summarize(what: str, items: list[str], limit: int | None) -> str:
 def _show_result(corpus: "Corpus", outcome: "Outcome", index: Path) -> None:
     count = len(outcome.utterances)
     if outcome.near_misses:
-        console.warn(f"these labels are other names for sercli's: merge them with --map '{outcome.near_misses}'")
+        console.warn(f"these labels are synonyms of sercli's: merge them with --map '{outcome.near_misses}'")
     if outcome.absent:
         absent = ", ".join(f"{text!r} ({count})" for text, count in outcome.absent.items())
         console.warn(f"these labels or speakers look like empty cells: {absent}; leave cells empty that are unknown")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from sercli.corpora.archive_members import BLOCK, DAMAGE, REMEDY, SUFFIXES, Budget, Member, raise_damaged, read_members
+from sercli.corpora.archive_members import BLOCK, DAMAGE, REMEDY, SUFFIXES, Limits, Member, raise_damaged, read_members
 from sercli.errors import ArchiveError
 from sercli.files import name_file, write_json
 
@@ -17,28 +17,6 @@ MAX_NESTING = 2  # archives within archives
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are done and their total, which may grow."""
-
-
-def unpack_archive(
-    archive: Path,
-    folder: Path,
-    *,
-    marker: tuple[str, Mapping[str, object]] | None = None,
-    max_bytes: int = MAX_BYTES,
-    max_members: int = MAX_MEMBERS,
-    keep_previous: bool = False,
-    progress: Progress | None = None,
-) -> int:
-    """Unpacks one archive into a folder; otherwise like `unpack_archives`."""
-    return unpack_archives(
-        {"": archive},
-        folder,
-        marker=marker,
-        max_bytes=max_bytes,
-        max_members=max_members,
-        keep_previous=keep_previous,
-        progress=progress,
-    )
 
 
 def unpack_archives(
@@ -51,14 +29,14 @@ def unpack_archives(
     keep_previous: bool = False,
     progress: Progress | None = None,
 ) -> int:
-    """Unpacks zip and tar archives into a folder, which appears when everything is there.
+    """Unpacks zip and tar archives into a folder, all or nothing.
 
     They are unpacked beside `folder`, in ``NAME.part``, which is renamed at the end. An archive in an archive is
     replaced by a folder of its name. What macOS adds to archives is left out.
 
     Args:
         archives: Archives by the subfolder that each is unpacked into, empty for `folder` itself.
-        folder: Folder to appear; one that is there is replaced.
+        folder: Folder to create or replace.
         marker: Name and content of a JSON file to write into the folder; the number of files is added.
         max_bytes: Limit on the bytes of all members together, counted as they are unpacked.
         max_members: Limit on the number of members.
@@ -76,13 +54,13 @@ def unpack_archives(
     part = folder.with_name(f"{folder.name}.part")
     _remove(part)
     part.mkdir(parents=True)
-    budget = Budget(folder=part, max_bytes=max_bytes, max_members=max_members)
+    limits = Limits(folder=part, max_bytes=max_bytes, max_members=max_members)
     report = progress or (lambda _done, _total: None)
     try:
         count = 0
         for subfolder, archive in archives.items():
             (part / subfolder).mkdir(parents=True, exist_ok=True)
-            count += _unpack_into(archive, str(archive), part / subfolder, budget, report)
+            count += _unpack_into(archive, str(archive), part / subfolder, limits, report)
         if marker:
             write_json(part / marker[0], {**marker[1], "files": count})
         _replace(part, folder)
@@ -117,16 +95,16 @@ def _name_previous(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.old")
 
 
-def _unpack_into(archive: Path, shown: str, folder: Path, budget: Budget, progress: Progress, nesting: int = 1) -> int:
+def _unpack_into(archive: Path, shown: str, folder: Path, limits: Limits, progress: Progress, nesting: int = 1) -> int:
     """Unpacks an archive and the archives in it; returns the number of files that are there then."""
     if nesting > MAX_NESTING:
         msg = f"{shown}: archives are nested more than {MAX_NESTING} deep; {REMEDY}"
         raise ArchiveError(msg)
     nested: list[tuple[Path, str]] = []
     count = 0
-    for member in read_members(archive, shown, budget):
+    for member in read_members(archive, shown, limits):
         path = folder / member.name
-        _unpack_member(member, path, budget)
+        _unpack_member(member, path, limits)
         progress(*member.progress())
         count += 1
         if is_archive(path):
@@ -134,20 +112,20 @@ def _unpack_into(archive: Path, shown: str, folder: Path, budget: Budget, progre
     for path, name in nested:
         unpacked = path.with_name(".unpacking")
         unpacked.mkdir()
-        count += _unpack_into(path, name, unpacked, budget, progress, nesting + 1) - 1
+        count += _unpack_into(path, name, unpacked, limits, progress, nesting + 1) - 1
         path.unlink()
         unpacked.rename(path)
     return count
 
 
-def _unpack_member(member: Member, path: Path, budget: Budget) -> None:
+def _unpack_member(member: Member, path: Path, limits: Limits) -> None:
     try:
         source = member.open()
     except DAMAGE as reason:
         raise_damaged(member.archive, member.name, reason)
     with source, _create(member, path) as target:
         while block := _read(member, source):
-            budget.add_bytes(member.archive, len(block))
+            limits.add_bytes(member.archive, len(block))
             with name_file(path):
                 target.write(block)
 
@@ -157,7 +135,7 @@ def _create(member: Member, path: Path) -> IO[bytes]:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("xb")
     except (FileExistsError, NotADirectoryError):
-        msg = f"{member.archive}: member {member.name!r} takes the place of another; nothing of it was kept"
+        msg = f"{member.archive}: member {member.name!r} takes the place of another; nothing was unpacked"
         raise ArchiveError(msg) from None
 
 

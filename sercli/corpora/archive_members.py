@@ -1,4 +1,4 @@
-"""Members of zip and tar archives that nobody vouches for, one by one, refused if unpacking them could do harm."""
+"""Reads the members of untrusted zip and tar archives; refuses unsafe ones."""
 
 import bz2
 import gzip
@@ -77,8 +77,8 @@ class Member:
 
 
 @dataclass(slots=True, kw_only=True)
-class Budget:
-    """How much an archive may unpack to, together with the archives in it.
+class Limits:
+    """Limits on unpacking an archive, shared with nested archives.
 
     Attributes:
         folder: Where it is unpacked.
@@ -98,12 +98,10 @@ class Budget:
         """Counts unpacked bytes; raises `ArchiveError` over the limit."""
         self.bytes += count
         if self.bytes > self.max_bytes:
-            msg = (
-                f"{archive} unpacks to more than the limit of {self.max_bytes} bytes, nothing of it was kept: {REMEDY}"
-            )
+            msg = f"{archive} unpacks to more than the limit of {self.max_bytes} bytes, nothing was unpacked: {REMEDY}"
             raise ArchiveError(msg)
 
-    def require_room(self, archive: str, count: int) -> None:
+    def check_space(self, archive: str, count: int) -> None:
         """Raises `ArchiveError` if so many more bytes go over the limit or do not fit on the disk."""
         self.add_bytes(archive, count)
         self.bytes -= count
@@ -117,13 +115,13 @@ class Budget:
         self.members += count
         if self.members > self.max_members:
             msg = (
-                f"{archive} has {self.members} members, over the limit of {self.max_members}, nothing of it was kept: "
+                f"{archive} has {self.members} members, over the limit of {self.max_members}, nothing was unpacked: "
                 f"{REMEDY}"
             )
             raise ArchiveError(msg)
 
 
-def read_members(archive: Path, shown: str, budget: Budget) -> Iterator[Member]:
+def read_members(archive: Path, shown: str, limits: Limits) -> Iterator[Member]:
     """Yields the files in a zip or tar archive, except what macOS adds to archives.
 
     Each must be read before the next is asked for.
@@ -131,7 +129,7 @@ def read_members(archive: Path, shown: str, budget: Budget) -> Iterator[Member]:
     Args:
         archive: Archive, recognized by its content.
         shown: Its name in messages.
-        budget: Limits; gets the number of members.
+        limits: Limits; gets the number of members.
 
     Raises:
         ArchiveError: If it is missing, damaged, encrypted, of a kind or compression that cannot be read, or too
@@ -145,9 +143,9 @@ def read_members(archive: Path, shown: str, budget: Budget) -> Iterator[Member]:
     _refuse_kind(archive, shown, start)
     decompress = next((open_ for magic, open_ in _COMPRESSED.items() if start.startswith(magic)), None)
     if decompress or start[_TAR_MAGIC[0]] == _TAR_MAGIC[1]:
-        yield from _read_tar(archive, shown, budget, decompress)
+        yield from _read_tar(archive, shown, limits, decompress)
     else:
-        yield from _read_zip(archive, shown, budget)
+        yield from _read_zip(archive, shown, limits)
 
 
 def raise_damaged(archive: str, name: str, reason: BaseException) -> NoReturn:
@@ -169,17 +167,17 @@ def _refuse_kind(archive: Path, shown: str, start: bytes) -> None:
         raise ArchiveError(msg)
 
 
-def _read_zip(archive: Path, shown: str, budget: Budget) -> Iterator[Member]:
+def _read_zip(archive: Path, shown: str, limits: Limits) -> Iterator[Member]:
     try:
         stream = zipfile.ZipFile(archive)
     except PermissionError:
         raise
     except DAMAGE as reason:
-        msg = f"{shown} is not a whole zip archive ({one_line(reason)}): if it is complete, {REMEDY}"
+        msg = f"{shown} is not a complete zip archive ({one_line(reason)}): if it is complete, {REMEDY}"
         raise ArchiveError(msg) from None
     with stream:
         infos = stream.infolist()
-        budget.add_members(shown, len(infos))
+        limits.add_members(shown, len(infos))
         files = [(info, _clean_name(info.filename)) for info in infos]
         files = [(info, name) for info, name in files if not _is_clutter(name)]
         # Some tools store a file twice; what has the same checksum is the same file.
@@ -187,7 +185,7 @@ def _read_zip(archive: Path, shown: str, budget: Budget) -> Iterator[Member]:
         for info, name in files:
             _refuse_zip_member(shown, info, name)
         total = sum(info.file_size for info, _ in files)
-        budget.require_room(shown, total)
+        limits.check_space(shown, total)
         done = 0
         for info, name in files:
             if not name.endswith("/"):
@@ -220,7 +218,7 @@ def _refuse_zip_member(shown: str, info: zipfile.ZipInfo, name: str) -> None:
 
 
 def _read_tar(
-    archive: Path, shown: str, budget: Budget, decompress: Callable[[IO[bytes]], IO[bytes]] | None
+    archive: Path, shown: str, limits: Limits, decompress: Callable[[IO[bytes]], IO[bytes]] | None
 ) -> Iterator[Member]:
     size = archive.stat().st_size
     with archive.open("rb") as raw, (decompress or (lambda stream: stream))(raw) as content:
@@ -228,25 +226,25 @@ def _read_tar(
         try:
             tar = tarfile.open(fileobj=guarded, mode="r:")  # type: ignore[call-overload]  # noqa: SIM115
             for info in _iterate(tar):
-                budget.add_members(shown, 1)
+                limits.add_members(shown, 1)
                 name = _clean_name(info.name)
                 if _is_clutter(name):
                     continue
                 _refuse_tar_member(shown, info, name)
                 if info.isdir():
                     continue
-                budget.require_room(shown, info.size)
+                limits.check_space(shown, info.size)
                 yield Member(
                     archive=shown,
                     name=name,
                     open=partial(_open_tar_member, tar, info),
                     progress=lambda: (min(raw.tell(), size), size),
                 )
-            _require_end(guarded, shown, budget)
+            _require_end(guarded, shown, limits)
         except ArchiveError:
             raise
         except DAMAGE as reason:
-            msg = f"{shown} is not a whole tar archive ({one_line(reason)}): if it is complete, {REMEDY}"
+            msg = f"{shown} is not a complete tar archive ({one_line(reason)}): if it is complete, {REMEDY}"
             raise ArchiveError(msg) from None
 
 
@@ -274,8 +272,8 @@ def _refuse_tar_member(shown: str, info: tarfile.TarInfo, name: str) -> None:
         _raise_fault(shown, info.name, f"is not safe to unpack ({one_line(reason)})")
 
 
-def _require_end(stream: "_GuardedStream", shown: str, budget: Budget) -> None:
-    """Raises an error unless a tar archive ends in zeros, and the compressed data in its checksum.
+def _require_end(stream: "_GuardedStream", shown: str, limits: Limits) -> None:
+    """Checks that a tar archive ends with its end-of-archive marker, and compressed data with its checksum.
 
     Where a header is damaged or missing, tarfile takes this for the end.
     """
@@ -283,7 +281,7 @@ def _require_end(stream: "_GuardedStream", shown: str, budget: Budget) -> None:
         msg = "no mark of the end where the members end"
         raise tarfile.ReadError(msg)
     while block := stream.read(BLOCK):
-        budget.add_bytes(shown, len(block))
+        limits.add_bytes(shown, len(block))
 
 
 class _GuardedStream:
@@ -312,7 +310,7 @@ class _GuardedStream:
         return self._position
 
     def seek(self, position: int) -> int:
-        """Reads on to a position; raises `ValueError` if it lies behind."""
+        """Skips forward to a position; raises `ValueError` if it has been passed."""
         if position < self._position:
             msg = "members overlap"
             raise ValueError(msg)

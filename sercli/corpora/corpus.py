@@ -127,7 +127,7 @@ class Corpus:
         title: Name in tables and messages.
         citation: How its authors want it cited, with a DOI or a URL.
         license: License of the recordings.
-        page: Where to get it.
+        page: Web page of the corpus.
         label: Labels the recordings of a source; raises `CorpusError` if it cannot label any.
         label_map: Emotion for each of the corpus's own codes or labels; empty for recordings of the user's own.
         counts: Number of utterances per emotion in the complete corpus; empty if unknown.

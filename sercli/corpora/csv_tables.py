@@ -1,4 +1,4 @@
-"""Tables that people make with spreadsheets, editors and scripts: any usual separator, encoding and line end.
+"""Reads CSV tables written by spreadsheets and scripts, whatever their delimiter, encoding and line ends.
 
 Errors name the file and the line.
 """

@@ -1,4 +1,4 @@
-"""The index of utterances, which all later steps start from."""
+"""Index of utterances (CSV)."""
 
 import csv
 import io

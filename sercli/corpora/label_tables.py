@@ -1,4 +1,4 @@
-"""Tables of the user that label recordings: which row belongs to which file, and which label a cell means."""
+"""Matches the rows of a label table to recordings, and their cells to labels."""
 
 import os
 import re
@@ -143,13 +143,13 @@ def measure_recording(recording: Path) -> float:
 
 
 def match_label(label: str, label_map: Mapping[str, str], labels: Sequence[str]) -> str | None:
-    """The one of some labels that a cell means, in any case and after merging; None if it means none of them."""
+    """Returns the label that a cell means, after merging and ignoring case; None if unknown."""
     folded = {known.casefold(): known for known in labels}
     return folded.get(map_label(clean_label(label), label_map).casefold())
 
 
 def describe_unknown(table: Path, unknown: Sequence[tuple[int, str]], labels: Sequence[str]) -> str:
-    """Explains which cells mean none of some labels, and suggests the ``--map`` that would read them.
+    """Describes unknown labels, and suggests a value of ``--map``.
 
     Args:
         table: Table, for the message.

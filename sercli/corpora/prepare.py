@@ -30,7 +30,7 @@ __all__ = ["Outcome", "Request", "prepare", "prepare_corpus"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What preparing a corpus has led to.
+    """Result of preparing a corpus.
 
     Attributes:
         utterances: Rows of the corpus in the index.
@@ -87,7 +87,7 @@ def prepare(
         data_dir: Folder for downloads and unpacked archives.
         index: Index to add rows to; None for ``index.csv`` in `data_dir`.
         labels: Table of labels, for a corpus that needs one.
-        label_map: Labels to merge into others, for recordings of the user's own.
+        label_map: Labels to merge into others; only for your own recordings.
         url: Mirror of the download.
         jobs: Recordings to decode at the same time; None for as many as there are CPUs.
         force: Unpack and index again what is in place.
@@ -135,7 +135,7 @@ def prepare_corpus(request: Request, progress: StageProgress = lambda *_: None) 
 
 
 def _index_source(request: Request, old: Index, source: Source, progress: StageProgress) -> Outcome:
-    labeled = _set_undecodable_names_aside(_label(request, source), source.folder)
+    labeled = _drop_undecodable_names(_label(request, source), source.folder)
     left = [Problem(file=name, reason="archive beside recordings, not unpacked") for name in source.archives]
     labeled = replace(labeled, extra=(*labeled.extra, *left))
     if not labeled.recordings:
@@ -168,7 +168,7 @@ def _read_old_index(path: Path) -> Index:
     return read_index(path) if path.exists() else Index(folder=path.parent, utterances=())
 
 
-def _set_undecodable_names_aside(labeled: LabeledRecordings, folder: Path) -> LabeledRecordings:
+def _drop_undecodable_names(labeled: LabeledRecordings, folder: Path) -> LabeledRecordings:
     """Takes out files whose names are not valid UTF-8, which the index cannot hold."""
     named, unnamed = [], []
     for path, annotation in labeled.recordings:

@@ -37,7 +37,7 @@ def get_corpus(name: str) -> Corpus:
 
 
 def guess_corpus(source: Source) -> str:
-    """Returns the name of the corpus that labels most of the first recordings of a source; empty if none does."""
+    """Guesses the corpus from the names of the first recordings; empty if none does."""
     source = replace(source, limit=GUESSED)
     counts: dict[str, int] = {}
     for name, corpus in CORPORA.items():

@@ -1,4 +1,4 @@
-"""Where the recordings of a corpus come from: a folder, archives, or a download."""
+"""Opens the source of a corpus: a folder, archives, or a download."""
 
 import contextlib
 import hashlib
@@ -151,7 +151,7 @@ def _unpack(
     if not request.force and _is_unpacked(folder, md5):
         return folder
     if folder.exists() and not (folder / UNPACKED_MARKER).is_file():
-        msg = f"{folder} was not made by sercli and is in the way: move it, or index it with --from {folder}"
+        msg = f"{folder} exists but was not created by sercli: move it, or index it with --from {folder}"
         raise InputError(msg)
     unpack_archives(
         archives,

@@ -1,1 +1,1 @@
-"""Emotions of unseen recordings: finding them, working on each, ordered rows, writing, scoring."""
+"""Prediction: scores recordings and writes reports."""

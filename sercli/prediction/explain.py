@@ -1,4 +1,4 @@
-"""Why a recording was given its emotion: attention over time, and attribution over time and frequency by occlusion."""
+"""Explains a prediction by attention over time, and by occlusion: attribution over time and frequency."""
 
 import base64
 import json
@@ -138,7 +138,7 @@ def _read(path: Path, model: Model, channel: str) -> Iterator[Segment]:
         msg = f"{path} has no channel {channel!r}: expected mix or one of {', '.join(names)}"
         raise UsageError(msg)
     if not own:
-        msg = f"{path}: nobody speaks, so there is nothing to explain"
+        msg = f"{path}: no speech found: there is nothing to explain"
         raise AudioError(msg)
     yield from own
 

@@ -1,4 +1,4 @@
-"""The report as one HTML page that opens from disk: rows, timelines, waveforms and what to think of them."""
+"""The report as one self-contained HTML page."""
 
 import base64
 import datetime as dt

@@ -182,7 +182,7 @@ def open_report(path: Path, labels: Sequence[str], *, segments: bool = False) ->
         writer.finish()
 
 
-def neutralise(text: str) -> str:
+def escape_formula(text: str) -> str:
     """Prefixes a quote to text that a spreadsheet would treat as a formula.
 
     Text with quotes before such a character gets one more, so that different texts stay different.
@@ -196,7 +196,7 @@ def to_cell(value: Value) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.{DECIMALS}f}"
-    return neutralise(encodable(value))
+    return escape_formula(encodable(value))
 
 
 def _to_json(prediction: Prediction, labels: Sequence[str], *, segments: bool) -> str:

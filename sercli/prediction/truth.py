@@ -30,7 +30,7 @@ class Scores:
     Attributes:
         rows: Number of rows in the report; one per recording, or per channel if scored separately.
         scored: Number of rows with a known label that count: those with an emotion, and unanswered ones.
-        unlabelled: Number of rows without a known label.
+        unlabeled: Number of rows without a known label.
         unanswered: Number of rows with a known label and no speech, in recordings without any prediction; they count as
             wrong.
         excluded: Number of rows with a known label that failed, are uncertain, or are the silent side of a call.
@@ -44,7 +44,7 @@ class Scores:
 
     rows: int
     scored: int
-    unlabelled: int
+    unlabeled: int
     unanswered: int
     excluded: int
     accuracy: float
@@ -60,7 +60,7 @@ class Scores:
         return {
             "rows": self.rows,
             "scored": self.scored,
-            "unlabelled": self.unlabelled,
+            "unlabeled": self.unlabeled,
             "unanswered": self.unanswered,
             "excluded": self.excluded,
             **{name: None if math.isnan(value) else value for name, value in figures.items()},
@@ -186,7 +186,7 @@ def score(predictions: Iterable[Prediction], truth: Mapping[str, str], labels: S
     return Scores(
         rows=rows,
         scored=len(scored),
-        unlabelled=rows - len(labeled),
+        unlabeled=rows - len(labeled),
         unanswered=len(unanswered),
         excluded=len(labeled) - len(scored),
         accuracy=metrics.accuracy(known, guess),

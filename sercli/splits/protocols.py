@@ -99,7 +99,10 @@ def get_protocol(name: str) -> Protocol:
 def describe_protocols() -> str:
     """Lists all protocols with their descriptions as Markdown, for help texts."""
     descriptions = {name: rules.description for name, rules in PROTOCOLS.items()}
-    descriptions |= {"k5": "5 speaker-independent folds, or any number", "cross": "train on --train, test on --test"}
+    descriptions |= {
+        "k5": "5 speaker-independent folds (k10: 10, and so on)",
+        "cross": "train on --train, test on --test",
+    }
     return "\n\n".join(["Protocols:", *(f"- **{name}**: {text}" for name, text in descriptions.items())])
 
 
@@ -314,7 +317,7 @@ PROTOCOLS: dict[str, Protocol] = {
         _speaker_folds(POOLED, POOLED_FOLDS),
         Protocol(
             name="split",
-            description="the test side that the column split of the index names; the same speakers may be on both",
+            description="the rows marked test in the index's column split; speakers may be on both sides",
             speaker_independent=False,
             complete=False,
             make=_by_split_column,

@@ -207,7 +207,7 @@ def test_ctrl_c_in_featurize_keeps_what_was_committed_and_the_old_store(copy: Pa
         "featurize", "--jobs", jobs, cwd=copy, when=lambda: journal.exists() and journal.stat().st_size > 200_000
     )
     assert (status, out) == (1, "")
-    assert err == "error: interrupted; what was finished is kept\n"
+    assert err == "error: interrupted; finished work is kept\n"
     assert store.read_bytes() == before
     status, _, err = run_sercli("featurize", cwd=copy)
     assert status == 0
@@ -222,7 +222,7 @@ def test_ctrl_c_in_evaluate_keeps_finished_folds(copy: Path, jobs: str) -> None:
     asked = ("--protocol", "loso", "--recipe", "paper", "--max-epochs", "3", "--out", "r", "--jobs", jobs)
     status, out, err = interrupt_sercli("evaluate", *asked, cwd=copy, when=lambda: any(folds.glob("seed*")))
     assert (status, out) == (1, "")
-    assert err.splitlines()[-1] == "error: interrupted; what was finished is kept"
+    assert err.splitlines()[-1] == "error: interrupted; finished work is kept"
     assert "Traceback" not in err
     finished = {path: path.stat().st_mtime_ns for path in folds.glob("seed*/fold.json")}
     assert 1 <= len(finished) < 6

@@ -116,7 +116,7 @@ def test_own_table(run: Run, toy: Path) -> None:
     Path("my.csv").write_text(f"file,emotion,speaker\ntoy/{NAME},joy,ann\n")
     near = run("csv", "--labels", "my.csv")
     assert near.status == 0
-    assert "warning: these labels are other names for sercli's: merge them with --map 'joy=happy'" in near.err
+    assert "warning: these labels are synonyms of sercli's: merge them with --map 'joy=happy'" in near.err
     taken = run("csv", "--labels", "my.csv", "--map", "joy=happy", "--index", "other.csv", "-j", "99")
     assert taken.status == 0
     assert "1 speaker," in taken.err
@@ -266,7 +266,7 @@ def test_interrupted_while_decoding(tmp_path: Path, toy: Path, jobs: str, sent: 
     process.send_signal(sent)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (1, "")
-    assert err == "error: interrupted; what was finished is kept\n"
+    assert err == "error: interrupted; finished work is kept\n"
     assert [path for path in tmp_path.rglob("*") if toy not in (path, *path.parents)] == []
 
 
@@ -281,7 +281,7 @@ def test_interrupted_while_downloading(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert err == "error: interrupted; what was finished is kept\n"
+    assert err == "error: interrupted; finished work is kept\n"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [part]
     assert set(part.read_bytes()) <= {ord("x")}
 

@@ -112,7 +112,7 @@ def test_what_is_finished_is_not_done_again_and_what_has_changed_is(here: Path) 
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert "interrupted; what was finished is kept" in err
+    assert "interrupted; finished work is kept" in err
     finished = {name for name, _ in read_journal(here)}
     assert 20 <= len(finished) < RECORDINGS
     changed = min(finished - {"calls/050.wav"})

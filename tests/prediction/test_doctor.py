@@ -51,7 +51,7 @@ def test_a_broken_model_is_status_1(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "isnotthefilethatmodel.jsonnames" in "".join(result.stdout.split())  # wrapped somewhere
     assert "WRONG" in lines["recording"]
     assert "WRONG" not in lines["codecs"] + lines["libraries"]
-    assert "error: something is wrong with: model, recording" in result.stderr
+    assert "error: failed checks: model, recording" in result.stderr
 
 
 def test_a_model_that_answers_otherwise_is_wrong(tmp_path: Path) -> None:

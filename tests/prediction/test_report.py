@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sercli.errors import UsageError
 from sercli.labels import EMOTIONS
-from sercli.prediction.report import WRITERS, check_report_path, neutralise, open_report
+from sercli.prediction.report import WRITERS, check_report_path, escape_formula, open_report
 from sercli.prediction.rows import Prediction, Status, Value, list_columns
 
 COLUMNS = list_columns(EMOTIONS)
@@ -163,8 +163,8 @@ def test_a_report_without_rows_can_be_read(tmp_path: Path, suffix: str) -> None:
         ("", ""),
     ],
 )
-def test_what_a_spreadsheet_takes_for_a_formula_is_neutralised(tmp_path: Path, written: str, shown: str) -> None:
-    assert neutralise(written) == shown
+def test_what_a_spreadsheet_takes_for_a_formula_is_escaped(tmp_path: Path, written: str, shown: str) -> None:
+    assert escape_formula(written) == shown
     row = Prediction(file=written, status="failed", error=written)
     for suffix, delimiter in ((".csv", ","), (".tsv", "\t")):
         with write(tmp_path / f"r{suffix}", [row]).open(newline="", encoding="utf-8") as stream:

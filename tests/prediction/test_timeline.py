@@ -195,7 +195,7 @@ def test_names_that_are_no_text_can_be_written(tmp_path: Path, suffix: str) -> N
 
 
 @pytest.mark.parametrize("name", ["=1+1.wav", "+49.wav", "-x.wav", "@x.wav", "\tx.wav", "'=x.wav"])
-def test_names_like_formulas_are_neutralised_in_tables(tmp_path: Path, name: str) -> None:
+def test_names_like_formulas_are_escaped_in_tables(tmp_path: Path, name: str) -> None:
     for suffix, delimiter in ((".csv", ","), (".tsv", "\t")):
         content = write(tmp_path / f"t{suffix}", make_row(name, (0, 1)))
         (cells,) = csv.DictReader(io.StringIO(content, newline=""), delimiter=delimiter)

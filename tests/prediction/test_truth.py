@@ -151,7 +151,7 @@ def test_scores_count_what_was_answered_and_what_was_wrongly_without_speech() ->
         Prediction(file="i", status="ok", emotion="calm", channel="2"),  # the other side of a call
     ]
     scores = score(rows, labels, EMOTIONS, rows=12)
-    assert (scores.rows, scores.scored, scores.unlabelled) == (12, 6, 3)
+    assert (scores.rows, scores.scored, scores.unlabeled) == (12, 6, 3)
     assert (scores.unanswered, scores.excluded) == (1, 3)
     assert scores.accuracy == 4 / 6
     assert scores.uar == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)

@@ -97,7 +97,7 @@ CORPUS = Corpus(
     protocols=(
         SpeakerFolds(
             name="crema-d-folds",
-            description="five speaker-independent folds: men, then women, in ascending order, in turn",
+            description="five speaker-independent folds, balanced by gender",
             test_speakers=_draw_folds(),
         ),
     ),

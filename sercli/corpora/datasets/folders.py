@@ -27,7 +27,7 @@ def label(source: Source) -> LabeledRecordings:
     for path in find_recordings(source.folder, problems):
         name = str(path.relative_to(source.folder))
         if path.parent == source.folder:
-            problems.append(Problem(file=name, reason="lies in no folder of a label"))
+            problems.append(Problem(file=name, reason="is not in a label's folder"))
             continue
         try:
             emotion = map_label(read_label(path.parent.name), source.label_map)

@@ -139,7 +139,7 @@ CORPUS = Corpus(
     protocols=(
         SpeakerFolds(
             name="iemocap-sessions",
-            description="leave one of five sessions out; angry, sad, neutral, and happy with excited merged into it",
+            description="leave one session out; four classes: angry, sad, neutral, happy (with excited)",
             test_speakers=tuple((f"{NAME}-{session}F", f"{NAME}-{session}M") for session in SESSIONS),
             labels={"angry": "angry", "happy": "happy", "excited": "happy", "sad": "sad", "neutral": "neutral"},
         ),

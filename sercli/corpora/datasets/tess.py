@@ -80,7 +80,7 @@ CORPUS = Corpus(
     protocols=(
         SpeakerFolds(
             name="tess-speakers",
-            description="two folds: each speaker is tested on a model of the other one",
+            description="train on one speaker, test on the other",
             test_speakers=tuple((speaker,) for speaker in SPEAKERS.values()),
             dev_by_speaker=False,
         ),
