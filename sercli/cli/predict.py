@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sercli.prediction.batch import BatchResult
-    from sercli.prediction.summary import Tally
+    from sercli.prediction.summary import BatchSummary
     from sercli.prediction.truth import Scores
 
 OUTPUT, SCORING, KNOWN = "Output", "Scoring", "Known emotions"  # panels of the help
@@ -230,9 +230,9 @@ def predict(
             stdout=None if out else sys.stdout,
         )
     if verbose:
-        console.say(f"model {model or DEFAULT_MODEL}, {result.tally.recordings} recordings, {jobs} jobs")
+        console.say(f"model {model or DEFAULT_MODEL}, {result.summary.recordings} recordings, {jobs} jobs")
     _show_result(result)
-    if result.tally.failures:
+    if result.summary.failures:
         raise typer.Exit(1)
 
 
@@ -250,58 +250,58 @@ def _guard_stdout() -> Iterator[None]:
 
 
 def _show_result(result: "BatchResult") -> None:
-    _show_tally(result)
+    _show_summary(result)
     if result.scores:
         _show_scores(result.scores)
     if result.saved:
         console.say(f"saved {', '.join(map(str, result.saved))}")
-    console.show_failures(result.tally.failures)
+    console.show_failures(result.summary.failures)
 
 
-def _show_tally(result: "BatchResult") -> None:
+def _show_summary(result: "BatchResult") -> None:
     """Shows the share of each emotion, failures, warnings, the speed, and whether to believe the answers."""
     from sercli.files import one_line
 
-    tally, seconds, heard, earlier = result.tally, result.seconds, result.audio_seconds, result.finished_before
-    total = tally.total()
+    summary, seconds, heard, earlier = result.summary, result.seconds, result.audio_seconds, result.finished_before
+    total = summary.total()
     if total:
-        console.stderr.print(_emotion_table(tally))
-    if tally.answered > 1 and tally.negative:
-        console.say(f"most negative ({_join(tally.negative)}):")
-        for probability, name, channel in tally.most_negative[:SHOWN_NEGATIVE]:
+        console.stderr.print(_emotion_table(summary))
+    if summary.answered > 1 and summary.negative:
+        console.say(f"most negative ({_join(summary.negative)}):")
+        for probability, name, channel in summary.most_negative[:SHOWN_NEGATIVE]:
             side = "" if channel == "mix" else f", channel {channel}"
             console.say(f"  {probability:.0%}  {one_line(name)}{side}")
     for title, counts in (
-        ("failed", tally.reasons()),
-        ("warnings", tally.warnings),
-        ("skipped, format not supported", tally.unread),
+        ("failed", summary.reasons()),
+        ("warnings", summary.warnings),
+        ("skipped, format not supported", summary.unread),
     ):
         if counts:
             console.say(f"{title}: {', '.join(f'{reason} ({count})' for reason, count in counts.most_common())}")
-    recordings = f"{tally.recordings} {'recording' if tally.recordings == 1 else 'recordings'}"
-    rows = f" in {tally.rows} rows" if tally.rows != tally.recordings else ""
+    recordings = f"{summary.recordings} {'recording' if summary.recordings == 1 else 'recordings'}"
+    rows = f" in {summary.rows} rows" if summary.rows != summary.recordings else ""
     before = f", all but {earlier} of the recordings" if earlier else ""
     console.say(
-        f"{recordings}{rows}, {tally.duration / 3600:.2f} hours of audio{before} in {seconds:.1f} s "
+        f"{recordings}{rows}, {summary.duration / 3600:.2f} hours of audio{before} in {seconds:.1f} s "
         f"({heard / seconds:.0f} × real time): "
-        f"{tally.answered} ok, {tally.silent} without speech, {len(tally.failures)} failed"
+        f"{summary.answered} ok, {summary.silent} without speech, {len(summary.failures)} failed"
     )
-    if tally.note:
-        console.warn(tally.note)
+    if summary.note:
+        console.warn(summary.note)
 
 
 def _join(labels: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(labels[:-1]), labels[-1])))
 
 
-def _emotion_table(tally: "Tally") -> "Table":
+def _emotion_table(summary: "BatchSummary") -> "Table":
     """Tabulates each emotion: share of speech overall and by channel, rows, mean confidence."""
     from rich.table import Table
     from rich.text import Text
 
-    total = tally.total()
+    total = summary.total()
     # With more channels the table would be too wide; the report has their rows.
-    channels = sorted(tally.emotions) if 1 < len(tally.emotions) <= MOST_CHANNELS else []
+    channels = sorted(summary.emotions) if 1 < len(summary.emotions) <= MOST_CHANNELS else []
     table = Table("emotion", box=None, pad_edge=False)
     headings = ("share of speech", *(f"channel {name}" for name in channels), "rows", "mean confidence")
     for heading in headings:
@@ -310,8 +310,8 @@ def _emotion_table(tally: "Tally") -> "Table":
     for emotion, share in total.items():
         shares = [share.speech / spoken if spoken else 0.0]
         for name in channels:
-            heard = sum(each.speech for each in tally.emotions[name].values())
-            own = tally.emotions[name].get(emotion)
+            heard = sum(each.speech for each in summary.emotions[name].values())
+            own = summary.emotions[name].get(emotion)
             shares.append(own.speech / heard if own and heard else 0.0)
         confidence = f"{share.confidence / share.rows:.0%}" if share.rows else ""
         table.add_row(Text(emotion), *(f"{each:.0%}" for each in shares), str(share.rows), confidence)

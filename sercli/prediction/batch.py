@@ -31,7 +31,7 @@ from sercli.prediction.report import (
 )
 from sercli.prediction.rows import Prediction, SegmentPrediction
 from sercli.prediction.settings import ScoringSettings
-from sercli.prediction.summary import Tally
+from sercli.prediction.summary import BatchSummary
 from sercli.prediction.timeline import TimelinePlan, write_timelines
 from sercli.progress import show_bar
 from sercli.version import __version__
@@ -54,7 +54,7 @@ class BatchResult:
     """Result of a batch.
 
     Attributes:
-        tally: Run summary.
+        summary: Run summary.
         scores: Scores against known labels; None without any.
         predictions: All rows in order if no report was written; else empty.
         saved: Files and folders that were written.
@@ -63,7 +63,7 @@ class BatchResult:
         seconds: Duration of this run (s).
     """
 
-    tally: Tally
+    summary: BatchSummary
     scores: "Scores | None"
     predictions: tuple[Prediction, ...]
     saved: tuple[Path, ...]
@@ -105,7 +105,7 @@ def predict_folder(
     Example::
 
         result = predict_folder("calls", "report.csv", progress=True)
-        print(result.tally.answered, "of", result.tally.rows)
+        print(result.summary.answered, "of", result.summary.rows)
 
     Args:
         paths: Files, folders, and patterns such as ``calls/**/*.mp3``; ``-`` reads a list from `stdin`.
@@ -174,7 +174,7 @@ def predict_folder(
             jobs=workers,
             cluster=cluster,
             timelines=outputs.timelines,
-            tally=Tally(labels=predictor.labels, negative=negative, keep=truth, unread=unread),
+            summary=BatchSummary(labels=predictor.labels, negative=negative, keep=truth, unread=unread),
             truth=truth,
             page=_start_page(outputs.page, predictor, negative, truth, recordings if embed_audio else None),
         )
@@ -185,10 +185,10 @@ def predict_folder(
                 run.stream(stdout)
     seconds = time.monotonic() - began
     return BatchResult(
-        tally=run.tally,
+        summary=run.summary,
         scores=run.scores,
         predictions=tuple(run.collected),
-        saved=outputs.save_summary(run.tally, run.scores, seconds),
+        saved=outputs.save_summary(run.summary, run.scores, seconds),
         finished_before=run.finished_before,
         audio_seconds=run.heard,
         seconds=seconds,
@@ -202,7 +202,7 @@ class _Run:
     jobs: int
     cluster: str | None
     timelines: TimelinePlan | None
-    tally: Tally
+    summary: BatchSummary
     truth: dict[str, str]
     page: "ReportPage | None"
     scores: "Scores | None" = None
@@ -257,12 +257,12 @@ class _Run:
         for recording, predictions in zip(self.recordings, rows, strict=True):
             for prediction in predictions:
                 write(prediction)
-            self.tally.add_recording(tuple(predictions))
+            self.summary.add_recording(tuple(predictions))
             if self.page:
                 self.page.add_recording(recording, predictions)
-        self.scores = _score(self.tally, self.truth)
+        self.scores = _score(self.summary, self.truth)
         if self.page:
-            self.page.save(self.tally, self.scores)
+            self.page.save(self.summary, self.scores)
 
     def _note(self, done: int, seconds: float) -> None:
         self.heard = seconds
@@ -337,12 +337,12 @@ def _find_truth(
     return find_labels(labels, recordings, known, label_map)
 
 
-def _score(tally: Tally, truth: dict[str, str]) -> "Scores | None":
+def _score(summary: BatchSummary, truth: dict[str, str]) -> "Scores | None":
     if not truth:
         return None
     from sercli.prediction.truth import score  # loads numpy and what draws pictures
 
-    return score(tally.kept, truth, tally.labels, rows=tally.rows)
+    return score(summary.kept, truth, summary.labels, rows=summary.rows)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from sercli.errors import UsageError
 from sercli.files import write_json
 from sercli.prediction.discovery import Recording
 from sercli.prediction.report import PAGE, check_report_path, name_confusions, name_summary
-from sercli.prediction.summary import Tally
+from sercli.prediction.summary import BatchSummary
 from sercli.prediction.timeline import TimelinePlan, plan_timelines
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Outputs:
         if self.timelines:
             yield from list(self.timelines.sidecars.values()) or [self.timelines.target]
 
-    def save_summary(self, tally: Tally, scores: "Scores | None", seconds: float) -> tuple[Path, ...]:
+    def save_summary(self, summary: BatchSummary, scores: "Scores | None", seconds: float) -> tuple[Path, ...]:
         """Writes the files that accompany a report; returns all outputs.
 
         Raises:
@@ -91,7 +91,7 @@ class Outputs:
         saved: list[Path] = []
         if self.report:
             known: dict[str, Any] = scores.to_dict() if scores else {}
-            write_json(name_summary(self.report), {**tally.to_dict(), "seconds": round(seconds, 3), **known})
+            write_json(name_summary(self.report), {**summary.to_dict(), "seconds": round(seconds, 3), **known})
             saved += [self.report, name_summary(self.report)]
             if scores and scores.scored:
                 from sercli.prediction.truth import save_confusions

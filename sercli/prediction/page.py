@@ -22,7 +22,7 @@ from sercli.page.render import render_page
 from sercli.prediction.discovery import Recording
 from sercli.prediction.report import encodable
 from sercli.prediction.rows import Prediction
-from sercli.prediction.summary import Tally, name_kind
+from sercli.prediction.summary import BatchSummary, name_kind
 from sercli.version import __version__
 
 if TYPE_CHECKING:
@@ -124,11 +124,11 @@ class ReportPage:
                 self._places[folder] = Path(real).as_uri()
         return self._places[folder]
 
-    def save(self, tally: Tally, scores: "Scores | None") -> None:
+    def save(self, summary: BatchSummary, scores: "Scores | None") -> None:
         """Writes the page by rename.
 
         Args:
-            tally: Counts of all rows.
+            summary: Counts of all rows.
             scores: Against known labels, if there are any.
 
         Raises:
@@ -150,9 +150,9 @@ class ReportPage:
             scripts=("table.js", "report.js"),
             data=data,
             labels=self._labels,
-            tally=tally,
-            shares=_share_out(tally, [*self._labels, UNCERTAIN]),
-            confidence=sum(share.confidence for share in tally.total().values()),
+            summary=summary,
+            shares=_share_out(summary, [*self._labels, UNCERTAIN]),
+            confidence=sum(share.confidence for share in summary.total().values()),
             doubted=self._doubted,
             minimum=minimum,
             negative=[self._labels[number] for number in self._negative],
@@ -237,9 +237,9 @@ def _quote(path: str) -> str:
     return urllib.parse.quote(os.fsencode(path))
 
 
-def _share_out(tally: Tally, labels: Sequence[str]) -> list[dict[str, Any]]:
+def _share_out(summary: BatchSummary, labels: Sequence[str]) -> list[dict[str, Any]]:
     """Share of speech time of each emotion, of all rows first, then of each channel if there are several."""
-    groups = {"all": tally.total(), **(dict(sorted(tally.emotions.items())) if len(tally.emotions) > 1 else {})}
+    groups = {"all": summary.total(), **(dict(sorted(summary.emotions.items())) if len(summary.emotions) > 1 else {})}
     shares = []
     for name, heard in groups.items():
         seconds = sum(share.speech for share in heard.values())

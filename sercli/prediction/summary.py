@@ -32,7 +32,7 @@ class Share:
 
 
 @dataclass(slots=True)
-class Tally:
+class BatchSummary:
     """Accumulates the run summary row by row.
 
     Attributes:

@@ -11,7 +11,7 @@ from sercli.labels import EMOTIONS, NEGATIVE
 from sercli.prediction.discovery import Recording
 from sercli.prediction.page import ReportPage
 from sercli.prediction.rows import Prediction, SegmentPrediction
-from sercli.prediction.summary import Tally
+from sercli.prediction.summary import BatchSummary
 
 LABELS = ("neutral", "angry", "bored", "joy")
 DESCRIPTION: dict[str, Any] = {"figures": {}, "recipe": {"name": "toy"}, "typicality": {"minimum": 0.02}}
@@ -63,12 +63,12 @@ def write_many(path: Path, count: int, *, labels: Sequence[str] = EMOTIONS, segm
         description={**DESCRIPTION, "labels": list(labels)},
         truth={},
     )
-    tally = Tally(labels=tuple(labels))
+    summary = BatchSummary(labels=tuple(labels))
     made = [make_prediction("", rng, labels, segments) for _ in range(min(count, 1_000))]
     for number in range(count):
         name = f"calls/{number // 100}/recording {number:04}.wav"
         row = replace(made[number % len(made)], file=name)
         page.add_recording(Recording(path=Path(name), name=name), [row])
-        tally.add_recording((row,))
-    page.save(tally, None)
+        summary.add_recording((row,))
+    page.save(summary, None)
     return path

@@ -40,8 +40,8 @@ def test_the_report_is_that_of_the_command(calls: Path, model_folder: Path, tmp_
         assert ("python" / path).read_bytes() == ("command" / path).read_bytes()
     assert result.saved == (Path(f"python{suffix}"), Path("python.summary.json"), Path("python"))
     assert result.predictions == ()
-    assert (result.tally.recordings, result.tally.answered, result.tally.silent) == (5, 3, 1)
-    assert [name for name, _ in result.tally.failures] == ["calls/text.wav"]
+    assert (result.summary.recordings, result.summary.answered, result.summary.silent) == (5, 3, 1)
+    assert [name for name, _ in result.summary.failures] == ["calls/text.wav"]
     assert result.audio_seconds == pytest.approx(5.5)
 
 
@@ -90,7 +90,7 @@ def test_an_interrupted_run_goes_on(calls: Path, model_folder: Path) -> None:
     told: list[int] = []
     result = predict_folder("calls", "r.csv", on_resume=told.append, **options)
     assert told == [result.finished_before] == [3]
-    assert result.tally.recordings == 5
+    assert result.summary.recordings == 5
     predict_folder("calls", "whole.csv", **options)
     assert Path("r.csv").read_bytes() == Path("whole.csv").read_bytes()
 

@@ -39,7 +39,7 @@ import sys
 from sercli import Predictor, predict_folder
 predictor = Predictor()
 print(predictor.predict(sys.argv[1]).status, predictor.predict_channels(sys.argv[2])[0].status)
-print(predict_folder(sys.argv[1], jobs=1).tally.answered)
+print(predict_folder(sys.argv[1], jobs=1).summary.answered)
 {SHOW}
 """
 WORKER = f"""

@@ -17,7 +17,7 @@ from sercli.prediction import pool
 from sercli.prediction.discovery import Recording
 from sercli.prediction.page import ReportPage
 from sercli.prediction.rows import Prediction
-from sercli.prediction.summary import Tally
+from sercli.prediction.summary import BatchSummary
 from tests.page.many import make_prediction, write_many
 from tests.sounds import write_tone
 
@@ -69,7 +69,7 @@ def test_a_page_beside_another_report_changes_nothing_in_it(calls: Path, options
     both = predict_folder("calls", "r.csv", html="pages/r.html", **options)
     assert Path("r.csv").read_bytes() == Path("plain.csv").read_bytes()
     assert both.saved == (Path("r.csv"), Path("r.summary.json"), Path("pages/r.html"))
-    assert both.tally == plain.tally
+    assert both.summary == plain.summary
     stream = io.StringIO()
     predict_folder("calls", html="s.html", stdout=stream, **options)
     assert stream.getvalue() == Path("plain.csv").read_text()
@@ -134,11 +134,11 @@ def test_every_kind_of_row_has_its_place(tmp_path: Path) -> None:
     page = ReportPage(
         tmp_path / "r.html", labels=EMOTIONS, negative=(), description={"labels": list(EMOTIONS)}, truth={}
     )
-    tally = Tally(labels=EMOTIONS)
+    summary = BatchSummary(labels=EMOTIONS)
     for row in rows:
-        tally.add_recording((row,))
+        summary.add_recording((row,))
         page.add_recording(Recording(path=Path(row.file), name=row.file), [row])
-    page.save(tally, None)
+    page.save(summary, None)
     data = read(tmp_path / "r.html")
     assert [row[5][0][1] for row in data["rows"]] == [EMOTIONS.index(sure.emotion), -1, -2, -3]
     assert data["kinds"] == ["clipped", "noisy", "is an <empty> file"]

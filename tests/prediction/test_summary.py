@@ -5,15 +5,15 @@ import pytest
 
 from sercli.labels import EMOTIONS, NEGATIVE
 from sercli.prediction.rows import UNLIKE, Prediction, SegmentPrediction
-from sercli.prediction.summary import MOST_NEGATIVE, Tally
+from sercli.prediction.summary import MOST_NEGATIVE, BatchSummary
 
 
 def make_probabilities(**given: float) -> tuple[float, ...]:
     return tuple(given.get(emotion, 0.0) for emotion in EMOTIONS)
 
 
-def make_tally() -> Tally:
-    return Tally(labels=EMOTIONS, negative=NEGATIVE)
+def make_summary() -> BatchSummary:
+    return BatchSummary(labels=EMOTIONS, negative=NEGATIVE)
 
 
 def make_row(
@@ -56,25 +56,25 @@ def make_row(
 
 @pytest.mark.parametrize(("unlike", "warned"), [(1, False), (2, False), (3, True)])
 def test_answers_that_are_mostly_unlike_the_training_data_are_not_to_be_believed(*, unlike: int, warned: bool) -> None:
-    tally = make_tally()
+    summary = make_summary()
     for number in range(4):
-        tally.add_recording((make_row(f"{number}.wav", warnings=(UNLIKE,) if number < unlike else ()),))
-    tally.add_recording((Prediction(file="x.wav", status="failed", error="is empty"),))
-    note = tally.to_dict()["note"]
+        summary.add_recording((make_row(f"{number}.wav", warnings=(UNLIKE,) if number < unlike else ()),))
+    summary.add_recording((Prediction(file="x.wav", status="failed", error="is empty"),))
+    note = summary.to_dict()["note"]
     assert (note is not None) == warned
     assert not warned or f"Do not believe these answers: {unlike} of 4 are" in note
 
 
 def test_shares_are_of_seconds_of_speech_by_emotion_and_channel() -> None:
-    tally = make_tally()
-    tally.add_recording(
+    summary = make_summary()
+    summary.add_recording(
         (
             make_row("a.wav", "sad", ("sad", 3.0), ("happy", 1.0), channel="1", confidence=0.4),
             make_row("a.wav", "happy", ("happy", 4.0), channel="2", confidence=0.8),
         )
     )
-    tally.add_recording((make_row("b.wav", "sad", ("sad", 1.0), channel="1", confidence=0.6),))
-    told = tally.to_dict()
+    summary.add_recording((make_row("b.wav", "sad", ("sad", 1.0), channel="1", confidence=0.6),))
+    told = summary.to_dict()
     assert told["channels"] == {
         "1": {
             "sad": {"rows": 2, "speech_seconds": 4.0, "share_of_speech": 0.8, "mean_confidence": 0.5},
@@ -89,17 +89,17 @@ def test_shares_are_of_seconds_of_speech_by_emotion_and_channel() -> None:
 
 
 def test_the_hours_are_those_of_each_recording_once() -> None:
-    tally = make_tally()
-    tally.add_recording(tuple(make_row("a.wav", channel=channel, duration=1800.0) for channel in "12"))
-    tally.add_recording((Prediction(file="b.wav", status="failed", error="broken"),))
-    assert tally.to_dict()["hours"] == 0.5
+    summary = make_summary()
+    summary.add_recording(tuple(make_row("a.wav", channel=channel, duration=1800.0) for channel in "12"))
+    summary.add_recording((Prediction(file="b.wav", status="failed", error="broken"),))
+    assert summary.to_dict()["hours"] == 0.5
 
 
 def test_rows_without_answer_are_counted_apart() -> None:
-    tally = make_tally()
-    tally.add_recording((make_row("a.wav"), Prediction(file="a.wav", status="no-speech", channel="2", duration=10.0)))
-    tally.add_recording((Prediction(file="b.wav", status="failed", error="is an empty file (0 bytes)"),))
-    told = tally.to_dict()
+    summary = make_summary()
+    summary.add_recording((make_row("a.wav"), Prediction(file="a.wav", status="no-speech", channel="2", duration=10.0)))
+    summary.add_recording((Prediction(file="b.wav", status="failed", error="is an empty file (0 bytes)"),))
+    told = summary.to_dict()
     assert {name: told[name] for name in ("recordings", "rows", "ok", "no_speech", "failed")} == {
         "recordings": 2,
         "rows": 3,
@@ -107,32 +107,34 @@ def test_rows_without_answer_are_counted_apart() -> None:
         "no_speech": 1,
         "failed": 1,
     }
-    assert tally.failures == [("b.wav", "is an empty file (0 bytes)")]
+    assert summary.failures == [("b.wav", "is an empty file (0 bytes)")]
 
 
 def test_uncertain_rows_are_answers_under_a_name_of_their_own() -> None:
-    tally = make_tally()
-    tally.add_recording((make_row("a.wav", "uncertain", ("uncertain", 2.0), ("sad", 1.0), confidence=0.2),))
-    tally.add_recording((make_row("b.wav", "sad", ("sad", 1.0)),))
-    assert tally.answered == 2
-    assert {name: (share.rows, share.speech) for name, share in tally.total().items()} == {
+    summary = make_summary()
+    summary.add_recording((make_row("a.wav", "uncertain", ("uncertain", 2.0), ("sad", 1.0), confidence=0.2),))
+    summary.add_recording((make_row("b.wav", "sad", ("sad", 1.0)),))
+    assert summary.answered == 2
+    assert {name: (share.rows, share.speech) for name, share in summary.total().items()} == {
         "sad": (1, 2.0),
         "uncertain": (1, 2.0),
     }
-    assert list(tally.total()) == ["sad", "uncertain"]
+    assert list(summary.total()) == ["sad", "uncertain"]
 
 
 def test_the_most_negative_are_named_in_order_up_to_the_limit() -> None:
-    tally = make_tally()
+    summary = make_summary()
     levels = [(7 * number) % 20 / 20 for number in range(20)]
     for number, level in enumerate(levels):
         negative = make_probabilities(
             sad=level / 2, angry=level / 4, fearful=level / 8, disgust=level / 8, calm=1 - level
         )
-        tally.add_recording((make_row(f"{number:02d}.wav", channel="1", probabilities=negative),))
+        summary.add_recording((make_row(f"{number:02d}.wav", channel="1", probabilities=negative),))
     expected = sorted(range(20), key=lambda number: -levels[number])[:MOST_NEGATIVE]
-    assert [entry["file"] for entry in tally.to_dict()["most_negative"]] == [f"{number:02d}.wav" for number in expected]
-    assert tally.to_dict()["most_negative"][0] == {
+    assert [entry["file"] for entry in summary.to_dict()["most_negative"]] == [
+        f"{number:02d}.wav" for number in expected
+    ]
+    assert summary.to_dict()["most_negative"][0] == {
         "file": f"{expected[0]:02d}.wav",
         "channel": "1",
         "p_negative": 0.95,
@@ -140,14 +142,14 @@ def test_the_most_negative_are_named_in_order_up_to_the_limit() -> None:
 
 
 def test_of_equally_negative_recordings_the_first_by_name_are_told() -> None:
-    tally = make_tally()
+    summary = make_summary()
     for number in (5, 3, 11, 0, 7, 1, 9, 2, 10, 4, 8, 6):
-        tally.add_recording((make_row(f"{number:02d}.wav", probabilities=make_probabilities(sad=1.0)),))
-    assert [name for _, name, _ in tally.most_negative] == [f"{number:02d}.wav" for number in range(MOST_NEGATIVE)]
+        summary.add_recording((make_row(f"{number:02d}.wav", probabilities=make_probabilities(sad=1.0)),))
+    assert [name for _, name, _ in summary.most_negative] == [f"{number:02d}.wav" for number in range(MOST_NEGATIVE)]
 
 
 def test_failures_are_grouped_whatever_their_numbers() -> None:
-    tally = make_tally()
+    summary = make_summary()
     for reason in (
         "cut short: 1.20 s could be decoded of 3.50 s declared",
         "cut short: header declares 7 bytes of samples, the file holds 3",
@@ -156,45 +158,45 @@ def test_failures_are_grouped_whatever_their_numbers() -> None:
         "is an empty file (0 bytes)",
         "no such file",
     ):
-        tally.add_recording((Prediction(file="x.wav", status="failed", error=reason),))
-    assert tally.to_dict()["failures"] == {
+        summary.add_recording((Prediction(file="x.wav", status="failed", error=reason),))
+    assert summary.to_dict()["failures"] == {
         "cut short": 2,
         "contains samples that are not finite numbers from N s on": 2,
         "is an empty file": 1,
         "no such file": 1,
     }
-    assert len(tally.failures) == 6
+    assert len(summary.failures) == 6
 
 
 def test_warnings_are_grouped_whatever_their_numbers() -> None:
-    tally = make_tally()
+    summary = make_summary()
     for warnings in (
         ("only 0.21 s of speech", "noisy (speech only 3 dB above the background)"),
         ("only 0.4 s of speech",),
     ):
-        tally.add_recording((make_row("x.wav", warnings=warnings),))
-    assert tally.to_dict()["warnings"] == {"only N s of speech": 2, "noisy": 1}
+        summary.add_recording((make_row("x.wav", warnings=warnings),))
+    assert summary.to_dict()["warnings"] == {"only N s of speech": 2, "noisy": 1}
 
 
 def test_only_rows_that_are_asked_for_are_kept() -> None:
-    tally = Tally(labels=EMOTIONS, keep={"b.wav"})
+    summary = BatchSummary(labels=EMOTIONS, keep={"b.wav"})
     rows = [make_row("a.wav"), make_row("b.wav", channel="1"), make_row("b.wav", channel="2")]
-    tally.add_recording((rows[0],))
-    tally.add_recording((rows[1], rows[2]))
-    assert tally.kept == rows[1:]
+    summary.add_recording((rows[0],))
+    summary.add_recording((rows[1], rows[2]))
+    assert summary.kept == rows[1:]
 
 
 @pytest.mark.parametrize("status", ["ok", "failed"])
 def test_names_that_are_no_text_do_no_harm(status: str) -> None:
     name = os.fsdecode(b"caf\xe9.wav")
-    tally = make_tally()
-    tally.add_recording(
+    summary = make_summary()
+    summary.add_recording(
         (make_row(name) if status == "ok" else Prediction(file=name, status="failed", error="no such file"),)
     )
-    told = json.dumps(tally.to_dict(), ensure_ascii=False, allow_nan=False).encode()
+    told = json.dumps(summary.to_dict(), ensure_ascii=False, allow_nan=False).encode()
     assert (rb"caf\\xe9.wav" in told) == (status == "ok")
 
 
 def test_an_empty_run_is_json_too() -> None:
-    told = json.loads(json.dumps(make_tally().to_dict(), allow_nan=False))
+    told = json.loads(json.dumps(make_summary().to_dict(), allow_nan=False))
     assert (told["recordings"], told["hours"], told["emotions"], told["most_negative"]) == (0, 0.0, {}, [])
