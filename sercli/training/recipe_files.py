@@ -1,7 +1,8 @@
 """Recipes as TOML files: the named ones in ``sercli/recipes``, the user's own, and those of trained models.
 
 A file has the parameters of `sercli.training.recipes.Recipe`, with its parts as tables. ``base`` names a recipe of
-sercli whose parameters hold where the file has none, and ``version`` is that of the format. A table ``tune`` is for
+sercli whose parameters hold where the file has none, and ``version`` is that of the format. A file without a name of
+its own, or with that of a recipe of sercli, is named after the file. A table ``tune`` is for
 `sercli.training.tune`.
 """
 
@@ -179,7 +180,9 @@ def _parse(path: Path, where: str) -> RecipeFile:
             msg = f"{where}{file.find_line('base')}: base should be one of {known}, found {base!r}"
             raise UsageError(msg)
         values = _merge(read_recipe_file(base).values, values)
-    return replace(file, values={**values, "name": file.values.get("name", path.stem)})
+    name = file.values.get("name", path.stem)
+    # An edited copy of a recipe of sercli must not replace that recipe's models and results.
+    return replace(file, values={**values, "name": path.stem if name in list_recipes() else name})
 
 
 def _flatten(tune: Mapping[str, Any]) -> dict[str, Any]:
