@@ -229,13 +229,13 @@ def _summarize(what: str, items: list[str], limit: int | None) -> str:
 
 
 def _show_result(corpus: "Corpus", outcome: "Outcome", index: Path) -> None:
-    count = len(outcome.utterances)
+    count = _count(len(outcome.utterances), "utterance")
     if outcome.near_misses:
         console.warn(f"these labels are synonyms of sercli's: merge them with --map '{outcome.near_misses}'")
     if outcome.absent:
         absent = ", ".join(f"{text!r} ({count})" for text, count in outcome.absent.items())
         console.warn(f"these labels or speakers look like empty cells: {absent}; leave cells empty that are unknown")
     if outcome.unchanged:
-        console.say(f"{corpus.name} is already prepared, {count} utterances in {index} (--force repeats it)")
+        console.say(f"{corpus.name} is already prepared, {count} in {index} (--force repeats it)")
     else:
-        console.say(f"indexed {count} utterances of {corpus.name} in {index}; license: {corpus.license}")
+        console.say(f"indexed {count} of {corpus.name} in {index}; license: {corpus.license}")
