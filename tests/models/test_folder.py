@@ -374,7 +374,7 @@ def test_typicality_falls_with_the_distance_and_is_kept(trained: tuple[Model, to
         ([2.0, 1.0], [], "ascending numbers"),
         ([0.0, float("inf")], [], "ascending numbers"),
         ([0.0, 1.0], [float("nan")], "finite numbers"),
-        ([0.0, 1.0], [[0.0]], "invalid value"),
+        ([0.0, 1.0], [[0.0]], "an invalid one"),
     ],
 )
 def test_damaged_typicality_is_refused(

@@ -25,7 +25,7 @@ def test_folder_names_are_labels(tmp_path: Path) -> None:
         "calls/ΧΑΡΑ/x/Joy/3.wav": "happy",
     }
     assert {problem.file: problem.reason.split(":")[0][-12:] for problem in labeled.problems} == {
-        "6.wav": "r of a label",
+        "6.wav": "bel's folder",
         f"{'y' * 100}/5.wav": "t be a label",
     }
 
