@@ -72,7 +72,7 @@ def label(source: Source) -> LabeledRecordings:
         where = f"{source.labels}, line {line}"
         path = paths[row["file"]]
         if path in lines:
-            msg = f"{where}: {row['file']} is already on line {lines[path]}; a recording has one label: keep one of the rows"
+            msg = f"{where}: {row['file']} is already on line {lines[path]}: a recording has one label, keep one row"
             raise CorpusError(msg)
         lines[path] = line
         if not row["emotion"]:
