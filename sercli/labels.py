@@ -201,6 +201,32 @@ def map_label(label: str, label_map: Mapping[str, str]) -> str:
     return folded.get(label.casefold(), label)
 
 
+class LabelMerger:
+    """Merges labels into others, and remembers which it met.
+
+    Args:
+        label_map: Labels to merge, mapped to the label that they are merged into.
+    """
+
+    def __init__(self, label_map: Mapping[str, str] | None = None) -> None:
+        self._map = label_map or {}
+        self._met: dict[str, None] = {}
+
+    def __call__(self, label: str) -> str:
+        """Returns the label that another one is merged into, ignoring case; itself if it is not in the map."""
+        self._met[label] = None
+        return map_label(label, self._map)
+
+    def check_used(self) -> None:
+        """Checks that the labels to merge were all met.
+
+        Raises:
+            UsageError: If one was not; the message lists those that were.
+        """
+        folded = {label.casefold() for label in self._met}
+        require_known([label for label in self._map if label.casefold() not in folded], list(self._met))
+
+
 def choose_negative(labels: Sequence[str], negative: Sequence[str] | None = None) -> tuple[str, ...]:
     """Selects the labels of a model that count as negative, in its order.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from sercli.audio.sniff import SUFFIXES
 from sercli.errors import CorpusError
 from sercli.files import one_line
+from sercli.labels import LabelMerger
 
 LOSSLESS = (".wav", ".flac")  # of several recordings of one name, these count
 
@@ -51,14 +52,14 @@ class Source:
     Attributes:
         folder: Folder of the recordings, at any depth.
         labels: The user's table of labels, for a corpus that needs one.
-        label_map: Labels of that table that are merged into others.
+        merge: Merges labels of the user into others.
         archives: Names of archives in the folder that were not unpacked.
         limit: Number of recordings to look at, the first by path; None for all.
     """
 
     folder: Path
     labels: Path | None = None
-    label_map: Mapping[str, str] = field(default_factory=dict)
+    merge: LabelMerger = field(default_factory=LabelMerger)
     archives: tuple[str, ...] = ()
     limit: int | None = None
 

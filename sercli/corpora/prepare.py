@@ -148,7 +148,9 @@ def _index_source(request: Request, old: Index, source: Source, progress: StageP
 
 def _label(request: Request, source: Source) -> LabeledRecordings:
     try:
-        return request.corpus.label(source)
+        labeled = request.corpus.label(source)
+        source.merge.check_used()
+        return labeled
     except CorpusError as reason:
         if suggestion := _suggest_corpus(request, source):
             msg = f"{reason}{suggestion}"

@@ -15,6 +15,7 @@ from sercli.corpora.download import RetryPolicy, fetch
 from sercli.corpora.registry import CORPORA
 from sercli.errors import CorpusError, InputError, UsageError
 from sercli.files import hash_file, read_json_object
+from sercli.labels import LabelMerger
 
 RECORDINGS = "recordings"  # folder under data/<corpus>/ that archives are unpacked into
 UNPACKED_MARKER = ".sercli.json"  # in that folder: which archives it holds, so that they are unpacked once
@@ -103,7 +104,7 @@ def open_source(request: Request, progress: StageProgress, stack: contextlib.Exi
     else:
         msg = f"no such file or folder: {path}; --from takes an archive or a folder of recordings"
         raise InputError(msg)
-    return Source(folder=folder, labels=request.labels, label_map=request.label_map, archives=left)
+    return Source(folder=folder, labels=request.labels, merge=LabelMerger(request.label_map), archives=left)
 
 
 def _open_folder(

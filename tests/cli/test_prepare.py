@@ -117,6 +117,8 @@ def test_own_table(run: Run, toy: Path) -> None:
     near = run("csv", "--labels", "my.csv")
     assert near.status == 0
     assert "warning: these labels are synonyms of sercli's: merge them with --map 'joy=happy'" in near.err
+    typo = run("csv", "--labels", "my.csv", "--map", "yoj=happy", "--index", "other.csv")
+    assert (typo.status, typo.err) == (2, "error: unknown label 'yoj': expected some of joy\n")
     taken = run("csv", "--labels", "my.csv", "--map", "joy=happy", "--index", "other.csv", "-j", "99")
     assert taken.status == 0
     assert "1 speaker," in taken.err

@@ -22,7 +22,7 @@ from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem
 from sercli.corpora.label_tables import TOLERANCE, measure_recording
 from sercli.errors import CorpusError, UsageError
 from sercli.files import one_line
-from sercli.labels import check_labels, map_label, order_labels, read_label
+from sercli.labels import check_labels, order_labels, read_label
 
 if TYPE_CHECKING:
     import audformat
@@ -74,7 +74,7 @@ def _find_problem(path: Path, row: dict[str, Any], *, known: bool) -> str:
 def _make_annotation(row: dict[str, Any], source: Source) -> Annotation:
     gender = row["gender"].lower()
     return Annotation(
-        emotion=map_label(read_label(row["emotion"]), source.label_map),
+        emotion=source.merge(read_label(row["emotion"])),
         speaker=f"{NAME}-{row['speaker']}" if row["speaker"] else "",
         gender=_GENDERS.get(gender, gender),
         extra={"split": row["split"]} if row["split"] else {},

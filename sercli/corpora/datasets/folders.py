@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem, Source, find_recordings
 from sercli.errors import UsageError
-from sercli.labels import check_labels, map_label, order_labels, read_label
+from sercli.labels import check_labels, order_labels, read_label
 
 NAME = "folders"
 
@@ -30,7 +30,7 @@ def label(source: Source) -> LabeledRecordings:
             problems.append(Problem(file=name, reason="is not in a label's folder"))
             continue
         try:
-            emotion = map_label(read_label(path.parent.name), source.label_map)
+            emotion = source.merge(read_label(path.parent.name))
         except UsageError as reason:
             problems.append(Problem(file=name, reason=str(reason)))
         else:

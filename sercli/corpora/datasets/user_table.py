@@ -18,7 +18,7 @@ from sercli.corpora.csv_tables import Row, read_rows
 from sercli.corpora.index import COLUMNS
 from sercli.corpora.label_tables import SPAN, match_files, refuse_segments
 from sercli.errors import CorpusError, UsageError
-from sercli.labels import check_labels, map_label, read_label
+from sercli.labels import LabelMerger, check_labels, read_label
 
 NAME = "csv"
 REQUIRED = ("file", "emotion")
@@ -27,13 +27,13 @@ OPTIONAL = ("speaker", "gender", "intensity", "statement", "repetition")
 _GENDERS = {"f": "female", "m": "male"}
 
 
-def parse_row(row: Mapping[str, str], label_map: Mapping[str, str]) -> Annotation:
-    """Reads the annotation in a row of the table, with its label merged into another where the map says so.
+def parse_row(row: Mapping[str, str], merge: LabelMerger) -> Annotation:
+    """Reads the annotation in a row of the table, and merges its label.
 
     Raises:
         UsageError: If the label cannot be one.
     """
-    emotion = map_label(read_label(row["emotion"]), label_map)
+    emotion = merge(read_label(row["emotion"]))
     speaker, gender = row.get("speaker", ""), row.get("gender", "").lower()
     return Annotation(
         emotion=emotion,
@@ -79,7 +79,7 @@ def label(source: Source) -> LabeledRecordings:
             problems.append(Problem(file=where, reason=f"{row['file']} has no label"))
             continue
         with _name_place(where):
-            annotation = parse_row(row, source.label_map)
+            annotation = parse_row(row, source.merge)
         emotions[annotation.emotion] = None
         if not os.path.exists(path):  # noqa: PTH110 - False also where the name is too long
             problems.append(Problem(file=where, reason=f"no such file: {path}"))

@@ -9,6 +9,7 @@ import pytest
 from sercli.corpora.corpus import LabeledRecordings, Source
 from sercli.corpora.datasets import audformat_database, folders
 from sercli.errors import CorpusError, UsageError
+from sercli.labels import LabelMerger
 from tests.corpora.files import touch
 from tests.sounds import write_tone
 
@@ -18,7 +19,7 @@ NAMED = "name: x\nsource: y\nusage: research\n"
 def test_folder_names_are_labels(tmp_path: Path) -> None:
     names = ("calls/Angry/1.wav", "calls/fed up/2.wav", "calls/ΧΑΡΑ/x/Joy/3.wav", "calls/__MACOSX/Angry/4.wav")
     touch(tmp_path, *names, f"{'y' * 100}/5.wav", "6.wav", "calls/Angry/._1.wav", "calls/Angry/notes.txt")
-    labeled = folders.label(Source(folder=tmp_path, label_map={"joy": "happy"}))
+    labeled = folders.label(Source(folder=tmp_path, merge=LabelMerger({"joy": "happy"})))
     assert {path.relative_to(tmp_path).as_posix(): each.emotion for path, each in labeled.recordings} == {
         "calls/Angry/1.wav": "angry",
         "calls/fed up/2.wav": "fed up",
@@ -34,7 +35,7 @@ def test_folders_whose_names_differ_only_by_case_are_refused(tmp_path: Path) -> 
     source = Source(folder=touch(tmp_path, "fed up/1.wav", "Fed_up/2.wav", "Sad/3.wav", "sad/4.wav"))
     with pytest.raises(UsageError, match="differ only by case or blanks: 'Fed_up' and 'fed up'; merge them with --map"):
         folders.label(source)
-    labeled = folders.label(Source(folder=tmp_path, label_map={"Fed_up": "fed up"}))
+    labeled = folders.label(Source(folder=tmp_path, merge=LabelMerger({"Fed_up": "fed up"})))
     assert [annotation.emotion for _, annotation in labeled.recordings] == ["fed up", "sad", "fed up", "sad"]
 
 
@@ -61,7 +62,7 @@ def make_database(folder: Path, *, storage: str = "csv", segments: bool = False)
 
 
 def label_database(folder: Path) -> LabeledRecordings:
-    return audformat_database.label(Source(folder=folder, label_map={"anger": "angry"}))
+    return audformat_database.label(Source(folder=folder, merge=LabelMerger({"anger": "angry"})))
 
 
 @pytest.mark.parametrize("storage", ["csv", "parquet"])

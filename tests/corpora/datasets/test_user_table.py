@@ -7,6 +7,7 @@ import pytest
 from sercli.corpora.corpus import Annotation, Source
 from sercli.corpora.datasets import user_table
 from sercli.errors import CorpusError, UsageError
+from sercli.labels import LabelMerger
 from tests.corpora.files import touch
 
 
@@ -15,7 +16,7 @@ def label_table(folder: Path, text: str | bytes, label_map: dict[str, str] | Non
     touch(folder, "a.wav", "b.wav", "c.wav")
     path = folder / "my.csv"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    source = Source(folder=folder, labels=path, label_map=label_map or {})
+    source = Source(folder=folder, labels=path, merge=LabelMerger(label_map))
     return [fields for _, fields in user_table.label(source).recordings]
 
 
