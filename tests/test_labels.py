@@ -87,7 +87,7 @@ def test_labels_are_selected_and_merged_for_training(greek: Path, tmp_path: Path
     train(
         greek / "index.csv",
         greek / "features.h5",
-        SMALL.limit(1),
+        SMALL.with_max_epochs(1),
         out,
         emotions=["calm", PLEASED],
         label_map={CALM: "calm"},
@@ -103,7 +103,7 @@ def test_an_evaluation_has_the_labels_of_its_utterances(greek: Path, tmp_path: P
     report = evaluate(
         greek / "index.csv",
         greek / "features.h5",
-        SMALL.limit(1),
+        SMALL.with_max_epochs(1),
         tmp_path / "r",
         protocol="paper",
         label_map={PLEASED: "happy"},
