@@ -151,7 +151,7 @@ def test_what_is_missing_or_damaged_gives_one_line_and_status_1(
         (("evaluate", "--train", "ravdess", "--test", "nemo"), "--protocol cross, --train and --test go together"),
         (
             ("evaluate", "--protocol", "cross", "--train", "a", "--test", "a"),
-            "needs different ones on either side",
+            "expected different corpora to train and to test on",
         ),
         (
             ("evaluate", "--protocol", "loso", "--degrade", "fax"),

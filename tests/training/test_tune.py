@@ -179,11 +179,11 @@ def test_the_place_in_the_file_is_named_whether_names_are_quoted_or_not(tmp_path
 def test_arguments_that_cannot_be(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="recipe svm is a baseline"):
         tune(data / "index.csv", data / "features.h5", "svm", tmp_path / "t")
-    with pytest.raises(UsageError, match="protocol paper tests speakers that are trained on"):
+    with pytest.raises(UsageError, match="protocol paper tests known speakers"):
         run(data, tmp_path / "t", protocol="paper")
     with pytest.raises(UsageError, match="protocol loso has folds 1 to 6, found 7"):
         run(data, tmp_path / "t", protocol="loso", test_fold=7)
-    with pytest.raises(SplitError, match="9 inner folds need as many speakers, found 5: ask for fewer --folds"):
+    with pytest.raises(SplitError, match="9 inner folds need as many speakers, found 5: lower --folds"):
         run(data, tmp_path / "tuning/t", folds=9)
     assert not list(tmp_path.iterdir())
 
