@@ -132,12 +132,13 @@ def test_some_labels_of_a_model_are_kept(tmp_path: Path) -> None:
         Predictor(tmp_path / "m", emotions=["sad", "anger"])
 
 
-def test_a_model_folder_of_before_has_the_canonical_negative_labels(tmp_path: Path) -> None:
+def test_a_model_folder_without_negative_labels_is_refused(tmp_path: Path) -> None:
     path = make_model(tmp_path / "m") / "model.json"
     description = json.loads(path.read_text())
     del description["negative"]
     path.write_text(json.dumps(description))
-    assert load_model(tmp_path / "m").negative == ("sad", "angry", "fearful", "disgust")
+    with pytest.raises(ModelError, match="'negative'"):
+        load_model(tmp_path / "m")
 
 
 @pytest.mark.parametrize(

@@ -111,8 +111,8 @@ def _show_result(result: "TrainingResult", members: int) -> None:
         )
     if result.known_speakers:
         console.warn(
-            f"not all speakers of {', '.join(result.known_speakers)} are known, or fewer than 3: the development "
-            "utterances may be of speakers in training, so expect less than these figures of other speakers"
+            f"{', '.join(result.known_speakers)}: unknown speakers, or fewer than 3; development utterances may be of "
+            "training speakers, so expect lower scores on other speakers"
         )
     first = result.members[0]
     console.say(
