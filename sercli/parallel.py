@@ -1,10 +1,10 @@
-"""Parallel maps: in this process, in threads, in worker processes, or on a Dask cluster."""
+"""Parallel maps (in threads, worker processes or on a Dask cluster), and torch's threads and device."""
 
 import contextlib
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -13,9 +13,13 @@ from sercli.cpus import count_cpus
 from sercli.errors import InputError, UsageError
 from sercli.files import one_line
 
+if TYPE_CHECKING:
+    import torch
+
 T = TypeVar("T")
 R = TypeVar("R")
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
 CONNECT_TIMEOUT = 10  # seconds to reach a scheduler, and again for its first worker
 
 
@@ -55,6 +59,26 @@ def single_thread() -> Iterator[None]:
     """
     with limit_threads(1):
         yield
+
+
+def pick_device(name: str) -> "torch.device":
+    """Returns the device for one of `DEVICES`; ``auto`` prefers CUDA, then MPS, then the CPU.
+
+    Raises:
+        UsageError: If the name is unknown, or this machine does not have the device.
+    """
+    import torch
+
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(device for device, is_available in available.items() if is_available))
+    if name not in available:
+        msg = f"unknown device {name!r}: expected one of {', '.join(DEVICES)}"
+        raise UsageError(msg)
+    if not available[name]:
+        msg = f"this machine has no {name} device that torch can use: leave --device out, or give --device cpu"
+        raise UsageError(msg)
+    return torch.device(name)
 
 
 def count_workers(jobs: int) -> int:

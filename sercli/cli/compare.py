@@ -21,9 +21,9 @@ def compare(
     verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
     quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
-    """Compare the scores of several evaluations, the best first.
+    """Compare evaluations, best first.
 
-    Recomputes all scores from the predictions, with 95 % intervals by a bootstrap over speakers.
+    Scores are recomputed from the predictions, with 95 % intervals by a bootstrap over speakers.
 
     Example: `sercli compare results/emobox-* --out compare.csv`
     """
@@ -34,7 +34,7 @@ def compare(
     from sercli.evaluation.compare import compare_results, write_comparison
 
     if out and out.suffix.lower() != ".csv":
-        msg = f"the table is CSV: expected a name ending in .csv, found {str(out)!r}"
+        msg = f"--out takes a name ending in .csv, found {str(out)!r}"
         raise UsageError(msg)
     comparison = compare_results(results)
     headings = ("recipe", "protocol", "seeds", "UAR", "95 %", "accuracy", "ECE", "women", "men")
@@ -55,10 +55,10 @@ def compare(
         table.add_row(*names, str(row.seeds), _show(row.uar), interval, *map(_show, scores))
     console.stdout.print(table)
     if not comparison.comparable:
-        console.warn("these results are not comparable: they tested different utterances or protocols")
+        console.warn("not comparable: these results are of different test utterances or protocols")
     if out:
         write_comparison(out, comparison)
-        console.say(f"table: {out}")
+        console.say(f"saved {out}")
 
 
 def _show(value: float | None) -> str:

@@ -1,7 +1,5 @@
-"""`sercli evaluate`: trains and tests every fold of a named protocol."""
+"""`sercli evaluate`: trains and tests every fold of a protocol."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,50 +7,56 @@ import typer
 
 from sercli.audio.degradation import DEGRADATIONS
 from sercli.cli import console, options
-from sercli.splits.protocols import PROTOCOLS, describe_protocols
+from sercli.errors import UsageError
+from sercli.splits.protocols import PROTOCOLS, describe_protocols, get_protocol, name_cross_protocol
 
 if TYPE_CHECKING:
-    from sercli.evaluation.fold import FoldResult
     from sercli.evaluation.report import EvaluationReport
+    from sercli.evaluation.run_fold import FoldResult
+    from sercli.training.recipes import Recipe
 
 EPILOG = describe_protocols()
+
+Protocol = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        metavar="NAME",
+        help="Split into training and test data, listed below.",
+        autocompletion=lambda: [*PROTOCOLS, "cross"],
+    ),
+]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Number of seeds, starting at --seed.")]
+Degrade = Annotated[
+    str,
+    typer.Option(
+        "--degrade",
+        metavar="NAME",
+        help=f"Also test on degraded recordings: {' or '.join(DEGRADATIONS)}.",
+        show_default="none",
+    ),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Results folder.", show_default="results/<protocol>-<recipe>")]
+TrainOn = Annotated[
+    str | None,
+    typer.Option("--train", metavar="CORPORA", help="Corpora to train on (protocol cross).", show_default=False),
+]
+TestOn = Annotated[
+    str | None,
+    typer.Option("--test", metavar="CORPORA", help="Corpora to test on (protocol cross).", show_default=False),
+]
 
 
 def evaluate(
     *,
-    protocol: Annotated[
-        str,
-        typer.Option(
-            "--protocol",
-            metavar="NAME",
-            help="Split into training and test data, listed below.",
-            autocompletion=lambda: [*PROTOCOLS, "cross"],
-        ),
-    ] = "emobox",
-    recipe: options.RecipeName = "default",
+    protocol: Protocol = "emobox",
+    recipe_name: options.RecipeName = "default",
     changes: options.Changes = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Number of seeds, starting at --seed.")] = 1,
-    degrade: Annotated[
-        str,
-        typer.Option(
-            "--degrade",
-            metavar="NAME",
-            help=f"Test on degraded recordings: {' or '.join(DEGRADATIONS)}; trains missing folds first.",
-            show_default="none",
-        ),
-    ] = "",
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Results folder.", show_default="results/<protocol>-<recipe>"),
-    ] = None,
-    train_on: Annotated[
-        str | None,
-        typer.Option("--train", metavar="CORPORA", help="Corpora to train on (protocol cross).", show_default=False),
-    ] = None,
-    test_on: Annotated[
-        str | None,
-        typer.Option("--test", metavar="CORPORA", help="Corpora to test on (protocol cross).", show_default=False),
-    ] = None,
+    seeds: Seeds = 1,
+    degrade: Degrade = "",
+    out: Out = None,
+    train_on: TrainOn = None,
+    test_on: TestOn = None,
     members: options.Members = None,
     max_epochs: options.MaxEpochs = None,
     corpora: options.Corpora = None,
@@ -69,27 +73,16 @@ def evaluate(
 ) -> None:
     """Train and test every fold of a protocol, and write a results folder.
 
-    Duplicates are never split, and test data influence neither normalization, calibration nor early stopping. Repeat
-    the command to resume an interrupted evaluation.
+    Duplicates stay in one split; test data never influence normalization, calibration or early stopping. Repeat the
+    command to resume.
 
     Example: `sercli evaluate --protocol emobox --recipe default`
     """
-    from sercli.errors import UsageError
-    from sercli.labels import parse_label_map
-    from sercli.splits.protocols import get_protocol, name_cross_protocol
-    from sercli.training.recipe_files import get_recipe
-
-    chosen = get_recipe(recipe, changes or ())
-    if max_epochs is not None and chosen.baseline:
-        msg = f"recipe {chosen.name} has no epochs: leave --max-epochs out"
-        raise UsageError(msg)
-    if (protocol == "cross") != bool(train_on and test_on) or bool(train_on) != bool(test_on):
-        msg = "--protocol cross, --train and --test go together: name the corpora to train and to test on"
-        raise UsageError(msg)
-    if protocol == "cross":
-        protocol = name_cross_protocol(options.split_names(train_on) or [], options.split_names(test_on) or [])
-    get_protocol(protocol)  # before slow imports
+    recipe = _read_recipe(recipe_name, changes, max_epochs).with_members(members)
+    protocol = _name_protocol(protocol, train_on, test_on)
+    # After all checks, because these take seconds to import.
     from sercli.evaluation.run import evaluate as run
+    from sercli.labels import parse_label_map
 
     with console.show_progress(f"evaluate {protocol}", None) as bar:
 
@@ -103,7 +96,7 @@ def evaluate(
         report = run(
             options.index_file(data_dir, index),
             options.store_file(data_dir, store),
-            chosen.limit(max_epochs).join(members),
+            recipe,
             out,
             protocol=protocol,
             corpora=options.split_names(corpora),
@@ -114,7 +107,7 @@ def evaluate(
             degrade=degrade,
             jobs=jobs,
             device=device,
-            command=shlex.join(["sercli", *sys.argv[1:]]),
+            command=options.command_line(),
             on_fold=show_fold,
             on_recording=bar.update,
         )
@@ -122,6 +115,25 @@ def evaluate(
     if report.failures:
         console.show_failures([(failure.file, failure.reason) for failure in report.failures])
         raise typer.Exit(1)
+
+
+def _read_recipe(name: str, changes: list[str] | None, max_epochs: int | None) -> "Recipe":
+    from sercli.training.recipe_files import get_recipe
+
+    recipe = get_recipe(name, changes or ())
+    if max_epochs is not None and recipe.baseline:
+        msg = f"recipe {recipe.name} has no epochs: leave out --max-epochs"
+        raise UsageError(msg)
+    return recipe.with_max_epochs(max_epochs)
+
+
+def _name_protocol(name: str, train_on: str | None, test_on: str | None) -> str:
+    if (name == "cross") != bool(train_on and test_on) or bool(train_on) != bool(test_on):
+        msg = "--protocol cross, --train and --test go together: name the corpora to train and to test on"
+        raise UsageError(msg)
+    if name == "cross":
+        return name_cross_protocol(options.split_names(train_on) or [], options.split_names(test_on) or [])
+    return get_protocol(name).name
 
 
 def _show(report: "EvaluationReport") -> None:
@@ -134,7 +146,7 @@ def _show(report: "EvaluationReport") -> None:
         f"UAR {overall.uar:.3f}{interval}, accuracy {overall.accuracy:.3f}, macro F1 {overall.macro_f1:.3f}, "
         f"calibration error {overall.expected_calibration_error:.3f}"
     )
-    missing = len(report.excluded) - len(report.failures)
-    if missing:
-        console.warn(f"{missing} indexed utterances are not in the store and were skipped: run 'sercli featurize'")
+    n_missing = len(report.excluded) - len(report.failures)
+    if n_missing:
+        console.warn(f"{n_missing} indexed utterances are not in the store and were skipped: run 'sercli featurize'")
     console.say(f"{report.folder}: {', '.join(sorted(path.name for path in report.folder.iterdir()))}")

@@ -1,4 +1,4 @@
-"""``sercli inspect``: what is in the index, what is odd about it, and which labels are likely wrong."""
+"""`sercli inspect`: shows statistics of an index and issues to check before training."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,32 +11,29 @@ from sercli.cli import console, options
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sercli.evaluation.survey import Survey
+    from sercli.evaluation.inspection import Inspection
 
-SHOWN = 5  # names shown of each list, unless verbose
-SHOWN_ERRORS = 20
+MAX_NAMES, MAX_ERRORS = 5, 20  # names per issue and label errors shown, unless verbose
+
+
+Results = Annotated[
+    Path | None,
+    typer.Option(
+        "--results",
+        help="Results folder of an evaluation; its predictions reveal likely label errors.",
+        show_default="none",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE.html|FILE.json", help="Page (.html) or data (.json).", show_default="none"),
+]
 
 
 def inspect(
     *,
-    results: Annotated[
-        Path | None,
-        typer.Option(
-            "--results",
-            help="Results folder of an evaluation, whose predictions show which labels are likely wrong; the weaker "
-            "its models, the more right labels are listed too.",
-            show_default="none",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="FILE.html|FILE.json",
-            help="Page with pictures, or all figures as JSON; the suffix chooses.",
-            show_default="none",
-        ),
-    ] = None,
+    results: Results = None,
+    out: Out = None,
     corpora: options.Corpora = None,
     jobs: options.Jobs = options.default_jobs(),
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
@@ -45,14 +42,16 @@ def inspect(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
-    """Show what is in the index and what is odd about it: labels, speakers, levels, duplicates, doubtful labels.
+    """Show what is in the index and what to check before training: labels, speakers, levels, duplicates, label errors.
 
-    Examples: `sercli inspect` · `sercli inspect --results results/pooled-default --out corpus.html`
+    Label errors are found with --results; a weak model also flags correct labels.
+
+    Example: `sercli inspect --results results/pooled-default --out corpus.html`
     """
     from sercli.corpora.index import read_index
     from sercli.errors import UsageError
+    from sercli.evaluation.inspection import inspect_index, write_inspection_page
     from sercli.evaluation.label_errors import read_label_errors
-    from sercli.evaluation.survey import survey_index, write_survey_page
     from sercli.files import write_json
 
     suffix = out.suffix.lower() if out else ""
@@ -63,53 +62,54 @@ def inspect(
     label_errors = read_label_errors(results, rows) if results else None
     path = options.store_file(data_dir, store)
     with console.show_progress("measuring recordings", len(rows)) as bar:
-        survey = survey_index(
+        inspection = inspect_index(
             rows,
             store=path if store or path.exists() else None,
             label_errors=label_errors,
             jobs=jobs,
             progress=bar.update,
         )
-    _show(survey, verbose=verbose)
+    _show(inspection, verbose=verbose)
     if out:
         if suffix == ".html":
-            write_survey_page(out, survey)
+            write_inspection_page(out, inspection)
         else:
-            write_json(out, survey.to_dict())
-        console.say(f"figures: {out}")
+            write_json(out, inspection.to_dict())
+        console.say(f"saved {out}")
 
 
-def _show(survey: "Survey", *, verbose: bool) -> None:
-    from sercli.evaluation.survey import UNITS
+def _show(inspection: "Inspection", *, verbose: bool) -> None:
+    from sercli.evaluation.inspection import UNITS
 
-    genders = [gender or "unknown" for gender in survey.genders]
-    labels = [(name, *counts.values()) for name, counts in survey.labels.items()]
-    speakers = f"{len(survey.speakers)} speaker{'' if len(survey.speakers) == 1 else 's'}"
-    title = f"{survey.utterances} utterances, {survey.hours:.2f} hours, {speakers}"
+    genders = [gender or "unknown" for gender in inspection.genders]
+    labels = [(name, *counts.values()) for name, counts in inspection.labels.items()]
+    speakers = f"{len(inspection.speakers)} speaker{'' if len(inspection.speakers) == 1 else 's'}"
+    title = f"{inspection.utterances} utterances, {inspection.hours:.2f} hours, {speakers}"
     console.stderr.print(_make_table(title, ("label", *genders, "all", "speakers"), labels))
     measures = [
         (f"{name} ({UNITS[name]})", *(f"{value:.4g}" for value in values.values()))
-        for name, values in survey.quantiles.items()
+        for name, values in inspection.quantiles.items()
     ]
-    console.stderr.print(_make_table("recordings", ("", *next(iter(survey.quantiles.values()))), measures))
-    console.say("formats: " + "; ".join(f"{count} of {name}" for name, count in survey.formats.items()))
-    if survey.stored:
-        stored, speech = int(survey.stored["utterances"]), survey.stored["speech"]
-        console.say(f"features: of {stored} of {survey.utterances} utterances, {speech / 3600:.2f} hours of speech")
+    console.stderr.print(_make_table("recordings", ("", *next(iter(inspection.quantiles.values()))), measures))
+    console.say("formats: " + "; ".join(f"{count} of {name}" for name, count in inspection.formats.items()))
+    if inspection.stored:
+        stored, speech = int(inspection.stored["utterances"]), inspection.stored["speech"]
+        console.say(f"features: of {stored} of {inspection.utterances} utterances, {speech / 3600:.2f} hours of speech")
     if verbose:
         rows = [
-            (name, sum(c.values()), ", ".join(f"{n} {x}" for x, n in c.items())) for name, c in survey.speakers.items()
+            (name, sum(c.values()), ", ".join(f"{n} {x}" for x, n in c.items()))
+            for name, c in inspection.speakers.items()
         ]
         console.stderr.print(_make_table("speakers", ("speaker", "all", "labels"), rows))
-    _show_folds(survey)
-    for oddity in survey.oddities:
-        console.warn(_summarize(oddity.kind, oddity.names, None if verbose else SHOWN))
-    _show_label_errors(survey, None if verbose else SHOWN_ERRORS)
+    _show_folds(inspection)
+    for issue in inspection.issues:
+        console.warn(_summarize(issue.kind, issue.names, None if verbose else MAX_NAMES))
+    _show_label_errors(inspection, None if verbose else MAX_ERRORS)
 
 
-def _show_folds(survey: "Survey") -> None:
-    if survey.no_folds:
-        console.warn(f"no speaker-independent split: {survey.no_folds}")
+def _show_folds(inspection: "Inspection") -> None:
+    if inspection.no_folds:
+        console.warn(f"no speaker-independent split: {inspection.no_folds}")
         return
     headings = ("fold", "speakers", "train", "dev", "test", "test lacks")
     rows = [
@@ -117,17 +117,18 @@ def _show_folds(survey: "Survey") -> None:
             *(fold["fold"], len(fold["test_speakers"]), fold["train"], fold["dev"], fold["test"]),
             ", ".join(fold["test_lacks"]),
         )
-        for fold in survey.folds
+        for fold in inspection.folds
     ]
     console.stderr.print(_make_table("speaker-independent folds (protocol pooled)", headings, rows))
 
 
-def _show_label_errors(survey: "Survey", limit: int | None) -> None:
-    if survey.label_errors is None:
+def _show_label_errors(inspection: "Inspection", limit: int | None) -> None:
+    if inspection.label_errors is None:
         return
-    rows = [(e.file, e.label, f"{e.p_label:.2f}", e.likely, f"{e.p_likely:.2f}") for e in survey.label_errors[:limit]]
-    title = f"labels that are likely wrong: {len(survey.label_errors)} of {survey.utterances}, the likeliest first"
-    console.stderr.print(_make_table(title, ("file", "label", "p", "likely", "p"), rows))
+    errors = inspection.label_errors
+    rows = [(e.file, e.label, f"{e.p_label:.2f}", e.suggested, f"{e.p_suggested:.2f}") for e in errors[:limit]]
+    title = f"likely label errors: {len(errors)} of {inspection.utterances}, most likely first"
+    console.stderr.print(_make_table(title, ("file", "label", "p", "suggested", "p"), rows))
 
 
 def _summarize(kind: str, names: Sequence[str], limit: int | None) -> str:
@@ -147,5 +148,5 @@ def _make_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[obj
         numeric = all(str(row[number])[:1] in "-0123456789" for row in rows)
         table.add_column(heading, justify="right" if numeric and number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))  # not markup, whatever the user's labels hold
+        table.add_row(*(Text(str(cell)) for cell in row))  # as Text, so that square brackets are not markup
     return table

@@ -1,5 +1,7 @@
 """Options that several commands share."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -74,6 +76,11 @@ Quiet = Annotated[
 ]
 
 DEFAULT_DATA_DIR = Path("data")
+
+
+def command_line() -> str:
+    """Returns the command line of this process, for reports."""
+    return shlex.join(["sercli", *sys.argv[1:]])
 
 
 def default_jobs() -> int:

@@ -1,7 +1,5 @@
 """`sercli train`: trains a model from the feature store."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,39 +17,39 @@ if TYPE_CHECKING:
 LIVE_ROWS = 12  # epochs that the live table shows
 
 
+Out = Annotated[Path | None, typer.Option("--out", help="Model folder.", show_default="models/<recipe>")]
+Negative = Annotated[
+    str | None,
+    typer.Option(
+        "--negative",
+        metavar="LABEL,…",
+        help="Labels that count as negative in summaries.",
+        show_default="sad, angry, fearful, disgust",
+        rich_help_panel=options.DATA,
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume an interrupted training.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Discard an interrupted training.")]
+Figures = Annotated[
+    list[Path] | None,
+    typer.Option("--figures", metavar="DIR", help="Results folder to quote in the model card; repeatable."),
+]
+
+
 def train(
     *,
-    recipe: options.RecipeName = "default",
+    recipe_name: options.RecipeName = "default",
     changes: options.Changes = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Model folder.", show_default="models/<recipe>"),
-    ] = None,
+    out: Out = None,
     corpora: options.Corpora = None,
     emotions: options.Emotions = "",
     label_map: options.LabelMap = "",
-    negative: Annotated[
-        str | None,
-        typer.Option(
-            "--negative",
-            metavar="LABEL,…",
-            help="Labels that count as negative in summaries.",
-            show_default="sad, angry, fearful, disgust",
-            rich_help_panel=options.DATA,
-        ),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted training.")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Discard an interrupted training.")] = False,
+    negative: Negative = None,
+    resume: Resume = False,
+    restart: Restart = False,
     members: options.Members = None,
     max_epochs: options.MaxEpochs = None,
-    figures: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--figures",
-            metavar="DIR",
-            help="Results folder to quote in the model card; repeatable.",
-        ),
-    ] = None,
+    figures: Figures = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
@@ -62,30 +60,31 @@ def train(
 ) -> None:
     """Train a model on the indexed corpora, on a GPU if there is one.
 
-    Recipes with a one-cycle schedule train for a fixed number of epochs; others stop when the recall of held-out
-    development speakers no longer improves. Ctrl-C keeps the best model so far, and --resume continues.
+    Recipes with a one-cycle schedule train for a fixed number of epochs; others stop when the UAR on held-out speakers
+    stops improving. Ctrl-C keeps the best model so far, and --resume continues.
 
     Example: `sercli train --recipe default --out models/mine`
     """
     from sercli.labels import parse_label_map
     from sercli.training.recipe_files import get_recipe
 
-    chosen = get_recipe(recipe, changes or ()).limit(max_epochs).join(members)  # before slow imports
-    from sercli.evaluation.report import read_figures
+    recipe = get_recipe(recipe_name, changes or ())  # before slow imports
+    recipe = recipe.with_max_epochs(max_epochs).with_members(members)
+    from sercli.evaluation.report import read_scores
     from sercli.training.train import train as run
 
-    quoted = read_figures(figures or [], chosen.name)
+    scores = read_scores(figures or [], recipe.name)
     records: list[tuple[int, EpochRecord]] = []
-    with console.show_live(lambda: _epoch_table(records, chosen)) as live:
+    with console.show_live(lambda: _epoch_table(records, recipe)) as live:
 
-        def show(member: int, record: "EpochRecord") -> None:
-            records.append((member, record))
-            live.refresh(_name_network(member, chosen) + _epoch_line(record))
+        def show(network: int, record: "EpochRecord") -> None:
+            records.append((network, record))
+            live.refresh(_name_network(network, recipe) + _epoch_line(record))
 
         result = run(
             options.index_file(data_dir, index),
             options.store_file(data_dir, store),
-            chosen,
+            recipe,
             out,
             corpora=options.split_names(corpora),
             emotions=options.parse_labels(emotions),
@@ -95,10 +94,16 @@ def train(
             device=device,
             resume=resume,
             restart=restart,
-            command=shlex.join(["sercli", *sys.argv[1:]]),
-            figures=quoted,
+            command=options.command_line(),
+            figures=scores,
             on_epoch=show,
         )
+    _show_result(result, recipe.network.members)
+    if result.interrupted:
+        raise typer.Exit(1)
+
+
+def _show_result(result: "TrainingResult", members: int) -> None:
     if result.missing:
         console.warn(
             f"{len(result.missing)} indexed utterances are not in the store and were skipped: {result.missing[0]}, …; "
@@ -106,8 +111,8 @@ def train(
         )
     if result.known_speakers:
         console.warn(
-            f"not all speakers of {', '.join(result.known_speakers)} are known, or fewer than 3: the development "
-            "utterances may be of speakers in training, so expect less than these figures of other speakers"
+            f"{', '.join(result.known_speakers)}: unknown speakers, or fewer than 3; development utterances may be of "
+            "training speakers, so expect lower scores on other speakers"
         )
     first = result.members[0]
     console.say(
@@ -115,15 +120,9 @@ def train(
         f"accuracy {result.dev.accuracy:.3f}, UAR {result.dev.uar:.3f}, temperature {result.model.temperature:.2f}"
     )
     if result.interrupted:
-        held = _describe_held(result, chosen.network.members)
-        console.show_error(f"interrupted: {result.folder} holds {held}; resume with --resume")
-        raise typer.Exit(1)
-
-
-def _describe_held(result: "TrainingResult", members: int) -> str:
-    if not result.saved:
-        return "the finished model of before"
-    return "the best model so far" if members == 1 else f"{len(result.members)} of {members} networks"
+        content = "the best model so far" if members == 1 else f"{len(result.members)} of {members} networks"
+        state = f"has {content}" if result.saved else "still has the previous model"
+        console.show_error(f"interrupted: {result.folder} {state}; continue with --resume")
 
 
 def _name_network(number: int, recipe: "Recipe") -> str:
@@ -137,20 +136,20 @@ def _epoch_line(record: "EpochRecord") -> str:
     )
 
 
-def _epoch_table(noted: "list[tuple[int, EpochRecord]]", recipe: "Recipe") -> "RenderableType":
+def _epoch_table(all_records: "list[tuple[int, EpochRecord]]", recipe: "Recipe") -> "RenderableType":
     from rich.table import Table
 
     from sercli.training.loop import find_best
 
-    if not noted:
+    if not all_records:
         return "reading features and training the first epoch"
-    config, member = recipe.training, noted[-1][0]
-    records = [record for number, record in noted if number == member]
+    config, network = recipe.training, all_records[-1][0]
+    records = [record for number, record in all_records if number == network]
     mean_seconds = sum(record.seconds for record in records) / len(records)
-    left = ((recipe.n_networks - member) * config.max_epochs - records[-1].epoch) * mean_seconds / 60
+    minutes = ((recipe.n_networks - network) * config.max_epochs - records[-1].epoch) * mean_seconds / 60
     table = Table(
-        title=f"{_name_network(member, recipe)}epoch {records[-1].epoch} of at most {config.max_epochs}, "
-        f"at most {left:.0f} min left",
+        title=f"{_name_network(network, recipe)}epoch {records[-1].epoch} of at most {config.max_epochs}, "
+        f"at most {minutes:.0f} min left",
         title_justify="left",
     )
     for name in (

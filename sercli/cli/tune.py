@@ -1,7 +1,5 @@
 """`sercli tune`: searches for better parameters of a recipe."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,29 +11,27 @@ if TYPE_CHECKING:
     from sercli.training.tune import Trial
 
 
+Trials = Annotated[int, typer.Option("--trials", min=1, help="Number of trials, including those of earlier runs.")]
+Folds = Annotated[int, typer.Option("--folds", min=2, max=100, help="Cross-validation folds per trial.")]
+Protocol = Annotated[str, typer.Option("--protocol", help="Protocol that defines the test fold to set aside.")]
+TestFold = Annotated[int, typer.Option("--test-fold", min=1, help="Number of the test fold to set aside.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Output folder.", show_default="tuning/<recipe>")]
+Restart = Annotated[bool, typer.Option("--restart", help="Discard the trials of earlier runs.")]
+
+
 def tune(
     *,
-    recipe: options.RecipeName = "default",
+    recipe_name: options.RecipeName = "default",
     changes: options.Changes = None,
-    trials: Annotated[
-        int, typer.Option("--trials", min=1, help="Number of trials, those of earlier runs included.")
-    ] = 30,
-    folds: Annotated[
-        int, typer.Option("--folds", min=2, max=100, help="Inner folds that each trial is trained on.")
-    ] = 3,
-    protocol: Annotated[
-        str,
-        typer.Option("--protocol", help="Protocol whose test speakers take no part, in the fold of --test-fold."),
-    ] = "pooled",
-    test_fold: Annotated[int, typer.Option("--test-fold", min=1, help="Fold of the protocol that stays unopened.")] = 1,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Output folder.", show_default="tuning/<recipe>"),
-    ] = None,
+    trials: Trials = 30,
+    folds: Folds = 3,
+    protocol: Protocol = "pooled",
+    test_fold: TestFold = 1,
+    out: Out = None,
     corpora: options.Corpora = None,
     emotions: options.Emotions = "",
     label_map: options.LabelMap = "",
-    restart: Annotated[bool, typer.Option("--restart", help="Discard the trials of earlier runs.")] = False,
+    restart: Restart = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
@@ -46,19 +42,19 @@ def tune(
 ) -> None:
     """Search for better parameters of a recipe, and write it as best.toml.
 
-    Searches filter sizes, attention, dropout and learning rate, or what the table [tune] of the recipe's file names.
-    The speakers of one test fold take no part; the others are development speakers of an inner fold once each. The
-    same command resumes an interrupted search.
+    Searches filter sizes, attention, dropout and learning rate, or what the table [tune] of the recipe's file lists.
+    Never sees the speakers of one test fold; scores each trial by cross-validation over the others. Repeat the command
+    to resume.
 
     Example: `sercli tune --trials 50`, then `sercli train --recipe tuning/default/best.toml`
     """
     from sercli.labels import parse_label_map
     from sercli.training.recipe_files import get_recipe
 
-    chosen = get_recipe(recipe, changes or ())  # before what takes seconds to import
+    recipe = get_recipe(recipe_name, changes or ())  # before slow imports
     from sercli.training.tune import tune as run
 
-    with console.show_progress(f"tune {chosen.name}", trials) as bar:
+    with console.show_progress(f"tune {recipe.name}", trials) as bar:
 
         def show(done: int, total: int, trial: "Trial | None") -> None:
             bar.update(done, total)
@@ -70,7 +66,7 @@ def tune(
         result = run(
             options.index_file(data_dir, index),
             options.store_file(data_dir, store),
-            recipe,
+            recipe_name,
             out,
             trials=trials,
             folds=folds,
@@ -83,7 +79,7 @@ def tune(
             seed=seed,
             device=device,
             restart=restart,
-            command=shlex.join(["sercli", *sys.argv[1:]]),
+            command=options.command_line(),
             on_trial=show,
         )
     for name, share in sorted(result.importance.items(), key=lambda item: -item[1]):

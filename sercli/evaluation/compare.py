@@ -1,12 +1,12 @@
-"""Compares results folders, and checks whether they are comparable."""
+"""Compares the scores of results folders."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from sercli.errors import InputError
-from sercli.evaluation.predictions import PREDICTIONS_FILE, TestRow, read_predictions
-from sercli.evaluation.report import REPORT_FILE, check_report, name_test
+from sercli.evaluation.predictions import PREDICTIONS_FILE, read_predictions
+from sercli.evaluation.report import REPORT_FILE, describe_test, report_errors
 from sercli.evaluation.scores import summarize
 from sercli.files import read_json_object, write_table
 
@@ -17,9 +17,9 @@ class ComparedResults:
 
     Attributes:
         recipe: Name of the recipe.
-        protocol: Protocol, degradation and number of members.
+        protocol: Protocol, degradation and number of networks, if several.
         seeds: Number of seeds.
-        utterances: Number of different test utterances.
+        utterances: Number of distinct test utterances.
         uar: Unweighted average recall.
         uar_low: Lower end of its 95 % interval.
         uar_high: Upper end of its 95 % interval.
@@ -68,7 +68,7 @@ class Comparison:
 
 
 def compare_results(folders: Sequence[Path]) -> Comparison:
-    """Reads results folders and recomputes all scores from their predictions.
+    """Compares results folders by scores recomputed from their predictions.
 
     Args:
         folders: Results folders, or degradation folders inside them.
@@ -81,7 +81,7 @@ def compare_results(folders: Sequence[Path]) -> Comparison:
         raise InputError(msg)
     results = [_read(folder) for folder in folders]
     rows = sorted((row for row, _ in results), key=lambda row: (-(row.uar or 0.0), row.folder))
-    return Comparison(rows=tuple(rows), comparable=len({tested for _, tested in results}) == 1)
+    return Comparison(rows=tuple(rows), comparable=len({test for _, test in results}) == 1)
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
@@ -94,38 +94,36 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
 
 
 def _read(folder: Path) -> tuple[ComparedResults, tuple[object, ...]]:
-    """Returns the row of a folder, and what it tested."""
+    """Reads a results folder; two folders are comparable if the second values are equal."""
     if not folder.is_dir():
         msg = f"{folder} is not a folder: expected results, as 'sercli evaluate' writes them"
         raise InputError(msg)
     report = read_json_object(folder / REPORT_FILE)
     predictions = read_predictions(folder / PREDICTIONS_FILE)
-    overall = summarize(predictions).overall
-    with check_report(folder):
+    scores = summarize(predictions)
+    overall = scores.overall
+    with report_errors(folder):
         expected = report["overall"]["utterances"]
         if len(predictions.rows) != expected:
             msg = f"{folder} has {len(predictions.rows)} predictions, expected {expected} by its report: evaluate again"
             raise InputError(msg)
-        genders = {gender: scores.uar for gender, scores in overall.per_gender.items()}
-        row = ComparedResults(
+        uar_by_gender = {gender: main.uar for gender, main in overall.per_gender.items()}
+        tested = frozenset((row.file, row.truth) for row in predictions.rows)
+        compared = ComparedResults(
             recipe=str(report["recipe"]),
-            protocol=name_test(report),
+            protocol=describe_test(report),
             seeds=len(report["seeds"]),
             utterances=len({row.file for row in predictions.rows}),
             uar=overall.uar,
             uar_low=overall.uar_interval[0],
             uar_high=overall.uar_interval[1],
-            uar_std=overall.uar_by_seed_std,
+            uar_std=scores.spread["uar_by_seed_std"],
             accuracy=overall.accuracy,
             macro_f1=overall.macro_f1,
             expected_calibration_error=overall.expected_calibration_error,
-            uar_female=genders.get("female"),
-            uar_male=genders.get("male"),
+            uar_female=uar_by_gender.get("female"),
+            uar_male=uar_by_gender.get("male"),
             training_seconds=report["training_seconds"],
             folder=str(folder),
         )
-        return row, (report["protocol"], report["degradation"], _list_tests(predictions.rows))
-
-
-def _list_tests(predictions: Sequence[TestRow]) -> frozenset[tuple[str, str]]:
-    return frozenset((prediction.file, prediction.truth) for prediction in predictions)
+        return compared, (report["protocol"], report["degradation"], tested)

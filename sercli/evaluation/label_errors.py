@@ -1,7 +1,7 @@
-"""Finds likely label errors by confident learning from out-of-fold probabilities.
+"""Finds likely label errors by confident learning (Northcutt, Jiang & Chuang 2021) from out-of-fold probabilities.
 
-Northcutt, Jiang & Chuang 2021, https://doi.org/10.1613/jair.1.12125. Implemented here, because the license of the
-authors' library (AGPL) is not compatible with this project's.
+https://doi.org/10.1613/jair.1.12125. The authors' library, cleanlab, is not used because its license (AGPL) is
+incompatible with this project's.
 """
 
 import itertools
@@ -14,33 +14,33 @@ import numpy as np
 
 from sercli.corpora.index import Index
 from sercli.errors import InputError
-from sercli.evaluation.predictions import PREDICTIONS_FILE, TestRow, read_predictions
+from sercli.evaluation.predictions import PREDICTIONS_FILE, PredictionRow, read_predictions
 from sercli.metrics import Labels, Probabilities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelError:
-    """A recording whose label is likely wrong.
+    """Recording whose label is likely wrong.
 
     Attributes:
         file: File, as in the index.
         speaker: Speaker; empty if unknown.
         label: Label in the index.
-        likely: More likely label.
+        suggested: More likely label.
         p_label: Probability of `label`.
-        p_likely: Probability of `likely`.
+        p_suggested: Probability of `suggested`.
     """
 
     file: str
     speaker: str
     label: str
-    likely: str
+    suggested: str
     p_label: float
-    p_likely: float
+    p_suggested: float
 
 
 def rank_label_errors(truth: Labels, probabilities: Probabilities) -> list[tuple[int, int]]:
-    """Finds as many samples as the confident joint estimates to be mislabeled ("prune by noise rate").
+    """Ranks likely mislabeled samples by confident learning ("prune by noise rate").
 
     A sample is confidently of a class if its probability is at least the mean probability of that class among the
     samples labeled with it; among several such classes, the most probable counts. The counts of labels (rows) by
@@ -52,36 +52,36 @@ def rank_label_errors(truth: Labels, probabilities: Probabilities) -> list[tuple
         probabilities: Out-of-fold probabilities, ``(n_samples, n_classes)``.
 
     Returns:
-        Pairs of sample and likely class, in order of decreasing margin.
+        Pairs of sample and suggested class, in order of decreasing margin.
     """
     classes = probabilities.shape[1]
     counts = np.bincount(truth, minlength=classes)
     means = [probabilities[truth == c, c].mean() if counts[c] else np.inf for c in range(classes)]
     confident = np.where(probabilities >= means, probabilities, -1.0)
-    sure = confident.max(axis=1) > 0
+    is_confident = confident.max(axis=1) > 0
     joint = np.zeros((classes, classes))
-    np.add.at(joint, (truth[sure], confident[sure].argmax(axis=1)), 1)
+    np.add.at(joint, (truth[is_confident], confident[is_confident].argmax(axis=1)), 1)
     joint *= (counts / np.maximum(joint.sum(axis=1), 1))[:, None]
     margins = probabilities - probabilities[np.arange(len(truth)), truth][:, None]
     suspects: set[int] = set()
-    for label, likely in itertools.permutations(range(classes), 2):
-        members = np.flatnonzero(truth == label)
-        suspects |= set(members[np.argsort(-margins[members, likely])][: round(joint[label, likely])].tolist())
+    for label, other in itertools.permutations(range(classes), 2):
+        samples = np.flatnonzero(truth == label)
+        suspects |= set(samples[np.argsort(-margins[samples, other])][: round(joint[label, other])].tolist())
     ranked = sorted(suspects, key=lambda sample: (-margins[sample].max(), sample))
     return [(sample, int(margins[sample].argmax())) for sample in ranked if margins[sample].max() > 0]
 
 
-def find_label_errors(labels: Sequence[str], rows: Iterable[TestRow]) -> tuple[LabelError, ...]:
+def find_label_errors(labels: Sequence[str], rows: Iterable[PredictionRow]) -> tuple[LabelError, ...]:
     """Finds likely label errors among the predictions of an evaluation.
 
     Args:
         labels: Labels, in the order of the probabilities.
-        rows: Predictions for test utterances; predictions with several seeds for one file are averaged.
+        rows: Predictions of test utterances; averaged over seeds.
 
     Returns:
-        Likely errors, the least plausible label first.
+        Likely errors, least plausible label first.
     """
-    by_file: dict[str, list[TestRow]] = defaultdict(list)
+    by_file: dict[str, list[PredictionRow]] = defaultdict(list)
     for row in rows:
         by_file[row.file].append(row)
     if not by_file:
@@ -94,11 +94,11 @@ def find_label_errors(labels: Sequence[str], rows: Iterable[TestRow]) -> tuple[L
             file=firsts[sample].file,
             speaker=firsts[sample].speaker,
             label=firsts[sample].truth,
-            likely=labels[likely],
+            suggested=labels[suggested],
             p_label=round(float(probabilities[sample, truth[sample]]), 4),
-            p_likely=round(float(probabilities[sample, likely]), 4),
+            p_suggested=round(float(probabilities[sample, suggested]), 4),
         )
-        for sample, likely in rank_label_errors(truth, probabilities)
+        for sample, suggested in rank_label_errors(truth, probabilities)
     )
 
 
@@ -106,13 +106,13 @@ def read_label_errors(results: Path, index: Index) -> tuple[LabelError, ...]:
     """Finds likely label errors in an index from a results folder.
 
     Raises:
-        InputError: If predictions are missing or damaged, or for none of the recordings.
+        InputError: If the predictions are missing or damaged, or cover none of the recordings.
     """
     path = results / PREDICTIONS_FILE
     files = {utterance.file for utterance in index.utterances}
     predictions = read_predictions(path)
     rows = [row for row in predictions.rows if row.file in files]
     if not rows:
-        msg = f"{path} predicts none of the {len(files)} recordings of the index: give the results of this index"
+        msg = f"{path} predicts none of the {len(files)} recordings of the index: give results of this index"
         raise InputError(msg)
     return find_label_errors(predictions.labels, rows)

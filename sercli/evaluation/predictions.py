@@ -1,4 +1,4 @@
-"""Predictions for test utterances, and their file format."""
+"""Predictions of test utterances, and their CSV file."""
 
 import csv
 import gzip
@@ -30,8 +30,8 @@ COLUMNS: tuple[str, ...] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestRow:
-    """Prediction for one test utterance by the model of one fold and seed.
+class PredictionRow:
+    """Prediction of one test utterance by the model of one fold and seed.
 
     Attributes:
         file: File of the utterance, as in the index.
@@ -39,13 +39,11 @@ class TestRow:
         speaker: Speaker; empty if unknown.
         gender: Gender of the speaker; empty if unknown.
         seed: Seed of the training.
-        fold: Number of the fold that tested it, from 1.
+        fold: Number of the fold, from 1.
         truth: True label.
-        prediction: Label with the highest probability; the first one if several are equal.
-        probabilities: Calibrated probabilities of the labels, in order.
+        prediction: Label with the highest probability; ties go to the first.
+        probabilities: Calibrated probability of each label.
     """
-
-    __test__ = False  # not a pytest test class, despite its name
 
     file: str
     corpus: str
@@ -68,16 +66,24 @@ class Predictions:
     """
 
     labels: tuple[str, ...]
-    rows: tuple[TestRow, ...]
+    rows: tuple[PredictionRow, ...]
 
 
 def make_rows(
-    index: Index, members: Sequence[int], probabilities: Probabilities, *, seed: int, fold: int
-) -> list[TestRow]:
-    """Makes rows for the utterances at these positions of an index, from probabilities of shape ``(n, n_labels)``."""
-    labels = index.labels
+    index: Index, positions: Sequence[int], probabilities: Probabilities, *, seed: int, fold: int
+) -> list[PredictionRow]:
+    """Makes one row per utterance.
+
+    Args:
+        index: Index of the utterances.
+        positions: Positions of the utterances in the index.
+        probabilities: Probabilities of the index's labels, shape ``(n_positions, n_labels)``.
+        seed: Seed of the training.
+        fold: Number of the fold, from 1.
+    """
+    labels, utterances = index.labels, [index.utterances[position] for position in positions]
     return [
-        TestRow(
+        PredictionRow(
             file=utterance.file,
             corpus=utterance.corpus,
             speaker=utterance.speaker,
@@ -88,12 +94,12 @@ def make_rows(
             prediction=labels[int(np.argmax(row))],
             probabilities=tuple(row),
         )
-        for utterance, row in zip((index.utterances[member] for member in members), probabilities.tolist(), strict=True)
+        for utterance, row in zip(utterances, probabilities.tolist(), strict=True)
     ]
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Writes ``predictions.csv`` atomically, with all digits of the probabilities."""
+    """Writes ``predictions.csv`` atomically, with full precision."""
     with write_by_rename(path) as stream:
         write = make_csv_writer(stream)
         write([*COLUMNS, *(f"p_{label}" for label in predictions.labels)])
@@ -103,12 +109,12 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Reads ``predictions.csv``, or ``predictions.csv.gz`` if the former is missing.
+    """Reads ``predictions.csv``, or ``predictions.csv.gz`` if that is missing.
 
     Raises:
         InputError: If the file is missing or a row is damaged.
     """
-    rows: list[TestRow] = []
+    rows: list[PredictionRow] = []
     packed = path.with_name(f"{path.name}.gz")
     try:
         with (
@@ -130,13 +136,13 @@ def read_predictions(path: Path) -> Predictions:
     return Predictions(labels=labels, rows=tuple(rows))
 
 
-def _parse(record: dict[str, str], labels: Sequence[str]) -> TestRow:
+def _parse(record: dict[str, str], labels: Sequence[str]) -> PredictionRow:
     require_known([record["truth"], record["prediction"]], labels)
     probabilities = tuple(float(record[f"p_{label}"]) for label in labels)
     if not all(0 <= probability <= 1 for probability in probabilities):
-        msg = "a probability is not 0 to 1"
+        msg = "a probability is outside 0 to 1"
         raise ValueError(msg)
-    return TestRow(
+    return PredictionRow(
         **{name: record[name] for name in ("file", "corpus", "speaker", "gender", "truth", "prediction")},
         seed=int(record["seed"]),
         fold=int(record["fold"]),

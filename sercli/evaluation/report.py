@@ -1,4 +1,4 @@
-"""Report of an evaluation and its plots."""
+"""Report of an evaluation (JSON) and its plots."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,13 +6,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sercli.corpora.index import Index
 from sercli.errors import InputError
-from sercli.evaluation.fold import FoldResult
-from sercli.evaluation.plan import EvaluationPlan
-from sercli.evaluation.predictions import PREDICTIONS_FILE, Predictions, TestRow, write_predictions
+from sercli.evaluation.predictions import PREDICTIONS_FILE, PredictionRow, Predictions, write_predictions
+from sercli.evaluation.run_fold import EvaluationPlan, FoldResult
 from sercli.evaluation.scores import ScoreSummary, summarize
-from sercli.features.parameters import StoreParameters
 from sercli.features.utterance import Failure
 from sercli.files import one_line, read_json_object, write_json
 from sercli.plots import save_confusion, save_reliability
@@ -27,18 +24,18 @@ class EvaluationReport:
     """Content of ``report.json``.
 
     Attributes:
-        folder: Folder of the report; not stored in the file.
+        folder: Folder of the report; not in the file.
         protocol: Name of the protocol.
         protocol_description: Description of the protocol in one line.
         speaker_independent: Whether the test speakers are unseen in training.
         degradation: Degradation of the test recordings; empty if none.
         recipe: Name of the recipe.
         parameters: Parameters of recipe, preprocessing, segmentation and features.
-        corpora: Number of utterances used from each corpus.
-        excluded: Files in the index that are not in the store or could not be tested.
+        corpora: Number of utterances of each corpus.
+        excluded: Files of the index that are missing in the store or could not be tested.
         failures: Recordings that could not be tested, with the reason.
         labels: Labels, in the order of the confusion matrix.
-        label_selection: Labels that were kept and merged.
+        label_selection: Labels to keep and to merge.
         seeds: Seeds of the evaluation.
         folds: How each fold was trained.
         scores: All scores.
@@ -74,8 +71,8 @@ class EvaluationReport:
 
     @property
     def test_name(self) -> str:
-        """Returns protocol, degradation and number of members, as in ``emobox, telephone, 3 members``."""
-        return name_test(self.to_dict())
+        """Description as by `describe_test`."""
+        return describe_test(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as a JSON-ready dict."""
@@ -89,34 +86,29 @@ class EvaluationReport:
 def write_report(
     folder: Path,
     plan: EvaluationPlan,
-    index: Index,
-    parameters: StoreParameters,
     folds: Sequence[FoldResult],
-    rows: Sequence[TestRow],
+    rows: Sequence[PredictionRow],
     *,
-    degradation: str = "",
-    missing: Sequence[str] = (),
-    failures: Sequence[Failure] = (),
     seconds: float,
+    degradation: str = "",
+    failures: Sequence[Failure] = (),
 ) -> EvaluationReport:
     """Writes predictions, plots and, last, the report.
 
     Args:
         folder: Results folder, or a degradation folder inside it.
-        plan: The evaluation.
-        index: Utterances that were tested.
-        parameters: Parameters of the store.
+        plan: Parameters of the evaluation.
         folds: How each fold was trained.
         rows: All predictions.
-        degradation: Degradation of the test recordings; empty if none.
-        missing: Files in the index that are not in the store.
-        failures: Recordings that could not be tested.
         seconds: Duration of this run (s).
+        degradation: Degradation of the test recordings; empty if none.
+        failures: Recordings that could not be tested.
 
     Raises:
         OSError: If a file cannot be written.
     """
-    protocol, predictions = get_protocol(plan.protocol), Predictions(labels=index.labels, rows=tuple(rows))
+    protocol, index = get_protocol(plan.protocol), plan.index
+    predictions = Predictions(labels=index.labels, rows=tuple(rows))
     report = EvaluationReport(
         folder=folder,
         protocol=plan.protocol,
@@ -124,9 +116,9 @@ def write_report(
         speaker_independent=protocol.speaker_independent,
         degradation=degradation,
         recipe=plan.recipe.name,
-        parameters={**plan.recipe.to_dict(), **parameters.to_dict()},
+        parameters={**plan.recipe.to_dict(), **plan.parameters.to_dict()},
         corpora={name: sum(u.corpus == name for u in index.utterances) for name in index.corpora},
-        excluded=(*missing, *(failure.file for failure in failures)),
+        excluded=(*plan.missing, *(failure.file for failure in failures)),
         failures=tuple(failures),
         labels=predictions.labels,
         label_selection=plan.selection.to_dict(),
@@ -136,22 +128,26 @@ def write_report(
         seconds=round(seconds, 1),
         training_seconds=round(sum(fold.seconds for fold in folds), 1),
         training_commands=tuple(sorted({fold.command for fold in folds})),
-        device="cpu" if plan.recipe.baseline else plan.device,
+        device=plan.device,
         versions=collect_versions(),
         command=plan.command,
     )
-    overall = report.scores.overall
     write_predictions(folder / PREDICTIONS_FILE, predictions)
-    title = f"{report.recipe}, protocol {report.test_name}: UAR {overall.uar or 0:.3f}"
-    save_confusion(folder / "confusion.png", overall.confusion, report.labels, title)
-    error = f"expected calibration error {overall.expected_calibration_error or 0:.3f}"
-    save_reliability(folder / "reliability.png", overall.reliability, title=error)
+    _draw(report)
     write_json(folder / REPORT_FILE, report.to_dict())
     return report
 
 
-def name_test(report: Mapping[str, Any]) -> str:
-    """Returns protocol, degradation and number of members of a report, as in ``emobox, telephone, 3 members``.
+def _draw(report: EvaluationReport) -> None:
+    overall, folder = report.scores.overall, report.folder
+    title = f"{report.recipe}, protocol {report.test_name}: UAR {overall.uar or 0:.3f}"
+    save_confusion(folder / "confusion.png", overall.confusion, report.labels, title)
+    error = f"expected calibration error {overall.expected_calibration_error or 0:.3f}"
+    save_reliability(folder / "reliability.png", overall.reliability, title=error)
+
+
+def describe_test(report: Mapping[str, Any]) -> str:
+    """Names protocol, degradation and number of networks of a report, as in ``emobox, telephone, 3 members``.
 
     Args:
         report: Content of ``report.json``.
@@ -163,11 +159,11 @@ def name_test(report: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def check_report(folder: Path) -> Iterator[None]:
-    """Turns lookup errors in a folder's report into an error that names the file.
+def report_errors(folder: Path) -> Iterator[None]:
+    """Reports lookup errors in a folder's report as an error that names the file.
 
     Raises:
-        InputError: If the report lacks something or has another structure.
+        InputError: If the report lacks an entry or has another structure.
     """
     try:
         yield
@@ -176,29 +172,29 @@ def check_report(folder: Path) -> Iterator[None]:
         raise InputError(msg) from None
 
 
-def read_figures(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any]]:
-    """Reads the main scores of results folders, by protocol, for a model card.
+def read_scores(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any]]:
+    """Reads the main scores of results folders by protocol, for a model card.
 
     Args:
         folders: Results folders of the recipe.
-        recipe: Name of the recipe of the model.
+        recipe: Name of the recipe.
 
     Raises:
         InputError: If a folder has no report, or one of another recipe.
     """
-    figures = {}
+    scores = {}
     for folder in folders:
         report = read_json_object(folder / REPORT_FILE)
-        with check_report(folder):
+        with report_errors(folder):
             if report["recipe"] != recipe:
                 msg = f"{folder} is of recipe {report['recipe']!r}, expected {recipe!r}"
                 raise InputError(msg)
             overall = report["overall"]
-            figures[name_test(report)] = {
+            scores[describe_test(report)] = {
                 "seeds": len(report["seeds"]),
                 "max_epochs": report["parameters"]["training"]["max_epochs"],
                 **{name: overall[name] for name in ("uar", "uar_interval", "accuracy")},
                 "ece": overall["expected_calibration_error"],
                 "command": report["command"],
             }
-    return figures
+    return scores

@@ -1,41 +1,46 @@
-"""Runs a protocol: trains and tests every fold, and writes the report."""
+"""Evaluation of a recipe: trains and tests every fold of a protocol, and writes the report."""
 
 import csv
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from sercli.audio.degradation import get_codec
-from sercli.errors import InputError, UsageError
+from sercli.corpora.index import read_index
+from sercli.errors import UsageError
 from sercli.evaluation.degraded import score_degraded
-from sercli.evaluation.fold import HISTORY_FILE, FoldResult, find_finished, run_fold
-from sercli.evaluation.plan import FOLDS_FOLDER, EvaluationPlan, FoldTask
 from sercli.evaluation.predictions import PREDICTIONS_FILE, read_predictions
 from sercli.evaluation.report import REPORT_FILE, EvaluationReport, write_report
+from sercli.evaluation.run_fold import (
+    FOLDS_FOLDER,
+    HISTORY_FILE,
+    EvaluationPlan,
+    FoldResult,
+    FoldTask,
+    find_finished,
+    run_fold,
+)
 from sercli.files import write_table
 from sercli.labels import LabelSelection
 from sercli.locks import lock_folder
-from sercli.parallel import map_as_done
+from sercli.parallel import map_as_done, pick_device
 from sercli.plots import save_curves
 from sercli.progress import show_bar
-from sercli.splits.protocols import get_protocol
-from sercli.training.device import pick_device
+from sercli.splits.protocols import get_protocol, make_folds
+from sercli.training.data import CorpusFeatures
+from sercli.training.description import identify_training
 from sercli.training.loop import EpochRecord
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
 
 OnFold = Callable[[int, int, FoldResult | None], None]
-"""Called with the number of folds done, their total, and the fold just finished.
-
-Also called before any training, with None.
-"""
+"""Called with the number of finished folds, their total, and the fold just finished; None before any training."""
 
 OnRecording = Callable[[int, int], None]
-"""Called with the number of degraded recordings done and their total."""
+"""Called with the number of degraded recordings done, and their total."""
 
 _FOLD_NAME = re.compile(r"seed\d+-fold\d+|\.seed\d+-fold\d+\.(partial|old)")
 
@@ -62,11 +67,11 @@ def evaluate(
 ) -> EvaluationReport:
     """Trains and tests every fold of a protocol, and writes a results folder.
 
-    Finished folds of the same training are reused, so that an interrupted evaluation resumes; folds of another training
-    are replaced, and folds not covered by the new report removed.
+    Resumes an interrupted evaluation: finished folds of the same training are reused. Folds of another training are
+    replaced, and folds that the new report does not cover are removed.
 
-    With `degrade`, the models are also tested on degraded recordings, in a subfolder of that name; missing folds are
-    trained first.
+    With `degrade`, the models are also tested on degraded recordings, and a report is written to a subfolder of that
+    name; missing folds are trained first.
 
     Example:
         ``evaluate("data/index.csv", "data/features.h5", protocol="emobox", jobs=2, progress=True).scores.overall.uar``
@@ -88,7 +93,7 @@ def evaluate(
         command: Command line, for the report.
         progress: Whether to show a progress bar, for notebooks.
         on_fold: Called before the first fold and after each.
-        on_recording: Called after each group of degraded recordings.
+        on_recording: Called before the first degraded recording and after each.
 
     Raises:
         UsageError: If a name is unknown, or arguments contradict each other.
@@ -98,28 +103,42 @@ def evaluate(
         InputError: If another evaluation is writing the folder.
         KeyboardInterrupt: On Ctrl-C; finished folds and checkpoints are kept.
     """
+    start = time.monotonic()
     recipe = get_recipe(recipe)
     out = Path("results") / name_results(protocol, recipe) if out is None else Path(out)
     _check_usage(protocol, recipe, out, degrade)
-    plan = EvaluationPlan(
-        index=Path(index),
-        corpora=None if corpora is None else tuple(corpora),
-        selection=LabelSelection(emotions=tuple(emotions), label_map=label_map or {}),
-        store=Path(store),
-        protocol=protocol,
-        recipe=recipe,
-        seeds=tuple(range(seed, seed + seeds)),
-        device=str(pick_device(device)),
-        out=out,
-        command=command,
-    )
-    with show_bar(f"evaluate {protocol}", enabled=progress) as update:
+    torch_device = str(pick_device(device))
+    selection = LabelSelection(emotions=tuple(emotions), label_map=label_map or {})
+    utterances = get_protocol(protocol).select(read_index(Path(index)).select(corpora).relabel(selection))
+    with CorpusFeatures(utterances, Path(store), recipe.features, copies=recipe.training.copies) as corpus:
+        plan = EvaluationPlan(
+            index=corpus.index,
+            missing=corpus.missing,
+            selection=selection,
+            store=Path(store),
+            parameters=corpus.parameters,
+            protocol=protocol,
+            recipe=recipe,
+            seeds=tuple(range(seed, seed + seeds)),
+            device="cpu" if recipe.baseline else torch_device,
+            out=out,
+            command=command,
+        )
+        tasks = _make_tasks(plan, corpus)
+    with lock_folder(out, "sercli evaluate"), show_bar(f"evaluate {protocol}", enabled=progress) as update:
 
         def notify(done: int, total: int, result: FoldResult | None) -> None:
             update(done, total)
             on_fold(done, total, result)
 
-        return run_plan(plan, degrade=degrade, jobs=jobs, on_fold=notify, on_recording=on_recording)
+        folds, n_trained = _run_folds(tasks, jobs, notify)
+        if not degrade or n_trained or not (out / REPORT_FILE).exists():
+            report = _report_folds(plan, tasks, folds, start)
+            if not degrade:
+                return report
+        rows, failures = score_degraded(plan.index, tasks, degrade, jobs=jobs, on_done=on_recording)
+        seconds = time.monotonic() - start
+        return write_report(out / degrade, plan, folds, rows, seconds=seconds, degradation=degrade, failures=failures)
 
 
 def name_results(protocol: str, recipe: Recipe) -> str:
@@ -133,82 +152,68 @@ def _check_usage(protocol: str, recipe: Recipe, out: Path, degrade: str) -> None
     if degrade:
         get_codec(degrade)
     if recipe.baseline and (degrade or recipe.network.members > 1):
-        msg = f"recipe {recipe.name} has no network: leave --degrade and --members out"
+        msg = f"recipe {recipe.name} has no network: leave out --degrade and --members"
         raise UsageError(msg)
     if out.exists() and not out.is_dir():
         msg = f"{out} is a file, expected a folder for the results: give another --out"
         raise UsageError(msg)
 
 
-def run_plan(
-    plan: EvaluationPlan, *, degrade: str, jobs: int, on_fold: OnFold, on_recording: OnRecording
-) -> EvaluationReport:
-    """Runs an evaluation; see `evaluate`."""
-    start = time.monotonic()
-    with plan.open_corpus() as corpus:
-        tasks = plan.make_tasks(corpus)
-    with lock_folder(plan.out, "sercli evaluate"):
-        results, trained = _run_folds(tasks, jobs, on_fold)
-
-        def report(folder: Path, **more: Any) -> EvaluationReport:
-            seconds = time.monotonic() - start
-            return write_report(folder, plan, corpus.index, corpus.parameters, results, seconds=seconds, **more)
-
-        if not degrade or trained or not (plan.out / REPORT_FILE).exists():
-            rows = [row for task in tasks for row in read_predictions(task.folder / PREDICTIONS_FILE).rows]
-            _write_history(plan.out, tasks)
-            clean = report(plan.out, rows=rows, missing=corpus.missing)
-            _remove_other_folds(plan.out / FOLDS_FOLDER, tasks)
-            if not degrade:
-                return clean
-        rows, failures = score_degraded(corpus.index, tasks, degrade, jobs=jobs, on_done=on_recording)
-        if not rows:
-            msg = f"no degraded recording could be tested, the first: {failures[0].file}: {failures[0].reason}"
-            raise InputError(msg)
-        return report(plan.out / degrade, rows=rows, degradation=degrade, missing=corpus.missing, failures=failures)
+def _make_tasks(plan: EvaluationPlan, corpus: CorpusFeatures) -> list[FoldTask]:
+    return [
+        FoldTask(plan=plan, seed=seed, fold=fold, identity=identify_training(corpus, fold, plan.recipe, seed))
+        for seed in plan.seeds
+        for fold in make_folds(plan.index, plan.protocol, seed)
+    ]
 
 
 def _run_folds(tasks: Sequence[FoldTask], jobs: int, on_fold: OnFold) -> tuple[list[FoldResult], int]:
-    """Runs all tasks; returns their results in order, and how many were trained."""
-    finished = {(task.seed, task.fold): find_finished(task) for task in tasks}
-    missing = [task for task in tasks if finished[task.seed, task.fold] is None]
-    done = len(tasks) - len(missing)
-    on_fold(done, len(tasks), None)
-    for number, result in enumerate(map_as_done(run_fold, missing, jobs=min(jobs, len(missing))), start=1):
-        finished[result.seed, result.fold] = result
-        on_fold(done + number, len(tasks), result)
-    return [result for result in finished.values() if result], len(missing)
+    """Runs the tasks that are not finished; returns all results in order, and how many folds were trained."""
+    results = {(task.seed, task.fold.number): find_finished(task) for task in tasks}
+    missing = [task for task in tasks if results[task.seed, task.fold.number] is None]
+    n_finished = len(tasks) - len(missing)
+    on_fold(n_finished, len(tasks), None)
+    for n_trained, result in enumerate(map_as_done(run_fold, missing, jobs=min(jobs, len(missing))), start=1):
+        results[result.seed, result.fold] = result
+        on_fold(n_finished + n_trained, len(tasks), result)
+    return [result for result in results.values() if result], len(missing)
 
 
-def _remove_other_folds(folder: Path, tasks: Sequence[FoldTask]) -> None:
-    """Removes folds that the report does not cover, finished or not, but no other files."""
+def _report_folds(
+    plan: EvaluationPlan, tasks: Sequence[FoldTask], folds: Sequence[FoldResult], start: float
+) -> EvaluationReport:
+    """Writes history and report of all folds, and removes folds of other evaluations."""
+    rows = [row for task in tasks for row in read_predictions(task.folder / PREDICTIONS_FILE).rows]
+    _write_history(plan.out, tasks)
+    report = write_report(plan.out, plan, folds, rows, seconds=time.monotonic() - start)
     names = {task.folder.name for task in tasks}
-    for path in folder.iterdir():
+    for path in (plan.out / FOLDS_FOLDER).iterdir():
         if path.name not in names and _FOLD_NAME.fullmatch(path.name) and path.is_dir():
             shutil.rmtree(path)
+    return report
 
 
 def _write_history(out: Path, tasks: Sequence[FoldTask]) -> None:
     """Writes the training history of all folds and their learning curves; baselines have neither."""
     columns = ("seed", "fold", "member", *(field.name for field in fields(EpochRecord)))
-    rows = [row for task in tasks for row in _read_history(task)]
+    rows = [
+        {"seed": str(task.seed), "fold": str(task.fold.number), **row} for task in tasks for row in _read_history(task)
+    ]
     write_table(out / HISTORY_FILE, rows, columns=columns)
     curves: dict[str, list[dict[str, float]]] = {}
-    several = any(row["member"] > 1 for row in rows)
+    is_ensemble = any(row["member"] != "1" for row in rows)
     for row in rows:
-        member = f", member {row['member']:.0f}" if several else ""
-        curves.setdefault(f"seed {row['seed']:.0f}, fold {row['fold']:.0f}{member}", []).append(row)
+        network = f", network {row['member']}" if is_ensemble else ""
+        curve = curves.setdefault(f"seed {row['seed']}, fold {row['fold']}{network}", [])
+        curve.append({name: float(value) for name, value in row.items()})
     if curves:
         save_curves(out / "curves.png", list(curves.values()), list(curves))
     else:
         (out / "curves.png").unlink(missing_ok=True)  # from an earlier evaluation
 
 
-def _read_history(task: FoldTask) -> Iterator[dict[str, float]]:
-    path = task.folder / HISTORY_FILE
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            whole = {name: int(row[name]) for name in ("member", "epoch")}
-            yield {"seed": task.seed, "fold": task.fold, **{k: whole.get(k, float(v)) for k, v in row.items()}}
+def _read_history(task: FoldTask) -> list[dict[str, str]]:
+    if task.plan.recipe.baseline:
+        return []
+    with (task.folder / HISTORY_FILE).open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))

@@ -1,13 +1,13 @@
-"""Scores computed from predictions."""
+"""Scores of predictions: overall, per seed, per fold."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from sercli.evaluation.predictions import Predictions, TestRow
+from sercli.evaluation.predictions import PredictionRow, Predictions
 from sercli.metrics import (
     ReliabilityBin,
     accuracy,
@@ -68,46 +68,28 @@ class Scores(MainScores):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OverallScores(Scores):
-    """Scores over all folds and seeds, and mean and std over seeds (std with two or more)."""
-
-    uar_by_seed_mean: float | None
-    uar_by_seed_std: float | None
-    accuracy_by_seed_mean: float | None
-    accuracy_by_seed_std: float | None
-    macro_f1_by_seed_mean: float | None
-    macro_f1_by_seed_std: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeedScores(MainScores):
-    """Main scores of one seed."""
-
-    seed: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldScores(Scores):
-    """Scores of one fold with one seed."""
-
-    seed: int
-    fold: int
-
-
-S = TypeVar("S", bound=MainScores)
-
-
-@dataclass(frozen=True, kw_only=True)
 class ScoreSummary:
-    """Scores of an evaluation: overall, per seed and per fold."""
+    """Scores of an evaluation.
 
-    overall: OverallScores
-    per_seed: tuple[SeedScores, ...]
-    per_fold: tuple[FoldScores, ...]
+    Attributes:
+        overall: Scores over all folds and seeds.
+        spread: Mean and std over seeds of the main scores, such as ``uar_by_seed_std``; the std is None for one seed.
+        per_seed: Main scores of each seed.
+        per_fold: Scores of each pair of seed and fold.
+    """
+
+    overall: Scores
+    spread: Mapping[str, float | None]
+    per_seed: Mapping[int, MainScores]
+    per_fold: Mapping[tuple[int, int], Scores]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the scores as a JSON-ready dict."""
-        return asdict(self)
+        """Returns the scores as a JSON-ready dict; `spread` is in ``overall``."""
+        return {
+            "overall": {**asdict(self.overall), **self.spread},
+            "per_seed": [{**asdict(scores), "seed": seed} for seed, scores in self.per_seed.items()],
+            "per_fold": [{**asdict(scores), "seed": s, "fold": f} for (s, f), scores in self.per_fold.items()],
+        }
 
 
 def summarize(predictions: Predictions) -> ScoreSummary:
@@ -119,22 +101,18 @@ def summarize(predictions: Predictions) -> ScoreSummary:
         predictions: Predictions of all folds and seeds.
     """
     rows, labels = predictions.rows, predictions.labels
-    seeds = sorted({row.seed for row in rows})
     folds = sorted({(row.seed, row.fold) for row in rows})
-    per_seed = tuple(
-        _extend(SeedScores, score_main([row for row in rows if row.seed == seed]), seed=seed) for seed in seeds
-    )
+    seeds = dict.fromkeys(seed for seed, _ in folds)
+    per_seed = {seed: score_main([row for row in rows if row.seed == seed]) for seed in seeds}
     return ScoreSummary(
-        overall=_extend(OverallScores, score(rows, labels), **_spread(per_seed)),
+        overall=score(rows, labels),
+        spread=_measure_spread(per_seed.values()),
         per_seed=per_seed,
-        per_fold=tuple(
-            _extend(FoldScores, score([row for row in rows if (row.seed, row.fold) == (s, f)], labels), seed=s, fold=f)
-            for s, f in folds
-        ),
+        per_fold={fold: score([row for row in rows if (row.seed, row.fold) == fold], labels) for fold in folds},
     )
 
 
-def score_main(rows: Sequence[TestRow]) -> MainScores:
+def score_main(rows: Sequence[PredictionRow]) -> MainScores:
     """Computes the main scores of predictions."""
     truth, prediction = [row.truth for row in rows], [row.prediction for row in rows]
     return MainScores(
@@ -145,7 +123,7 @@ def score_main(rows: Sequence[TestRow]) -> MainScores:
     )
 
 
-def score(rows: Sequence[TestRow], labels: Sequence[str]) -> Scores:
+def score(rows: Sequence[PredictionRow], labels: Sequence[str]) -> Scores:
     """Computes all scores of predictions with probabilities in the order of the labels."""
     truth, prediction = [row.truth for row in rows], [row.prediction for row in rows]
     probabilities = np.asarray([row.probabilities for row in rows])
@@ -157,9 +135,8 @@ def score(rows: Sequence[TestRow], labels: Sequence[str]) -> Scores:
     )
     corpora = sorted({row.corpus for row in rows})
     genders = sorted({row.gender for row in rows} - {""})
-    return _extend(
-        Scores,
-        score_main(rows),
+    return Scores(
+        **asdict(score_main(rows)),
         uar_interval=(_defined(uar[0]), _defined(uar[1])),
         accuracy_interval=(_defined(acc[0]), _defined(acc[1])),
         expected_calibration_error=_defined(expected_calibration_error(truth, probabilities, labels)),
@@ -171,15 +148,10 @@ def score(rows: Sequence[TestRow], labels: Sequence[str]) -> Scores:
     )
 
 
-def _extend(kind: type[S], scores: MainScores, **more: Any) -> S:
-    """Makes scores of a subclass from these scores and further ones."""
-    return kind(**{field.name: getattr(scores, field.name) for field in fields(scores)}, **more)
-
-
-def _spread(per_seed: Sequence[SeedScores]) -> dict[str, float | None]:
+def _measure_spread(per_seed: Collection[MainScores]) -> dict[str, float | None]:
     spread: dict[str, float | None] = {}
     for name in ("uar", "accuracy", "macro_f1"):
-        values = [getattr(scores, name) for scores in per_seed if getattr(scores, name) is not None]
+        values = [value for scores in per_seed if (value := getattr(scores, name)) is not None]
         spread[f"{name}_by_seed_mean"] = float(np.mean(values)) if values else None
         spread[f"{name}_by_seed_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return spread

@@ -125,7 +125,7 @@ def _check_providers() -> Check:
 def _check_torch() -> Check:
     import torch
 
-    from sercli.training.device import pick_device
+    from sercli.parallel import pick_device
 
     device = pick_device("auto")
     name = f"{device} ({torch.cuda.get_device_name(0)})" if device.type == "cuda" else str(device)

@@ -1,4 +1,4 @@
-"""One fold, and the check that it is usable and does not leak."""
+"""Fold of a protocol, and the check that it is usable and does not leak."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from sercli.corpora.index import Index
 from sercli.errors import SplitError
 from sercli.labels import order_labels, shorten_list
 
-_SHOWN = 5  # labels that a message names
+_SHOWN = 5  # labels named in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """One split of an index; each side holds ascending positions in ``index.utterances``.
+    """Train, dev and test split of an index, as ascending positions in ``index.utterances``.
 
     Attributes:
         number: Number of the fold, from 1.
         train: Utterances to train on.
-        dev: Utterances for early stopping and calibration, held out from training.
-        test: Utterances to test on; empty when a model is trained for use.
+        dev: Utterances for early stopping and calibration.
+        test: Utterances to test on; empty for a model for use.
     """
 
     number: int
@@ -28,7 +28,7 @@ class Fold:
 
     @property
     def title(self) -> str:
-        """What messages call it: a fold, or a split if nothing is tested."""
+        """Name for messages."""
         return f"fold {self.number}" if self.test else "the split into training and development"
 
 
@@ -38,13 +38,13 @@ def check_fold(index: Index, fold: Fold, *, speaker_independent: bool, dev_by_sp
     Args:
         index: Utterances that the fold splits.
         fold: Fold to check.
-        speaker_independent: Whether no speaker may be on two sides.
-        dev_by_speaker: Whether this also applies between training and development.
+        speaker_independent: Whether no speaker may be in two splits.
+        dev_by_speaker: Whether this also applies to train and dev.
 
     Raises:
-        SplitError: If the training or development side is empty; if fewer than 2 labels are trained on; if a label of
-            the index is missing in training or, without a test side, in development; or if an utterance, a sound or (if
-            `speaker_independent`) a speaker is on two sides. The message names it.
+        SplitError: If the train or dev split is empty; if the train split has fewer than 2 labels, or lacks a label of
+            the others; if there is no test split and dev lacks a label; or if an utterance, a sound or (if
+            `speaker_independent`) a speaker is in two splits. The message names it.
     """
     for name in ("train", "dev"):
         if not getattr(fold, name):
@@ -52,41 +52,41 @@ def check_fold(index: Index, fold: Fold, *, speaker_independent: bool, dev_by_sp
             raise SplitError(msg)
     _check_labels(index, fold)
     kinds: list[tuple[str, Callable[[int], str]]] = [
-        ("utterance", lambda number: index.utterances[number].file),
-        ("sound", lambda number: index.utterances[number].sound),
+        ("utterance", lambda position: index.utterances[position].file),
+        ("sound", lambda position: index.utterances[position].sound),
     ]
     if speaker_independent:
-        kinds.append(("speaker", lambda number: index.utterances[number].speaker))
+        kinds.append(("speaker", lambda position: index.utterances[position].speaker))
     for kind, name_of in kinds:
-        side_of: dict[str, str] = {}
-        for side in ("train", "dev", "test"):
-            shared = kind == "speaker" and side == "dev" and not dev_by_speaker
-            for number in getattr(fold, side):
-                name = name_of(number)
-                if side_of.setdefault(name, "train" if shared else side) != ("train" if shared else side):
-                    msg = f"{fold.title} leaks: {kind} {name!r} is in {side_of[name]} and in {side}"
+        split_of: dict[str, str] = {}
+        for split in ("train", "dev", "test"):
+            merged = "train" if kind == "speaker" and split == "dev" and not dev_by_speaker else split
+            for position in getattr(fold, split):
+                name = name_of(position)
+                if split_of.setdefault(name, merged) != merged:
+                    msg = f"{fold.title} leaks: {kind} {name!r} is in {split_of[name]} and in {split}"
                     raise SplitError(msg)
 
 
 def _check_labels(index: Index, fold: Fold) -> None:
-    trained, dev = ({index.utterances[number].emotion for number in side} for side in (fold.train, fold.dev))
-    held_out = {index.utterances[number].emotion for number in (*fold.dev, *fold.test)} - trained
-    if len(trained) < 2:
-        why = f": all of {', '.join(sorted(held_out))} is held out, so add more speakers of it" if held_out else ""
-        msg = (
-            f"{fold.title} has only utterances of {', '.join(trained)} to train on, at least 2 emotions are needed{why}"
-        )
+    train, dev = ({index.utterances[position].emotion for position in split} for split in (fold.train, fold.dev))
+    held_out = {index.utterances[position].emotion for position in (*fold.dev, *fold.test)} - train
+    if len(train) < 2:
+        msg = f"{fold.title} trains on {', '.join(train)} only, expected at least 2 emotions"
+        if held_out:
+            lacking = ", ".join(sorted(held_out))
+            msg += f": all utterances of {lacking} are held out; add speakers of {lacking}"
         raise SplitError(msg)
-    # Speakers of a published test may lack a label, but a model for use needs all labels on both sides.
-    lacking = [("train on", held_out), *([] if fold.test else [("calibrate with", trained - dev)])]
-    for purpose, labels in lacking:
+    # Speakers of a published test may lack a label, but a model for use needs all labels in train and dev.
+    purposes = [("train on", held_out), *([] if fold.test else [("calibrate with", train - dev)])]
+    for purpose, labels in purposes:
         if labels:
-            first = order_labels(labels)[0]
-            speakers = {utterance.speaker for utterance in index.utterances if utterance.emotion == first} - {""}
-            few = "1 speaker has any" if len(speakers) == 1 else f"{len(speakers)} speakers have any"
-            which = "this label" if len(labels) == 1 else f"these {len(labels)} labels"
+            names = list(order_labels(labels))
+            speakers = {utterance.speaker for utterance in index.utterances if utterance.emotion == names[0]} - {""}
+            few = "1 speaker has" if len(speakers) == 1 else f"{len(speakers)} speakers have"
+            which = "the label" if len(names) == 1 else f"these {len(names)} labels"
             msg = (
-                f"{fold.title} has no utterance of {shorten_list(list(map(repr, order_labels(labels))), _SHOWN)} to "
-                f"{purpose}, {few} of {first!r}: add some of other speakers, or leave {which} out with --emotions"
+                f"{fold.title} has no utterance of {shorten_list(list(map(repr, names)), _SHOWN)} to {purpose} ({few} "
+                f"some of {names[0]!r}): add other speakers, or drop {which} with --emotions"
             )
             raise SplitError(msg)

@@ -11,15 +11,15 @@ from sercli.corpora.registry import CORPORA
 from sercli.errors import SplitError, UsageError
 from sercli.splits.development import MAX_DEV_SPEAKERS, hold_out_development
 from sercli.splits.fold import Fold, check_fold
-from sercli.splits.sounds import group_by_sound, leave_sounds_out, split_into_folds, split_off_share
+from sercli.splits.sounds import drop_duplicates_of, group_by_sound, split_into_folds, split_off_share
 
 POOLED, POOLED_FOLDS = "pooled", 6  # as many folds as EmoBox
 MIN_FOLDS = 2
-MIN_SPEAKERS = 1 + MAX_DEV_SPEAKERS + 1  # speakers of a corpus: to test, for development, to train on
+MIN_SPEAKERS = 1 + MAX_DEV_SPEAKERS + 1  # speakers per corpus: test, dev, train
 
-_Sides = list[tuple[list[int], list[int]]]
+_Splits = list[tuple[list[int], list[int]]]
 
-_NAME_OF_FOLDS = re.compile(r"k(?P<count>[1-9][0-9]{0,2})")
+_K_FOLDS_NAME = re.compile(r"k(?P<count>[1-9][0-9]{0,2})")
 _CROSS_NAME = re.compile(r"cross-(?P<train>.+)-to-(?P<test>.+)")
 
 
@@ -29,21 +29,21 @@ class Protocol:
 
     Attributes:
         name: Name for ``--protocol``.
-        description: Description in one line.
+        description: One-line description.
         speaker_independent: Whether test and development speakers are unseen in training.
         complete: Whether every utterance is tested exactly once.
         make: Function that makes pairs of (rest, test) positions from index and seed.
         select: Function that selects the utterances for `make`.
         needs_speakers: Whether every corpus needs `MIN_SPEAKERS` speakers, and every utterance a known one.
         dev_by_speaker: Whether development speakers are unseen in training, if `speaker_independent`.
-        corpus: Corpus that the protocol was made for; empty if it works for any.
+        corpus: Corpus that the protocol is made for; empty for any.
     """
 
     name: str
     description: str
     speaker_independent: bool
     complete: bool
-    make: Callable[[Index, int], _Sides]
+    make: Callable[[Index, int], _Splits]
     select: Callable[[Index], Index] = lambda index: index
     needs_speakers: bool = False
     dev_by_speaker: bool = True
@@ -51,7 +51,7 @@ class Protocol:
 
 
 def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
-    """Splits an index by a named protocol; the development speakers depend on the seed.
+    """Splits an index by a protocol; the development speakers depend on the seed.
 
     Args:
         index: Utterances returned by the protocol's `Protocol.select`.
@@ -62,9 +62,9 @@ def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
         UsageError: If there is no such protocol.
         SplitError: If the corpus does not fit the protocol, or a fold would leak.
     """
-    rules = get_protocol(protocol)
     import numpy as np  # slow to import, and help texts read this module
 
+    rules = get_protocol(protocol)
     _check_corpus(index, rules)
     by_speaker = rules.speaker_independent and rules.dev_by_speaker
     folds = []
@@ -87,7 +87,7 @@ def get_protocol(name: str) -> Protocol:
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    if folds := _NAME_OF_FOLDS.fullmatch(name):
+    if folds := _K_FOLDS_NAME.fullmatch(name):
         return _speaker_folds(name, int(folds["count"]))
     if cross := _CROSS_NAME.fullmatch(name):
         train, test = cross["train"].split("+"), cross["test"].split("+")
@@ -99,25 +99,23 @@ def get_protocol(name: str) -> Protocol:
 def describe_protocols() -> str:
     """Lists all protocols with their descriptions as Markdown, for help texts."""
     descriptions = {name: rules.description for name, rules in PROTOCOLS.items()}
-    descriptions |= {
-        "k5": "5 speaker-independent folds (k10: 10, and so on)",
-        "cross": "train on --train, test on --test",
-    }
+    descriptions["k5"] = "5 speaker-independent folds (k10: 10, and so on)"
+    descriptions["cross"] = "train on --train, test on --test"
     return "\n\n".join(["Protocols:", *(f"- **{name}**: {text}" for name, text in descriptions.items())])
 
 
 def name_cross_protocol(train: Sequence[str], test: Sequence[str]) -> str:
     """Names the protocol that trains on some corpora and tests on others.
 
-    It uses only the emotions that both sides have.
+    It uses only the emotions that train and test corpora share.
 
     Raises:
-        UsageError: If a side is empty, or a corpus is on both.
+        UsageError: If either is empty, or a corpus is in both.
     """
     if not train or not test or set(train) & set(test):
         msg = (
-            f"training and testing across corpora needs different ones on either side, found "
-            f"{', '.join(train) or 'none'} to train on and {', '.join(test) or 'none'} to test on"
+            f"expected different corpora to train and to test on, found {', '.join(train) or 'none'} to train on and "
+            f"{', '.join(test) or 'none'} to test on"
         )
         raise UsageError(msg)
     return f"cross-{'+'.join(train)}-to-{'+'.join(test)}"
@@ -130,22 +128,21 @@ def _check_corpus(index: Index, rules: Protocol) -> None:
         raise SplitError(msg)
     if not rules.needs_speakers:
         return
-    own = [f"{name}, " for name, other in PROTOCOLS.items() if other.corpus in index.corpora]
-    others = f"or take --protocol {''.join(own)}random10 or paper, which need no speakers"
+    names = [*(name for name, other in PROTOCOLS.items() if other.corpus in index.corpora), "random10"]
+    others = f"or use --protocol {', '.join(names)} or paper, which need no speakers"
     unknown = [utterance.file for utterance in index.utterances if not utterance.speaker]
     if unknown:
         msg = (
             f"protocol {rules.name} needs the speaker of every utterance, {len(unknown)} of {len(index)} have none, "
-            f"{unknown[0]!r} among them: add the column speaker to the labels and run 'sercli prepare' again, {others}"
+            f"such as {unknown[0]!r}: add the column speaker to the labels and run 'sercli prepare' again, {others}"
         )
         raise SplitError(msg)
     for corpus in index.corpora:
         speakers = {utterance.speaker for utterance in index.utterances if utterance.corpus == corpus}
         if len(speakers) < MIN_SPEAKERS:
             msg = (
-                f"protocol {rules.name} needs at least {MIN_SPEAKERS} speakers of each corpus (1 to test, "
-                f"{MAX_DEV_SPEAKERS} for development, 1 to train on), found {len(speakers)} of {corpus}: add more, "
-                f"{others}"
+                f"protocol {rules.name} needs at least {MIN_SPEAKERS} speakers per corpus (1 for test, "
+                f"{MAX_DEV_SPEAKERS} for dev, 1 for train), found {len(speakers)} of {corpus}: add more, {others}"
             )
             raise SplitError(msg)
 
@@ -153,17 +150,17 @@ def _check_corpus(index: Index, rules: Protocol) -> None:
 def _check_complete(index: Index, folds: Sequence[Fold]) -> None:
     tested = Counter(number for fold in folds for number in fold.test)
     if sorted(tested) != list(range(len(index))) or set(tested.values()) != {1}:
-        msg = f"the folds should test each of the {len(index)} utterances once, found {sum(tested.values())} tests"
+        msg = f"expected each of the {len(index)} utterances in one test split, found {sum(tested.values())} in all"
         raise SplitError(msg)
 
 
-def _random_tenth(index: Index, seed: int) -> _Sides:
+def _random_tenth(index: Index, seed: int) -> _Splits:
     groups = group_by_sound(index, range(len(index)))
     rest, test = split_off_share(index, groups, 0.1, seed)
     return [(_join(rest), _join(test))]
 
 
-def _random_folds(index: Index, seed: int) -> _Sides:
+def _random_folds(index: Index, seed: int) -> _Splits:
     groups = group_by_sound(index, range(len(index)))
     return [(_join(rest), _join(test)) for rest, test in split_into_folds(index, groups, 10, seed)]
 
@@ -173,14 +170,14 @@ def _join(groups: list[list[int]]) -> list[int]:
 
 
 def _for_corpus(corpus: Corpus, rule: SpeakerFolds) -> Protocol:
-    """Makes the protocol that a corpus declares."""
+    """Makes a protocol that a corpus declares."""
     expected = {speaker for fold in rule.test_speakers for speaker in fold}
 
     def select(index: Index) -> Index:
         if corpus.name not in index.corpora:
             others = [name for name, other in PROTOCOLS.items() if other.corpus in {"", *index.corpora}]
             msg = (
-                f"protocol {rule.name} divides {corpus.name}, which is not among {', '.join(index.corpora)}: take "
+                f"protocol {rule.name} divides {corpus.name}, which is not among {', '.join(index.corpora)}: use "
                 f"--protocol {' or '.join(others)}"
             )
             raise SplitError(msg)
@@ -189,14 +186,14 @@ def _for_corpus(corpus: Corpus, rule: SpeakerFolds) -> Protocol:
             rows = [replace(u, emotion=rule.labels[u.emotion]) for u in rows if u.emotion in rule.labels]
         return replace(index, utterances=tuple(rows))
 
-    def make(index: Index, seed: int) -> _Sides:  # noqa: ARG001 - folds are fixed
+    def make(index: Index, seed: int) -> _Splits:  # noqa: ARG001 - folds are fixed
         speakers = {utterance.speaker for utterance in index.utterances}
         if speakers != expected:
             missing = sorted(expected - speakers)
             why = f"{missing[0]!r} is missing; prepare all of it" if missing else f"{min(speakers - expected)!r} is new"
             msg = (
                 f"protocol {rule.name} divides the {len(expected)} speakers of {corpus.name}, found "
-                f"{len(speakers - {''})}: {why}, or take another protocol"
+                f"{len(speakers - {''})}: {why}, or use another protocol"
             )
             raise SplitError(msg)
         return [_by_speaker(index, set(fold)) for fold in rule.test_speakers]
@@ -213,23 +210,23 @@ def _for_corpus(corpus: Corpus, rule: SpeakerFolds) -> Protocol:
     )
 
 
-def _by_split_column(index: Index, seed: int) -> _Sides:  # noqa: ARG001 - no draw
+def _by_split_column(index: Index, seed: int) -> _Splits:  # noqa: ARG001 - no draw
     test = [number for number, u in enumerate(index.utterances) if u.extra.get("split") == "test"]
     if not test:
-        msg = "protocol split needs the column split in the index, with test in the rows to test: none has it"
+        msg = "protocol split needs a column split in the index, with the value test in rows to test: none has it"
         raise SplitError(msg)
     tested = set(test)
-    return [(leave_sounds_out(index, [n for n in range(len(index)) if n not in tested], test), test)]
+    return [(drop_duplicates_of(index, [n for n in range(len(index)) if n not in tested], test), test)]
 
 
-def _leave_one_out(index: Index, seed: int) -> _Sides:  # noqa: ARG001 - no draw
+def _leave_one_out(index: Index, seed: int) -> _Splits:  # noqa: ARG001 - no draw
     return [_by_speaker(index, {s}) for s in sorted({utterance.speaker for utterance in index.utterances})]
 
 
 def _speaker_folds(name: str, count: int) -> Protocol:
     """Makes a protocol of `count` folds that each test speakers of every corpus, alternating between genders."""
 
-    def make(index: Index, seed: int) -> _Sides:
+    def make(index: Index, seed: int) -> _Splits:
         import numpy as np
 
         generator = np.random.default_rng([seed, 0])
@@ -243,7 +240,7 @@ def _speaker_folds(name: str, count: int) -> Protocol:
                 folds[number % count].add(speaker)
             drawn |= set(order)
         if name != POOLED and (count < MIN_FOLDS or not all(folds)):
-            msg = f"protocol {name} needs {MIN_FOLDS} folds or more, each with a speaker, found {len(drawn)} speakers"
+            msg = f"protocol {name} needs at least {MIN_FOLDS} folds, each with a speaker, found {len(drawn)} speakers"
             raise SplitError(msg)
         return [_by_speaker(index, speakers) for speakers in folds if speakers]
 
@@ -259,23 +256,23 @@ def _speaker_folds(name: str, count: int) -> Protocol:
 
 def _cross_corpus(name: str, train: list[str], test: list[str]) -> Protocol:
     def select(index: Index) -> Index:
-        sides = [index.select(names) for names in (train, test)]
-        shared = set.intersection(*({u.emotion for u in side.utterances} for side in sides))
+        emotions = ({u.emotion for u in index.select(names).utterances} for names in (train, test))
+        shared = set.intersection(*emotions)
         if len(shared) < 2:
-            names_of_shared = f" ({', '.join(sorted(shared))})" if shared else ""
-            msg = f"the corpora on both sides share {len(shared)} emotions{names_of_shared}, at least 2 are needed"
+            found = f" ({', '.join(sorted(shared))})" if shared else ""
+            msg = f"train and test corpora share {len(shared)} emotions{found}, expected at least 2"
             raise SplitError(msg)
         kept = tuple(u for u in index.utterances if u.corpus in {*train, *test} and u.emotion in shared)
         return replace(index, utterances=kept)
 
-    def make(index: Index, seed: int) -> _Sides:  # noqa: ARG001 - no draw
+    def make(index: Index, seed: int) -> _Splits:  # noqa: ARG001 - no draw
         tested = [number for number, u in enumerate(index.utterances) if u.corpus in test]
         rest = [number for number, u in enumerate(index.utterances) if u.corpus in train]
-        return [(leave_sounds_out(index, rest, tested), tested)]
+        return [(drop_duplicates_of(index, rest, tested), tested)]
 
     return Protocol(
         name=name,
-        description=f"train on {' and '.join(train)}, test on {' and '.join(test)}, with the emotions that they share",
+        description=f"train on {' and '.join(train)}, test on {' and '.join(test)}, with their shared emotions",
         speaker_independent=True,
         complete=False,
         make=make,
@@ -286,7 +283,7 @@ def _cross_corpus(name: str, train: list[str], test: list[str]) -> Protocol:
 def _by_speaker(index: Index, speakers: set[str]) -> tuple[list[int], list[int]]:
     test = [number for number, u in enumerate(index.utterances) if u.speaker in speakers]
     rest = [number for number, u in enumerate(index.utterances) if u.speaker not in speakers]
-    return leave_sounds_out(index, rest, test), test
+    return drop_duplicates_of(index, rest, test), test
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -294,14 +291,14 @@ PROTOCOLS: dict[str, Protocol] = {
     for protocol in (
         Protocol(
             name="paper",
-            description="random 80/10/10, stratified by emotion; the same speakers on all sides",
+            description="random 80/10/10, stratified by emotion; the same speakers in all splits",
             speaker_independent=False,
             complete=False,
             make=_random_tenth,
         ),
         Protocol(
             name="random10",
-            description="random 10-fold, stratified by emotion; the same speakers on all sides",
+            description="random 10-fold, stratified by emotion; the same speakers in all splits",
             speaker_independent=False,
             complete=True,
             make=_random_folds,
@@ -317,7 +314,7 @@ PROTOCOLS: dict[str, Protocol] = {
         _speaker_folds(POOLED, POOLED_FOLDS),
         Protocol(
             name="split",
-            description="the rows marked test in the index's column split; speakers may be on both sides",
+            description="tests the rows marked test in the index's column split; speakers may be in both splits",
             speaker_independent=False,
             complete=False,
             make=_by_split_column,
@@ -325,4 +322,4 @@ PROTOCOLS: dict[str, Protocol] = {
         *(_for_corpus(corpus, rule) for corpus in CORPORA.values() for rule in corpus.protocols),
     )
 }
-"""Protocols by name, those for one corpus last; see `get_protocol` for others."""
+"""Protocols by name, those for one corpus last; `get_protocol` also knows others."""

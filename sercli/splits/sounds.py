@@ -1,4 +1,4 @@
-"""Splits that keep utterances with the same sound (duplicates) together."""
+"""Stratified splits that keep duplicates (utterances with the same sound) together."""
 
 import math
 from collections import Counter, defaultdict
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
 
-def group_by_sound(index: Index, members: Sequence[int]) -> list[list[int]]:
+def group_by_sound(index: Index, positions: Sequence[int]) -> list[list[int]]:
     """Groups positions by sound, so that duplicates stay together."""
     groups: dict[str, list[int]] = defaultdict(list)
-    for number in members:
-        groups[index.utterances[number].sound].append(number)
+    for position in positions:
+        groups[index.utterances[position].sound].append(position)
     return list(groups.values())
 
 
-def leave_sounds_out(index: Index, members: Sequence[int], others: Sequence[int]) -> list[int]:
-    """Drops members that share a sound with one of the others, so that duplicates do not leak; sorted."""
-    sounds = {index.utterances[number].sound for number in others}
-    return sorted(number for number in members if index.utterances[number].sound not in sounds)
+def drop_duplicates_of(index: Index, positions: Sequence[int], others: Sequence[int]) -> list[int]:
+    """Drops utterances that are one of `others` or duplicate one; returns positions, ascending."""
+    sounds = {index.utterances[position].sound for position in others}
+    return sorted(position for position in positions if index.utterances[position].sound not in sounds)
 
 
 def split_into_folds(
@@ -50,14 +50,12 @@ def split_off_share(
     """
     from sklearn.model_selection import StratifiedShuffleSplit
 
-    emotions = _check_emotions(index, groups, least=2)
-    held = math.ceil(share * len(groups))
-    if held < emotions:
-        enough = math.floor((emotions - 1) / share) + 1
+    n_emotions = _check_emotions(index, groups, least=2)
+    if math.ceil(share * len(groups)) < n_emotions:
+        n_enough = math.floor((n_emotions - 1) / share) + 1
         msg = (
-            f"a stratified split cannot be made: 1 of {round(1 / share)} utterances is held out, {held} of "
-            f"{len(groups)}, fewer than the {emotions} emotions; at least {enough} utterances without duplicates are "
-            "needed"
+            f"too few utterances for a stratified split: expected at least {n_enough} without duplicates for "
+            f"{n_emotions} emotions, found {len(groups)}"
         )
         raise SplitError(msg)
     return _split(index, groups, StratifiedShuffleSplit(1, test_size=share, random_state=seed))[0]
@@ -69,8 +67,8 @@ def _check_emotions(index: Index, groups: list[list[int]], *, least: int) -> int
     emotion, count = min(counts.items(), key=lambda item: item[1], default=("any emotion", 0))
     if count < least:
         msg = (
-            f"a stratified split cannot be made: at least {least} utterances of each emotion, without duplicates, are "
-            f"needed, found {count} of {emotion}; add some, or leave this emotion out of the labels"
+            f"too few utterances for a stratified split: expected at least {least} of each emotion, without "
+            f"duplicates, found {count} of {emotion}; add some, or drop it with --emotions"
         )
         raise SplitError(msg)
     return len(counts)
@@ -81,6 +79,6 @@ def _split(
 ) -> list[tuple[list[list[int]], list[list[int]]]]:
     emotions = [index.utterances[group[0]].emotion for group in groups]
     return [
-        ([groups[n] for n in rest], [groups[n] for n in held])
-        for rest, held in splitter.split([[n] for n in range(len(groups))], emotions)
+        ([groups[n] for n in rest], [groups[n] for n in held_out])
+        for rest, held_out in splitter.split([[n] for n in range(len(groups))], emotions)
     ]

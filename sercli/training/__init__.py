@@ -1,1 +1,1 @@
-"""Recipes, and the loop that trains a network by one."""
+"""Recipes, training loop and checkpoints."""

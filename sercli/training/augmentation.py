@@ -1,7 +1,7 @@
 """Augmentation of batches of log-mel spectrograms, on the network's device.
 
 Simulates other playing speeds, vocal tract lengths, microphones, noise and telephones on the power of the mel bands.
-No audio is decoded or stored again, and the draws differ from epoch to epoch.
+No audio is decoded or stored again, and the augmentation differs from epoch to epoch.
 """
 
 import math
@@ -17,13 +17,13 @@ from sercli.features.filters import mel_frequencies
 from sercli.features.frontend import AMIN, TOP_DB, FeatureConfig
 from sercli.models.blocks import frame_mask
 from sercli.models.normalizer import Normalizer
-from sercli.training.recipes import AugmentConfig as AugmentConfig
+from sercli.training.recipes import AugmentConfig
 
 MIN_FRAMES = 8  # shortest utterance after a change of speed
 EQUALIZER_POINTS = 5  # knots of the random frequency response of microphone and room
 EQUALIZER_DB = 4.0  # std of the gain at each knot
-NOISE_SHARE = 0.7  # of the degraded utterances
-TELEPHONE_SHARE = 0.7  # of the degraded utterances, drawn independently of the noise
+NOISE_SHARE = 0.7  # share of degraded utterances with noise
+TELEPHONE_SHARE = 0.7  # share of degraded utterances through a telephone, independent of the noise
 TELEPHONE_NYQUIST = TELEPHONE_RATE / 2  # Hz
 UPPER_CUTOFF = (3_000.0, 3_900.0)  # Hz; half of the telephones use TELEPHONE_NYQUIST instead
 LOWER_CUTOFF = (80.0, 350.0)  # Hz; half of the telephones have none
@@ -74,21 +74,21 @@ class SpectralAugmentation:
         Returns:
             Augmented features, lengths and targets; the number of frames may differ from the input's.
         """
-        config, draw = self.config, _Draw(len(batch), generator, batch.device)
+        config, draw = self.config, _Random(len(batch), generator, batch.device)
         if config.speed or config.warp:
             batch, n_frames = self._change_speed_and_pitch(batch, n_frames, draw)
         if config.degraded:
-            chosen = draw.chosen(config.degraded).nonzero()[:, 0]
-            if len(chosen):
-                decibels = batch[chosen] * self._std + self._mean
-                decibels = self._degrade(decibels, n_frames[chosen], _Draw(len(chosen), generator, batch.device))
-                batch = batch.index_copy(0, chosen, (decibels - self._mean) / self._std)
+            degraded = draw.chosen(config.degraded).nonzero()[:, 0]
+            if len(degraded):
+                decibels = batch[degraded] * self._std + self._mean
+                decibels = self._degrade(decibels, n_frames[degraded], _Random(len(degraded), generator, batch.device))
+                batch = batch.index_copy(0, degraded, (decibels - self._mean) / self._std)
         batch = _mask_bands_and_frames(batch, n_frames, config, draw)
         if config.mixup:
             batch, n_frames, targets = _mix(batch, n_frames, targets, config.mixup, draw)
         return batch, n_frames, targets
 
-    def _change_speed_and_pitch(self, batch: Tensor, n_frames: Tensor, draw: "_Draw") -> tuple[Tensor, Tensor]:
+    def _change_speed_and_pitch(self, batch: Tensor, n_frames: Tensor, draw: "_Random") -> tuple[Tensor, Tensor]:
         """Interpolates linearly in time and in frequency, by independent factors.
 
         As products of matrices: on the CPU a quarter of the time of `torch.nn.functional.grid_sample`.
@@ -106,12 +106,12 @@ class SpectralAugmentation:
         return torch.baddbmm(offset, scaled, batch @ in_time), lengths
 
     def _locate_bands(self, hertz: Tensor) -> Tensor:
-        """Fractional band numbers of frequencies (Hz), clamped to the first and last band."""
+        """Returns fractional band numbers of frequencies (Hz), clamped to the first and last band."""
         upper = torch.searchsorted(self._hertz, hertz).clamp(1, len(self._hertz) - 1)
         low, high = self._hertz[upper - 1], self._hertz[upper]
         return (upper - 1 + (hertz - low) / (high - low)).clamp(0, len(self._hertz) - 1)
 
-    def _degrade(self, decibels: Tensor, n_frames: Tensor, draw: "_Draw") -> Tensor:
+    def _degrade(self, decibels: Tensor, n_frames: Tensor, draw: "_Random") -> Tensor:
         """Applies a frequency response, noise and a telephone, then restores the level of each utterance."""
         mask = frame_mask(n_frames, decibels.shape[2])[:, None]
         power = _to_power(decibels) * mask
@@ -125,15 +125,15 @@ class SpectralAugmentation:
         return degraded.maximum(top - TOP_DB)
 
     def _total_power(self, power: Tensor) -> Tensor:
-        """Power of each frame over all frequencies: ``(batch, n_mels, n_frames)`` to ``(batch, n_frames)``."""
+        """Sums the power of each frame over all frequencies: ``(batch, n_mels, n_frames)`` to ``(batch, n_frames)``."""
         return torch.einsum("bmt,m->bt", power, self._bandwidths)
 
-    def _equalize(self, power: Tensor, draw: "_Draw") -> Tensor:
+    def _equalize(self, power: Tensor, draw: "_Random") -> Tensor:
         knots = draw.normal(EQUALIZER_POINTS)[:, None] * EQUALIZER_DB
         curve = F.interpolate(knots, power.shape[1], mode="linear", align_corners=True)[:, 0]
         return power * _to_power(curve)[:, :, None]
 
-    def _add_noise(self, power: Tensor, mask: Tensor, draw: "_Draw") -> Tensor:
+    def _add_noise(self, power: Tensor, mask: Tensor, draw: "_Random") -> Tensor:
         """Adds Gaussian noise whose power per hertz follows a power of the frequency."""
         slope, snr = draw.between(*NOISE_SLOPE)[:, None], draw.between(*NOISE_SNR)
         spectrum = (self._hertz / 500.0) ** slope
@@ -142,7 +142,7 @@ class SpectralAugmentation:
         noise = speech * _to_power(-snr) * draw.chosen(NOISE_SHARE)
         return power + (spectrum * noise[:, None])[:, :, None] * draw.exponential(power.shape)
 
-    def _pass_telephone(self, power: Tensor, draw: "_Draw") -> Tensor:
+    def _pass_telephone(self, power: Tensor, draw: "_Random") -> Tensor:
         """Limits the band, and adds a codec's quantization noise, which is white and follows the level."""
         chosen, hertz = draw.chosen(TELEPHONE_SHARE), self._hertz
         high = draw.either(TELEPHONE_NYQUIST, draw.between(*UPPER_CUTOFF))[:, None]
@@ -161,13 +161,13 @@ def _to_power(decibels: Tensor) -> Tensor:
 
 
 def _interpolation(positions: Tensor, size: int) -> Tensor:
-    """Weights ``(batch, size, n)`` of `size` samples in linear interpolation at positions ``(batch, n)``."""
+    """Returns weights ``(batch, size, n)`` of linear interpolation at positions ``(batch, n)`` of `size` samples."""
     samples = torch.arange(size, device=positions.device)
     return (positions[:, None] - samples[:, None]).abs_().neg_().add_(1).clamp_(min=0)
 
 
-def _mask_bands_and_frames(batch: Tensor, n_frames: Tensor, config: AugmentConfig, draw: "_Draw") -> Tensor:
-    """SpecAugment with one mask of each kind; masked values, and those beyond each length, become the mean, 0."""
+def _mask_bands_and_frames(batch: Tensor, n_frames: Tensor, config: AugmentConfig, draw: "_Random") -> Tensor:
+    """Applies SpecAugment with one mask of each kind; masks, and frames beyond each length, get the mean, 0."""
     bands, frames = batch.shape[1:]
     kept_frames = frame_mask(n_frames, frames)
     if config.time_mask:
@@ -178,16 +178,16 @@ def _mask_bands_and_frames(batch: Tensor, n_frames: Tensor, config: AugmentConfi
     return batch
 
 
-def _draw_mask(widest: int, lengths: Tensor, total: int, draw: "_Draw") -> Tensor:
-    """A run of True, at most a quarter of each length long, in shape ``(batch, total)``."""
+def _draw_mask(widest: int, lengths: Tensor, total: int, draw: "_Random") -> Tensor:
+    """Draws one run of True per utterance, at most a quarter of its length; shape ``(batch, total)``."""
     width = torch.minimum((draw.between(0, 1) * (widest + 1)).floor(), (lengths // 4).float())
     start = (draw.between(0, 1) * (lengths - width + 1)).floor()
-    places = torch.arange(total, device=lengths.device)
-    return (places >= start[:, None]) & (places < (start + width)[:, None])
+    positions = torch.arange(total, device=lengths.device)
+    return (positions >= start[:, None]) & (positions < (start + width)[:, None])
 
 
 def _mix(
-    batch: Tensor, n_frames: Tensor, targets: Tensor, parameter: float, draw: "_Draw"
+    batch: Tensor, n_frames: Tensor, targets: Tensor, parameter: float, draw: "_Random"
 ) -> tuple[Tensor, Tensor, Tensor]:
     share, partner = draw.beta(parameter), draw.permutation()
     share = max(share, 1 - share)
@@ -195,19 +195,19 @@ def _mix(
     return mixed, torch.maximum(n_frames, n_frames[partner]), share * targets + (1 - share) * targets[partner]
 
 
-def smooth(truth: Tensor, smoothing: float, allowed: Tensor) -> Tensor:
-    """One-hot targets with label smoothing (Szegedy et al. 2016) over the labels that an utterance may have.
+def smooth_labels(truth: Tensor, smoothing: float, allowed: Tensor) -> Tensor:
+    """Computes one-hot targets with label smoothing (Szegedy et al. 2016) over the allowed labels.
 
     Args:
-        truth: Position of each label, shape ``(batch,)``.
+        truth: Label index of each utterance, shape ``(batch,)``.
         smoothing: Share of the target that is spread, 0 to 1.
-        allowed: Labels that it is spread over, bool, shape ``(batch, n_labels)``.
+        allowed: Labels to spread it over, bool, shape ``(batch, n_labels)``.
     """
     spread = allowed / allowed.sum(dim=1, keepdim=True)
     return F.one_hot(truth, allowed.shape[1]).float().lerp(spread, smoothing)
 
 
-class _Draw:
+class _Random:
     """Random values for each utterance of a batch, drawn on the CPU except for the noise, which fills the batch."""
 
     def __init__(self, count: int, generator: torch.Generator, device: torch.device) -> None:
@@ -217,18 +217,18 @@ class _Draw:
         return (torch.rand(self._count, generator=self._generator) * (high - low) + low).to(self._device)
 
     def chosen(self, share: float) -> Tensor:
-        """1 with this probability, else 0."""
+        """Draws 1 with this probability, else 0."""
         return (self.between(0, 1) < share).float()
 
     def either(self, first: float, second: Tensor) -> Tensor:
-        """One or the other with equal probability."""
+        """Draws one or the other with equal probability."""
         return torch.where(self.chosen(0.5).bool(), first, second)
 
     def normal(self, size: int) -> Tensor:
         return torch.randn(self._count, size, generator=self._generator).to(self._device)
 
     def exponential(self, shape: torch.Size) -> Tensor:
-        """Exponential variates of mean 1, the distribution of the power of Gaussian noise."""
+        """Draws exponential variates of mean 1, the distribution of the power of Gaussian noise."""
         on_device = torch.Generator(self._device).manual_seed(self._seed())
         # By the logarithm, which is four times faster than Tensor.exponential_ on the CPU.
         return -torch.rand(shape, generator=on_device, device=self._device).neg_().log1p_()

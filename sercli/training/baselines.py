@@ -1,6 +1,5 @@
 """Classical baselines: scikit-learn classifiers on functionals of the same features."""
 
-import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,15 +18,14 @@ from sklearn.svm import SVC
 
 from sercli.metrics import Probabilities, unweighted_average_recall
 from sercli.splits.fold import Fold
-from sercli.training.calibration import fit_temperature, to_probabilities
+from sercli.training.calibration import fit_temperature, list_truth, to_probabilities
 from sercli.training.data import CorpusFeatures
-from sercli.training.scoring import list_truth
 
 Logits = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 
-QUANTILES = (0.1, 0.5, 0.9)  # of functionals: robust to outliers, unlike minimum and maximum
-LEAST_LOGIT = -20.0  # logit of an emotion that a classifier rules out or has not been trained on
+QUANTILES = (0.1, 0.5, 0.9)  # robust to outliers, unlike minimum and maximum
+LEAST_LOGIT = -20.0  # logit of an emotion that a classifier excludes or was not trained on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +35,7 @@ class Baseline:
     Attributes:
         make: Function that makes a classifier from setting and seed.
         settings: Candidate values, ascending.
-        counts_neighbors: Whether the setting is a number of training utterances, which must exist.
+        counts_neighbors: Whether the setting is a number of training utterances, and so limited by theirs.
     """
 
     make: Callable[[float, int], ClassifierMixin]
@@ -87,14 +85,12 @@ class TrainedBaseline:
         setting: Setting with the highest development UAR.
         dev_uar: Highest development UAR, 0 to 1.
         temperature: Calibration temperature, fitted on the development utterances.
-        seconds: Duration of all trainings (s).
     """
 
     pipeline: Pipeline
     setting: float
     dev_uar: float
     temperature: float
-    seconds: float
 
 
 def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int, seed: int) -> TrainedBaseline:
@@ -102,15 +98,14 @@ def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int
 
     Args:
         corpus: Utterances that the fold divides.
-        fold: Training and development utterances of at least 2 emotions; the test side is not used.
+        fold: Training and development utterances of at least 2 emotions; its test utterances are not used.
         name: Key of `BASELINES`.
         copies: Number of augmented copies of each training utterance to train on.
         seed: Seed of the classifier.
     """
-    began = time.monotonic()
-    examples = [(member, rows) for member in fold.train for rows in corpus.list_copies(member, copies)]
+    examples = [(position, rows) for position in fold.train for rows in corpus.list_copies(position, copies)]
     vectors = stack_functionals(corpus.read(rows) for _, rows in examples)
-    truth = list_truth(corpus, [member for member, _ in examples])
+    truth = list_truth(corpus, [position for position, _ in examples])
     dev_vectors, dev_truth = _vectors(corpus, fold.dev), list_truth(corpus, fold.dev)
     best: tuple[float, float, Pipeline, Logits] | None = None
     for setting in BASELINES[name].list_settings(len(vectors)):
@@ -125,23 +120,18 @@ def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int
             best = (uar, setting, pipeline, logits)
     assert best is not None  # noqa: S101 - every baseline has a setting
     dev_uar, setting, pipeline, logits = best
-    return TrainedBaseline(
-        pipeline=pipeline,
-        setting=setting,
-        dev_uar=dev_uar,
-        temperature=fit_temperature(logits, dev_truth),
-        seconds=time.monotonic() - began,
-    )
+    temperature = fit_temperature(logits, dev_truth)
+    return TrainedBaseline(pipeline=pipeline, setting=setting, dev_uar=dev_uar, temperature=temperature)
 
 
-def score_baseline(corpus: CorpusFeatures, members: tuple[int, ...], trained: TrainedBaseline) -> Probabilities:
+def score_baseline(corpus: CorpusFeatures, positions: tuple[int, ...], trained: TrainedBaseline) -> Probabilities:
     """Computes calibrated probabilities of utterances, without copies, shape ``(n, n_labels)``."""
-    logits = compute_logits(trained.pipeline, _vectors(corpus, members), len(corpus.labels))
+    logits = compute_logits(trained.pipeline, _vectors(corpus, positions), len(corpus.labels))
     return to_probabilities(logits, trained.temperature)
 
 
 def compute_logits(pipeline: Pipeline, vectors: Vectors, n_labels: int) -> Logits:
-    """Computes calibratable logits: decision values, else log probabilities; shape ``(n, n_labels)``."""
+    """Computes logits to calibrate: decision values, else log probabilities; shape ``(n, n_labels)``."""
     classifier = pipeline[-1]
     if hasattr(classifier, "decision_function"):
         scores = pipeline.decision_function(vectors)
@@ -154,8 +144,8 @@ def compute_logits(pipeline: Pipeline, vectors: Vectors, n_labels: int) -> Logit
     return logits
 
 
-def _vectors(corpus: CorpusFeatures, members: tuple[int, ...]) -> Vectors:
-    return stack_functionals(corpus.read(rows) for member in members for rows in corpus.list_copies(member))
+def _vectors(corpus: CorpusFeatures, positions: tuple[int, ...]) -> Vectors:
+    return stack_functionals(corpus.read(rows) for position in positions for rows in corpus.list_copies(position))
 
 
 def compute_functionals(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -1,4 +1,6 @@
-"""Temperature scaling: calibrates probabilities with one number, fitted on development utterances."""
+"""Scores of utterances in a feature store as `sercli predict` scores recordings, and temperature scaling."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -6,8 +8,35 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from sercli.metrics import Labels, Probabilities
+from sercli.models.model import Logits, Model
+from sercli.training.data import CorpusFeatures
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # bounds of the search
+
+
+def pool_logits(corpus: CorpusFeatures, positions: Sequence[int], model: Model) -> Logits:
+    """Computes uncalibrated logits of utterances, shape ``(n, n_labels)``.
+
+    Args:
+        corpus: Utterances with the features that the model was trained on.
+        positions: Positions of the utterances in its index.
+        model: Model, applied to the segments of each utterance as by `Model.predict_proba`.
+    """
+    pooled = np.empty((len(positions), len(model.labels)))
+    for row, position in zip(pooled, positions, strict=True):
+        matrices, speech = zip(*corpus.segments(position), strict=True)
+        row[:] = model.pool(model.logits(matrices), speech)
+    return pooled
+
+
+def score_utterances(corpus: CorpusFeatures, positions: Sequence[int], model: Model) -> Probabilities:
+    """Computes calibrated probabilities of utterances, shape ``(n, n_labels)``; arguments as for `pool_logits`."""
+    return model.probabilities(pool_logits(corpus, positions, model))
+
+
+def list_truth(corpus: CorpusFeatures, positions: Sequence[int]) -> Labels:
+    """Returns the label index of each utterance, shape ``(n,)``."""
+    return np.array([corpus.labels.index(corpus.index.utterances[n].emotion) for n in positions], np.int64)
 
 
 def fit_temperature(logits: npt.NDArray[np.floating], truth: Labels) -> float:

@@ -1,7 +1,6 @@
-"""Utterances of a feature store as padded batches on a device, read when they are needed.
+"""Features of a corpus as padded batches on a device.
 
-Nothing but the batch at hand is in memory, so that corpora of any size can be trained on; the operating system keeps
-what it can of the store in its cache.
+Batches are read from the feature store when they are needed, so that corpora of any size can be trained on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,28 +21,28 @@ from sercli.features.store import FeatureStore
 from sercli.models.normalizer import Normalizer
 from sercli.training.recipe_files import RECIPES
 
-BUCKET_BATCHES = 16  # batches whose utterances are sorted by length together, so that there is little padding
+BUCKET_BATCHES = 16  # batches per length-sorted bucket, to reduce padding
 
 
 class CorpusFeatures:
-    """Features of an index's utterances and their augmented copies, in a store; a context manager.
+    """Features of indexed utterances and their augmented copies, in a store; a context manager.
 
     Args:
-        index: The utterances.
-        store: Store of their features; it is opened anew, and may be closed or replaced meanwhile.
-        names: Features to read.
-        copies: Augmented copies that each utterance must have.
+        index: Utterances to look up in the store.
+        store: Store of their features; opened separately, so the caller may close it.
+        names: Names of the features to read.
+        copies: Number of augmented copies that each utterance must have.
 
     Attributes:
-        index: Those of the utterances that are in the store.
-        labels: Their labels, in the order of `sercli.labels.order_labels`.
-        missing: Files of those that are not.
-        names: Features that are read.
-        parameters: What they were computed with.
+        index: Utterances that are in the store.
+        labels: Labels of these utterances, in the order of `sercli.labels.order_labels`.
+        missing: Files that are in the index but not in the store.
+        names: Names of the features.
+        parameters: Parameters of the features.
 
     Raises:
-        StoreError: If the store is missing or damaged, holds none of the utterances, or lacks features or copies of
-            some; the message names the command that adds them.
+        StoreError: If the store is missing or damaged, has none of the utterances, or lacks features or copies of some;
+            the message names the command that adds them.
     """
 
     def __init__(self, index: Index, store: FeatureStore | Path, names: tuple[str, ...], *, copies: int = 0) -> None:
@@ -54,21 +53,21 @@ class CorpusFeatures:
             self.missing = tuple(u.file for u in index.utterances if u.sha256 not in self._rows)
             present = tuple(u for u in index.utterances if u.sha256 in self._rows)
             if not present:
-                msg = f"{self._store.path} holds none of the {len(index)} indexed utterances: run 'sercli featurize'"
+                msg = f"{self._store.path} has none of the {len(index)} indexed utterances: run 'sercli featurize'"
                 raise StoreError(msg)
             self.index = Index(folder=index.folder, utterances=present)
             self.labels = self.index.labels
             self._require_features(copies)
             self.parameters = self._store.parameters.select(names)
             self._lengths = self._store.count_frames(names[0])
-            for member in range(len(present)):
-                self.list_copies(member, copies)
+            for position in range(len(present)):
+                self.list_copies(position, copies)
         except BaseException:
             self.close()
             raise
 
     def __enter__(self) -> Self:
-        """Returns the features themselves."""
+        """Returns the features."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
@@ -81,92 +80,92 @@ class CorpusFeatures:
 
     def _require_features(self, copies: int) -> None:
         for name in self.names:
-            lacking = len(self.index)
+            n_lacking = len(self.index)
             if name in self._store.parameters.names:
                 frames = self._store.count_frames(name)
-                lacking = sum(not frames[self._rows[u.sha256][0].start] for u in self.index.utterances)
-            if lacking:
+                n_lacking = sum(not frames[self._rows[u.sha256][0].start] for u in self.index.utterances)
+            if n_lacking:
                 msg = (
-                    f"{self._store.path} lacks {name} of {lacking} of {len(self.index)} utterances: add it with "
-                    f"'{_name_command(self.names, copies)}'"
+                    f"{self._store.path} lacks {name} of {n_lacking} of {len(self.index)} utterances: add it with "
+                    f"'{_suggest_command(self.names, copies)}'"
                 )
                 raise StoreError(msg)
 
-    def list_copies(self, member: int, copies: int = 0) -> list[range]:
-        """Lists the store rows of an utterance and of its first augmented copies.
+    def list_copies(self, position: int, copies: int = 0) -> list[range]:
+        """Lists the store rows of an utterance and its first augmented copies.
 
         Args:
-            member: Position in the index.
+            position: Position in the index.
             copies: Number of copies.
 
         Returns:
-            For the utterance, then each copy, the rows of its segments.
+            Rows of the segments of the utterance, then of each copy.
 
         Raises:
             StoreError: If the store has fewer copies, or lacks features of one.
         """
-        utterance = self.index.utterances[member]
-        rows = self._rows[utterance.sha256][: copies + 1]
-        complete = [each for each in rows if all(self._store.has(name, each.start) for name in self.names)]
+        utterance = self.index.utterances[position]
+        rows_by_copy = self._rows[utterance.sha256][: copies + 1]
+        complete = [rows for rows in rows_by_copy if all(self._store.has(name, rows.start) for name in self.names)]
         if len(complete) <= copies:
             msg = (
                 f"{self._store.path} has {len(complete) - 1} of {copies} augmented copies of {utterance.file}: add "
-                f"them with '{_name_command(self.names, copies)}'"
+                f"them with '{_suggest_command(self.names, copies)}'"
             )
             raise StoreError(msg)
         return complete
 
-    def describe(self, member: int, *, copies: int) -> list[str]:
-        """Lists what a training learns from an utterance: its content, its label and its augmented copies.
+    def describe(self, position: int, *, copies: int) -> list[str]:
+        """Lists hash, label and augmented copies of an utterance, which identify it as training data.
 
         Args:
-            member: Position in the index.
-            copies: Number of augmented copies that are trained on.
+            position: Position in the index.
+            copies: Number of augmented copies to train on.
         """
-        utterance = self.index.utterances[member]
-        augmented = self.list_copies(member, copies)[1:]
+        utterance = self.index.utterances[position]
+        augmented = self.list_copies(position, copies)[1:]
         return [utterance.sha256, utterance.emotion, *(self._store.rows[rows.start].augmentation for rows in augmented)]
 
     def read(self, rows: range) -> npt.NDArray[np.float32]:
-        """Reads store rows end to end, in shape ``(n_frames, n_features)``."""
+        """Reads and concatenates store rows; shape ``(n_frames, n_features)``."""
         parts = [self._store.read_frames(rows.start, rows.stop, name) for name in self.names]
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
-    def segments(self, member: int) -> list[tuple[HalfMatrix, float]]:
-        """Reads the segments of an utterance, as a model scores them.
+    def segments(self, position: int) -> list[tuple[HalfMatrix, float]]:
+        """Reads the segments of an utterance for `Model.predict_proba`.
 
         Args:
-            member: Position in the index.
+            position: Position in the index.
 
         Returns:
-            Features in shape ``(n_features, n_frames)`` and speech (seconds) of each segment.
+            Features of shape ``(n_features, n_frames)`` and speech (s) of each segment.
         """
-        (rows,) = self.list_copies(member)
+        (rows,) = self.list_copies(position)
         return [(self._store.read(row, self.names), self._store.rows[row].speech) for row in rows]
 
-    def fit_normalizer(self, members: Sequence[int]) -> Normalizer:
-        """Measures mean and std of each feature over all frames of these utterances, without their copies."""
-        return Normalizer.fit(self.read(rows) for member in members for rows in self.list_copies(member))
+    def fit_normalizer(self, positions: Sequence[int]) -> Normalizer:
+        """Fits mean and std of each feature to all frames of these utterances, without their copies."""
+        return Normalizer.fit(self.read(rows) for position in positions for rows in self.list_copies(position))
 
     def batches(
-        self, members: Sequence[int], normalizer: Normalizer, *, copies: int = 0, device: torch.device
+        self, positions: Sequence[int], normalizer: Normalizer, *, copies: int = 0, device: torch.device
     ) -> "Batches":
-        """Prepares batches of these utterances; each segment is an example with the label of its utterance.
+        """Prepares batches of utterances; each segment is an example with the label of its utterance.
 
         Args:
-            members: Positions in the index.
+            positions: Positions in the index.
             normalizer: Normalization of the features.
-            copies: Number of augmented copies of each utterance that are added.
+            copies: Number of augmented copies of each utterance to add.
             device: Device of the batches.
 
         Raises:
             StoreError: If the store has fewer copies.
         """
-        pairs = [(member, row) for member in members for rows in self.list_copies(member, copies) for row in rows]
-        utterances = tuple(self.index.utterances[member] for member, _ in pairs)
+        pairs = [(n, row) for n in positions for rows in self.list_copies(n, copies) for row in rows]
+        utterances = tuple(self.index.utterances[n] for n, _ in pairs)
         rows = np.array([row for _, row in pairs], dtype=np.int64)
-        has = {(utterance.corpus, utterance.emotion) for utterance in self.index.utterances}
-        allowed = {corpus: [(corpus, label) in has for label in self.labels] for corpus in self.index.corpora}
+        labeled = {(utterance.corpus, utterance.emotion) for utterance in self.index.utterances}
+        allowed = {corpus: [(corpus, label) in labeled for label in self.labels] for corpus in self.index.corpora}
         return Batches(
             store=self._store,
             names=self.names,
@@ -182,7 +181,7 @@ class CorpusFeatures:
 
 
 def _group_rows(store: FeatureStore) -> dict[str, list[range]]:
-    """Store rows of each content by hash: those of the utterance itself, then of each augmented copy."""
+    """Lists store rows by hash: those of the utterance, then of each augmented copy."""
     rows: dict[str, list[range]] = {}
     augmentation = None
     for number, row in enumerate(store.rows):
@@ -195,8 +194,8 @@ def _group_rows(store: FeatureStore) -> dict[str, list[range]]:
     return {sha256: copies for sha256, copies in rows.items() if not store.rows[copies[0].start].augmentation}
 
 
-def _name_command(names: tuple[str, ...], copies: int) -> str:
-    """The command that computes these features and copies."""
+def _suggest_command(names: tuple[str, ...], copies: int) -> str:
+    """Returns the command that computes these features and copies."""
     for recipe in RECIPES.values():
         if set(names) <= set(recipe.features) and copies <= recipe.training.copies:
             return "sercli featurize" if recipe.name == "default" else f"sercli featurize --recipe {recipe.name}"
@@ -209,15 +208,15 @@ class Batches:
 
     Attributes:
         store: Store of the features.
-        names: Features to read.
-        rows: Store row of each example in shape ``(n,)``.
-        lengths: Frames of each example in shape ``(n,)``.
-        labels: Labels in order.
-        truth: Position of each example's label in shape ``(n,)``.
-        allowed: Labels that the corpus of each example has, bool in shape ``(n, n_labels)``.
-        utterances: The utterance that each example is a segment of.
+        names: Names of the features to read.
+        rows: Store row of each example, shape ``(n,)``.
+        lengths: Number of frames of each example, shape ``(n,)``.
+        labels: All labels, in order.
+        truth: Label index of each example, shape ``(n,)``.
+        allowed: Labels that the corpus of each example has, bool, shape ``(n, n_labels)``.
+        utterances: Utterance of each example.
         mean: Mean of each feature, on the device of the batches.
-        std: Standard deviation of each feature, likewise.
+        std: Std of each feature, on the device of the batches.
     """
 
     store: FeatureStore
@@ -232,22 +231,22 @@ class Batches:
     std: Tensor
 
     def __len__(self) -> int:
-        """Number of examples, those of copies included."""
+        """Returns the number of examples, including those of copies."""
         return len(self.rows)
 
     def count_batches(self, batch_size: int) -> int:
-        """Counts the batches of `shuffled`, where none is left out."""
+        """Returns the number of batches per epoch."""
         return -(-len(self) // batch_size)
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """Iterates over all examples in random batches of similar length; a batch of a single example is left out.
+        """Iterates over all examples in random batches of similar length; skips batches of a single example.
 
         Args:
             batch_size: Examples per batch.
-            generator: Decides the order.
+            generator: Random generator of the order.
 
         Yields:
-            features ``(batch, n_features, n_frames)``, lengths ``(batch,)``, truth ``(batch,)``, and allowed labels
+            Features ``(batch, n_features, n_frames)``, lengths ``(batch,)``, truth ``(batch,)`` and allowed labels
             ``(batch, n_labels)``.
         """
         order = torch.randperm(len(self), generator=generator).tolist()
@@ -256,7 +255,7 @@ class Batches:
         for start in range(0, len(order), span):
             bucket = sorted(order[start : start + span], key=self._length)
             batches += [bucket[first : first + batch_size] for first in range(0, len(bucket), batch_size)]
-        # Batch normalization cannot learn from a single example.
+        # Batch normalization needs more than one example.
         batches = [batch for batch in batches if len(batch) > 1] or batches
         for number in torch.randperm(len(batches), generator=generator).tolist():
             yield (*self._load(batches[number]), self.truth[batches[number]], self.allowed[batches[number]])
@@ -265,7 +264,7 @@ class Batches:
         """Iterates over all examples by length.
 
         Yields:
-            positions, features ``(batch, n_features, n_frames)`` and lengths ``(batch,)``.
+            Example numbers, features ``(batch, n_features, n_frames)`` and lengths ``(batch,)``.
         """
         order = sorted(range(len(self)), key=self._length)
         for start in range(0, len(order), batch_size):
@@ -276,7 +275,7 @@ class Batches:
         return int(self.lengths[number])
 
     def _load(self, batch: list[int]) -> tuple[Tensor, Tensor]:
-        """Normalized features, zero beyond each length, in shape ``(batch, n_features, n_frames)``; and lengths."""
+        """Returns normalized features, ``(batch, n_features, n_frames)``, zero beyond each length; and lengths."""
         lengths = self.lengths[batch]
         padded = np.zeros((len(batch), int(lengths.max()), len(self.mean)), np.float16)
         for frames, row, length in zip(padded, self.rows[batch].tolist(), lengths.tolist(), strict=True):

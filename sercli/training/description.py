@@ -1,4 +1,4 @@
-"""What a training run is: its identity, and the description in the model folder and card."""
+"""Identity (cache key) and description of a training run."""
 
 import hashlib
 import json
@@ -28,9 +28,10 @@ def describe_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe) -> dic
 
 
 def describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, dict[str, Any]]:
-    """Describes each corpus: counts, development speakers, hash, license and citation; JSON-ready."""
-    used = [corpus.index.utterances[number] for number in (*fold.train, *fold.dev)]
-    dev, train = ({corpus.index.utterances[number].speaker for number in side} for side in (fold.dev, fold.train))
+    """Describes each corpus, JSON-ready: counts, development speakers, hash, license and citation."""
+    utterances = corpus.index.utterances
+    used = [utterances[position] for position in (*fold.train, *fold.dev)]
+    dev, train = ({utterances[position].speaker for position in split} for split in (fold.dev, fold.train))
     described = {}
     for name in sorted({utterance.corpus for utterance in used}):
         members = [utterance for utterance in used if utterance.corpus == name]
@@ -48,9 +49,12 @@ def describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, dict[str, Any
 
 
 def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
-    """Returns 16 hex digits, equal for the same recordings, labels, features, fold, recipe, seed and model schema.
+    """Returns the cache key of a training and its test, 16 hex digits.
 
-    Augmented copies in the store count only if the recipe uses them.
+    It depends on recordings, labels, features, fold, recipe, seed and the schema version of models.
+
+    Augmented copies in the
+    store count only if the recipe uses them.
     """
     copies = recipe.training.copies
     content = {
@@ -62,16 +66,17 @@ def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: 
         "segmentation": corpus.parameters.segmentation.to_dict(),
         "features": corpus.parameters.features.select(recipe.features).to_dict(),
         "sides": [
-            [corpus.describe(member, copies=copies) for member in side] for side in (fold.train, fold.dev, fold.test)
+            [corpus.describe(position, copies=copies) for position in split]
+            for split in (fold.train, fold.dev, fold.test)
         ],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def identify_checkpoint(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
-    """Like `identify_training`, but equal for any number of epochs if the schedule does not depend on it.
+    """Returns the cache key of a checkpoint; it is the same for more epochs if the schedule does not depend on them.
 
-    Such a training can be resumed for more epochs. A student cannot, because its teachers would train longer too.
+    With teachers it is not, because they would train for more epochs too.
     """
     extensible = recipe.training.schedule == "plateau" and not recipe.teachers
-    return identify_training(corpus, fold, recipe.limit(1) if extensible else recipe, seed)
+    return identify_training(corpus, fold, recipe.with_max_epochs(1) if extensible else recipe, seed)

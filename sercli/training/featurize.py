@@ -1,4 +1,4 @@
-"""Computes the features that a recipe needs, for every utterance of an index."""
+"""Computes the features of a recipe for every utterance of an index."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from sercli.progress import show_bar
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
 
-ALL = "all"  # name for all features of the front end
+ALL = "all"  # stands for all features
 
 
 def featurize(
@@ -29,22 +29,22 @@ def featurize(
     progress: bool = False,
     on_progress: Progress | None = None,
 ) -> ExtractionSummary:
-    """Computes the features that a recipe needs for every indexed utterance, and adds them to a feature store.
+    """Computes the features of a recipe for every indexed utterance, and adds them to a feature store.
 
-    Computes only what is missing, and resumes an interrupted run.
+    Computes only missing features; resumes an interrupted run.
 
     Args:
         index: Index of the utterances (CSV).
         store: Feature store (HDF5), created if missing.
-        recipe: Recipe, or its name, TOML file or model folder; determines features and augmented copies.
-        features: More features, or ``["all"]``.
+        recipe: Recipe, its name, TOML file or model folder; determines features and augmented copies.
+        features: Further features, or ``["all"]``.
         audio: Preprocessing parameters; None for the defaults.
         jobs: Number of worker processes.
         seed: Seed of the augmented copies.
         restart: Whether to recompute everything and replace a store with other parameters.
-        cluster: Address of a Dask scheduler to use instead.
+        cluster: Address of a Dask scheduler to use instead of local workers.
         progress: Whether to show a progress bar, for notebooks.
-        on_progress: Called after each utterance with the number done and their total.
+        on_progress: Called after each utterance with the number of utterances done, and their total.
 
     Raises:
         UsageError: If the recipe or a feature is unknown.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sercli.errors import CheckpointError, ModelError
 from sercli.metrics import Labels, accuracy, unweighted_average_recall
-from sercli.training.augmentation import SpectralAugmentation, smooth
+from sercli.training.augmentation import SpectralAugmentation, smooth_labels
 from sercli.training.checkpoint import Checkpoint, Weights
 from sercli.training.data import Batches
 from sercli.training.optimizer import Optimizer
@@ -259,7 +259,7 @@ class _Epoch:
 
     def run(self, network: nn.Module, optimizer: Optimizer, train: Batches, dev: Batches) -> EpochRecord:
         start = time.monotonic()
-        epoch_seed = _mix(self.seed, self.number)
+        epoch_seed = _seed_epoch(self.seed, self.number)
         torch.manual_seed(epoch_seed)
         train_loss, train_accuracy = self._train(network, optimizer, train, torch.Generator().manual_seed(epoch_seed))
         scores = score_dev(network, dev)
@@ -291,7 +291,7 @@ class _Epoch:
             network.zero_grad()
             allowed = allowed if self.config.masked else torch.ones_like(allowed)
             # Both labels, because mixup combines two utterances.
-            targets = torch.cat([smooth(truth, self.config.label_smoothing, allowed), allowed.float()], dim=1)
+            targets = torch.cat([smooth_labels(truth, self.config.label_smoothing, allowed), allowed.float()], dim=1)
             if self.augment:
                 features, n_frames, targets = self.augment(features, n_frames, targets, generator)
             with autocast(features.device):
@@ -309,10 +309,10 @@ class _Epoch:
             count += len(truth)
         return loss_sum / count, correct / count
 
-    def _set_learning_rate(self, optimizer: Optimizer, share: float) -> None:
+    def _set_learning_rate(self, optimizer: Optimizer, epoch_progress: float) -> None:
         if self.config.schedule == "one-cycle":
-            share_done = (self.number - 1 + share) / self.config.max_epochs
-            optimizer.learning_rate = one_cycle(share_done) * self.config.learning_rate
+            progress = (self.number - 1 + epoch_progress) / self.config.max_epochs
+            optimizer.learning_rate = one_cycle(progress) * self.config.learning_rate
 
 
 def masked_cross_entropy(logits: Tensor, targets: Tensor, allowed: Tensor) -> Tensor:
@@ -331,18 +331,18 @@ def _mask(logits: Tensor, allowed: Tensor) -> Tensor:
     return logits.masked_fill(allowed <= 0, EXCLUDED)
 
 
-def one_cycle(share: float) -> float:
+def one_cycle(progress: float) -> float:
     """Computes the learning rate of the one-cycle schedule relative to its peak: a cosine up, then a cosine down.
 
     Constants as in `torch.optim.lr_scheduler.OneCycleLR`, after Smith & Topin 2019, "Super-Convergence", with a shorter
     rise.
 
     Args:
-        share: Progress of the training, 0 to 1.
+        progress: Progress of the training, 0 to 1.
     """
     rise, start, end = CYCLE_RISE, 1 / 25, 1 / 250_000
-    low, done = (start, share / rise) if share < rise else (end, 1 - (share - rise) / (1 - rise))
-    return low + (1 - low) * (1 - math.cos(math.pi * done)) / 2
+    low, height = (start, progress / rise) if progress < rise else (end, 1 - (progress - rise) / (1 - rise))
+    return low + (1 - low) * (1 - math.cos(math.pi * height)) / 2
 
 
 def autocast(device: torch.device) -> torch.autocast:
@@ -365,7 +365,7 @@ def score_dev(network: nn.Module, dev: Batches) -> DevScores:
 
 
 def score_logits(logits: npt.NDArray[np.floating], truth: Labels) -> DevScores:
-    """Scores logits of shape ``(n, n_labels)`` against the positions of the true labels, shape ``(n,)``."""
+    """Scores logits of shape ``(n, n_labels)`` against true label indices, shape ``(n,)``."""
     prediction: Labels = logits.argmax(axis=1)
     loss = nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(truth))
     return DevScores(
@@ -385,6 +385,6 @@ def compute_logits(network: nn.Module, batches: Batches) -> Tensor:
     return torch.cat(logits)[torch.tensor(order).argsort()]
 
 
-def _mix(seed: int, epoch: int) -> int:
+def _seed_epoch(seed: int, epoch: int) -> int:
     """Derives the seed of an epoch; 63 bits, as torch requires."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)

@@ -20,7 +20,7 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         params: Parameters with two or more dimensions.
-        lr: Learning rate; updates of tall matrices are scaled by the root of rows to columns.
+        lr: Learning rate; updates of tall matrices are scaled by sqrt(rows / columns).
         momentum: Decay of the running average of gradients.
         weight_decay: Decay per step, relative to the learning rate.
     """

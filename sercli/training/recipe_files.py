@@ -1,9 +1,8 @@
-"""Recipes as TOML files: the named ones in ``sercli/recipes``, the user's own, and those of trained models.
+"""Reads and writes recipes: included ones (``sercli/recipes``), TOML files, and those of trained models.
 
-A file has the parameters of `sercli.training.recipes.Recipe`, with its parts as tables. ``base`` names a recipe of
-sercli whose parameters hold where the file has none, and ``version`` is that of the format. A file without a name of
-its own, or with that of a recipe of sercli, is named after the file. A table ``tune`` is for
-`sercli.training.tune`.
+A file has the parameters of `sercli.training.recipes.Recipe`, with its parts as tables. ``base`` names a recipe to
+inherit from, and ``version`` is the format version. A file without a name of its own, or with that of an included
+recipe, is named after the file. The table ``tune`` is the search space of `sercli.training.tune`.
 """
 
 import hashlib
@@ -21,11 +20,11 @@ from sercli.files import one_line, read_json_object
 from sercli.models.folder import JSON_FILE
 from sercli.training.recipes import PARTS, Recipe
 
-VERSION = 1  # of the file format
+VERSION = 1  # format version
 FOLDER = Path(__file__).parents[1] / "recipes"
 ORDER = ("default", "known-speakers", "student", "paper", "cnn", "lstm", "cnn-lstm", "svm", "forest", "knn", "mlp")
 SUFFIX = ".toml"
-MAX_SIZE = 1 << 20  # bytes of a file
+MAX_SIZE = 1 << 20  # bytes per file
 
 _TABLE = re.compile(r"\s*\[{1,2}([^\[\]]+)\]{1,2}\s*(?:#.*)?")
 _KEY = re.compile(r"\s*([\w.\"' -]+?)\s*=")
@@ -33,12 +32,12 @@ _KEY = re.compile(r"\s*([\w.\"' -]+?)\s*=")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeFile:
-    """A recipe before it is checked.
+    """Recipe before validation.
 
     Attributes:
         where: Name of the recipe, file or folder, for messages.
         text: Content of the file; empty for a model folder.
-        values: Parameters by name, those of the base included.
+        values: Parameters by name, including those of the base.
         tune: Content of the table ``tune``.
     """
 
@@ -48,7 +47,7 @@ class RecipeFile:
     tune: Mapping[str, Any]
 
     def find_line(self, name: str) -> str:
-        """``, line 7`` for a parameter such as ``training.learning_rate``, or for the table that it is in.
+        """Returns ``, line 7`` for messages: the line of a parameter such as ``training.muon``, else of its table.
 
         Empty if the file has neither.
         """
@@ -60,9 +59,9 @@ class RecipeFile:
                 lines.setdefault(tuple(table), number)
             elif match := _KEY.match(line):
                 lines.setdefault((*table, *_split(match[1])), number)
-        wanted = tuple(name.split("."))
-        found = (lines[wanted[:depth]] for depth in range(len(wanted), 0, -1) if wanted[:depth] in lines)
-        return next((f", line {number}" for number in found), "")
+        path = tuple(name.split("."))
+        numbers = (lines[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in lines)
+        return next((f", line {number}" for number in numbers), "")
 
 
 def _is_within(name: str, other: str) -> bool:
@@ -74,16 +73,15 @@ def _split(key: str) -> list[str]:
 
 
 def get_recipe(source: Recipe | str | Path, changes: Sequence[str] = ()) -> Recipe:
-    """Returns a recipe by name, from a TOML file, or that of a trained model.
+    """Returns an included recipe, one from a TOML file, or that of a trained model.
 
     Args:
-        source: A recipe, its name, a file, or a model folder.
-        changes: Parameters to change, as ``training.learning_rate=0.001`` with a value of TOML. The recipe then has
-            another name, so that its results do not replace those of the recipe as it is.
+        source: Recipe, its name, a TOML file, or a model folder.
+        changes: Parameters to change, such as ``training.learning_rate=0.001``, with TOML values. The recipe then gets
+            another name, so that its results do not replace those of the original.
 
     Raises:
-        UsageError: If there is no such recipe, or a parameter is unknown or has a value that it cannot have; the
-            message names file, line, parameter and what is valid.
+        UsageError: If the recipe or a parameter is unknown, or a value is invalid; the message names file and line.
     """
     if isinstance(source, Recipe):
         return source
@@ -91,12 +89,13 @@ def get_recipe(source: Recipe | str | Path, changes: Sequence[str] = ()) -> Reci
     changed = dict(map(_parse_change, changes))
     values = file.values
     for name, value in changed.items():
-        values = put_value(values, name, value)
+        values = set_parameter(values, name, value)
     try:
         recipe = Recipe.from_dict(values)
     except ParameterError as reason:
-        own = next((name for name in changed if _is_within(name, reason.name) or _is_within(reason.name, name)), None)
-        where = f"{file.where}{file.find_line(reason.name)}" if own is None else f"--set {own}"
+        affected = (key for key in changed if _is_within(key, reason.name) or _is_within(reason.name, key))
+        change = next(affected, None)
+        where = f"{file.where}{file.find_line(reason.name)}" if change is None else f"--set {change}"
         msg = f"{where}: {reason.name} {reason.problem}"
         raise UsageError(msg) from None
     if not changed or "name" in changed:
@@ -106,7 +105,7 @@ def get_recipe(source: Recipe | str | Path, changes: Sequence[str] = ()) -> Reci
 
 
 def read_recipe_file(source: str | Path) -> RecipeFile:
-    """Reads a recipe by name, from a TOML file, or of a trained model; only the format is checked.
+    """Reads a recipe by name, from a TOML file or a model folder; checks only the format.
 
     Raises:
         UsageError: If there is no such recipe, or the file cannot be read.
@@ -124,13 +123,13 @@ def read_recipe_file(source: str | Path) -> RecipeFile:
 
 
 def list_recipes() -> tuple[str, ...]:
-    """Names of the recipes that come with sercli."""
+    """Lists the included recipes."""
     names = {path.stem for path in FOLDER.glob(f"*{SUFFIX}")}
     return (*(name for name in ORDER if name in names), *sorted(names - set(ORDER)))
 
 
 def describe_recipe(name: str) -> str:
-    """The comment at the top of the file of a named recipe, in one line."""
+    """Returns the first comment of an included recipe, in one line."""
     lines = (FOLDER / f"{name}{SUFFIX}").read_text(encoding="utf-8").splitlines()
     return " ".join(line.removeprefix("# ") for line in lines if line.startswith("#"))
 
@@ -156,7 +155,7 @@ def _parse(path: Path, where: str) -> RecipeFile:
         raise UsageError(msg) from None
     try:
         if len(content) > MAX_SIZE:
-            raise ValueError("it has more than a megabyte")  # noqa: EM101 - caught below
+            raise ValueError("it is larger than 1 MB")  # noqa: EM101 - caught below
         text = content.decode("utf-8-sig")
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as reason:
@@ -186,7 +185,7 @@ def _parse(path: Path, where: str) -> RecipeFile:
 
 
 def _flatten(tune: Mapping[str, Any]) -> dict[str, Any]:
-    """The table ``tune`` with names such as ``training.muon``, whether the file has them in quotes or not."""
+    """Returns the table ``tune`` with names such as ``training.muon``, in quotes or not."""
     flat: dict[str, Any] = {}
     for name, choices in tune.items():
         nested = name in PARTS and isinstance(choices, dict)
@@ -202,11 +201,11 @@ def _merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def put_value(values: Mapping[str, Any], name: str, value: object) -> dict[str, Any]:
-    """The values with one of them changed, such as ``training.muon``, in a table that is made if it is missing."""
+def set_parameter(values: Mapping[str, Any], name: str, value: object) -> dict[str, Any]:
+    """Returns the values with one parameter changed, such as ``training.muon``; creates missing tables."""
     table, dot, rest = name.partition(".")
     inner = values.get(table, {})
-    changed = put_value(inner if isinstance(inner, dict) else {}, rest, value) if dot else value
+    changed = set_parameter(inner if isinstance(inner, dict) else {}, rest, value) if dot else value
     return {**values, table: changed}
 
 
@@ -218,15 +217,15 @@ def _parse_change(text: str) -> tuple[str, Any]:
     try:
         parsed = tomllib.loads(f"value = {value}")
     except (tomllib.TOMLDecodeError, RecursionError):
-        return name, value  # a name without quotes
+        return name, value  # text without quotes
     return name, parsed["value"] if len(parsed) == 1 else value
 
 
 def render_recipe(recipe: Recipe, tune: Mapping[str, Any] | None = None) -> str:
-    """A recipe as the text of a TOML file, with all its parameters.
+    """Renders a recipe as TOML, with all parameters.
 
     Args:
-        recipe: The recipe.
+        recipe: Recipe to render.
         tune: Content of the table ``tune``.
     """
     values = recipe.to_dict()
@@ -245,8 +244,8 @@ def _render_lines(table: Mapping[str, Any]) -> Iterable[str]:
 def _render(value: object) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(_render_lines(value)) + " }"
-    return json.dumps(value, ensure_ascii=False)  # text, numbers, truth values and lists are alike in TOML
+    return json.dumps(value, ensure_ascii=False)  # JSON and TOML write strings, numbers, booleans and lists alike
 
 
 RECIPES: Mapping[str, Recipe] = {name: get_recipe(name) for name in list_recipes()}
-"""Recipes that come with sercli, by name."""
+"""Included recipes by name."""

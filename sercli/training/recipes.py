@@ -1,4 +1,4 @@
-"""Recipes: which features, which network, trained how. Named ones are the files in ``sercli/recipes``."""
+"""Recipe: features, network, training and augmentation of a model. Included recipes are in ``sercli/recipes``."""
 
 import re
 from collections.abc import Mapping
@@ -10,33 +10,34 @@ from sercli.features.frontend import FEATURES
 from sercli.models.config import NetworkConfig
 
 SCHEDULES = ("plateau", "one-cycle")
-_NAME = re.compile(r"\w[\w.-]{0,79}")  # also of the folders of its models and results
+_NAME = re.compile(r"\w[\w.-]{0,79}")  # also a folder name
 METHODS = ("svm", "forest", "knn", "mlp", "logistic")
 """Keys of `sercli.training.baselines.BASELINES`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig(Config):
-    """How a network is trained.
+    """Training of a network.
 
     Attributes:
         batch_size: Utterances per step.
-        schedule: One of `SCHEDULES`. With ``plateau`` the learning rate is reduced when the development UAR stalls,
-            and the weights of the best epoch are kept; with ``one-cycle`` it rises and falls over `max_epochs`
-            (Smith & Topin 2019), and the last weights are kept, whatever the development UAR is.
-        learning_rate: Initial learning rate of Adam, or the highest of the cycle.
-        weight_decay: Weight decay of AdamW (Loshchilov & Hutter 2019) and Muon, on all but biases and normalizations.
-        muon: Learning rate of Muon (Jordan et al. 2024), which then trains the matrices, as a multiple of
-            `learning_rate`; 0 leaves everything to AdamW.
-        max_gradient: Norm to which the gradient is clipped; 0 for none.
-        label_smoothing: Share of the target that is spread over all labels.
-        masked: Whether the softmax of a training utterance runs over the labels of its corpus only, so that a label
-            which one of several corpora lacks does not become a detector of the others.
-        max_epochs: Maximum number of passes over the training utterances.
-        patience: Epochs without a better development UAR after which training stops.
-        plateau_patience: Such epochs after which the learning rate is reduced.
-        plateau_factor: Factor by which it is reduced.
-        copies: Augmented copies of each training utterance, which the store must have.
+        schedule: One of `SCHEDULES`. ``plateau`` reduces the learning rate when the development UAR stalls, and keeps
+            the weights of the best epoch; ``one-cycle`` (Smith & Topin 2019) raises and lowers it over `max_epochs`,
+            and keeps the last weights.
+        learning_rate: Initial learning rate of AdamW, or the peak of the cycle.
+        weight_decay: Weight decay of AdamW (Loshchilov & Hutter 2019) and Muon, except for biases and normalization
+            layers.
+        muon: Learning rate of Muon (Jordan et al. 2024) for weight matrices, as a multiple of `learning_rate`; 0 trains
+            all parameters with AdamW.
+        max_gradient: Norm to which gradients are clipped; 0 for none.
+        label_smoothing: Share of the target that is spread over all labels, 0 to 1.
+        masked: Whether to score each training utterance only among the labels of its corpus; otherwise a label that one
+            corpus lacks comes to mark the other corpora.
+        max_epochs: Maximum number of epochs.
+        patience: Epochs without a better development UAR before training stops.
+        plateau_patience: Epochs without a better development UAR before the learning rate is reduced.
+        plateau_factor: Factor applied to the learning rate.
+        copies: Number of augmented copies of each training utterance; the store must have them.
     """
 
     batch_size: int = 32
@@ -67,12 +68,12 @@ class TrainConfig(Config):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentConfig(Config):
-    """Strength of the augmentation, which is drawn again for each utterance and epoch.
+    """Strength of the augmentation, drawn anew for each utterance and epoch.
 
     Attributes:
         speed: Maximum absolute log of the playing speed.
         warp: Maximum absolute log of the factor on all frequencies (Jaitly & Hinton 2013, "VTLP").
-        degraded: Share of degraded utterances, 0 to 1: other frequency response, noise, telephone.
+        degraded: Share of utterances with another frequency response, noise or a telephone codec, 0 to 1.
         frequency_mask: Maximum width of the frequency mask in bands, at most n_mels / 4 (Park et al. 2019,
             "SpecAugment").
         time_mask: Maximum width of the time mask in frames, at most n_frames / 4.
@@ -98,9 +99,9 @@ class TeacherConfig(Config):
     """Distillation of an ensemble into one network (Hinton, Vinyals & Dean 2015).
 
     Attributes:
-        networks: Number of teachers, which are trained first, each like a network of the recipe without teachers.
-        temperature: Divides the logits of the student and the mean logits of the teachers.
-        weight: Weight of the teachers' probabilities in the loss, 0 to 1; the rest goes to the labels.
+        networks: Number of teachers; they are trained first, like networks of the recipe without teachers.
+        temperature: Divisor of the student's logits and of the teachers' mean logits.
+        weight: Weight of the teachers' probabilities in the loss, 0 to 1; the labels have the rest.
     """
 
     networks: int = 2
@@ -119,21 +120,21 @@ PARTS: Mapping[str, type[Config]] = {
     "augmentation": AugmentConfig,
     "teachers": TeacherConfig,
 }
-"""Parameter sets of a recipe, which are tables in its file."""
+"""Parameter sets of a recipe: tables in its file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A named way to train a model.
+    """Named recipe of a model.
 
     Attributes:
         name: Name, as in ``--recipe``.
-        features: Features that the network reads, names in `sercli.features.frontend.FEATURES`.
-        network: Kind and sizes of the network; ignored for a baseline.
-        training: Optimization; only `TrainConfig.copies` counts for a baseline.
-        augmentation: Augmentation of the training batches; log-mel features only.
-        teachers: Teachers of the network; None for none.
-        baseline: Name in `sercli.training.baselines.BASELINES`, or empty for a network.
+        features: Names of the features, keys of `sercli.features.frontend.FEATURES`.
+        network: Kind and sizes of the network; ignored for baselines.
+        training: Training of the network; baselines use only `TrainConfig.copies`.
+        augmentation: Augmentation of training batches; log-mel features only.
+        teachers: Distillation; None without.
+        baseline: Key of `sercli.training.baselines.BASELINES`; empty for a network.
     """
 
     name: str
@@ -155,15 +156,15 @@ class Recipe:
 
     @property
     def n_networks(self) -> int:
-        """Number of networks that are trained, teachers included."""
+        """Number of networks to train, including teachers."""
         return self.network.members + (self.teachers.networks if self.teachers else 0)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
-        """Reads what `to_dict` returned; what is missing has its default.
+        """Reads a dict as returned by `to_dict`; missing parameters get their defaults.
 
         Raises:
-            ParameterError: If a name is unknown or a value cannot be; `ParameterError.name` is ``table.name``.
+            ParameterError: If a name is unknown or a value is invalid; `ParameterError.name` is ``table.name``.
         """
         known = {field.name for field in fields(cls)}
         for name in sorted(set(values) - known):
@@ -185,12 +186,12 @@ class Recipe:
                 _refuse(name, f"should be text, found {values[name]!r}")
         return cls(**parts)
 
-    def limit(self, max_epochs: int | None) -> "Recipe":
-        """Returns the recipe with another maximum number of epochs; None keeps that of the recipe."""
+    def with_max_epochs(self, max_epochs: int | None) -> "Recipe":
+        """Returns the recipe with another maximum number of epochs; None keeps it."""
         return self if max_epochs is None else replace(self, training=replace(self.training, max_epochs=max_epochs))
 
-    def join(self, members: int | None) -> "Recipe":
-        """Returns the recipe for an ensemble of `members` networks; None keeps that of the recipe."""
+    def with_members(self, members: int | None) -> "Recipe":
+        """Returns the recipe for an ensemble of this many networks; None keeps it."""
         return self if members is None else replace(self, network=replace(self.network, members=members))
 
     def to_dict(self) -> dict[str, Any]:

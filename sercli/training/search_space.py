@@ -1,4 +1,4 @@
-"""Search spaces: which parameters of a recipe may have which values."""
+"""Search space of `sercli tune`: parameters of a recipe and their values."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from sercli.config import ParameterError
 from sercli.errors import UsageError
-from sercli.training.recipe_files import put_value
+from sercli.training.recipe_files import set_parameter
 from sercli.training.recipes import Recipe
 
 if TYPE_CHECKING:
     import optuna
 
-MAX_CHECKED = 10_000  # whole numbers of a range that are checked
+MAX_CHECKED = 10_000  # whole numbers per range to check
 TUNABLE = ("network", "training", "augmentation")  # tables of a recipe
 
 Space = Mapping[str, Any]
-"""Lists of choices, or tables with ``low``, ``high``, ``log`` and ``step``, by names as ``training.learning_rate``."""
+"""Lists of choices, or tables with ``low``, ``high``, ``log`` and ``step``, by name, such as ``training.muon``."""
 
 
 def make_space(recipe: Recipe) -> Space:
-    """The default search space, of what Poongodai et al. 2025 tuned: filters, attention, dropout and learning rate."""
+    """Returns the default search space: filters, attention, dropout and learning rate, as in Poongodai et al. 2025."""
     network, rate = recipe.network, recipe.training.learning_rate
     widths = [[max(4, round(factor * size)) for size in network.channels] for factor in (0.5, 0.75, 1, 1.5)]
     return {
@@ -34,31 +34,31 @@ def make_space(recipe: Recipe) -> Space:
 
 
 def check_space(recipe: Recipe, space: Space, locate: Callable[[str], str] = lambda _: "") -> None:
-    """Checks a search space: every choice, both ends of every range, and all of its whole numbers must make a recipe.
+    """Checks that every choice, both ends of every range and all of its whole numbers make a valid recipe.
 
     Args:
-        recipe: Recipe whose parameters are searched.
+        recipe: Recipe to tune.
         space: Search space.
-        locate: Where a message about a parameter such as ``tune.training.muon`` begins: the file and line.
+        locate: Returns file and line of a parameter such as ``tune.training.muon``, for messages.
 
     Raises:
-        UsageError: If one does not; the message names the parameter and what is valid.
+        UsageError: If one does not; the message names the parameter and the valid values.
     """
     for name, choices in space.items():
         where = f"{locate(f'tune.{name}')}tune, {name}"
         if name.split(".")[0] not in TUNABLE or name.count(".") != 1:
-            msg = f"{where}: expected a parameter of {', '.join(TUNABLE)}, as training.learning_rate"
+            msg = f"{where}: expected a parameter of {', '.join(TUNABLE)}, such as training.learning_rate"
             raise UsageError(msg)
         if isinstance(choices, Mapping):
             values: Sequence[Any] = _check_range(where, choices)
         elif isinstance(choices, list) and len(choices) > 1:
             values = choices
         else:
-            msg = f"{where}: expected a list of 2 choices or more, or a table with low and high, found {choices!r}"
+            msg = f"{where}: expected a list of at least 2 choices, or a table with low and high, found {choices!r}"
             raise UsageError(msg)
         for value in values:
             try:
-                Recipe.from_dict(put_value(recipe.to_dict(), name, value))
+                Recipe.from_dict(set_parameter(recipe.to_dict(), name, value))
             except ParameterError as reason:
                 msg = f"{where}: {reason.name} {reason.problem}"
                 raise UsageError(msg) from None
@@ -67,7 +67,7 @@ def check_space(recipe: Recipe, space: Space, locate: Callable[[str], str] = lam
 def _check_range(where: str, table: Mapping[str, Any]) -> Sequence[float]:
     unknown = sorted(set(table) - {"low", "high", "log", "step"})
     low, high, step = table.get("low"), table.get("high"), table.get("step", 1)
-    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (low, high, step))
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (low, high, step))
     log = table.get("log", False)
     if unknown or not numbers or not isinstance(log, bool):
         msg = f"{where}: expected the numbers low and high, and optionally log = true or step, found {dict(table)!r}"
@@ -75,15 +75,15 @@ def _check_range(where: str, table: Mapping[str, Any]) -> Sequence[float]:
     assert low is not None  # noqa: S101 - they are numbers
     assert high is not None  # noqa: S101
     if not low < high or step <= 0 or (log and (low <= 0 or "step" in table)):
-        msg = f"{where}: expected low under high, a positive step, and with log a low over 0 and no step"
+        msg = f"{where}: expected low < high and step > 0; with log, low > 0 and no step"
         raise UsageError(msg)
     if isinstance(low, int) and isinstance(high, int) and isinstance(step, int):
         return range(low, high + 1, step)[:MAX_CHECKED]
     return [low, high]
 
 
-def find_own_values(recipe: Recipe, space: Space) -> dict[str, Any] | None:
-    """The values of a recipe as `suggest` names them, if all are in the search space; else None."""
+def find_current_values(recipe: Recipe, space: Space) -> dict[str, Any] | None:
+    """Returns the recipe's own values for Optuna; None if one is outside the search space."""
     values = {}
     parameters = recipe.to_dict()
     for name, choices in space.items():
@@ -102,7 +102,7 @@ def find_own_values(recipe: Recipe, space: Space) -> dict[str, Any] | None:
 
 
 def suggest(trial: "optuna.Trial", name: str, choices: Any) -> Any:
-    """The value of a parameter that a trial is to have."""
+    """Suggests a value of a parameter for a trial."""
     if isinstance(choices, Mapping):
         low, high, log = choices["low"], choices["high"], choices.get("log", False)
         if isinstance(low, int) and isinstance(high, int):

@@ -1,4 +1,4 @@
-"""Training a model for use, into a model folder."""
+"""Trains a model for use, and writes its model folder."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,16 +14,15 @@ from sercli.locks import lock_folder
 from sercli.models.folder import JSON_FILE
 from sercli.models.model import Model, save_model
 from sercli.models.self_test import score_test_signal
-from sercli.parallel import limit_threads
+from sercli.parallel import limit_threads, pick_device
 from sercli.plots import save_curves
 from sercli.progress import show_bar
 from sercli.splits.development import make_training_split
 from sercli.training.data import CorpusFeatures
-from sercli.training.device import pick_device
 from sercli.training.loop import DevScores, EpochRecord, FitResult
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
-from sercli.training.session import OnEpoch, TrainedModel, remove_checkpoints, train_fold
+from sercli.training.trainer import OnEpoch, TrainedModel, remove_checkpoints, train_fold
 from sercli.training.typicality import fit_typicality
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -34,13 +33,13 @@ class TrainingResult:
     """Result of `train`.
 
     Attributes:
-        folder: The model folder.
-        model: The trained model; it is in the folder if `saved`.
-        dev: Scores of the model on the development utterances.
+        folder: Model folder.
+        model: Trained model.
+        dev: Scores of the development utterances.
         members: Training of each network of the model.
-        interrupted: Whether Ctrl-C ended the training early; ``resume`` then goes on.
-        saved: Whether the folder holds this model; an interrupted training does not replace a finished model.
-        missing: Files of the index that are not in the store and took no part.
+        interrupted: Whether Ctrl-C ended the training early; continue with ``resume``.
+        saved: Whether the model was saved; an interrupted training does not replace a finished model.
+        missing: Files of the index that are not in the store; they were skipped.
     """
 
     folder: Path
@@ -79,8 +78,8 @@ def train(
 ) -> TrainingResult:
     """Trains on all utterances of an index except those of the development speakers, and writes a model folder.
 
-    The state is saved in the folder after each epoch, so that an interrupted training can be resumed. Ctrl-C ends a
-    training early: its finished networks, or the best epoch of its only one, become the model.
+    A checkpoint is saved in the folder after each epoch, so that an interrupted training can be resumed. Ctrl-C ends a
+    training early: the finished networks, or the best epoch of the only one, become the model.
 
     Example:
         ``train("data/index.csv", "data/features.h5", out="models/mine", progress=True)``
@@ -88,21 +87,20 @@ def train(
     Args:
         index: Index of utterances.
         store: Feature store of these utterances.
-        recipe: Recipe, its name, a TOML file or a model folder.
+        recipe: Recipe, its name, TOML file or model folder.
         out: Model folder; None for ``models/<recipe>``.
-        corpora: Corpora to train on; None for all in the index.
-        emotions: Labels to train on, after merging; all in the index if empty.
-        label_map: Labels that are merged into others, as ``{"joy": "happy"}``.
-        negative: Labels that count as negative in the summary of a prediction; if None, those of the canonical eight
-            that do.
+        corpora: Corpora to use; None for all in the index.
+        emotions: Labels to keep, after merging; all if empty.
+        label_map: Labels to merge into others, as in ``{"joy": "happy"}``.
+        negative: Labels that count as negative in summaries; None for the default ones.
         seed: Seed of the development speakers, weights, order and dropout.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        resume: Resume the interrupted training in the folder.
-        restart: Discard the interrupted training in the folder.
-        figures: Test figures of the recipe by protocol, for the model card.
-        command: Command line, for the record.
-        progress: Show a progress bar, for notebooks.
-        on_epoch: Called after each epoch with the number of the network from 0, teachers first, and its `EpochRecord`.
+        device: Device for training: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        resume: Whether to resume the interrupted training in the folder.
+        restart: Whether to discard the interrupted training in the folder.
+        figures: Test scores of the recipe by protocol, for the model card.
+        command: Command line, for the description of the model.
+        progress: Whether to show a progress bar, for notebooks.
+        on_epoch: Called after each epoch with the number of the network (from 0, teachers first) and `EpochRecord`.
 
     Raises:
         UsageError: If the recipe is a baseline or unknown, the device is unknown, both `resume` and `restart` are
@@ -110,7 +108,7 @@ def train(
         ModelError: If there is nothing to resume, an interrupted training would be lost, the checkpoint belongs to
             another training, or the training diverges.
         CorpusError: If the index is missing or damaged, or lacks a corpus.
-        StoreError: If the store is missing or damaged, or lacks what the recipe reads.
+        StoreError: If the store is missing or damaged, or lacks features of the recipe.
         SplitError: If there are too few speakers or utterances.
         InputError: If another training is writing the folder.
     """
@@ -141,14 +139,14 @@ def train(
                 command=command,
                 on_epoch=_notify(recipe, update, on_epoch),
             )
-            saved = not (trained.interrupted and holds_finished_model(out))
+            saved = not (trained.interrupted and has_finished_model(out))
             if saved:
                 facts = {
                     **trained.model.facts,
                     "label_selection": selection.to_dict(),
                     "figures": dict(figures or {}),
                     "not_in_store": list(corpus.missing),
-                    "self_test": [round(share, 6) for share in score_test_signal(trained.model).tolist()],
+                    "self_test": [round(probability, 6) for probability in score_test_signal(trained.model).tolist()],
                 }
                 model = fit_typicality(replace(trained.model, facts=facts, negative=negative), corpus, fold)
                 trained = replace(trained, model=model)
@@ -168,7 +166,7 @@ def train(
 
 def _check_usage(recipe: Recipe, out: Path, *, resume: bool, restart: bool) -> None:
     if recipe.baseline:
-        msg = f"recipe {recipe.name} is a baseline for 'sercli evaluate': train a recipe with a network"
+        msg = f"recipe {recipe.name} is a baseline, only for 'sercli evaluate': train a recipe with a network"
         raise UsageError(msg)
     if resume and restart:
         msg = "--resume continues and --restart starts over: give one of them"
@@ -181,33 +179,33 @@ def _check_usage(recipe: Recipe, out: Path, *, resume: bool, restart: bool) -> N
         msg = f"nothing to resume in {out}: {CHECKPOINT_FILE} is missing; train without --resume"
         raise ModelError(msg)
     if unfinished and not (resume or restart):
-        msg = f"{out} holds an interrupted training: continue it with --resume, or start over with --restart"
+        msg = f"{out} has an interrupted training: continue it with --resume, or start over with --restart"
         raise ModelError(msg)
 
 
 def _notify(recipe: Recipe, update: Callable[[int, int], None], on_epoch: OnEpoch | None) -> OnEpoch:
     max_epochs = recipe.training.max_epochs
 
-    def notify(member: int, record: EpochRecord) -> None:
-        update(member * max_epochs + record.epoch, recipe.n_networks * max_epochs)
+    def notify(network: int, record: EpochRecord) -> None:
+        update(network * max_epochs + record.epoch, recipe.n_networks * max_epochs)
         if on_epoch:
-            on_epoch(member, record)
+            on_epoch(network, record)
 
     return notify
 
 
 def _write(out: Path, trained: TrainedModel, title: str) -> None:
     save_model(out, trained.model, trained.weights)
-    rows = trained.tabulate_epochs()
+    rows = trained.epoch_rows()
     write_table(out / "history.csv", rows)
-    numbers = sorted({row["member"] for row in rows})
-    histories = [[row for row in rows if row["member"] == number] for number in numbers]
-    titles = [title] if len(histories) == 1 else [f"network {number}" for number in numbers]
+    networks = sorted({row["member"] for row in rows})
+    histories = [[row for row in rows if row["member"] == network] for network in networks]
+    titles = [title] if len(networks) == 1 else [f"network {network}" for network in networks]
     save_curves(out / "curves.png", histories, titles)
 
 
-def holds_finished_model(folder: Path) -> bool:
-    """Whether a folder holds a model whose training was not interrupted."""
+def has_finished_model(folder: Path) -> bool:
+    """Whether a folder has a model whose training was not interrupted."""
     try:
         return not read_json_object(folder / JSON_FILE)["training"]["interrupted"]
     except (InputError, KeyError, TypeError):

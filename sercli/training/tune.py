@@ -1,7 +1,7 @@
-"""Search for better parameters of a recipe with Optuna, on development speakers only.
+"""Searches for better parameters of a recipe with Optuna, without the test speakers.
 
-The test side of a fold is taken out before the feature store is opened. The other speakers are divided into inner
-folds, and a trial is worth the mean UAR of the inner folds, so that a choice does not hang on two people.
+The test utterances of a fold are removed before the feature store is opened. The other speakers are divided into inner
+folds, and a trial's score is the mean UAR of the inner folds, so that no choice depends on two speakers.
 """
 
 import hashlib
@@ -21,19 +21,18 @@ from sercli.errors import InputError, ModelError, UsageError
 from sercli.files import one_line, write_by_rename, write_json, write_table
 from sercli.labels import LabelSelection
 from sercli.locks import lock_folder
-from sercli.parallel import limit_threads
+from sercli.parallel import limit_threads, pick_device
 from sercli.plots import save_tuning
 from sercli.progress import show_bar
 from sercli.splits.fold import Fold
-from sercli.splits.inner import hold_out_test, make_inner_folds
+from sercli.splits.tuning_folds import hold_out_test, make_inner_folds
 from sercli.training.data import CorpusFeatures
 from sercli.training.description import identify_training
-from sercli.training.device import pick_device
 from sercli.training.loop import find_best
-from sercli.training.recipe_files import get_recipe, put_value, read_recipe_file, render_recipe
+from sercli.training.recipe_files import get_recipe, read_recipe_file, render_recipe, set_parameter
 from sercli.training.recipes import Recipe
-from sercli.training.search_space import Space, check_space, find_own_values, make_space, suggest
-from sercli.training.session import MemberTraining
+from sercli.training.search_space import Space, check_space, find_current_values, make_space, suggest
+from sercli.training.trainer import NetworkTrainer
 from sercli.version import collect_versions
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ STORAGE_FILE = "study.log"
 BEST_FILE = "best.toml"
 TRIALS_FILE = "trials.csv"
 TUNING_FILE = "tuning.json"
-STARTUP = 5  # trials drawn at random before the others learn from them, and before any is pruned
+STARTUP = 5  # random trials before the sampler learns from them and the pruner compares with them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +54,7 @@ class Trial:
         state: ``complete``, ``pruned`` or ``fail``.
         uar: Mean UAR of the inner folds, 0 to 1; None unless complete.
         seconds: Duration (s).
-        parameters: Values of the parameters that are searched.
+        parameters: Values of the searched parameters.
     """
 
     number: int
@@ -75,7 +74,7 @@ class TuningResult:
         uar: Mean UAR of its inner folds, 0 to 1.
         trials: All finished trials.
         importance: Importance of each parameter, summing to 1; empty with fewer than 2 complete trials.
-        test_speakers: Speakers that took no part.
+        test_speakers: Speakers that the search did not use.
     """
 
     folder: Path
@@ -87,7 +86,7 @@ class TuningResult:
 
 
 OnTrial = Callable[[int, int, Trial | None], None]
-"""Called with the number of finished trials, the number of all, and the one that has just finished."""
+"""Called with the number of finished trials, their total, and the one just finished; None before the first."""
 
 
 def tune(
@@ -112,58 +111,55 @@ def tune(
     progress: bool = False,
     on_trial: OnTrial = lambda *_: None,
 ) -> TuningResult:
-    """Searches for better parameters of a recipe; an interrupted search is resumed.
+    """Searches for better parameters of a recipe; resumes an interrupted search.
 
     Args:
         index: Index of utterances.
         store: Feature store of these utterances.
-        recipe: Recipe, its name, a TOML file or a model folder; a table ``tune`` in the file is the search space.
+        recipe: Recipe, its name, TOML file or model folder; a table ``tune`` in the file is the search space.
         out: Output folder; None for ``tuning/<recipe>``.
-        trials: Number of trials, those of earlier runs included.
+        trials: Number of trials, including those of earlier runs.
         folds: Number of inner folds.
-        protocol: Protocol whose test side takes no part.
-        test_fold: Number of the fold of the protocol, from 1.
+        protocol: Protocol that defines the test fold to set aside.
+        test_fold: Number of the test fold, from 1.
         space: Search space; None for that of the recipe's file, or `make_space`.
-        changes: Parameters of the recipe to change first, as ``training.max_epochs=10``.
-        corpora: Corpora that take part; None for all in the index.
-        emotions: Labels that take part, after merging; all if empty.
-        label_map: Labels that are merged into others.
+        changes: Parameters of the recipe to change first, such as ``training.max_epochs=10``.
+        corpora: Corpora to use; None for all in the index.
+        emotions: Labels to keep, after merging; all if empty.
+        label_map: Labels to merge into others, as in ``{"joy": "happy"}``.
         seed: Seed of folds, search and trainings.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        restart: Discard the trials of earlier runs.
-        command: Command line, for the record.
-        progress: Show a progress bar, for notebooks.
+        device: Device for training: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        restart: Whether to discard the trials of earlier runs.
+        command: Command line, for the result.
+        progress: Whether to show a progress bar, for notebooks.
         on_trial: Called before the first trial and after each.
 
     Raises:
-        UsageError: If the recipe is a baseline, or the search space has a parameter or value that cannot be.
+        UsageError: If the recipe is a baseline, or the search space has an unknown parameter or an invalid value.
         SplitError: If there are too few speakers.
-        StoreError: If the store is damaged or lacks what the recipe reads.
-        InputError: If the folder holds the trials of another search, or no trial was completed.
-        KeyboardInterrupt: at Ctrl-C; finished trials stay.
+        StoreError: If the store is damaged or lacks features of the recipe.
+        InputError: If the folder has the trials of another search, or no trial completed.
+        KeyboardInterrupt: On Ctrl-C; finished trials are kept.
     """
     if importlib.util.find_spec("optuna") is None:
         msg = "the search needs Optuna: install it with pip install 'sercli[tune]'"
         raise UsageError(msg)
-    chosen = get_recipe(recipe, changes)
-    if chosen.baseline:
-        msg = f"recipe {chosen.name} is a baseline, which chooses its only parameter itself: tune one with a network"
+    base = get_recipe(recipe, changes)
+    if base.baseline:
+        msg = f"recipe {base.name} is a baseline: only networks can be tuned"
         raise UsageError(msg)
     file = None if space or isinstance(recipe, Recipe) else read_recipe_file(recipe)
-    space = space or (file.tune if file else None) or make_space(chosen)
-    check_space(chosen, space, lambda name: f"{file.where}{file.find_line(name)}: " if file and file.tune else "")
-    folder = Path("tuning") / chosen.name if out is None else Path(out)
-    utterances = (
-        read_index(Path(index))
-        .select(corpora)
-        .relabel(LabelSelection(emotions=tuple(emotions), label_map=label_map or {}))
-    )
+    space = space or (file.tune if file else None) or make_space(base)
+    check_space(base, space, lambda name: f"{file.where}{file.find_line(name)}: " if file and file.tune else "")
+    folder = Path("tuning") / base.name if out is None else Path(out)
+    selection = LabelSelection(emotions=tuple(emotions), label_map=label_map or {})
+    utterances = read_index(Path(index)).select(corpora).relabel(selection)
     inner, test_speakers = hold_out_test(utterances, protocol, test_fold, seed)
     with (
-        CorpusFeatures(inner, Path(store), chosen.features, copies=chosen.training.copies) as corpus,
+        CorpusFeatures(inner, Path(store), base.features, copies=base.training.copies) as corpus,
         lock_folder(folder, "sercli tune"),
         limit_threads(count_cpus()),
-        show_bar(f"tune {chosen.name}", enabled=progress) as update,
+        show_bar(f"tune {base.name}", enabled=progress) as update,
     ):
 
         def notify(done: int, total: int, trial: Trial | None) -> None:
@@ -173,7 +169,7 @@ def tune(
         search = _Search(
             corpus=corpus,
             folds=make_inner_folds(corpus.index, folds, seed),
-            recipe=replace(chosen, teachers=None).join(1),
+            recipe=replace(base, teachers=None).with_members(1),
             space=space,
             seed=seed,
             device=pick_device(device),
@@ -182,16 +178,18 @@ def tune(
         try:
             search.run(study, trials, notify)
         finally:
-            complete = _list_complete(study)
-            result = _write(folder, study, chosen, space, test_speakers, command) if complete else None
+            has_result = any(trial.uar is not None for trial in _list_finished(study))
+            result = _write(folder, study, base, space, test_speakers, command) if has_result else None
         if result is None:
-            msg = f"none of the {len(study.trials)} trials in {folder} was completed: ask for more --trials"
+            msg = f"no trial in {folder} completed ({len(study.trials)} were pruned or failed): raise --trials"
             raise InputError(msg)
     return result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Search:
+    """Search space, and what trials are trained on."""
+
     corpus: CorpusFeatures
     folds: tuple[Fold, ...]
     recipe: Recipe
@@ -201,7 +199,7 @@ class _Search:
 
     @property
     def _identity(self) -> str:
-        """Equal for the same data, folds, recipe, search space and seed."""
+        """Cache key of data, folds, recipe, search space and seed."""
         trainings = [identify_training(self.corpus, fold, self.recipe, self.seed) for fold in self.folds]
         return hashlib.sha256(json.dumps([trainings, self.space], sort_keys=True).encode()).hexdigest()[:16]
 
@@ -209,7 +207,7 @@ class _Search:
         import optuna  # takes a second
         from optuna.storages.journal import JournalFileBackend
 
-        optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings are tracebacks, as of Ctrl-C
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings are tracebacks, also on Ctrl-C
         if restart:
             path.unlink(missing_ok=True)
         try:
@@ -217,7 +215,7 @@ class _Search:
             names = [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
             if names and names != [self._identity]:
                 msg = (
-                    f"{path} holds the trials of another recipe, search space, seed or data: give another --out, or "
+                    f"{path} has the trials of another recipe, search space, seed or data: give another --out, or "
                     "--restart"
                 )
                 raise InputError(msg)
@@ -226,20 +224,20 @@ class _Search:
             )
         except InputError:
             raise
-        except Exception as reason:  # noqa: BLE001 - whatever Optuna says of a damaged file
+        except Exception as reason:  # noqa: BLE001 - Optuna raises many kinds for a damaged file
             msg = f"cannot resume from {path}: it is damaged ({one_line(reason)}); start over with --restart"
             raise InputError(msg) from None
         for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # of a run that was killed
-        # A resumed search must not draw again what the first run drew.
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # from a killed run
+        # Another seed, so that a resumed search draws new trials.
         study.sampler = optuna.samplers.TPESampler(
             seed=self.seed + len(study.trials), n_startup_trials=STARTUP, multivariate=False
         )
         study.pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP)
         tried = [trial.system_attrs.get("fixed_params") for trial in study.trials if trial.state.name != "FAIL"]
-        own = find_own_values(self.recipe, self.space)
-        if own and own not in tried:
-            study.enqueue_trial(own)  # what there is must be beaten
+        values = find_current_values(self.recipe, self.space)
+        if values and values not in tried:
+            study.enqueue_trial(values)  # the baseline
         return study
 
     def run(self, study: "optuna.Study", trials: int, on_trial: OnTrial) -> None:
@@ -256,22 +254,17 @@ class _Search:
 
         values = self.recipe.to_dict()
         for name, choices in self.space.items():
-            values = put_value(values, name, suggest(trial, name, choices))
+            values = set_parameter(values, name, suggest(trial, name, choices))
         recipe = Recipe.from_dict(values)
         scores: list[float] = []
         for fold in self.folds:
-            training = MemberTraining(
-                corpus=self.corpus,
-                fold=fold,
-                recipe=recipe,
-                normalizer=self.corpus.fit_normalizer(fold.train),
-                device=self.device,
-                identity="",
-                resume=False,
+            normalizer = self.corpus.fit_normalizer(fold.train)
+            trainer = NetworkTrainer(
+                corpus=self.corpus, fold=fold, recipe=recipe, normalizer=normalizer, device=self.device
             )
             try:
-                _, result = training.run(self.seed, None, lambda _: None, None)
-            except ModelError:  # its loss became infinite
+                _, result = trainer.train_one(self.seed)
+            except ModelError:  # the loss is not finite
                 raise optuna.TrialPruned from None
             if result.interrupted:
                 raise KeyboardInterrupt
@@ -283,7 +276,7 @@ class _Search:
 
 
 def _list_finished(study: "optuna.Study") -> list[Trial]:
-    """Trials that were completed or pruned, by number."""
+    """Lists complete and pruned trials, by number."""
     return [
         Trial(
             number=trial.number,
@@ -297,21 +290,17 @@ def _list_finished(study: "optuna.Study") -> list[Trial]:
     ]
 
 
-def _list_complete(study: "optuna.Study") -> list[Trial]:
-    return [trial for trial in _list_finished(study) if trial.uar is not None]
-
-
 def _write(
     folder: Path, study: "optuna.Study", recipe: Recipe, space: Space, test_speakers: tuple[str, ...], command: str
 ) -> TuningResult:
     import optuna
 
     trials = _list_finished(study)
-    complete = _list_complete(study)
+    complete = [trial for trial in trials if trial.uar is not None]
     best = max(complete, key=lambda trial: (trial.uar or 0.0, -trial.number))
     values = {**recipe.to_dict(), "name": f"{recipe.name}-tuned"}
     for name, value in best.parameters.items():
-        values = put_value(values, name, json.loads(value) if isinstance(value, str) else value)
+        values = set_parameter(values, name, json.loads(value) if isinstance(value, str) else value)
     tuned = Recipe.from_dict(values)
     importance: dict[str, float] = {}
     if len(complete) > 1 and len({trial.uar for trial in complete}) > 1:

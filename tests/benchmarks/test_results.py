@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sercli.evaluation.predictions import read_predictions
-from sercli.evaluation.report import name_test, read_figures
+from sercli.evaluation.report import describe_test, read_scores
 from sercli.evaluation.scores import summarize
 from sercli.models.folder import DEFAULT_MODEL
 from sercli.models.model import load_model
@@ -78,8 +78,10 @@ def test_each_method_is_quoted(folder: Path) -> None:
 
 def test_the_card_quotes_the_reports() -> None:
     quoted = load_model(DEFAULT_MODEL).facts["figures"]
-    named = {name_test(read_report(folder)): folder for folder in FOLDERS if read_report(folder)["recipe"] == "default"}
+    named = {
+        describe_test(read_report(folder)): folder for folder in FOLDERS if read_report(folder)["recipe"] == "default"
+    }
     assert set(quoted) <= set(named)
     for name, figures in quoted.items():
-        kept = read_figures([named[name]], "default")[name]
+        kept = read_scores([named[name]], "default")[name]
         assert {**kept, "command": ""} == {**figures, "command": ""}, name

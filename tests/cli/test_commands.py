@@ -149,7 +149,10 @@ def test_what_is_missing_or_damaged_gives_one_line_and_status_1(
         (("evaluate", "--protocol", "best", "--store", "none.h5"), "unknown protocol 'best'"),
         (("evaluate", "--protocol", "cross", "--train", "ravdess"), "--protocol cross, --train and --test go together"),
         (("evaluate", "--train", "ravdess", "--test", "nemo"), "--protocol cross, --train and --test go together"),
-        (("evaluate", "--protocol", "cross", "--train", "a", "--test", "a"), "needs different ones on either side"),
+        (
+            ("evaluate", "--protocol", "cross", "--train", "a", "--test", "a"),
+            "expected different corpora to train and to test on",
+        ),
         (
             ("evaluate", "--protocol", "loso", "--degrade", "fax"),
             "unknown degradation 'fax': expected one of telephone",
@@ -237,7 +240,7 @@ def test_ctrl_c_in_train_leaves_a_model(copy: Path) -> None:
     checkpoint = copy / "models/paper/checkpoint.safetensors"
     status, out, err = interrupt_sercli("train", "--recipe", "paper", cwd=copy, when=checkpoint.exists)
     assert (status, out) == (1, "")
-    assert "error: interrupted: models/paper holds the best model so far; resume with --resume" in err
+    assert "error: interrupted: models/paper has the best model so far; continue with --resume" in err
     load_model(copy / "models/paper")
     status, _, err = run_sercli("train", "--recipe", "paper", "--resume", "--max-epochs", "3", cwd=copy)
     assert status == 0, err

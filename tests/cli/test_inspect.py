@@ -1,4 +1,4 @@
-"""``sercli inspect`` as users see it."""
+"""`sercli inspect` as users see it."""
 
 import json
 import sys
@@ -43,17 +43,17 @@ def test_tables_and_figures(toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert figures["label_errors"] is None
 
 
-def test_doubtful_labels(
+def test_likely_label_errors(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from sercli.corpora.index import read_index
-    from sercli.evaluation.predictions import Predictions, TestRow, write_predictions
+    from sercli.evaluation.predictions import PredictionRow, Predictions, write_predictions
     from sercli.labels import EMOTIONS
 
     rows = []
     for number, row in enumerate(read_index(toy / "index.csv").utterances):
         rows.append(
-            TestRow(
+            PredictionRow(
                 **{name: getattr(row, name) for name in ("file", "corpus", "speaker", "gender")},
                 seed=0,
                 fold=1,
@@ -65,7 +65,7 @@ def test_doubtful_labels(
     write_predictions(tmp_path / "predictions.csv", Predictions(labels=EMOTIONS, rows=tuple(rows)))
     status, err = run(toy, monkeypatch, capsys, "--results", str(tmp_path))
     assert status == 0
-    assert "labels that are likely wrong: 1 of 16" in err
+    assert "likely label errors: 1 of 16" in err
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from sercli.audio.segmentation import Segment, segment_blocks
 from sercli.corpora.index import read_index, write_index
 from sercli.errors import UsageError
 from sercli.evaluation.compare import compare_results
-from sercli.evaluation.predictions import TestRow, read_predictions
+from sercli.evaluation.predictions import PredictionRow, read_predictions
 from sercli.evaluation.scores import summarize
 from sercli.features.frontend import extract_features
 from sercli.files import read_json_object
@@ -66,13 +66,15 @@ def test_a_degraded_recording_is_scored_as_predict_would_score_it(data: Path, de
 
 
 def test_missing_folds_are_trained_first(data: Path, tmp_path: Path) -> None:
-    report = run_toy(data, tmp_path / "r", recipe=SMALL.limit(1), protocol="paper", degrade="telephone")
+    report = run_toy(data, tmp_path / "r", recipe=SMALL.with_max_epochs(1), protocol="paper", degrade="telephone")
     assert (tmp_path / "r" / "folds" / "seed0-fold1" / "model.onnx").exists()
     clean = read_json_object(tmp_path / "r" / "report.json")
     assert (clean["degradation"], clean["overall"]["utterances"]) == ("", report.scores.overall.utterances)
-    more = run_toy(data, tmp_path / "r", recipe=SMALL.limit(1), protocol="paper", seeds=2, degrade="telephone")
+    more = run_toy(
+        data, tmp_path / "r", recipe=SMALL.with_max_epochs(1), protocol="paper", seeds=2, degrade="telephone"
+    )
     assert more.scores.overall.utterances == 2 * report.scores.overall.utterances
-    run_toy(data, tmp_path / "r", recipe=SMALL.limit(1), protocol="paper", degrade="gsm")
+    run_toy(data, tmp_path / "r", recipe=SMALL.with_max_epochs(1), protocol="paper", degrade="gsm")
     assert (tmp_path / "r" / "folds" / "seed1-fold1").exists(), "a test of some folds removes no others"
 
 
@@ -85,7 +87,7 @@ def test_recordings_that_cannot_be_tested_are_named(data: Path, tmp_path: Path) 
         data,
         tmp_path / "r",
         index=replace(index, utterances=utterances),
-        recipe=SMALL.limit(1),
+        recipe=SMALL.with_max_epochs(1),
         protocol="paper",
         degrade="telephone",
     )
@@ -94,14 +96,14 @@ def test_recordings_that_cannot_be_tested_are_named(data: Path, tmp_path: Path) 
     assert report.scores.overall.utterances == len(tested) - 1
 
 
-def _first_test(data: Path, tmp_path: Path) -> list[TestRow]:
-    run_toy(data, tmp_path / "first", recipe=SMALL.limit(1), protocol="paper")
+def _first_test(data: Path, tmp_path: Path) -> list[PredictionRow]:
+    run_toy(data, tmp_path / "first", recipe=SMALL.with_max_epochs(1), protocol="paper")
     return list(read_predictions(tmp_path / "first" / "predictions.csv").rows)
 
 
 def test_what_cannot_be_degraded_is_refused_before_any_work(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown degradation 'fax': expected one of telephone, gsm"):
         run_toy(data, tmp_path / "r", degrade="fax")
-    with pytest.raises(UsageError, match="svm has no network: leave --degrade and --members out"):
+    with pytest.raises(UsageError, match="svm has no network: leave out --degrade and --members"):
         run_toy(data, tmp_path / "r", recipe=RECIPES["svm"], degrade="gsm")
     assert not (tmp_path / "r").exists()

@@ -14,18 +14,18 @@ from torch import nn
 
 from sercli.corpora.index import Index, read_index
 from sercli.errors import InputError, UsageError
-from sercli.evaluation.predictions import COLUMNS, Predictions, TestRow, read_predictions, write_predictions
-from sercli.evaluation.report import name_test, read_figures
+from sercli.evaluation.predictions import COLUMNS, PredictionRow, Predictions, read_predictions, write_predictions
+from sercli.evaluation.report import describe_test, read_scores
 from sercli.evaluation.run import evaluate
 from sercli.evaluation.scores import summarize
 from sercli.labels import EMOTIONS
 from sercli.models.model import load_model
 from sercli.splits.protocols import make_folds
+from sercli.training.calibration import score_utterances
 from sercli.training.data import Batches, CorpusFeatures
 from sercli.training.loop import FitResult, Teacher, fit
 from sercli.training.recipe_files import RECIPES
 from sercli.training.recipes import Recipe, TeacherConfig
-from sercli.training.scoring import score_utterances
 from tests.evaluation.toy_plan import DEFAULT, SMALL, run_toy
 
 LABELS = ("neutral", "happy", "sad", "angry")  # of the toy corpus
@@ -47,7 +47,7 @@ def test_unseen_speakers_are_learned(results: Path) -> None:
     assert read_report(results)["overall"]["uar"] > 0.6
 
 
-@pytest.mark.parametrize("recipe", [SMALL, DEFAULT.limit(12)], ids=["paper", "default"])
+@pytest.mark.parametrize("recipe", [SMALL, DEFAULT.with_max_epochs(12)], ids=["paper", "default"])
 def test_permuted_labels_stay_at_chance(data: Path, tmp_path: Path, recipe: Recipe) -> None:
     index = permute_labels(read_index(data / "index.csv"))
     report = run_toy(data, tmp_path / "r", index=index, recipe=recipe, jobs=2)
@@ -141,9 +141,9 @@ def test_folds_side_by_side_and_one_by_one_give_the_same(data: Path, results: Pa
 def test_two_evaluations_in_one_process_do_not_meet(data: Path, tmp_path: Path) -> None:
     index = read_index(data / "index.csv")
     some = replace(index, utterances=tuple(u for u in index.utterances if u.speaker != "ravdess-01"))
-    run_toy(data, tmp_path / "all", recipe=SMALL.limit(1), jobs=2, protocol="pooled")
-    run_toy(data, tmp_path / "some", recipe=SMALL.limit(1), jobs=2, index=some)
-    run_toy(data, tmp_path / "alone", recipe=SMALL.limit(1), jobs=1, index=some)
+    run_toy(data, tmp_path / "all", recipe=SMALL.with_max_epochs(1), jobs=2, protocol="pooled")
+    run_toy(data, tmp_path / "some", recipe=SMALL.with_max_epochs(1), jobs=2, index=some)
+    run_toy(data, tmp_path / "alone", recipe=SMALL.with_max_epochs(1), jobs=1, index=some)
     some_rows, alone = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("some", "alone"))
     assert some_rows == alone
 
@@ -182,7 +182,7 @@ def test_a_corpus_is_tested_by_a_network_of_another_one(data: Path, tmp_path: Pa
         data,
         tmp_path / "r",
         index=replace(index, utterances=halves),
-        recipe=SMALL.limit(1),
+        recipe=SMALL.with_max_epochs(1),
         protocol="cross-ravdess-to-other",
     )
     assert report.corpora.keys() == {"other", "ravdess"}
@@ -196,12 +196,12 @@ def test_utterances_that_are_not_in_the_store_are_named(data: Path, tmp_path: Pa
     index = read_index(data / "index.csv")
     stranger = replace(index.utterances[0], sha256="e" * 64)
     index = replace(index, utterances=(stranger, *index.utterances[1:]))
-    report = run_toy(data, tmp_path / "r", index=index, recipe=SMALL.limit(1), protocol="paper")
+    report = run_toy(data, tmp_path / "r", index=index, recipe=SMALL.with_max_epochs(1), protocol="paper")
     assert report.excluded == (stranger.file,)
 
 
 rows_strategy = st.builds(
-    TestRow,
+    PredictionRow,
     file=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1),
     corpus=st.just("ravdess"),
     speaker=st.sampled_from(["a", "b", ""]),
@@ -216,7 +216,9 @@ rows_strategy = st.builds(
 
 @given(st.lists(rows_strategy, max_size=8))
 @settings(max_examples=40)
-def test_predictions_survive_the_round_trip(tmp_path_factory: pytest.TempPathFactory, rows: list[TestRow]) -> None:
+def test_predictions_survive_the_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[PredictionRow]
+) -> None:
     path = tmp_path_factory.mktemp("predictions") / "predictions.csv"
     predictions = Predictions(labels=EMOTIONS, rows=tuple(rows))
     write_predictions(path, predictions)
@@ -233,15 +235,15 @@ def test_damaged_predictions_are_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_figures_for_the_card_must_be_of_the_same_recipe(results: Path) -> None:
-    figures = read_figures([results], "paper")
+    figures = read_scores([results], "paper")
     assert figures["loso"]["uar"] == read_report(results)["overall"]["uar"]
     with pytest.raises(InputError, match="recipe 'paper', expected 'other'"):
-        read_figures([results], "other")
+        read_scores([results], "other")
 
 
 def test_each_fold_is_tested_by_as_many_members_as_the_recipe_has(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "r"
-    report = run_toy(data, out, recipe=SMALL.limit(2).join(2), protocol="paper", seeds=2)
+    report = run_toy(data, out, recipe=SMALL.with_max_epochs(2).with_members(2), protocol="paper", seeds=2)
     assert report.test_name == "paper, 2 members"
     assert [fold.epochs for fold in report.folds] == [(2, 2), (2, 2)]
     assert load_model(out / "folds" / "seed1-fold1").network["members"] == 2
@@ -249,17 +251,17 @@ def test_each_fold_is_tested_by_as_many_members_as_the_recipe_has(data: Path, tm
         epochs = [(row["seed"], row["member"], row["epoch"]) for row in csv.DictReader(stream)]
     assert epochs == [(seed, member, epoch) for seed in "01" for member in "12" for epoch in "12"]
     with pytest.raises(UsageError, match="svm has no network"):
-        run_toy(data, tmp_path / "svm", recipe=RECIPES["svm"].join(2))
+        run_toy(data, tmp_path / "svm", recipe=RECIPES["svm"].with_members(2))
 
 
 def test_seeds_are_reported_apart_and_together(data: Path, tmp_path: Path) -> None:
-    report = run_toy(data, tmp_path / "r", recipe=SMALL.limit(1), protocol="paper", seed=3, seeds=2)
+    report = run_toy(data, tmp_path / "r", recipe=SMALL.with_max_epochs(1), protocol="paper", seed=3, seeds=2)
     assert report.seeds == (3, 4)
-    assert [scores.seed for scores in report.scores.per_seed] == [3, 4]
-    each = [scores.uar for scores in report.scores.per_seed]
-    assert report.scores.overall.uar_by_seed_mean == pytest.approx(np.mean(each))  # type: ignore[arg-type]
-    assert report.scores.overall.uar_by_seed_std == pytest.approx(np.std(each, ddof=1))  # type: ignore[arg-type]
-    assert report.scores.overall.utterances == sum(scores.utterances for scores in report.scores.per_seed)
+    assert list(report.scores.per_seed) == [3, 4]
+    each = [scores.uar for scores in report.scores.per_seed.values()]
+    assert report.scores.spread["uar_by_seed_mean"] == pytest.approx(np.mean(each))  # type: ignore[arg-type]
+    assert report.scores.spread["uar_by_seed_std"] == pytest.approx(np.std(each, ddof=1))  # type: ignore[arg-type]
+    assert report.scores.overall.utterances == sum(scores.utterances for scores in report.scores.per_seed.values())
 
 
 def test_few_arguments_are_enough(
@@ -273,10 +275,10 @@ def test_few_arguments_are_enough(
     assert "evaluate paper: 100%" in capsys.readouterr().err
 
 
-def test_the_name_of_a_test_is_read_from_reports_of_before() -> None:
-    report: dict[str, Any] = {"protocol": "emobox", "parameters": {"network": {"members": 3}}, "channel": "gsm"}
-    assert name_test(report) == "emobox, gsm, 3 members"
-    assert name_test({**report, "channel": "", "degradation": "telephone"}) == "emobox, telephone, 3 members"
+def test_the_description_of_a_test_names_degradation_and_members() -> None:
+    report: dict[str, Any] = {"protocol": "emobox", "parameters": {"network": {"members": 3}}, "degradation": "gsm"}
+    assert describe_test(report) == "emobox, gsm, 3 members"
+    assert describe_test({**report, "degradation": ""}) == "emobox, 3 members"
 
 
 def test_the_teachers_of_a_fold_have_not_seen_its_test(
@@ -288,8 +290,8 @@ def test_the_teachers_of_a_fold_have_not_seen_its_test(
         trained_on.append((network, {utterance.file for utterance in train.utterances}, teacher))
         return fit(network, train, *arguments, teacher=teacher, **options)
 
-    monkeypatch.setattr("sercli.training.session.fit", note)
-    recipe = replace(SMALL.limit(1), teachers=TeacherConfig(networks=2))
+    monkeypatch.setattr("sercli.training.trainer.fit", note)
+    recipe = replace(SMALL.with_max_epochs(1), teachers=TeacherConfig(networks=2))
     run_toy(data, tmp_path / "r", recipe=recipe, protocol="paper", seeds=2)
     assert len(trained_on) == 2 * 3
     for seed in range(2):

@@ -17,22 +17,22 @@ import torch
 
 from sercli.corpora.index import read_index
 from sercli.errors import InputError, StoreError
-from sercli.evaluation.fold import CHECKPOINT_FILE, FOLD_FILE, FoldResult, read_fold, run_fold
 from sercli.evaluation.run import evaluate
+from sercli.evaluation.run_fold import CHECKPOINT_FILE, FOLD_FILE, FoldResult, read_fold, run_fold
 from sercli.splits.protocols import make_folds
 from sercli.training import loop
 from sercli.training.data import CorpusFeatures
 from sercli.training.recipe_files import RECIPES
 from sercli.training.recipes import Recipe
-from sercli.training.session import train_fold
+from sercli.training.trainer import train_fold
 from tests.evaluation.toy_plan import SMALL, run_toy
 
-QUICK = SMALL.limit(1)
+QUICK = SMALL.with_max_epochs(1)
 KILLED = """
 import sys
 from pathlib import Path
 from tests.evaluation.toy_plan import SMALL, run_toy
-run_toy(Path(sys.argv[1]), Path(sys.argv[2]), recipe=SMALL.limit(4), jobs=int(sys.argv[3]))
+run_toy(Path(sys.argv[1]), Path(sys.argv[2]), recipe=SMALL.with_max_epochs(4), jobs=int(sys.argv[3]))
 """
 
 
@@ -80,7 +80,7 @@ def kill(data: Path, out: Path, *, jobs: int, when: Callable[[], bool]) -> None:
 @pytest.fixture(scope="module")
 def four_epochs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     out = tmp_path_factory.mktemp("results") / "whole"
-    run_toy(data, out, recipe=SMALL.limit(4))
+    run_toy(data, out, recipe=SMALL.with_max_epochs(4))
     return (out / "predictions.csv").read_bytes()
 
 
@@ -94,7 +94,7 @@ def test_an_evaluation_killed_inside_a_fold_resumes_from_its_checkpoint(
     started = [path.name for path in (out / "folds").glob(".*.partial")]
     assert 1 <= len(started) <= jobs
     epochs = count_epochs(monkeypatch)
-    run_toy(data, out, recipe=SMALL.limit(4))
+    run_toy(data, out, recipe=SMALL.with_max_epochs(4))
     assert (out / "predictions.csv").read_bytes() == four_epochs
     assert 6 * 4 - 3 * jobs - 4 <= len(epochs) < 6 * 4, "no epoch before the checkpoint is trained again"
     assert list_folds(out) == [f"seed0-fold{n}" for n in range(1, 7)]
@@ -109,7 +109,10 @@ def test_an_evaluation_killed_between_folds_goes_on_with_the_missing_ones(
     assert len(before) >= 2
     trained: list[FoldResult] = []
     run_toy(
-        data, out, recipe=SMALL.limit(4), on_fold=lambda _done, _total, fold: trained.extend([fold] if fold else [])
+        data,
+        out,
+        recipe=SMALL.with_max_epochs(4),
+        on_fold=lambda _done, _total, fold: trained.extend([fold] if fold else []),
     )
     assert len(trained) == 6 - len(before)
     assert {path: stamp for path, stamp in read_models(out).items() if path in before} == before
@@ -121,14 +124,14 @@ def test_ctrl_c_between_folds_keeps_them_and_the_next_run_ends_the_same(
 ) -> None:
     out = tmp_path / "r"
     with pytest.raises(KeyboardInterrupt):
-        run_toy(data, out, recipe=SMALL.limit(4), on_fold=interrupt_after(2))
+        run_toy(data, out, recipe=SMALL.with_max_epochs(4), on_fold=interrupt_after(2))
     assert not (out / "report.json").exists()
     assert list_folds(out) == ["seed0-fold1", "seed0-fold2"]
     calls: list[tuple[int, int, bool]] = []
     run_toy(
         data,
         out,
-        recipe=SMALL.limit(4),
+        recipe=SMALL.with_max_epochs(4),
         on_fold=lambda done, total, fold: calls.append((done, total, fold is not None)),
     )
     assert calls == [(2, 6, False), *((done, 6, True) for done in range(3, 7))]
@@ -154,7 +157,7 @@ def two_seeds(data: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.mark.parametrize(
     "other",
-    [replace(QUICK, network=replace(SMALL.network, dense_size=8)), SMALL.limit(2), QUICK.join(2)],
+    [replace(QUICK, network=replace(SMALL.network, dense_size=8)), SMALL.with_max_epochs(2), QUICK.with_members(2)],
     ids=["another network", "more epochs", "more members"],
 )
 def test_folds_of_another_recipe_are_replaced(data: Path, tmp_path: Path, two_seeds: bytes, other: Recipe) -> None:
@@ -234,11 +237,11 @@ def test_a_longer_training_that_was_interrupted_is_not_used_for_a_shorter_one(da
     with CorpusFeatures(index, data / "features.h5", SMALL.features) as corpus:
         fold = make_folds(index, "paper", 0)[0]
         device = torch.device("cpu")
-        train_fold(corpus, fold, SMALL.limit(4), seed=0, device=device, checkpoint=partial / CHECKPOINT_FILE)
-    run_toy(data, tmp_path / "r", recipe=SMALL.limit(2), protocol="paper")
+        train_fold(corpus, fold, SMALL.with_max_epochs(4), seed=0, device=device, checkpoint=partial / CHECKPOINT_FILE)
+    run_toy(data, tmp_path / "r", recipe=SMALL.with_max_epochs(2), protocol="paper")
     with (tmp_path / "r" / "history.csv").open(newline="") as stream:
         assert [row["epoch"] for row in csv.DictReader(stream)] == ["1", "2"]
-    run_toy(data, tmp_path / "fresh", recipe=SMALL.limit(2), protocol="paper")
+    run_toy(data, tmp_path / "fresh", recipe=SMALL.with_max_epochs(2), protocol="paper")
     one, other = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("r", "fresh"))
     assert one == other
 
@@ -250,12 +253,12 @@ def test_a_training_that_was_finished_is_not_repeated_when_its_fold_was_not(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("sercli.evaluation.fold.score_utterances", stop)
+        patch.setattr("sercli.evaluation.run_fold.score_utterances", stop)
         with pytest.raises(KeyboardInterrupt):
-            run_toy(data, tmp_path / "r", recipe=SMALL.limit(2), protocol="paper")
+            run_toy(data, tmp_path / "r", recipe=SMALL.with_max_epochs(2), protocol="paper")
     assert list_folds(tmp_path / "r") == [".seed0-fold1.partial"]
     epochs = count_epochs(monkeypatch)
-    report = run_toy(data, tmp_path / "r", recipe=SMALL.limit(2), protocol="paper")
+    report = run_toy(data, tmp_path / "r", recipe=SMALL.with_max_epochs(2), protocol="paper")
     assert not epochs
     assert report.scores.overall.utterances > 0
 

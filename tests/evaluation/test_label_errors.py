@@ -1,4 +1,4 @@
-"""Labels that are likely wrong."""
+"""Likely label errors."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -64,9 +64,9 @@ def test_planted_errors_in_a_corpus_are_found_by_an_evaluation(data: Path, tmp_p
     run_toy(data, tmp_path / "results", index=index, recipe=RECIPES["logistic"], protocol="k3")
     errors = read_label_errors(tmp_path / "results", index)
     assert len({error.file for error in errors} & set(right)) >= 4
-    assert sum(right.get(error.file) == error.likely for error in errors) >= 3
+    assert sum(right.get(error.file) == error.suggested for error in errors) >= 3
     assert len(errors) <= 12
-    assert all(error.p_label < error.p_likely and error.label in EMOTIONS for error in errors[:4])
+    assert all(error.p_label < error.p_suggested and error.label in EMOTIONS for error in errors[:4])
 
     others = replace(index, utterances=tuple(replace(u, file=f"other/{u.file}") for u in index.utterances))
     with pytest.raises(InputError, match="predicts none of the 96 recordings of the index"):

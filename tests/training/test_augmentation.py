@@ -11,8 +11,9 @@ from sercli.features.filters import mel_frequencies
 from sercli.features.frontend import FeatureConfig, compute_features
 from sercli.models.normalizer import Normalizer
 from sercli.training import augmentation
-from sercli.training.augmentation import AugmentConfig, SpectralAugmentation, smooth
+from sercli.training.augmentation import SpectralAugmentation, smooth_labels
 from sercli.training.recipe_files import RECIPES
+from sercli.training.recipes import AugmentConfig
 
 LOGMEL = FeatureConfig(names=("logmel",))
 BANDS = LOGMEL.n_mels
@@ -39,7 +40,7 @@ def extract_logmel(signal: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
 
 
 def smooth_all(truth: torch.Tensor, smoothing: float) -> torch.Tensor:
-    return smooth(truth, smoothing, torch.ones(len(truth), 8))
+    return smooth_labels(truth, smoothing, torch.ones(len(truth), 8))
 
 
 def make_batch(lengths: tuple[int, ...] = (90, 120, 40)) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sercli.corpora.index import read_index, write_index
-from sercli.training.augmentation import smooth
+from sercli.training.augmentation import smooth_labels
 from sercli.training.data import CorpusFeatures
 from sercli.training.loop import Teacher, masked_cross_entropy
 from sercli.training.recipe_files import RECIPES
@@ -49,7 +49,7 @@ def test_examples_have_the_labels_of_their_corpus(data: Path) -> None:
 def test_a_label_that_a_corpus_lacks_is_neither_punished_nor_smoothed() -> None:
     logits = torch.zeros(2, 3, requires_grad=True)
     allowed = torch.tensor([[1, 1, 0], [1, 1, 1]], dtype=torch.bool)
-    targets = smooth(torch.tensor([0, 0]), 0.3, allowed)
+    targets = smooth_labels(torch.tensor([0, 0]), 0.3, allowed)
     torch.testing.assert_close(targets, torch.tensor([[0.85, 0.15, 0.0], [0.8, 0.1, 0.1]]))
     loss = masked_cross_entropy(logits, targets, allowed)
     torch.testing.assert_close(loss, torch.tensor([2.0, 3.0]).log().mean())

@@ -26,17 +26,15 @@ from sercli.models.networks import build_network
 from sercli.splits.development import make_training_split
 from sercli.splits.fold import Fold
 from sercli.training import loop
-from sercli.training.augmentation import AugmentConfig
-from sercli.training.calibration import fit_temperature, to_probabilities
+from sercli.training.calibration import fit_temperature, list_truth, pool_logits, score_utterances, to_probabilities
 from sercli.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sercli.training.data import CorpusFeatures
 from sercli.training.description import identify_checkpoint, identify_training
 from sercli.training.loop import EpochRecord, FitResult, Teacher, fit, one_cycle, score_logits
 from sercli.training.recipe_files import RECIPES
-from sercli.training.recipes import Recipe, TeacherConfig, TrainConfig
-from sercli.training.scoring import list_truth, pool_logits, score_utterances
-from sercli.training.session import TrainedModel, train_fold
+from sercli.training.recipes import AugmentConfig, Recipe, TeacherConfig, TrainConfig
 from sercli.training.train import CHECKPOINT_FILE, TrainingResult, train
+from sercli.training.trainer import TrainedModel, train_fold
 from sercli.training.typicality import Segments, add_typicality
 from tests.toy_index import featurize_toy
 
@@ -281,7 +279,7 @@ def run_train(data: Path, out: Path, recipe: Recipe, *, seed: int = 1, **options
 
 def test_train_writes_a_model_that_loads_and_curves(data: Path, features: CorpusFeatures, tmp_path: Path) -> None:
     out = tmp_path / "m"
-    result = run_train(data, out, SMALL.limit(2), command="sercli train")
+    result = run_train(data, out, SMALL.with_max_epochs(2), command="sercli train")
     assert sorted(path.name for path in out.iterdir()) == [
         "MODEL_CARD.md",
         "curves.png",
@@ -310,7 +308,7 @@ def test_typicality_is_the_share_of_development_utterances_at_least_as_far(
     data: Path, index: Index, features: CorpusFeatures, tmp_path: Path
 ) -> None:
     out = tmp_path / "m"
-    run_train(data, out, SMALL.limit(1))
+    run_train(data, out, SMALL.with_max_epochs(1))
     model, dev = load_model(out), make_training_split(index, 1).dev
     assert model.typicality
     plain = measure_typicality(model, map(features.segments, dev))
@@ -340,7 +338,7 @@ def measure_typicality(model: Model, utterances: Iterable[Segments]) -> list[flo
 
 
 def test_typicality_does_without_recordings(data: Path, index: Index, tmp_path: Path) -> None:
-    run_train(data, tmp_path / "m", SMALL.limit(1))
+    run_train(data, tmp_path / "m", SMALL.with_max_epochs(1))
     trained = load_model(tmp_path / "m").typicality
     assert trained
     assert trained.telephone
@@ -352,7 +350,7 @@ def test_typicality_does_without_recordings(data: Path, index: Index, tmp_path: 
 
 
 def test_typicality_is_not_added_from_another_index(data: Path, index: Index, tmp_path: Path) -> None:
-    run_train(data, tmp_path / "m", SMALL.limit(1))
+    run_train(data, tmp_path / "m", SMALL.with_max_epochs(1))
     description = json.loads((tmp_path / "m/model.json").read_text())
     description["training_data"]["ravdess"]["dev_speakers"] = ["ravdess-99"]
     (tmp_path / "m/model.json").write_text(json.dumps(description))
@@ -380,7 +378,7 @@ def test_development_scores_and_temperature_are_those_of_the_saved_model(
 
 
 def test_weights_are_rounded_before_the_model_is_exported(features: CorpusFeatures, fold: Fold) -> None:
-    trained = train_fold(features, fold, SMALL.limit(1), seed=1, device=CPU)
+    trained = train_fold(features, fold, SMALL.with_max_epochs(1), seed=1, device=CPU)
     matrices = [tensor for tensor in load_weights(trained).values() if tensor.ndim >= 2]
     assert {tensor.dtype for tensor in matrices} == {torch.float16}
 
@@ -390,7 +388,7 @@ def test_few_arguments_are_enough(
 ) -> None:
     (tmp_path / "data").symlink_to(data)
     monkeypatch.chdir(tmp_path)
-    result = train(recipe=SMALL.limit(2), progress=True)
+    result = train(recipe=SMALL.with_max_epochs(2), progress=True)
     assert result.folder == Path("models/paper")
     assert load_model(result.folder).graph == result.model.graph
     assert "train paper: 100%" in capsys.readouterr().err
@@ -413,7 +411,7 @@ def test_ctrl_c_leaves_the_best_model_so_far_and_resume_ends_like_an_unbroken_ru
 
 
 def test_an_interrupted_training_neither_replaces_a_finished_model_nor_is_forgotten(data: Path, tmp_path: Path) -> None:
-    out, recipe = tmp_path / "m", SMALL.limit(2)
+    out, recipe = tmp_path / "m", SMALL.with_max_epochs(2)
     run_train(data, out, recipe)
     before = (out / "model.onnx").read_bytes()
     stopped = run_train(data, out, recipe, seed=2, on_epoch=stop_after(1, KeyboardInterrupt))
@@ -427,9 +425,9 @@ def test_an_interrupted_training_neither_replaces_a_finished_model_nor_is_forgot
 
 @pytest.mark.parametrize("epoch", [0, 1], ids=["first epoch", "later epoch"])
 def test_an_interrupted_ensemble_has_its_finished_members_only(data: Path, tmp_path: Path, epoch: int) -> None:
-    recipe, out = SMALL.limit(2).join(3), tmp_path / "m"
+    recipe, out = SMALL.with_max_epochs(2).with_members(3), tmp_path / "m"
     whole = run_train(data, tmp_path / "whole", recipe)
-    alone = run_train(data, tmp_path / "alone", SMALL.limit(2))
+    alone = run_train(data, tmp_path / "alone", SMALL.with_max_epochs(2))
     run: Any = loop._Epoch.run
 
     def stop(member: int, record: EpochRecord) -> None:
@@ -457,13 +455,13 @@ def test_an_interrupted_ensemble_has_its_finished_members_only(data: Path, tmp_p
 
 
 def test_an_ensemble_is_resumed_with_its_number_of_members_or_started_over(data: Path, tmp_path: Path) -> None:
-    out, recipe = tmp_path / "m", SMALL.limit(2)
+    out, recipe = tmp_path / "m", SMALL.with_max_epochs(2)
 
     def stop(member: int, _: EpochRecord) -> None:
         if member == 1:
             raise KeyboardInterrupt
 
-    run_train(data, out, recipe.join(3), on_epoch=stop)
+    run_train(data, out, recipe.with_members(3), on_epoch=stop)
     assert len(list(out.glob("checkpoint*"))) == 2
     with pytest.raises(ModelError, match="expected training"):
         run_train(data, out, recipe, resume=True)
@@ -513,14 +511,16 @@ def test_a_loss_that_is_not_finite_stops_the_training(features: CorpusFeatures, 
 
 def test_members_of_an_ensemble_are_trained_apart(features: CorpusFeatures, fold: Fold, tmp_path: Path) -> None:
     checkpoint = tmp_path / "c.safetensors"
-    trained = train_fold(features, fold, SMALL.limit(2).join(3), seed=3, device=CPU, checkpoint=checkpoint)
-    first = train_fold(features, fold, SMALL.limit(2), seed=3, device=CPU)
+    trained = train_fold(
+        features, fold, SMALL.with_max_epochs(2).with_members(3), seed=3, device=CPU, checkpoint=checkpoint
+    )
+    first = train_fold(features, fold, SMALL.with_max_epochs(2), seed=3, device=CPU)
     weights = load_weights(trained)
     for name, tensor in load_weights(first).items():
         torch.testing.assert_close(weights[f"members.0.{name}"], tensor, rtol=0, atol=0)
     assert len({member.history[-1].train_loss for member in trained.members}) == 3
     assert len(list(tmp_path.glob("c*.safetensors"))) == 3
-    assert [(row["member"], row["epoch"]) for row in trained.tabulate_epochs()] == [
+    assert [(row["member"], row["epoch"]) for row in trained.epoch_rows()] == [
         (member, epoch) for member in (1, 2, 3) for epoch in (1, 2)
     ]
 
@@ -528,7 +528,7 @@ def test_members_of_an_ensemble_are_trained_apart(features: CorpusFeatures, fold
 def test_an_ensemble_that_was_killed_goes_on_with_the_member_it_was_at(
     features: CorpusFeatures, fold: Fold, tmp_path: Path
 ) -> None:
-    recipe = SMALL.limit(2).join(2)
+    recipe = SMALL.with_max_epochs(2).with_members(2)
     whole = train_fold(features, fold, recipe, seed=3, device=CPU)
     seen: list[int] = []
 
@@ -564,9 +564,9 @@ def test_copies_and_augmentation_are_those_of_the_recipe(
         calls.append((len(train) / len(fold.train) - 1, augment))
         return fit(network, train, *arguments, augment=augment, **options)
 
-    monkeypatch.setattr("sercli.training.session.fit", note)
-    default = replace(RECIPES["default"].limit(1), network=replace(SMALL.network, name="crnn"))
-    train_fold(features, fold, SMALL.limit(1), seed=3, device=CPU)
+    monkeypatch.setattr("sercli.training.trainer.fit", note)
+    default = replace(RECIPES["default"].with_max_epochs(1), network=replace(SMALL.network, name="crnn"))
+    train_fold(features, fold, SMALL.with_max_epochs(1), seed=3, device=CPU)
     train_fold(spectra, fold, default, seed=3, device=CPU)
     assert calls[0] == (1, None)
     assert calls[1][0] == 0
@@ -583,7 +583,7 @@ def test_an_identity_names_what_training_depends_on_and_nothing_else(
     before = identify_training(features, fold, SMALL, 0)
     others = [
         identify_training(features, fold, SMALL, 1),
-        identify_training(features, fold, SMALL.join(2), 0),
+        identify_training(features, fold, SMALL.with_members(2), 0),
         identify_training(features, replace(fold, train=fold.train[1:]), SMALL, 0),
         identify_training(features, fold, replace(SMALL, features=("logmel",)), 0),
         identify_training(features, fold, replace(SMALL, training=replace(SMALL.training, copies=0)), 0),
@@ -594,9 +594,9 @@ def test_an_identity_names_what_training_depends_on_and_nothing_else(
 def test_fewer_epochs_than_were_trained_cannot_be_resumed(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "m"
     run_train(data, out, SMALL, on_epoch=stop_after(3, KeyboardInterrupt))
-    with pytest.raises(ModelError, match="it has 3 epochs, more than the 2 asked for"):
-        run_train(data, out, SMALL.limit(2), resume=True)
-    assert len(run_train(data, out, SMALL.limit(3), resume=True).members[0].history) == 3
+    with pytest.raises(ModelError, match="it has 3 epochs, expected at most 2"):
+        run_train(data, out, SMALL.with_max_epochs(2), resume=True)
+    assert len(run_train(data, out, SMALL.with_max_epochs(3), resume=True).members[0].history) == 3
 
 
 def test_a_model_folder_is_written_by_one_training_at_a_time(data: Path, tmp_path: Path) -> None:
@@ -609,18 +609,18 @@ def test_a_model_folder_is_written_by_one_training_at_a_time(data: Path, tmp_pat
         refused.append(str(error.value))
         assert (out / CHECKPOINT_FILE).exists()
 
-    run_train(data, out, SMALL.limit(2), on_epoch=start_another)
+    run_train(data, out, SMALL.with_max_epochs(2), on_epoch=start_another)
     assert len(refused) == 2
     assert not list(out.glob(".lock*"))
 
 
-STUDENT = replace(SMALL.limit(2), teachers=TeacherConfig(networks=2))
+STUDENT = replace(SMALL.with_max_epochs(2), teachers=TeacherConfig(networks=2))
 
 
 def test_a_student_is_one_network_and_equals_its_onnx_file(features: CorpusFeatures, fold: Fold) -> None:
     trained = train_fold(features, fold, STUDENT, seed=3, device=CPU)
     assert (len(trained.teachers), len(trained.members)) == (2, 1)
-    assert [row["member"] for row in trained.tabulate_epochs()] == [1, 1, 2, 2, 3, 3]
+    assert [row["member"] for row in trained.epoch_rows()] == [1, 1, 2, 2, 3, 3]
     assert trained.model.facts["training"]["teachers"] == 2
     network = build_network(STUDENT.network, len(trained.model.normalizer.mean), len(features.labels))
     network.load_state_dict(load_weights(trained))

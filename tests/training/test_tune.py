@@ -14,7 +14,7 @@ from sercli.corpora.index import read_index
 from sercli.errors import InputError, SplitError, UsageError
 from sercli.features.store import FeatureStore
 from sercli.models.config import NetworkConfig
-from sercli.splits.inner import make_inner_folds
+from sercli.splits.tuning_folds import make_inner_folds
 from sercli.training.data import CorpusFeatures
 from sercli.training.recipe_files import RECIPES, get_recipe, read_recipe_file, render_recipe
 from sercli.training.recipes import Recipe, TrainConfig
@@ -101,7 +101,7 @@ def test_a_search_goes_on_where_it_ended_and_is_seeded(data: Path, tmp_path: Pat
     whole = run(data, tmp_path / "b", trials=2)
     assert [t.parameters for t in whole.trials] == [t.parameters for t in resumed.trials[:2]]
     assert [t.uar for t in whole.trials] == [t.uar for t in resumed.trials[:2]]
-    with pytest.raises(InputError, match="holds the trials of another recipe, search space, seed or data"):
+    with pytest.raises(InputError, match="has the trials of another recipe, search space, seed or data"):
         run(data, tmp_path / "a", seed=1)
     (tmp_path / "a/study.log").write_text('{"op_code": 99}\n')
     with pytest.raises(InputError, match="it is damaged"):
@@ -154,12 +154,12 @@ def test_the_default_search_space_is_that_of_the_paper(name: str) -> None:
             {"features": [["mfcc"], ["logmel"]]},
             "tune, features: expected a parameter of network, training, augmentation",
         ),
-        ({"training.muon": [1.0]}, "expected a list of 2 choices or more, or a table with low and high, found"),
+        ({"training.muon": [1.0]}, "expected a list of at least 2 choices, or a table with low and high, found"),
         ({"training.muon": [1.0, "x"]}, 'tune, training.muon: training.muon should be a finite number, found "x"'),
         ({"training.muon": {"low": 1.0}}, "expected the numbers low and high"),
         ({"training.muon": {"low": 1.0, "high": 2.0, "hi": 1}}, "expected the numbers low and high"),
-        ({"training.muon": {"low": 2.0, "high": 1.0}}, "expected low under high"),
-        ({"training.muon": {"low": 0.0, "high": 1.0, "log": True}}, "with log a low over 0"),
+        ({"training.muon": {"low": 2.0, "high": 1.0}}, "expected low < high and step > 0"),
+        ({"training.muon": {"low": 0.0, "high": 1.0, "log": True}}, "with log, low > 0"),
         ({"network.kernel_size": {"low": 3, "high": 7}}, "kernel_size should be an odd number under 64, found 4"),
     ],
 )
@@ -179,11 +179,11 @@ def test_the_place_in_the_file_is_named_whether_names_are_quoted_or_not(tmp_path
 def test_arguments_that_cannot_be(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="recipe svm is a baseline"):
         tune(data / "index.csv", data / "features.h5", "svm", tmp_path / "t")
-    with pytest.raises(UsageError, match="protocol paper tests speakers that are trained on"):
+    with pytest.raises(UsageError, match="protocol paper tests known speakers"):
         run(data, tmp_path / "t", protocol="paper")
     with pytest.raises(UsageError, match="protocol loso has folds 1 to 6, found 7"):
         run(data, tmp_path / "t", protocol="loso", test_fold=7)
-    with pytest.raises(SplitError, match="9 inner folds need as many speakers, found 5: ask for fewer --folds"):
+    with pytest.raises(SplitError, match="9 inner folds need as many speakers, found 5: lower --folds"):
         run(data, tmp_path / "tuning/t", folds=9)
     assert not list(tmp_path.iterdir())
 

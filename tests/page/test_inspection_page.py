@@ -1,4 +1,4 @@
-"""The survey of an index as a page, in a real Chromium."""
+"""The inspection of an index as a page, in a real Chromium."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,19 +6,24 @@ from typing import Any
 
 import pytest
 
+from sercli.evaluation.inspection import inspect_index, write_inspection_page
 from sercli.evaluation.label_errors import LabelError
-from sercli.evaluation.survey import survey_index, write_survey_page
-from tests.evaluation.test_survey import make_index
+from tests.evaluation.test_inspection import make_index
 
 ERROR = LabelError(
-    file="<img src=x onerror=window.hacked=1>.wav", speaker="", label="sad", likely="happy", p_label=0.1, p_likely=0.9
+    file="<img src=x onerror=window.hacked=1>.wav",
+    speaker="",
+    label="sad",
+    suggested="happy",
+    p_label=0.1,
+    p_suggested=0.9,
 )
 
 
-def test_page_of_a_survey(browser: Any, tmp_path: Path) -> None:
+def test_page_of_an_inspection(browser: Any, tmp_path: Path) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
-    survey = survey_index(make_index(tmp_path))
-    write_survey_page(tmp_path / "page.html", replace(survey, label_errors=(ERROR,)))
+    inspection = inspect_index(make_index(tmp_path))
+    write_inspection_page(tmp_path / "page.html", replace(inspection, label_errors=(ERROR,)))
     with browser.new_context(color_scheme="light") as context:
         page = context.new_page()
         requests: list[str] = []

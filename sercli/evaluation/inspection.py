@@ -1,4 +1,4 @@
-"""Surveys an index before training: statistics and oddities."""
+"""Inspects an index before training: statistics, and issues to check."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,25 +22,25 @@ from sercli.splits.fold import Fold
 from sercli.splits.protocols import POOLED, make_folds
 from sercli.version import __version__
 
-SHORT, LONG = 0.5, 30.0  # seconds
-LOW_RATE = 16_000  # Hz
-NOISY = 15.0  # dB between speech and noise floor
-FEW = 10  # utterances of a label
+MIN_DURATION, MAX_DURATION = 0.5, 30.0  # seconds
+MIN_SAMPLE_RATE = 16_000  # Hz
+MIN_SNR = 15.0  # dB
+MIN_UTTERANCES = 10  # per label
 QUANTILES = {"least": 0, "5 %": 5, "median": 50, "95 %": 95, "most": 100}
 UNITS = {"duration": "s", "peak": "dB", "level": "dB", "snr": "dB", "clipped": "share", "silence": "share"}
 HISTOGRAMS, BINS = ("duration", "level", "snr"), 30
-SHOWN = 500  # names of each list in a page
+MAX_SHOWN = 500  # names per list in a page
 
 Progress = Callable[[int, int], None]
 """Called with the number of recordings done and their total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Oddity:
+class Issue:
     """Something to check before training.
 
     Attributes:
-        kind: Kind of oddity, in a few words.
+        kind: Kind of issue.
         names: Affected files, speakers or labels, with details.
     """
 
@@ -49,24 +49,23 @@ class Oddity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
+class Inspection:
     """Statistics of an index.
 
     Attributes:
         utterances: Number of utterances.
-        hours: Their length together (hours).
-        genders: Genders in the index; empty for unknown.
-        labels: Number of utterances of each label by gender, and of its speakers under ``speakers``.
-        speakers: Number of utterances of each label by speaker, those without a speaker left out.
-        quantiles: `QUANTILES` of duration (s), peak and level (dB full scale), noise distance (dB), clipping and
-            silence (shares).
-        histograms: Number of utterances (``counts``) between ``edges`` of duration, level and noise distance.
-        formats: Number of utterances by sample rate and channels.
+        hours: Total duration (hours).
+        genders: Genders in the index; the empty string stands for unknown.
+        labels: Number of utterances of each label by gender, and its number of speakers under ``speakers``.
+        speakers: Number of utterances of each label by speaker; unknown speakers are left out.
+        quantiles: `QUANTILES` of duration (s), peak and level (dB full scale), SNR (dB), and the shares of clipped
+            samples and silent frames (0 to 1).
+        histograms: Number of utterances (``counts``) between ``edges`` of duration, level and SNR.
+        formats: Number of utterances by sample rate and number of channels.
         stored: Number of utterances in the feature store and their seconds of speech; None without a store.
-        folds: One entry per fold of a speaker-independent split: test speakers, utterances of each side, and missing
-            labels.
-        no_folds: Why there is no such split; empty if there is one.
-        oddities: Oddities to check.
+        folds: Test speakers, sizes of the splits and missing test labels of each fold of protocol pooled.
+        no_folds: Why protocol pooled does not work; empty if it does.
+        issues: What to check before training.
         label_errors: Likely label errors; None without results.
     """
 
@@ -81,30 +80,30 @@ class Survey:
     stored: Mapping[str, float] | None
     folds: tuple[Mapping[str, Any], ...]
     no_folds: str
-    oddities: tuple[Oddity, ...]
+    issues: tuple[Issue, ...]
     label_errors: tuple[LabelError, ...] | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the survey as a JSON-ready dict."""
+        """Returns the content as a JSON-ready dict."""
         return asdict(self)
 
 
-def survey_index(
+def inspect_index(
     index: Index,
     *,
     store: Path | None = None,
     label_errors: tuple[LabelError, ...] | None = None,
     jobs: int = 1,
     progress: Progress = lambda *_: None,
-) -> Survey:
-    """Counts the utterances of an index, and decodes its recordings to measure them.
+) -> Inspection:
+    """Counts the utterances of an index, and decodes its recordings to measure their levels.
 
     Args:
-        index: Index.
-        store: Feature store of the index, or None.
-        label_errors: Likely label errors, or None.
+        index: Index to inspect.
+        store: Feature store of the index; None to skip it.
+        label_errors: Likely label errors; None without results.
         jobs: Number of recordings to decode in parallel.
-        progress: Called as recordings are decoded.
+        progress: Called after each decoded recording.
 
     Raises:
         StoreError: If the store is damaged.
@@ -113,7 +112,7 @@ def survey_index(
     folds, no_folds = _draw_folds(index)
     rows = index.utterances
     columns = _list_measurements(rows, levels.values())
-    return Survey(
+    return Inspection(
         utterances=len(index),
         hours=round(sum(row.duration for row in rows) / 3600, 4),
         genders=tuple(sorted({row.gender for row in rows})),
@@ -125,21 +124,21 @@ def survey_index(
         stored=_count_stored(index, store) if store else None,
         folds=tuple(folds),
         no_folds=no_folds,
-        oddities=tuple(_find_oddities(rows, levels, failures)),
+        issues=tuple(_find_issues(rows, levels, failures)),
         label_errors=label_errors,
     )
 
 
-def write_survey_page(path: Path, survey: Survey) -> None:
-    """Writes the survey as a self-contained HTML page, by rename."""
+def write_inspection_page(path: Path, inspection: Inspection) -> None:
+    """Writes an inspection as a self-contained HTML page, atomically."""
     page = render_page(
-        "survey.html",
+        "inspection.html",
         scripts=(),
         data={},
-        labels=list(survey.labels),
-        survey=survey.to_dict(),
+        labels=list(inspection.labels),
+        inspection=inspection.to_dict(),
         units=UNITS,
-        shown=SHOWN,
+        shown=MAX_SHOWN,
         version=__version__,
     )
     with write_by_rename(path) as stream:
@@ -176,7 +175,7 @@ def _count_labels(rows: Sequence[Utterance]) -> dict[str, dict[str, int]]:
         label: {
             **{gender: counts[label, gender] for gender in genders},
             "all": sum(counts[label, gender] for gender in genders),
-            "speakers": sum(label == other for other, _ in speakers),
+            "speakers": sum(label == emotion for emotion, _ in speakers),
         }
         for label in order_labels(row.emotion for row in rows)
     }
@@ -195,8 +194,8 @@ def _count_speakers(rows: Iterable[Utterance]) -> dict[str, dict[str, int]]:
 
 def _list_measurements(rows: Iterable[Utterance], levels: Iterable[Levels]) -> dict[str, list[float]]:
     columns: dict[str, list[float]] = {"duration": [row.duration for row in rows]}
-    for each in levels:
-        for name, value in asdict(each).items():
+    for recording in levels:
+        for name, value in asdict(recording).items():
             columns.setdefault(name, []).append(value)
     return columns
 
@@ -227,10 +226,10 @@ def _draw_folds(index: Index) -> tuple[list[dict[str, Any]], str]:
 
 
 def _describe_fold(index: Index, fold: Fold) -> dict[str, Any]:
-    tested = {index.utterances[n].emotion for n in fold.test}
+    tested = {index.utterances[position].emotion for position in fold.test}
     return {
         "fold": fold.number,
-        "test_speakers": sorted({index.utterances[n].speaker for n in fold.test}),
+        "test_speakers": sorted({index.utterances[position].speaker for position in fold.test}),
         "train": len(fold.train),
         "dev": len(fold.dev),
         "test": len(fold.test),
@@ -238,37 +237,44 @@ def _describe_fold(index: Index, fold: Fold) -> dict[str, Any]:
     }
 
 
-def _find_oddities(
+def _find_issues(
     rows: Sequence[Utterance], levels: Mapping[str, Levels], failures: Mapping[str, str]
-) -> Iterable[Oddity]:
-    """Yields everything odd that there is."""
+) -> Iterable[Issue]:
     names_by_kind = {
         "cannot be read": [f"{file}: {reason}" for file, reason in failures.items()],
-        "silent": [file for file, each in levels.items() if each.is_silent],
-        "clipped": [f"{file} ({each.clipped:.1%})" for file, each in levels.items() if each.clipped > MAX_CLIPPED],
-        f"noise within {NOISY:.0f} dB of the speech": [
-            f"{file} ({each.snr:.0f} dB)" for file, each in levels.items() if each.snr < NOISY and not each.is_silent
+        "silent": [file for file, level in levels.items() if level.is_silent],
+        "clipped": [f"{file} ({level.clipped:.1%})" for file, level in levels.items() if level.clipped > MAX_CLIPPED],
+        f"SNR below {MIN_SNR:.0f} dB": [
+            f"{file} ({level.snr:.0f} dB)"
+            for file, level in levels.items()
+            if level.snr < MIN_SNR and not level.is_silent
         ],
-        f"shorter than {SHORT} s": [f"{row.file} ({row.duration:.2f} s)" for row in rows if row.duration < SHORT],
-        f"longer than {LONG:.0f} s": [f"{row.file} ({row.duration:.0f} s)" for row in rows if row.duration > LONG],
-        f"sample rate below {LOW_RATE} Hz": [
-            f"{row.file} ({row.sample_rate} Hz)" for row in rows if row.sample_rate < LOW_RATE
+        f"shorter than {MIN_DURATION} s": [
+            f"{row.file} ({row.duration:.2f} s)" for row in rows if row.duration < MIN_DURATION
         ],
-        "the same sound as another": [f"{row.file} = {row.duplicate_of}" for row in rows if row.duplicate_of],
-        "the same sound with another label": _find_contradictions(rows),
-        **_find_odd_labels(rows),
+        f"longer than {MAX_DURATION:.0f} s": [
+            f"{row.file} ({row.duration:.0f} s)" for row in rows if row.duration > MAX_DURATION
+        ],
+        f"sample rate below {MIN_SAMPLE_RATE} Hz": [
+            f"{row.file} ({row.sample_rate} Hz)" for row in rows if row.sample_rate < MIN_SAMPLE_RATE
+        ],
+        "duplicates": [f"{row.file} = {row.duplicate_of}" for row in rows if row.duplicate_of],
+        "same sound with different labels": _find_contradictions(rows),
+        **_find_label_issues(rows),
     }
-    return (Oddity(kind=kind, names=tuple(names)) for kind, names in names_by_kind.items() if names)
+    return (Issue(kind=kind, names=tuple(names)) for kind, names in names_by_kind.items() if names)
 
 
 def _find_contradictions(rows: Iterable[Utterance]) -> list[str]:
-    labels: dict[str, set[str]] = defaultdict(set)
+    labels_by_sound: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        labels[row.sound].add(row.emotion)
-    return [f"{file} ({', '.join(order_labels(each))})" for file, each in labels.items() if len(each) > 1]
+        labels_by_sound[row.sound].add(row.emotion)
+    return [
+        f"{file} ({', '.join(order_labels(labels))})" for file, labels in labels_by_sound.items() if len(labels) > 1
+    ]
 
 
-def _find_odd_labels(rows: Sequence[Utterance]) -> dict[str, list[str]]:
+def _find_label_issues(rows: Sequence[Utterance]) -> dict[str, list[str]]:
     counts = Counter(row.emotion for row in rows)
     speakers: dict[str, set[str]] = defaultdict(set)
     labels: dict[str, set[str]] = defaultdict(set)
@@ -278,11 +284,11 @@ def _find_odd_labels(rows: Sequence[Utterance]) -> dict[str, list[str]]:
         labels[row.speaker].add(row.emotion)
         corpora[row.emotion].add(row.corpus)
     unknown = sum(not row.speaker for row in rows)
-    several = len({row.corpus for row in rows}) > 1
+    many_corpora = len({row.corpus for row in rows}) > 1
     order = order_labels(counts)
     return {
         "speakers with one label only": [
-            f"{name} ({min(own)})" for name, own in sorted(labels.items()) if name and len(own) == 1
+            f"{speaker} ({min(names)})" for speaker, names in sorted(labels.items()) if speaker and len(names) == 1
         ],
         "labels of one speaker only": [
             f"{label} ({min(speakers[label])})"
@@ -290,8 +296,10 @@ def _find_odd_labels(rows: Sequence[Utterance]) -> dict[str, list[str]]:
             if len(speakers[label]) == 1 and "" not in speakers[label]
         ],
         "labels of one corpus only": [
-            f"{label} ({name})" for label in order for name in corpora[label] if several and len(corpora[label]) == 1
+            f"{label} ({min(corpora[label])})" for label in order if many_corpora and len(corpora[label]) == 1
         ],
-        f"labels of fewer than {FEW} utterances": [f"{name} ({counts[name]})" for name in order if counts[name] < FEW],
-        "no speaker known": [f"{unknown} of {len(rows)} utterances"] if unknown else [],
+        f"labels of fewer than {MIN_UTTERANCES} utterances": [
+            f"{label} ({counts[label]})" for label in order if counts[label] < MIN_UTTERANCES
+        ],
+        "unknown speaker": [f"{unknown} of {len(rows)} utterances"] if unknown else [],
     }

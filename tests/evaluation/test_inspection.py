@@ -1,4 +1,4 @@
-"""What is in an index, and what is odd about it."""
+"""Statistics of an index, and issues to check before training."""
 
 import json
 import re
@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from sercli.corpora.index import Index, Utterance, read_index
+from sercli.evaluation.inspection import Inspection, inspect_index, write_inspection_page
 from sercli.evaluation.label_errors import LabelError
-from sercli.evaluation.survey import Survey, survey_index, write_survey_page
 from tests.sounds import write_sound, write_tone
 
 
-def find(survey: Survey, kind: str) -> list[str]:
-    return [name for oddity in survey.oddities if kind in oddity.kind for name in oddity.names]
+def find(inspection: Inspection, kind: str) -> list[str]:
+    return [name for issue in inspection.issues if kind in issue.kind for name in issue.names]
 
 
 def make_index(folder: Path) -> Index:
-    """Seven recordings of which each has something odd."""
+    """Seven recordings, each with an issue."""
     write_tone(folder / "good.wav", seconds=0.6)
     write_tone(folder / "short.wav", seconds=0.2)
     write_tone(folder / "slow.wav", seconds=0.6, sample_rate=8_000)
@@ -55,8 +55,8 @@ def make_index(folder: Path) -> Index:
 
 
 @pytest.fixture(scope="module")
-def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
-    return survey_index(make_index(tmp_path_factory.mktemp("odd")))
+def inspection(tmp_path_factory: pytest.TempPathFactory) -> Inspection:
+    return inspect_index(make_index(tmp_path_factory.mktemp("odd")))
 
 
 @pytest.mark.parametrize(
@@ -65,57 +65,57 @@ def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
         ("cannot be read", ["gone.wav: "]),
         ("silent", ["silent.wav"]),
         ("clipped", ["loud.wav ("]),
-        ("noise within", ["good.wav (", "hiss.wav (", "loud.wav (", "short.wav (", "slow.wav ("]),
+        ("SNR below", ["good.wav (", "hiss.wav (", "loud.wav (", "short.wav (", "slow.wav ("]),
         ("shorter than", ["short.wav (0.20 s)"]),
         ("longer than", ["silent.wav (40 s)"]),
         ("sample rate below", ["slow.wav (8000 Hz)"]),
-        ("the same sound as another", ["slow.wav = good.wav"]),
-        ("the same sound with another label", ["good.wav (happy, sad)"]),
+        ("duplicates", ["slow.wav = good.wav"]),
+        ("same sound with different labels", ["good.wav (happy, sad)"]),
         ("speakers with one label only", ["b (sad)", "c (fed up)"]),
         ("labels of one speaker only", ["happy (a)", "fed up (c)"]),
         ("labels of one corpus only", ["happy (csv)", "fed up (more)"]),
         ("labels of fewer than", ["happy (2)", "sad (4)", "fed up (1)"]),
-        ("no speaker known", ["1 of 7 utterances"]),
+        ("unknown speaker", ["1 of 7 utterances"]),
     ],
 )
-def test_what_is_odd_is_named(survey: Survey, kind: str, names: list[str]) -> None:
-    found = find(survey, kind)
+def test_issues_are_named(inspection: Inspection, kind: str, names: list[str]) -> None:
+    found = find(inspection, kind)
     assert len(found) == len(names)
     for each, name in zip(found, names, strict=True):
         assert each.startswith(name)
 
 
-def test_counts_of_labels_speakers_and_formats(survey: Survey) -> None:
-    assert survey.labels == {
+def test_counts_of_labels_speakers_and_formats(inspection: Inspection) -> None:
+    assert inspection.labels == {
         "happy": {"": 0, "female": 2, "all": 2, "speakers": 1},
         "sad": {"": 3, "female": 1, "all": 4, "speakers": 2},
         "fed up": {"": 1, "female": 0, "all": 1, "speakers": 1},
     }
-    assert survey.speakers == {"a": {"happy": 2, "sad": 1}, "b": {"sad": 2}, "c": {"fed up": 1}}
-    assert survey.formats == {"16000 Hz, 1 ch": 6, "8000 Hz, 1 ch": 1}
-    assert survey.quantiles["duration"]["median"] == 0.6
-    assert survey.quantiles["peak"]["most"] == pytest.approx(0, abs=0.1)
-    assert survey.stored is None
-    assert "needs the speaker of every utterance" in survey.no_folds
-    assert json.loads(json.dumps(survey.to_dict()))["utterances"] == 7
+    assert inspection.speakers == {"a": {"happy": 2, "sad": 1}, "b": {"sad": 2}, "c": {"fed up": 1}}
+    assert inspection.formats == {"16000 Hz, 1 ch": 6, "8000 Hz, 1 ch": 1}
+    assert inspection.quantiles["duration"]["median"] == 0.6
+    assert inspection.quantiles["peak"]["most"] == pytest.approx(0, abs=0.1)
+    assert inspection.stored is None
+    assert "needs the speaker of every utterance" in inspection.no_folds
+    assert json.loads(json.dumps(inspection.to_dict()))["utterances"] == 7
 
 
-def test_toy_corpus_has_folds_and_nothing_odd(data: Path) -> None:
+def test_toy_corpus_has_folds_and_no_issues(data: Path) -> None:
     index = read_index(data / "index.csv")
-    survey = survey_index(index, store=data / "features.h5", jobs=2)
-    assert {oddity.kind for oddity in survey.oddities} <= {"noise within 15 dB of the speech"}  # it has no pauses
-    assert [fold["test"] for fold in survey.folds] == [16] * 6
-    assert survey.stored is not None
-    assert survey.stored["utterances"] == len(index) == 96
-    assert 0 < survey.stored["speech"] <= survey.hours * 3600
+    inspection = inspect_index(index, store=data / "features.h5", jobs=2)
+    assert {issue.kind for issue in inspection.issues} <= {"SNR below 15 dB"}  # it has no pauses
+    assert [fold["test"] for fold in inspection.folds] == [16] * 6
+    assert inspection.stored is not None
+    assert inspection.stored["utterances"] == len(index) == 96
+    assert 0 < inspection.stored["speech"] <= inspection.hours * 3600
 
 
 def test_labels_that_few_speakers_have(data: Path) -> None:
     index = read_index(data / "index.csv")
 
-    def limit_sad(*speakers: str) -> Survey:
+    def limit_sad(*speakers: str) -> Inspection:
         rows = [u for u in index.utterances if u.emotion != "sad" or u.speaker[-2:] in speakers]
-        return survey_index(Index(folder=index.folder, utterances=tuple(rows)))
+        return inspect_index(Index(folder=index.folder, utterances=tuple(rows)))
 
     folds = limit_sad("01", "02", "03", "04").folds
     assert [fold["test_speakers"][0][-2:] for fold in folds if fold["test_lacks"] == ["sad"]] in (
@@ -125,9 +125,9 @@ def test_labels_that_few_speakers_have(data: Path) -> None:
     assert "no utterance of 'sad' to train on" in limit_sad("01").no_folds
 
 
-def test_page_shows_everything_and_escapes_it(survey: Survey, tmp_path: Path) -> None:
-    error = LabelError(file="<b>.wav", speaker="", label="sad", likely="happy", p_label=0.1, p_likely=0.9)
-    write_survey_page(tmp_path / "page.html", replace(survey, label_errors=(error,)))
+def test_page_shows_everything_and_escapes_it(inspection: Inspection, tmp_path: Path) -> None:
+    error = LabelError(file="<b>.wav", speaker="", label="sad", suggested="happy", p_label=0.1, p_suggested=0.9)
+    write_inspection_page(tmp_path / "page.html", replace(inspection, label_errors=(error,)))
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "7 labeled recordings" in page
     for text in ("fed up", "gone.wav: ", "needs the speaker of every utterance", "&lt;b&gt;.wav", "16000 Hz, 1 ch"):
