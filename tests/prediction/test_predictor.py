@@ -269,7 +269,7 @@ def test_options_out_of_range_are_wrong_usage(model_folder: Path, options: dict[
 
 
 def test_a_missing_model_folder_says_what_is_expected(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no model at .*gone: expected model\.onnx and model\.json"):
+    with pytest.raises(ModelError, match=r"no model at .*gone: expected a folder with model\.onnx and model\.json"):
         Predictor(tmp_path / "gone")
 
 
