@@ -11,22 +11,15 @@ compared with the mean of training utterances through a telephone too, and the l
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 from sklearn.covariance import LedoitWolf
 
-from sercli.corpora.index import Index
-from sercli.errors import ModelError, SercliError
+from sercli.errors import SercliError
 from sercli.features.utterance import extract_degraded
-from sercli.models.config import NetworkConfig
-from sercli.models.export import export_network, whiten_embedding
-from sercli.models.folder import WEIGHTS_FILE
-from sercli.models.model import Embeddings, Features, Model, load_model, save_model
-from sercli.models.networks import build_network
+from sercli.models.export import whiten_embedding
+from sercli.models.model import Embeddings, Features, Model
 from sercli.models.typicality import DECIMALS, Typicality
-from sercli.splits.development import make_training_split
 from sercli.splits.fold import Fold
 from sercli.training.data import CorpusFeatures
 
@@ -61,32 +54,6 @@ def fit_typicality(model: Model, corpus: CorpusFeatures, fold: Fold) -> Model:
     return replace(model, typicality=typicality.calibrate(distances))
 
 
-def add_typicality(folder: Path, index: Index, store: Path) -> None:
-    """Adds typicality to a model folder that was trained without it; its weights stay.
-
-    Example:
-        ``add_typicality(Path("models/mine"), read_index(Path("data/index.csv")), Path("data/features.h5"))``
-
-    Args:
-        folder: The model folder.
-        index: The index that it was trained on.
-        store: Store of the features.
-
-    Raises:
-        ModelError: If the model is damaged, or was trained on other speakers.
-        StoreError: If the store is damaged or lacks features.
-        SplitError: If the index has too few speakers or utterances.
-    """
-    model, weights = load_model(folder), (folder / WEIGHTS_FILE).read_bytes()
-    network = build_network(NetworkConfig.from_dict(model.network), model.features.n_features, len(model.labels))
-    network.load_state_dict(safetensors.torch.load(weights))
-    graph = export_network(network, model.features.n_features)
-    with CorpusFeatures(index, store, model.features.names) as corpus:
-        fold = make_training_split(corpus.index, model.facts["seed"])
-        _check_speakers(model, corpus.index, fold, folder)
-        save_model(folder, fit_typicality(replace(model, graph=graph), corpus, fold), weights)
-
-
 def _thin_out(members: Sequence[int], count: int) -> Sequence[int]:
     """At most `count` of the utterances, evenly spaced."""
     return members[:: -(-len(members) // count)]
@@ -105,14 +72,3 @@ def _embed(utterances: Iterable[Segments], model: Model) -> Iterator[tuple[Embed
     for segments in utterances:
         matrices, speech = zip(*segments, strict=True)
         yield model.score(matrices, embed=True)[1], speech
-
-
-def _check_speakers(model: Model, index: Index, fold: Fold, folder: Path) -> None:
-    found = {speaker for member in fold.dev if (speaker := index.utterances[member].speaker)}
-    expected = {speaker for corpus in model.facts["training_data"].values() for speaker in corpus["dev_speakers"]}
-    if expected and not expected <= found:
-        msg = (
-            f"{folder} was calibrated on the development speakers {', '.join(sorted(expected))}, found "
-            f"{', '.join(sorted(found))}: give the index that it was trained on"
-        )
-        raise ModelError(msg)

@@ -1,4 +1,4 @@
-import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,7 +35,7 @@ from sercli.training.recipe_files import RECIPES
 from sercli.training.recipes import AugmentConfig, Recipe, TeacherConfig, TrainConfig
 from sercli.training.train import CHECKPOINT_FILE, TrainingResult, train
 from sercli.training.trainer import TrainedModel, train_fold
-from sercli.training.typicality import Segments, add_typicality
+from sercli.training.typicality import Segments
 from tests.toy_index import featurize_toy
 
 CPU = torch.device("cpu")
@@ -320,11 +320,6 @@ def test_typicality_is_the_share_of_development_utterances_at_least_as_far(
     assert max(telephone) > 0.5
     train = measure_typicality(model, map(features.segments, make_training_split(index, 1).train))
     assert np.mean(train) > 0.5  # what was trained on is nearer than other speakers
-    # Added to a model that was trained without it, it is the same.
-    description = json.loads((out / "model.json").read_text())
-    add_typicality(out, index, data / "features.h5")
-    assert json.loads((out / "model.json").read_text()) == description
-    assert load_model(out).graph == model.graph
 
 
 def measure_typicality(model: Model, utterances: Iterable[Segments]) -> list[float]:
@@ -337,25 +332,12 @@ def measure_typicality(model: Model, utterances: Iterable[Segments]) -> list[flo
     return found
 
 
-def test_typicality_does_without_recordings(data: Path, index: Index, tmp_path: Path) -> None:
-    run_train(data, tmp_path / "m", SMALL.with_max_epochs(1))
-    trained = load_model(tmp_path / "m").typicality
-    assert trained
-    assert trained.telephone
-    elsewhere = Index(folder=tmp_path / "elsewhere", utterances=index.utterances)
-    add_typicality(tmp_path / "m", elsewhere, data / "features.h5")
-    without = load_model(tmp_path / "m").typicality
-    assert without
-    assert (without.telephone, without.distances == trained.distances) == ((), False)
-
-
-def test_typicality_is_not_added_from_another_index(data: Path, index: Index, tmp_path: Path) -> None:
-    run_train(data, tmp_path / "m", SMALL.with_max_epochs(1))
-    description = json.loads((tmp_path / "m/model.json").read_text())
-    description["training_data"]["ravdess"]["dev_speakers"] = ["ravdess-99"]
-    (tmp_path / "m/model.json").write_text(json.dumps(description))
-    with pytest.raises(ModelError, match="the development speakers ravdess-99, found"):
-        add_typicality(tmp_path / "m", index, data / "features.h5")
+def test_typicality_does_without_recordings(data: Path, tmp_path: Path) -> None:
+    shutil.copy(data / "index.csv", tmp_path)
+    train(tmp_path / "index.csv", data / "features.h5", SMALL.with_max_epochs(1), tmp_path / "m", device="cpu")
+    typicality = load_model(tmp_path / "m").typicality
+    assert typicality
+    assert (typicality.telephone, len(typicality.distances)) == ((), 101)
 
 
 def test_development_scores_and_temperature_are_those_of_the_saved_model(
