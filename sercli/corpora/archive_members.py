@@ -173,7 +173,7 @@ def _read_zip(archive: Path, shown: str, limits: Limits) -> Iterator[Member]:
     except PermissionError:
         raise
     except DAMAGE as reason:
-        msg = f"{shown} is not a complete zip archive ({one_line(reason)}): if it is complete, {REMEDY}"
+        msg = f"{shown} is not a valid zip archive ({one_line(reason)}): if other programs open it, {REMEDY}"
         raise ArchiveError(msg) from None
     with stream:
         infos = stream.infolist()
@@ -244,7 +244,7 @@ def _read_tar(
         except ArchiveError:
             raise
         except DAMAGE as reason:
-            msg = f"{shown} is not a complete tar archive ({one_line(reason)}): if it is complete, {REMEDY}"
+            msg = f"{shown} is not a valid tar archive ({one_line(reason)}): if other programs open it, {REMEDY}"
             raise ArchiveError(msg) from None
 
 

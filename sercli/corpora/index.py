@@ -237,3 +237,35 @@ def _parse_duration(text: str) -> float:
         msg = f"duration should be seconds, found {text!r}"
         raise ValueError(msg)
     return duration
+
+
+def mark_duplicates(index: Index, digests: Mapping[str, str]) -> Index:
+    """Sets `duplicate_of` of each row to the first row with the same sound, so that copies never straddle a split.
+
+    Rows have the same sound if their files are equal or, where known, their decoded samples, also in different
+    corpora. Duplicates marked by earlier runs stay marked, also if the row that they duplicate is gone.
+
+    Args:
+        index: Rows, in the order that decides which is first.
+        digests: Digest of the decoded samples by `file`, for the rows of this run.
+    """
+    from scipy.cluster.hierarchy import DisjointSet  # slow to import, and only prepare needs it
+
+    groups: DisjointSet = DisjointSet()
+    for row in index.utterances:
+        digest = digests.get(row.file)
+        keys = [f"bytes {row.sha256}"] if row.sha256 else []
+        keys += [f"sound {digest}"] if digest else [f"row {row.duplicate_of}"] if row.duplicate_of else []
+        groups.add(f"row {row.file}")
+        for key in keys:
+            groups.add(key)
+            groups.merge(f"row {row.file}", key)
+    first: dict[str, str] = {}
+    for row in index.utterances:
+        first.setdefault(groups[f"row {row.file}"], row.file)
+    originals = [first[groups[f"row {row.file}"]] for row in index.utterances]
+    rows = tuple(
+        replace(row, duplicate_of=original if original != row.file else "")
+        for row, original in zip(index.utterances, originals, strict=True)
+    )
+    return replace(index, utterances=rows)

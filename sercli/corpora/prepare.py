@@ -3,22 +3,23 @@
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sercli.audio.decode import AudioFacts, read_facts
 from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem, Source
-from sercli.corpora.duplicates import mark_duplicates
-from sercli.corpora.index import Index, Utterance, merge_index, read_index, relative_name, write_index
-from sercli.corpora.inspection import inspect_recordings, make_row
+from sercli.corpora.index import Index, Utterance, mark_duplicates, merge_index, read_index, relative_name, write_index
+from sercli.corpora.placeholders import describe_placeholder
 from sercli.corpora.registry import get_corpus, guess_corpus
 from sercli.corpora.sources import Request, StageProgress, check_request, open_source, read_marker
 from sercli.cpus import count_cpus
-from sercli.errors import CorpusError
-from sercli.files import write_json
+from sercli.errors import AudioError, CorpusError
+from sercli.files import hash_file, one_line, write_json
 from sercli.labels import is_absent, suggest_map
 from sercli.locks import hold_lock
+from sercli.parallel import map_in_threads
 from sercli.progress import show_bar
 
 PREPARED_MARKER = "prepared.json"  # under data/<corpus>/: what the rows of the index were made from
@@ -230,13 +231,13 @@ def _make_index(
     state = _describe_state(request, labeled)  # before they are read, so that later changes are noticed
     rows, failures, digests = [], [], {}
     paths = [path for path, _ in labeled.recordings]
-    results = inspect_recordings(paths, request.jobs)
+    results = decode_recordings(paths, request.jobs)
     for done, ((path, annotation), facts) in enumerate(zip(labeled.recordings, results, strict=True), start=1):
         if isinstance(facts, str):
             failures.append(Problem(file=_show_name(path, folder), reason=facts))
         else:
             name = relative_name(path, request.index.parent)
-            rows.append(make_row(name, request.corpus.name, annotation, *facts))
+            rows.append(_make_row(name, request.corpus.name, annotation, *facts))
             digests[name] = facts[0].signal_sha256
         progress("index", done, len(paths))
     if not rows:
@@ -283,4 +284,39 @@ def _make_outcome(
             if expected != counts[emotion]
         },
         unchanged=unchanged,
+    )
+
+
+def decode_recordings(paths: Sequence[Path], jobs: int) -> Iterator[tuple[AudioFacts, str] | str]:
+    """Decodes recordings in parallel, in threads because decoding releases the GIL.
+
+    Yields:
+        For each path in order, its facts and the SHA-256 of its bytes, or why it cannot be used.
+    """
+    yield from map_in_threads(_decode, paths, jobs=jobs)
+
+
+def _decode(path: Path) -> tuple[AudioFacts, str] | str:
+    try:
+        return read_facts(path), hash_file(path)
+    except (AudioError, OSError) as reason:
+        return describe_placeholder(path) or one_line(reason)
+
+
+def _make_row(name: str, corpus: str, annotation: Annotation, facts: AudioFacts, sha256: str) -> Utterance:
+    """Makes the row of the index for the recording that has this name there."""
+    return Utterance(
+        file=name,
+        corpus=corpus,
+        speaker=annotation.speaker,
+        gender=annotation.gender,
+        emotion=annotation.emotion,
+        intensity=annotation.intensity,
+        statement=annotation.statement,
+        repetition=annotation.repetition,
+        duration=facts.duration,
+        sample_rate=facts.sample_rate,
+        channels=facts.channels,
+        sha256=sha256,
+        extra=annotation.extra,
     )

@@ -195,7 +195,7 @@ def test_archive_cut_short_is_refused(tmp_path: Path, kept: float) -> None:
     archive = make_zip(tmp_path / "a.zip", FILES)
     content = archive.read_bytes()
     archive.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(ArchiveError, match="is not a complete zip archive"):
+    with pytest.raises(ArchiveError, match="is not a valid zip archive"):
         unpack_archive(archive, tmp_path / "out")
     assert_nothing_kept(tmp_path)
 
@@ -225,7 +225,7 @@ def test_unknown_compression_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_text("text\n" * 1000)
-    with pytest.raises(ArchiveError, match="is not a complete zip archive"):
+    with pytest.raises(ArchiveError, match="is not a valid zip archive"):
         unpack_archive(tmp_path / "a.zip", tmp_path / "out")
     assert_nothing_kept(tmp_path)
     with pytest.raises(ArchiveError, match="no such file"):
@@ -341,7 +341,7 @@ def test_tar_cut_short_is_refused(tmp_path: Path, kept: float, mode: str) -> Non
     archive = make_tar(tmp_path / "a.zip", {f"{number}.wav": content + bytes([number]) for number in range(4)}, mode)
     whole = archive.read_bytes().rstrip(b"\0") if mode == "w" else archive.read_bytes()
     archive.write_bytes(whole[: int(kept * len(whole))])
-    with pytest.raises(ArchiveError, match=r"is not a complete tar archive|is damaged"):
+    with pytest.raises(ArchiveError, match=r"is not a valid tar archive|is damaged"):
         unpack_archive(archive, tmp_path / "out")
     assert_nothing_kept(tmp_path)
 
@@ -359,7 +359,7 @@ def test_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
     content = bytearray(archive.read_bytes())
     content[1_030] ^= 0xFF
     archive.write_bytes(content)
-    with pytest.raises(ArchiveError, match="is not a complete tar archive"):
+    with pytest.raises(ArchiveError, match="is not a valid tar archive"):
         unpack_archive(archive, tmp_path / "out")
     assert_nothing_kept(tmp_path)
 
@@ -428,7 +428,7 @@ def test_nesting_without_end_is_refused(tmp_path: Path) -> None:
 
 def test_bad_archive_in_an_archive_is_named(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "a.zip", {"b/inner.zip": b"text", "x.wav": b"x"})
-    with pytest.raises(ArchiveError, match=rf"{archive}/b/inner\.zip is not a complete zip archive"):
+    with pytest.raises(ArchiveError, match=rf"{archive}/b/inner\.zip is not a valid zip archive"):
         unpack_archive(archive, tmp_path / "out")
     assert_nothing_kept(tmp_path)
 
@@ -450,8 +450,8 @@ def test_several_archives_share_a_folder(tmp_path: Path) -> None:
         (b"\x28\xb5\x2f\xfd" + bytes(50), "is a Zstandard archive, .*: unpack it and give the folder"),
         (b"\n<!DOCTYPE html><html>", "is a web page, not an archive"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "Git LFS pointer.*'git lfs pull'"),
-        (b"\x1f\x8b\x08" + bytes(50), "is not a complete tar archive .*unpack it and give the folder"),
-        (b"PK\x03\x04" + bytes(50), "is not a complete zip archive .*unpack it and give the folder"),
+        (b"\x1f\x8b\x08" + bytes(50), "is not a valid tar archive .*unpack it and give the folder"),
+        (b"PK\x03\x04" + bytes(50), "is not a valid zip archive .*unpack it and give the folder"),
     ],
     ids=["7z", "rar", "zstd", "web page", "git lfs", "gzip", "zip"],
 )

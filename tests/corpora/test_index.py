@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sercli.corpora.duplicates import mark_duplicates
 from sercli.corpora.index import (
     COLUMNS,
     Index,
     Utterance,
+    mark_duplicates,
     merge_index,
     read_index,
     relative_name,

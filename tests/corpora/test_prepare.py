@@ -17,8 +17,7 @@ from sercli.corpora.corpus import Corpus, PinnedFile
 from sercli.corpora.datasets import folders, nemo, ravdess, user_table
 from sercli.corpora.download import RetryPolicy
 from sercli.corpora.index import Index, read_index, write_index
-from sercli.corpora.inspection import inspect_recordings
-from sercli.corpora.prepare import Outcome, Request, prepare_corpus
+from sercli.corpora.prepare import Outcome, Request, decode_recordings, prepare_corpus
 from sercli.errors import ArchiveError, CorpusError, DownloadError, InputError, UsageError
 from sercli.files import hash_file
 from tests.corpora import server
@@ -374,7 +373,7 @@ def test_git_annex_pointers_are_named(tmp_path: Path, toy: Path) -> None:
 
 def test_folder_of_another_owner_is_not_replaced(tmp_path: Path, toy: Path) -> None:
     mine = write_tone(tmp_path / "data/ravdess/recordings/mine.wav")
-    with pytest.raises(InputError, match="was not made by sercli"):
+    with pytest.raises(InputError, match="was not created by sercli"):
         prepare(tmp_path, source=make_zip(tmp_path / "toy.zip", toy))
     assert mine.is_file()
 
@@ -384,7 +383,7 @@ def test_zip_cut_short_changes_nothing(tmp_path: Path, toy: Path) -> None:
     prepare(tmp_path, source=archive)
     before = read(tmp_path)
     os.truncate(archive, archive.stat().st_size // 2)
-    with pytest.raises(ArchiveError, match="not a whole zip archive"):
+    with pytest.raises(ArchiveError, match="not a valid zip archive"):
         prepare(tmp_path, source=archive)
     assert read(tmp_path) == before
     assert len(list((tmp_path / "data").rglob("*.wav"))) == 8
@@ -457,7 +456,7 @@ def test_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError, match="no recording under"):
         prepare(tmp_path, source=tmp_path / "empty")
-    with pytest.raises(ArchiveError, match="not a whole zip archive"):
+    with pytest.raises(ArchiveError, match="not a valid zip archive"):
         prepare(tmp_path, source=write_tone(tmp_path / "one.wav"))
     assert not (tmp_path / "data/index.csv").exists()
 
@@ -494,7 +493,7 @@ def test_damaged_markers_mean_doing_it_again(tmp_path: Path, toy: Path) -> None:
 def test_inspection_keeps_the_order(tmp_path: Path) -> None:
     paths = [write_tone(tmp_path / f"{number}.wav", seconds=0.1 + number / 10) for number in range(5)]
     paths.insert(2, tmp_path / "gone.wav")
-    results = list(inspect_recordings(paths, 3))
+    results = list(decode_recordings(paths, 3))
     assert results[2] == "no such file"
     durations = [result[0].duration for result in results if not isinstance(result, str)]
     assert durations == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
