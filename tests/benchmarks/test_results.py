@@ -59,7 +59,7 @@ def test_every_row_is_that_of_a_report_and_every_report_has_one() -> None:
         assert any(
             f"`{report['recipe']}`" in row or report["protocol"].startswith(("cross", "pooled")) for row in found
         )
-        std = report["overall"].get("uar_by_seed_std", report["overall"].get("uar_by_seed_deviation"))  # as version 0.1
+        std = report["overall"]["uar_by_seed_std"]
         if std is not None and report["recipe"] in {"default", "paper"}:
             assert any(f"± {std:.3f} |" in row for row in rows), name
     known = [write_cells(report) for report in reports.values()]
