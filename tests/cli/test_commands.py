@@ -279,7 +279,7 @@ def test_baselines_are_evaluated_and_compared(copy: Path) -> None:
     status, out, err = run_sercli(
         "compare", "results/loso-logistic", "results/loso-knn", "--out", "table.csv", cwd=copy
     )
-    assert (status, err) == (0, "table: table.csv\n")
+    assert (status, err) == (0, "saved table.csv\n")
     names = [line.split()[0] for line in out.splitlines()]
     assert names[0] == "recipe"
     assert sorted(names[1:]) == ["knn", "logistic"]
@@ -293,7 +293,7 @@ def test_baselines_are_evaluated_and_compared(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (("compare", "results", "--out", "table.json"), "expected a name ending in .csv, found 'table.json'"),
+        (("compare", "results", "--out", "table.json"), "--out takes a name ending in .csv, found 'table.json'"),
         (("evaluate", "--recipe", "knn", "--max-epochs", "3"), "recipe knn has no epochs"),
         (("evaluate", "--degrade", "radio"), "unknown degradation 'radio'"),
         (("evaluate", "--recipe", "svm", "--degrade", "gsm"), "recipe svm has no network"),
