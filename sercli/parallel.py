@@ -33,7 +33,8 @@ _limits: list[int] = []
 def limit_threads(count: int) -> Iterator[None]:
     """Limits torch to `count` threads, and restores the number afterwards.
 
-    Where limits overlap, nested or in several threads, the lowest applies.
+    Where limits overlap, nested or in several threads, the lowest applies. With one thread, results do not depend on
+    the number of CPUs.
     """
     import torch  # slow to import, and preparing a corpus does not need it
 
@@ -49,16 +50,6 @@ def limit_threads(count: int) -> Iterator[None]:
         with _lock:
             _limits.remove(count)
             torch.set_num_threads(min([_threads, *_limits]))
-
-
-@contextlib.contextmanager
-def single_thread() -> Iterator[None]:
-    """Limits torch to one thread.
-
-    For work that is already parallel over recordings or folds: its results then do not depend on the number of CPUs.
-    """
-    with limit_threads(1):
-        yield
 
 
 def pick_device(name: str) -> "torch.device":

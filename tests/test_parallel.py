@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sercli.errors import InputError
-from sercli.parallel import map_in_order, single_thread
+from sercli.parallel import limit_threads, map_in_order
 
 
 def halve(number: float) -> float:
@@ -52,7 +52,7 @@ def test_threads_are_put_back_whoever_leaves_last() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        one, two = single_thread(), single_thread()
+        one, two = limit_threads(1), limit_threads(1)
         one.__enter__()
         two.__enter__()
         one.__exit__(None, None, None)

@@ -23,7 +23,7 @@ from sercli.labels import LabelSelection
 from sercli.metrics import Probabilities
 from sercli.models.folder import list_files
 from sercli.models.model import save_model
-from sercli.parallel import single_thread
+from sercli.parallel import limit_threads
 from sercli.splits.fold import Fold
 from sercli.training.calibration import list_truth, score_utterances
 from sercli.training.data import CorpusFeatures
@@ -157,7 +157,7 @@ def run_fold(task: FoldTask) -> FoldResult:
     plan, fold, folder = task.plan, task.fold, task.work_folder
     with (
         CorpusFeatures(plan.index, plan.store, plan.recipe.features, copies=plan.recipe.training.copies) as corpus,
-        single_thread() if plan.device == "cpu" else contextlib.nullcontext(),
+        limit_threads(1) if plan.device == "cpu" else contextlib.nullcontext(),
     ):
         if corpus.missing or identify_training(corpus, fold, plan.recipe, task.seed) != task.identity:
             msg = f"{plan.store} changed while the evaluation ran: run it again"
