@@ -143,4 +143,3 @@ CORPUS = Corpus(
     page="",
     label=label,
 )
-"""Recordings of an audformat database."""

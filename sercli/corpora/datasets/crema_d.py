@@ -102,4 +102,3 @@ CORPUS = Corpus(
         ),
     ),
 )
-"""CREMA-D, from its folder or archive."""

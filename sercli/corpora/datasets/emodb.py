@@ -80,4 +80,3 @@ CORPUS = Corpus(
         ),
     ),
 )
-"""EmoDB, from its folder or archive."""

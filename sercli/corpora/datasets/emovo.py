@@ -76,4 +76,3 @@ CORPUS = Corpus(
     speakers=6,
     hours=0.5,
 )
-"""EMOVO, from its folder or archive."""

@@ -75,4 +75,3 @@ CORPUS = Corpus(
     speakers=len(SPEAKERS),
     hours=29.1,
 )
-"""ESD, from its folder or archive."""

@@ -47,4 +47,3 @@ CORPUS = Corpus(
     page="",
     label=label,
 )
-"""Recordings in one folder per label."""

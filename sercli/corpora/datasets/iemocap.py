@@ -145,4 +145,3 @@ CORPUS = Corpus(
         ),
     ),
 )
-"""IEMOCAP, from its folder or archive."""

@@ -73,4 +73,3 @@ CORPUS = Corpus(
     speakers=4,
     hours=1.4,
 )
-"""JL corpus, from its folder or archive."""

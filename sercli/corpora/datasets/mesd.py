@@ -68,4 +68,3 @@ CORPUS = Corpus(
     counts=dict.fromkeys(LABEL_MAP.values(), 144),
     hours=0.2,
 )
-"""MESD, from its folder or archive."""

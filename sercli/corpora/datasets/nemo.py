@@ -124,4 +124,3 @@ CORPUS = Corpus(
     speakers=9,
     hours=3.1,
 )
-"""nEMO, from its folder or archive."""

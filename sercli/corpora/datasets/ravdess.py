@@ -151,4 +151,3 @@ CORPUS = Corpus(
         md5="bc696df654c87fed845eb13823edef8a",
     ),
 )
-"""The speech part of RAVDESS."""

@@ -49,4 +49,3 @@ CORPUS = Corpus(
         md5="5411230427d67a21e18aa4d466e6d1b9",
     ),
 )
-"""The song part of RAVDESS."""

@@ -86,4 +86,3 @@ CORPUS = Corpus(
     speakers=4,
     hours=0.5,
 )
-"""SAVEE, from its folder or archive."""

@@ -68,4 +68,3 @@ CORPUS = Corpus(
     speakers=87,
     hours=3.4,
 )
-"""ShEMO, from its folder or archive."""

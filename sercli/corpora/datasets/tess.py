@@ -86,4 +86,3 @@ CORPUS = Corpus(
         ),
     ),
 )
-"""TESS, from its folder or archive."""

@@ -132,4 +132,3 @@ CORPUS = Corpus(
     label=label,
     needs_labels=True,
 )
-"""Recordings that a table of the user labels."""
