@@ -24,167 +24,186 @@ MOST_CHANNELS = 3  # channels with a column of their own on the screen
 SHOWN_NEGATIVE = 5  # most negative recordings listed on the screen
 
 
+Paths = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH",
+        help="Recordings, folders, or patterns such as 'calls/**/*.mp3'; - reads paths or a recording from stdin.",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE",
+        help="Report: .csv, .tsv, .xlsx, .json, .jsonl or .html.",
+        show_default="CSV on stdout",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Page to browse and listen to, in addition to --out.",
+        show_default="none",
+        rich_help_panel=OUTPUT,
+    ),
+]
+EmbedAudio = Annotated[
+    bool,
+    typer.Option(
+        "--embed-audio",
+        help="Embed the recordings in the page, up to 25 MB.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Segments = Annotated[
+    str | None,
+    typer.Option(
+        "--segments",
+        metavar="FILE|DIR/",
+        help="Timeline: .csv, .tsv, .json, .jsonl, .rttm, .txt, .srt, .vtt; or a folder.",
+        show_default="none",
+        rich_help_panel=OUTPUT,
+    ),
+]
+SegmentsFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--segments-format",
+        metavar="NAME",
+        help="Format of the timelines in a folder.",
+        show_default="csv",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Channels = Annotated[
+    str,
+    typer.Option(
+        "--channels",
+        metavar="auto|mix|split",
+        help="Mix or split the channels; auto splits stereo whose sides differ.",
+        rich_help_panel=SCORING,
+    ),
+]
+Vad = Annotated[
+    str,
+    typer.Option(
+        "--vad",
+        metavar="on|off",
+        help="Split long recordings at pauses; off uses fixed windows.",
+        rich_help_panel=SCORING,
+    ),
+]
+Window = Annotated[
+    float | None,
+    typer.Option(
+        "--window",
+        min=0.1,
+        max=60.0,
+        help="Length of fixed windows (s); implies --vad off.",
+        show_default="6 with --vad off",
+        rich_help_panel=SCORING,
+    ),
+]
+Hop = Annotated[
+    float | None,
+    typer.Option(
+        "--hop",
+        min=0.01,
+        max=60.0,
+        help="Distance between window starts (s).",
+        show_default="the window length",
+        rich_help_panel=SCORING,
+    ),
+]
+MinConfidence = Annotated[
+    float,
+    typer.Option(
+        "--min-confidence",
+        min=0.0,
+        max=1.0,
+        help="Confidence below which an emotion is 'uncertain'.",
+        rich_help_panel=SCORING,
+    ),
+]
+Emotions = Annotated[
+    str,
+    typer.Option(
+        "--emotions",
+        metavar="LABEL,…",
+        help="Labels of the model to keep.",
+        show_default="all",
+        rich_help_panel=SCORING,
+    ),
+]
+Negative = Annotated[
+    str | None,
+    typer.Option(
+        "--negative",
+        metavar="LABEL,…",
+        help="Labels that count as negative in the summary.",
+        show_default="stored with the model",
+        rich_help_panel=SCORING,
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE|names",
+        help="Table with the columns file and emotion, or 'names' for RAVDESS file names.",
+        show_default="none",
+        rich_help_panel=KNOWN,
+    ),
+]
+LabelMap = Annotated[
+    str,
+    typer.Option(
+        "--map",
+        metavar="LABEL=LABEL,…",
+        help="Labels of the table to merge into others, as in joy=happy.",
+        show_default="none",
+        rich_help_panel=KNOWN,
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        min=1.0,
+        help="Seconds without progress after which a recording fails.",
+        rich_help_panel=options.EXECUTION,
+    ),
+]
+Restart = Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")]
+
+
 def predict(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH",
-            help="Recordings, folders, or patterns such as 'calls/**/*.mp3'; - reads paths or a recording from stdin.",
-            show_default=False,
-        ),
-    ],
+    paths: Paths,
     *,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="Report: .csv, .tsv, .xlsx, .json, .jsonl or .html.",
-            show_default="CSV on stdout",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            "--html",
-            metavar="FILE",
-            help="Page to browse and listen to, in addition to --out.",
-            show_default="none",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    embed_audio: Annotated[
-        bool,
-        typer.Option(
-            "--embed-audio",
-            help="Embed the recordings in the page, up to 25 MB.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False,
-    segments: Annotated[
-        str | None,
-        typer.Option(
-            "--segments",
-            metavar="FILE|DIR/",
-            help="Timeline: .csv, .tsv, .json, .jsonl, .rttm, .txt, .srt, .vtt; or a folder.",
-            show_default="none",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    segments_format: Annotated[
-        str | None,
-        typer.Option(
-            "--segments-format",
-            metavar="NAME",
-            help="Format of the timelines in a folder.",
-            show_default="csv",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    channels: Annotated[
-        str,
-        typer.Option(
-            "--channels",
-            metavar="auto|mix|split",
-            help="Mix or split the channels; auto splits stereo whose sides differ.",
-            rich_help_panel=SCORING,
-        ),
-    ] = "auto",
-    vad: Annotated[
-        str,
-        typer.Option(
-            "--vad",
-            metavar="on|off",
-            help="Split long recordings at pauses; off uses fixed windows.",
-            rich_help_panel=SCORING,
-        ),
-    ] = "on",
-    window: Annotated[
-        float | None,
-        typer.Option(
-            "--window",
-            min=0.1,
-            max=60.0,
-            help="Length of fixed windows (s); implies --vad off.",
-            show_default="6 with --vad off",
-            rich_help_panel=SCORING,
-        ),
-    ] = None,
-    hop: Annotated[
-        float | None,
-        typer.Option(
-            "--hop",
-            min=0.01,
-            max=60.0,
-            help="Distance between window starts (s).",
-            show_default="the window length",
-            rich_help_panel=SCORING,
-        ),
-    ] = None,
-    min_confidence: Annotated[
-        float,
-        typer.Option(
-            "--min-confidence",
-            min=0.0,
-            max=1.0,
-            help="Confidence below which an emotion is 'uncertain'.",
-            rich_help_panel=SCORING,
-        ),
-    ] = 0.0,
-    emotions: Annotated[
-        str,
-        typer.Option(
-            "--emotions",
-            metavar="LABEL,…",
-            help="Labels of the model to keep.",
-            show_default="all",
-            rich_help_panel=SCORING,
-        ),
-    ] = "",
-    negative: Annotated[
-        str | None,
-        typer.Option(
-            "--negative",
-            metavar="LABEL,…",
-            help="Labels that count as negative in the summary.",
-            show_default="stored with the model",
-            rich_help_panel=SCORING,
-        ),
-    ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            "--labels",
-            metavar="FILE|names",
-            help="Table with the columns file and emotion, or 'names' for RAVDESS file names.",
-            show_default="none",
-            rich_help_panel=KNOWN,
-        ),
-    ] = None,
-    label_map: Annotated[
-        str,
-        typer.Option(
-            "--map",
-            metavar="LABEL=LABEL,…",
-            help="Labels of the table to merge into others, as in joy=happy.",
-            show_default="none",
-            rich_help_panel=KNOWN,
-        ),
-    ] = "",
+    out: Out = None,
+    html: Html = None,
+    embed_audio: EmbedAudio = False,
+    segments: Segments = None,
+    segments_format: SegmentsFormat = None,
+    channels: Channels = "auto",
+    vad: Vad = "on",
+    window: Window = None,
+    hop: Hop = None,
+    min_confidence: MinConfidence = 0.0,
+    emotions: Emotions = "",
+    negative: Negative = None,
+    labels: Labels = None,
+    label_map: LabelMap = "",
     model: options.ModelDir = None,
     jobs: options.Jobs = options.default_jobs(),
-    timeout: Annotated[
-        float,
-        typer.Option(
-            "--timeout",
-            min=1.0,
-            help="Seconds without progress after which a recording fails.",
-            rich_help_panel=options.EXECUTION,
-        ),
-    ] = 120.0,
-    restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
+    timeout: Timeout = 120.0,
+    restart: Restart = False,
     dask: options.Dask = None,
     device: options.Device = "auto",
     verbose: options.Verbose = False,

@@ -29,58 +29,65 @@ def _describe_corpora() -> str:
     return f"{', '.join(names)}; or {', '.join(own)}."
 
 
+CorpusName = Annotated[
+    str,
+    typer.Argument(help=_describe_corpora(), autocompletion=lambda: list(CORPORA)),
+]
+SourceOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="PATH",
+        help="Folder of recordings, zip or tar archive, or folder of archives.",
+        show_default="download the corpus; for csv, the folder of the table",
+        rich_help_panel=SOURCE,
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="For csv: table with the columns file and emotion, if known also speaker and gender.",
+        show_default="none",
+        rich_help_panel=SOURCE,
+    ),
+]
+LabelMap = Annotated[
+    str,
+    typer.Option(
+        "--map",
+        metavar="LABEL=LABEL,…",
+        help="For csv: labels to merge into others, as in joy=happy.",
+        show_default="none",
+        rich_help_panel=SOURCE,
+    ),
+]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        help="Mirror; its file must match the published size and checksum.",
+        show_default="the address of the corpus",
+        rich_help_panel=SOURCE,
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", "--restart", help="Unpack and index again."),
+]
+ListCorpora = Annotated[bool, typer.Option("--list", help="List all corpora with size, labels and license, and exit.")]
+
+
 def prepare(
-    corpus: Annotated[
-        str,
-        typer.Argument(help=_describe_corpora(), autocompletion=lambda: list(CORPORA)),
-    ] = DEFAULT,
+    corpus: CorpusName = DEFAULT,
     *,
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            metavar="PATH",
-            help="Folder of recordings, zip or tar archive, or folder of archives.",
-            show_default="download the corpus; for csv, the folder of the table",
-            rich_help_panel=SOURCE,
-        ),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            "--labels",
-            metavar="FILE",
-            help="For csv: table with the columns file and emotion, if known also speaker and gender.",
-            show_default="none",
-            rich_help_panel=SOURCE,
-        ),
-    ] = None,
-    label_map: Annotated[
-        str,
-        typer.Option(
-            "--map",
-            metavar="LABEL=LABEL,…",
-            help="For csv: labels to merge into others, as in joy=happy.",
-            show_default="none",
-            rich_help_panel=SOURCE,
-        ),
-    ] = "",
-    url: Annotated[
-        str | None,
-        typer.Option(
-            "--url",
-            help="Mirror; its file must match the published size and checksum.",
-            show_default="the address of the corpus",
-            rich_help_panel=SOURCE,
-        ),
-    ] = None,
-    force: Annotated[
-        bool,
-        typer.Option("--force", "--restart", help="Unpack and index again."),
-    ] = False,
-    list_corpora: Annotated[
-        bool, typer.Option("--list", help="List all corpora with size, labels and license, and exit.")
-    ] = False,
+    source: SourceOption = None,
+    labels: Labels = None,
+    label_map: LabelMap = "",
+    url: Url = None,
+    force: Force = False,
+    list_corpora: ListCorpora = False,
     jobs: options.Jobs = options.default_jobs(),
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     index: options.IndexFile = None,
