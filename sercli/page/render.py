@@ -17,11 +17,13 @@ from sercli.labels import EMOTIONS
 
 FOLDER = Path(__file__).parent
 
-# Told apart with each kind of color blindness (Machado et al. 2009), and by lightness alone, as in gray print:
-# tests/page/test_render.py measures both.
-_COLORS = ("#cdd2d9", "#3599ac", "#dfc024", "#2444e2", "#c42e48", "#551e84", "#6e7d18", "#ee8a6c")
+# Told apart with each kind of color blindness (Machado et al. 2009), and those on white by lightness alone, as in gray
+# print: tests/page/test_render.py measures both.
+_COLORS = ("#abb2b8", "#3599ac", "#dfc024", "#2444e2", "#c42e48", "#551e84", "#6e7d18", "#e97f60")
+_ON_DARK = ("#cdd2d9", "#3aa6bb", "#dfc024", "#5872f5", "#d8455e", "#a66ad8", "#84952a", "#f09a7e")
 _TEXTURES = ("plain", "down", "dots", "level", "plain", "up", "cross", "upright")
 _MORE_COLORS = ("#8c5a2b", "#00694f", "#b79be0", "#7fae8f")  # of labels beyond the eight, with each texture in turn
+_MORE_ON_DARK = ("#b98450", "#2f9c7e", "#b79be0", "#7fae8f")
 _MORE_TEXTURES = ("dots", "level", "up", "cross", "upright", "down")
 
 
@@ -31,12 +33,14 @@ class Ink:
 
     Attributes:
         label: Name of the class.
-        color: Fill, as ``#rrggbb``.
+        color: Fill on white, as ``#rrggbb``.
+        on_dark: Fill on a dark page.
         texture: Pattern over the fill: ``plain``, ``dots``, ``level``, ``upright``, ``up``, ``down`` or ``cross``.
     """
 
     label: str
     color: str
+    on_dark: str
     texture: str
 
 
@@ -47,11 +51,12 @@ def choose_inks(labels: Sequence[str]) -> tuple[Ink, ...]:
     for label in labels:
         if label in EMOTIONS:
             number = EMOTIONS.index(label)
-            color, texture = _COLORS[number], _TEXTURES[number]
+            colors, texture = (_COLORS[number], _ON_DARK[number]), _TEXTURES[number]
         else:
-            color, texture = _MORE_COLORS[others % len(_MORE_COLORS)], _MORE_TEXTURES[others % len(_MORE_TEXTURES)]
+            number = others % len(_MORE_COLORS)
+            colors, texture = (_MORE_COLORS[number], _MORE_ON_DARK[number]), _MORE_TEXTURES[others % len(_MORE_TEXTURES)]
             others += 1
-        inks.append(Ink(label=label, color=color, texture=texture))
+        inks.append(Ink(label=label, color=colors[0], on_dark=colors[1], texture=texture))
     return tuple(inks)
 
 

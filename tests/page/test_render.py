@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from sercli.labels import EMOTIONS
-from sercli.page.render import choose_inks, render_page
+from sercli.page.render import FOLDER, choose_inks, render_page
 
 Vector = npt.NDArray[np.float64]
 
@@ -37,8 +37,9 @@ def to_lab(linear: Vector) -> Vector:
 
 
 @pytest.mark.parametrize("vision", VISION)
-def test_the_colors_of_the_emotions_differ_for_everybody(vision: str) -> None:
-    seen = [to_lab(VISION[vision] @ to_linear(ink.color)) for ink in choose_inks(EMOTIONS)]
+@pytest.mark.parametrize("scheme", ["color", "on_dark"])
+def test_the_colors_of_the_emotions_differ_for_everybody(vision: str, scheme: str) -> None:
+    seen = [to_lab(VISION[vision] @ to_linear(getattr(ink, scheme))) for ink in choose_inks(EMOTIONS)]
     assert min(float(np.linalg.norm(one - other)) for one, other in itertools.combinations(seen, 2)) > 15
 
 
@@ -48,6 +49,15 @@ def test_the_emotions_differ_in_gray_print() -> None:
     assert min(abs(gray[one] - gray[other]) for one, other in itertools.combinations(gray, 2)) > 5
     textures = [ink.texture for ink in sorted(inks, key=lambda ink: gray[ink.label])]
     assert all(one != other for one, other in itertools.pairwise(textures))  # neighbors in lightness
+
+
+@pytest.mark.parametrize(("scheme", "background", "least"), [("color", "#f1f3f6", 1.5), ("on_dark", "#2a313a", 3)])
+def test_the_emotions_stand_out_from_the_page(scheme: str, background: str, least: float) -> None:
+    assert background in (FOLDER / "page.css").read_text()
+    luminances = [(TO_XYZ @ to_linear(getattr(ink, scheme)))[1] for ink in choose_inks(EMOTIONS)]
+    behind = (TO_XYZ @ to_linear(background))[1]
+    ratios = [(max(each, behind) + 0.05) / (min(each, behind) + 0.05) for each in luminances]  # WCAG 2
+    assert min(ratios) > least
 
 
 def test_an_emotion_keeps_its_color_and_other_labels_get_one() -> None:
