@@ -128,6 +128,7 @@ class Corpus:
         title: Name in tables and messages.
         citation: How its authors want it cited, with a DOI or a URL.
         license: License of the recordings.
+        language: Language of the recordings; empty if unknown.
         page: Web page of the corpus.
         label: Labels the recordings of a source; raises `CorpusError` if it cannot label any.
         label_map: Emotion for each of the corpus's own codes or labels; empty for recordings of the user's own.
@@ -146,6 +147,7 @@ class Corpus:
     license: str
     page: str
     label: Callable[[Source], LabeledRecordings]
+    language: str = ""
     label_map: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     speakers: int = 0

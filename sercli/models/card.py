@@ -25,17 +25,25 @@ def render_card(description: Mapping[str, Any]) -> str:
         n_features=len(description["normalization"]["mean"]),
         non_commercial=any("NC" in facts.get("license", "") for facts in corpora.values()),
         use=USE,
+        limits=LIMITS,
     )
 
 
-USE = """\
-Made for research, teaching, and for sorting many recordings so that people listen to the right ones first.
-
-- Acted emotion is not felt emotion. The model knows how actors portray these labels in a few sentences; it does not
-  know what anybody feels.
-- Do not decide about people with it: not about work, credit, schooling, health, law or safety, and not about any
-  single person at all. Several laws, the EU's AI Act among them, forbid or restrict emotion recognition at work
-  and in education.
-- Expect much lower accuracy on other languages, on spontaneous speech, on children's and old people's voices, and on
-  telephone lines and noise unlike its training data. It was trained on young adult actors in a studio.
-- Confidence is calibrated on the corpora above and on no others."""
+USE = "Made for research, teaching, and for sorting many recordings so that people listen to the right ones first."
+LIMITS = (  # each completes "Do not use it"
+    (
+        "to make decisions about people, including reviews of agents: not about work, credit, schooling, health, law "
+        "or safety. Several laws, the EU's AI Act among them, forbid or restrict emotion recognition at work and in "
+        "education."
+    ),
+    (
+        "to find out what somebody feels. Acted emotion is not felt emotion: the model knows how actors portray these "
+        "labels in a few sentences."
+    ),
+    (
+        "on other languages, spontaneous speech, children's and old people's voices, telephone lines or noise unlike "
+        "its training data, unless you have tested it there: expect much lower accuracy. It was trained on young "
+        "adult actors in a studio."
+    ),
+    "as if its confidence held everywhere: it is calibrated on the corpora it was trained on and on no others.",
+)

@@ -28,7 +28,7 @@ def describe_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe) -> dic
 
 
 def describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, dict[str, Any]]:
-    """Describes each corpus, JSON-ready: counts, development speakers, hash, license and citation."""
+    """Describes each corpus, JSON-ready: counts, development speakers, hash, language, license and citation."""
     utterances = corpus.index.utterances
     used = [utterances[position] for position in (*fold.train, *fold.dev)]
     dev, train = ({utterances[position].speaker for position in split} for split in (fold.dev, fold.train))
@@ -42,6 +42,7 @@ def describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, dict[str, Any
             "speakers": len(speakers),
             "dev_speakers": sorted((dev - train) & speakers),
             "sha256": hashlib.sha256("".join(sorted(u.sha256 for u in members)).encode()).hexdigest(),
+            "language": known.language if known else "",
             "license": known.license if known else "",
             "citation": known.citation if known else "",
         }

@@ -81,6 +81,7 @@ def _draw_folds() -> tuple[tuple[str, ...], ...]:
 CORPUS = Corpus(
     name=NAME,
     title="CREMA-D",
+    language="English",
     citation=(
         "Cao H, Cooper DG, Keutmann MK, Gur RC, Nenkova A, Verma R (2014) CREMA-D: Crowd-sourced Emotional "
         "Multimodal Actors Dataset. IEEE Transactions on Affective Computing 5(4): 377-390. "

@@ -61,6 +61,7 @@ def parse_name(stem: str) -> Annotation:
 CORPUS = Corpus(
     name=NAME,
     title="EmoDB",
+    language="German",
     citation=(
         "Burkhardt F, Paeschke A, Rolfes M, Sendlmeier W, Weiss B (2005) A database of German emotional speech. "
         "Interspeech 2005, pp. 1517-1520. https://doi.org/10.21437/Interspeech.2005-446"

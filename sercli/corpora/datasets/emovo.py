@@ -64,6 +64,7 @@ def label(source: Source) -> LabeledRecordings:
 CORPUS = Corpus(
     name=NAME,
     title="EMOVO",
+    language="Italian",
     citation=(
         "Costantini G, Iaderola I, Paoloni A, Todisco M (2014) EMOVO Corpus: an Italian Emotional Speech Database. "
         "LREC 2014, pp. 3501-3504. https://aclanthology.org/L14-1478"

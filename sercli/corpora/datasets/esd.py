@@ -63,6 +63,7 @@ def label(source: Source) -> LabeledRecordings:
 CORPUS = Corpus(
     name=NAME,
     title="ESD",
+    language="English and Chinese",
     citation=(
         "Zhou K, Sisman B, Liu R, Li H (2022) Emotional voice conversion: Theory, databases and ESD. Speech "
         "Communication 137: 1-18. https://doi.org/10.1016/j.specom.2021.11.006"

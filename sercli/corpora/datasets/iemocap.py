@@ -113,6 +113,7 @@ def label(source: Source) -> LabeledRecordings:
 CORPUS = Corpus(
     name=NAME,
     title="IEMOCAP",
+    language="English",
     citation=(
         "Busso C, Bulut M, Lee CC, Kazemzadeh A, Mower E, Kim S, Chang JN, Lee S, Narayanan SS (2008) IEMOCAP: "
         "interactive emotional dyadic motion capture database. Language Resources and Evaluation 42: 335-359. "

@@ -61,6 +61,7 @@ def parse_name(stem: str) -> Annotation:
 CORPUS = Corpus(
     name=NAME,
     title="JL corpus",
+    language="English",
     citation=(
         "James J, Tian L, Watson C (2018) An Open Source Emotional Speech Corpus for Human Robot Interaction "
         "Applications. Interspeech 2018, pp. 2768-2772. https://doi.org/10.21437/Interspeech.2018-1349"

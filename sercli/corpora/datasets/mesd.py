@@ -56,6 +56,7 @@ def parse_name(stem: str) -> Annotation:
 CORPUS = Corpus(
     name=NAME,
     title="MESD",
+    language="Spanish",
     citation=(
         "Duville MM, Alonso-Valerdi LM, Ibarra-Zarate DI (2021) The Mexican Emotional Speech Database (MESD): "
         "elaboration and assessment based on machine learning. EMBC 2021, pp. 1644-1647. "

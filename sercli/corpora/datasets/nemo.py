@@ -112,6 +112,7 @@ def label(source: Source) -> LabeledRecordings:
 CORPUS = Corpus(
     name=NAME,
     title="nEMO",
+    language="Polish",
     citation=(
         "Christop I (2024) nEMO: Dataset of Emotional Speech in Polish. LREC-COLING 2024, pp. 12111-12116. "
         "https://aclanthology.org/2024.lrec-main.1059"

@@ -108,6 +108,7 @@ def _name_actors(*folds: tuple[int, ...]) -> tuple[tuple[str, ...], ...]:
 CORPUS = Corpus(
     name=NAME,
     title="RAVDESS, speech",
+    language="English",
     citation=(
         "Livingstone SR, Russo FA (2018) The Ryerson Audio-Visual Database of Emotional Speech and Song "
         "(RAVDESS). PLoS ONE 13(5): e0196391. https://doi.org/10.1371/journal.pone.0196391"

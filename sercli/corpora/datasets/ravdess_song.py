@@ -34,6 +34,7 @@ def label(source: Source) -> LabeledRecordings:
 CORPUS = Corpus(
     name=NAME,
     title="RAVDESS, song",
+    language="English",
     citation=ravdess.CORPUS.citation,
     license=ravdess.CORPUS.license,
     page=ravdess.CORPUS.page,

@@ -74,6 +74,7 @@ def label(source: Source) -> LabeledRecordings:
 CORPUS = Corpus(
     name=NAME,
     title="SAVEE",
+    language="English",
     citation=(
         "Haq S, Jackson PJB (2009) Speaker-dependent audio-visual emotion recognition. Proc. AVSP 2009, pp. 53-58. "
         "http://kahlan.eps.surrey.ac.uk/savee"

@@ -56,6 +56,7 @@ def parse_name(stem: str) -> Annotation:
 CORPUS = Corpus(
     name=NAME,
     title="ShEMO",
+    language="Persian",
     citation=(
         "Mohamad Nezami O, Jamshid Lou P, Karami M (2019) ShEMO: a large-scale validated database for Persian speech "
         "emotion detection. Language Resources and Evaluation 53: 1-16. https://doi.org/10.1007/s10579-018-9427-x"

@@ -66,6 +66,7 @@ def _name_recording(path: Path) -> str:
 CORPUS = Corpus(
     name=NAME,
     title="TESS",
+    language="English",
     citation=(
         "Pichora-Fuller MK, Dupuis K (2020) Toronto emotional speech set (TESS). Borealis. "
         "https://doi.org/10.5683/SP2/E8H2MF"
