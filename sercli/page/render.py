@@ -54,7 +54,10 @@ def choose_inks(labels: Sequence[str]) -> tuple[Ink, ...]:
             colors, texture = (_COLORS[number], _ON_DARK[number]), _TEXTURES[number]
         else:
             number = others % len(_MORE_COLORS)
-            colors, texture = (_MORE_COLORS[number], _MORE_ON_DARK[number]), _MORE_TEXTURES[others % len(_MORE_TEXTURES)]
+            colors, texture = (
+                (_MORE_COLORS[number], _MORE_ON_DARK[number]),
+                _MORE_TEXTURES[others % len(_MORE_TEXTURES)],
+            )
             others += 1
         inks.append(Ink(label=label, color=colors[0], on_dark=colors[1], texture=texture))
     return tuple(inks)

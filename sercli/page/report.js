@@ -6,9 +6,13 @@ const NO_LABEL = { [UNCERTAIN]: "uncertain", [NO_SPEECH]: "no speech", [FAILED]:
 const nameOf = (result) => result >= 0 ? LABELS[result] : NO_LABEL[result];
 const inkOf = (result) => result >= 0 ? `ink${result}` : "no-ink";
 const swatch = (result) => html`<svg class="swatch" aria-hidden="true"><rect width="100%" height="100%" class="${inkOf(result)}"/></svg>`;
+const nameInk = (result) => html`<span class="nowrap">${swatch(result)}${nameOf(result)}</span>`;
 const reasonOf = ([kind, text]) => text || DATA.kinds[kind];
 const showTypicality = ({ typicality }) => typicality === null ? "" : html`<span class="${typicality < DATA.minimum ? "doubt" : ""}">${percent(typicality, typicality < .1 ? 1 : 0)}</span>`;
+const rate = (confidence) => html`<b>${percent(confidence)}</b> (${confidence < .5 ? "low" : confidence <= .75 ? "medium" : "high"})`;
 const byName = (channel) => channel === "mix" ? "Mixed" : `Channel ${channel}`;
+
+const CALLS = DATA.rows.some((row) => row[5].length > 1);
 
 let rowsSoFar = 0;
 const RECORDINGS = DATA.rows.map(([folder, name, duration, link, truth, channels, error], number) => {
@@ -67,6 +71,7 @@ class Details {
     return found;
   }
   share(n, labels) { return labels.reduce((sum, label) => sum + this.probabilities[n * N + label], 0) / 100; }
+  strongest(n, labels) { return labels.reduce((best, label) => this.share(n, [label]) > this.share(n, [best]) ? label : best); }
   ofSegment(n) { return this.probabilities.subarray(n * N, (n + 1) * N); }
   ofRow(row) { return this.ofRows.subarray(row * N, (row + 1) * N); }
   envelope(row) { return this.envelopes.subarray(row * this.points, (row + 1) * this.points); }
@@ -99,11 +104,12 @@ function drawRow(number) {
   const text = [...new Set(reasons.map(reasonOf))].join("; ");
   return html`
     <td><button type="button" class="link clip name" title="${it.path}">${it.name}</button><span class="soft folder clip" style="display:block">${it.folderName}</span></td>
+    ${CALLS ? html`<td>${lines((side) => it.sides.length > 1 ? side.channel : "")}</td>` : ""}
     <td>${lines((side) => html`${swatch(side.result)}<span class="clip${side.result < UNCERTAIN ? " soft" : ""}">${nameOf(side.result)}</span>`)}</td>
-    ${it.error ? html`<td></td><td class="clip small bad" colspan="${$("#rows thead tr").cells.length - 3}" title="${text}">${text}</td>` : html`${numbers((side) => side.result >= UNCERTAIN ? percent(side.confidence) : "")}
+    ${it.error ? html`<td></td><td class="clip small bad" colspan="${$("#rows thead tr").cells.length - 3 - CALLS}" title="${text}">${text}</td>` : html`${numbers((side) => side.result >= UNCERTAIN ? percent(side.confidence) : "")}
     ${DATA.minimum === null ? "" : numbers(showTypicality)}
     <td>${lines((side) => details && side.result >= UNCERTAIN ? ribbon(merge(details.segments(side.row), it.duration / 100), it.duration) : html`<svg class="ribbon" aria-hidden="true"></svg>`)}</td>
-    <td class="number">${it.negative === null ? "" : percent(it.negative)}</td>
+    ${numbers((side) => side.result >= UNCERTAIN ? percent(side.negative) : "")}
     <td class="number">${clock(it.duration)}</td>
     <td class="small doubt" title="${text}"><div class="${it.wrong ? "clip" : "two"}">${text}${more > 0 ? html` <span class="soft">+${more} channels</span>` : ""}</div>${it.wrong ? html`<div class="bad">known label: ${LABELS[it.truth]}</div>` : ""}</td>`}`;
 }
@@ -121,7 +127,7 @@ const table = new RowTable($("#rows"), {
     result: { key: (n) => RECORDINGS[n].sides.map((side) => nameOf(side.result)).join(" ") },
     confidence: { key: (n) => RECORDINGS[n].confidence },
     typicality: { key: (n) => RECORDINGS[n].typicality },
-    start: { key: (n) => n },
+
     negative: { key: (n) => RECORDINGS[n].negative, first: "descending" },
     duration: { key: (n) => RECORDINGS[n].failed ? null : RECORDINGS[n].duration, first: "descending" },
     kind: { key: (n) => { const it = RECORDINGS[n]; return it.kinds.size ? DATA.kinds[[...it.kinds][0]] : null; } },
@@ -139,6 +145,11 @@ function fillFilters() {
   filters.folder.append(...DATA.folders.map(([name], n) => option(n, name || "(this folder)")));
   filters.kind.append(...DATA.kinds.map((kind, n) => option(n, kind)));
 }
+function* describeFilters() {
+  for (const { name, value, options, selectedIndex, labels, ariaLabel } of filters.elements)
+    if (name && value) yield `${(ariaLabel || labels[0].firstChild.textContent).toLowerCase()} ${options ? options[selectedIndex].textContent : value}`;
+}
+function moreNegative({ answered: [one, two] }) { return two && two.negative !== one.negative && (two.negative > one.negative ? two : one).channel; }
 function applyFilters() {
   const text = filters.text.value.trim().toLocaleLowerCase(), { result, folder, kind } = filters;
   const least = filters.least.value === "" ? 0 : filters.least.value / 100, most = filters.most.value === "" ? 1 : filters.most.value / 100;
@@ -148,16 +159,18 @@ function applyFilters() {
     return (!text || it.path.toLocaleLowerCase().includes(text))
       && (!result.value || (result.value === "wrong" ? it.wrong : result.value === "right" ? it.truth >= 0 && it.answered.length && !it.wrong
         : it.sides.some((side) => nameOf(side.result) === result.value)))
+      && (!filters.negative || !filters.negative.value || moreNegative(it) === filters.negative.value)
       && (!folder.value || it.folder === Number(folder.value))
       && (!kind.value || (kind.value === "clean" ? !it.kinds.size : kind.value === "doubt" ? it.doubted : kind.value === "failed" ? it.failed : it.kinds.has(Number(kind.value))))
       && (anyConfidence || it.answered.some((side) => side.confidence >= least && side.confidence <= most));
   });
   const count = table.shown.length;
   $("#count").textContent = count === RECORDINGS.length ? `${count} recordings` : `${count} of ${RECORDINGS.length} recordings`;
+  $("#filtered").textContent = count === RECORDINGS.length ? "" : `Filter: ${[...describeFilters(), $("#count").textContent].join(", ")}`;
 }
 filters.addEventListener("input", applyFilters);
 filters.addEventListener("submit", (event) => event.preventDefault());
-filters.addEventListener("reset", () => setTimeout(applyFilters));
+filters.addEventListener("reset", () => setTimeout(() => { table.setOrder(null); applyFilters(); }));
 document.addEventListener("click", (event) => {
   const asked = event.target.closest("[data-result], [data-kind]");
   if (!asked) return;
@@ -181,8 +194,8 @@ function strongest(labels, most) {
 function listStrongest() {
   const labels = measure.value === "negative" ? DATA.negative : [Number(measure.value)];
   const found = strongest(labels, 30);
-  put($("#jumps"), found.length ? html`${found.map(({ it, side, start, end, result, share }) => html`<li><button type="button" data-open="${it.number}" data-at="${start}">
-    <b>${percent(share)}</b><span>${swatch(result)}${nameOf(result)}</span><span class="clip" title="${it.path}">${it.name}</span><span class="soft">${side.channel === "mix" ? "" : byName(side.channel).toLowerCase()}</span><span class="soft">${clock(start)} to ${clock(end)}</span></button></li>`)}`
+  put($("#jumps"), found.length ? html`${found.map(({ n, it, side, start, end, share }) => html`<li><button type="button" data-open="${it.number}" data-at="${start}">
+    <span><b>${percent(share)}</b> ${labels.length > 1 ? "negative, mostly " : ""}${nameInk(details.strongest(n, labels))}</span><span class="soft">${side.channel === "mix" ? "" : `${byName(side.channel).toLowerCase()}, `}${clock(start)} to ${clock(end)}</span><span class="soft small clip" title="${it.path}">${it.name}</span></button></li>`)}`
     : html`<li class="soft">No speech was scored.</li>`);
 }
 measure.append(...(DATA.negative.length ? [option("negative", "negative emotions")] : []), ...LABELS.map((label, n) => option(n, label)));
@@ -201,18 +214,25 @@ function openRecording(number, at = null) {
   const warnings = [...new Set(it.sides.flatMap((side) => side.warnings.map(reasonOf)))];
   put(dialog, html`<div class="opened">
     <header><div><h2 id="opened-name" tabindex="-1" autofocus>${it.name}</h2><p class="soft small">${it.folderName}${it.failed ? "" : html` · ${clock(it.duration, 1)}`}${it.typicality === null ? "" : html` · typicality ${it.answered.map((side, n) => html`${n ? ", " : ""}${it.sides.length > 1 ? `${byName(side.channel).toLowerCase()} ` : ""}${showTypicality(side)}`)}`}</p></div>
-      <button type="button" class="button" data-step="-1" aria-label="Previous recording">←</button>
-      <button type="button" class="button" data-step="1" aria-label="Next recording">→</button>
+      <button type="button" class="button" data-step="-1">← Previous call</button>
+      <button type="button" class="button" data-step="1">Next call →</button>
       <button type="button" class="button" data-close>Close</button></header>
     ${it.error ? html`<p class="note bad-text">Failed: ${reasonOf(it.error)}</p>` : ""}
     ${warnings.length ? html`<div class="note"><strong>${it.typicality !== null && it.typicality < DATA.minimum ? "Do not believe this answer:" : "Doubt this answer:"}</strong> ${warnings.join("; ")}</div>` : ""}
+    ${it.answered.length ? html`<p class="verdict">Confidence ${it.answered.map((side, n) => html`${n ? ", " : ""}${it.sides.length > 1 ? `${byName(side.channel).toLowerCase()} ` : ""}${rate(side.confidence)}`)}: averaged over the recording; listen before using it. <span class="soft small">Low: under 50&nbsp;%, medium: 50 to 75&nbsp;%, high: over 75&nbsp;%.</span></p>` : ""}
     ${it.truth >= 0 ? html`<p class="small">Known label: ${swatch(it.truth)}${LABELS[it.truth]}${it.wrong ? html` <strong class="bad-text">(the answer is wrong)</strong>` : ""}</p>` : ""}
-    ${it.source && !it.error ? html`<audio controls preload="none" src="${it.source}"></audio><p class="small soft" id="sound" role="status">Click the waveform to hear from there.</p>` : ""}
+    ${it.source && !it.error ? html`<audio controls preload="metadata" src="${it.source}"></audio><p class="small soft" id="sound" role="status">Click the waveform to hear from there.</p>` : ""}
     ${it.error ? "" : html`<div class="times" id="times">${sides.map((side) => drawSide(it, side))}
       <div class="sheet" id="sheet"><div class="hair" hidden></div><div class="head-line" hidden></div></div></div>
       <div class="axis" aria-hidden="true">${ticks(it.duration)}</div>
-      <div class="columns"><div>${drawPeaks(it, sides)}</div><div><h3>All stretches</h3><div class="scroll" style="max-height:18rem" tabindex="0" role="region" aria-label="All stretches of speech">${drawStretches(sides)}</div></div></div>`}
+      <div class="columns"><div>${drawPeaks(it, sides)}</div><div><h3>All stretches</h3>${drawStretches(sides)}</div></div>`}
   </div>`);
+  $(".opened").append(...["#trust", "#limits", ".foot"].map((part) => {
+    const copy = $(part).cloneNode(true);
+    copy.removeAttribute("id");
+    copy.classList.add("printed");
+    return copy;
+  }));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
   if (!it.error) wire(it, sides);
@@ -242,18 +262,27 @@ const inOrder = (sides) => sides.flatMap((side) => side.segments.map((segment) =
 // For each emotion: its share of this recording, and the stretch and minute where it is most probable.
 function drawPeaks(it, sides) {
   const all = inOrder(sides);
-  const total = all.reduce((sum, { start, end }) => sum + end - start, 0), long = it.duration > 120;
+  const total = all.reduce((sum, { start, end }) => sum + end - start, 0), heading = html`<h3>Where each emotion is strongest</h3>`;
+  if (!total) return html`${heading}<p class="soft">No speech.</p>`;
   const rows = LABELS.map((label, result) => {
     const own = all.filter((segment) => segment.result === result);
     const peak = all.reduce((best, segment) => !best || details.share(segment.n, [result]) > details.share(best.n, [result]) ? segment : best, null);
-    return { label, result, peak, share: own.reduce((sum, { start, end }) => sum + end - start, 0) / (total || 1), minute: long ? strongestMinute(all, result) : null };
-  }).sort((a, b) => b.share - a.share || (b.peak ? details.share(b.peak.n, [b.result]) : 0) - (a.peak ? details.share(a.peak.n, [a.result]) : 0));
-  return html`<h3>Where each emotion is strongest</h3><div class="scroll nowrap" tabindex="0" role="region" aria-label="Where each emotion is strongest"><table class="plain"><thead><tr><th scope="col">Emotion</th><th scope="col" class="number">Of speech</th><th scope="col">Stretch</th>${long ? html`<th scope="col">Minute</th>` : ""}</tr></thead><tbody>${rows.map(({ label, result, share, peak, minute }) =>
-    html`<tr><td>${swatch(result)}${label}</td><td class="number">${percent(share)}</td><td>${peak ? html`<button type="button" class="link" data-at="${peak.start}">${clock(peak.start)} to ${clock(peak.end)}</button> <span class="soft">${percent(details.share(peak.n, [result]))}${sides.length > 1 ? `, ${byName(peak.side.channel).toLowerCase()}` : ""}</span>` : ""}</td>${long ? html`<td>${minute ? html`<button type="button" class="link" data-at="${minute.start}">from ${clock(minute.start)}</button> <span class="soft">${percent(minute.share)}</span>` : ""}</td>` : ""}</tr>`)}</tbody></table></div>`;
+    return { label, result, peak, share: own.reduce((sum, { start, end }) => sum + end - start, 0) / total, minute: it.duration < 60 ? null : strongestMinute(it, sides, result) };
+  }).sort((a, b) => b.share - a.share || details.share(b.peak.n, [b.result]) - details.share(a.peak.n, [a.result]));
+  const place = ({ start, end, side, share }) => html`<button type="button" class="link nowrap" data-at="${start}">${clock(start)} to ${clock(end)}</button> <span class="soft nowrap">${percent(share)}${sides.length > 1 ? `, ${byName(side.channel).toLowerCase()}` : ""}</span>`;
+  return html`${heading}<div class="scroll" tabindex="0" role="region" aria-label="Where each emotion is strongest"><table class="plain"><thead><tr><th scope="col">Emotion</th><th scope="col" class="number">Of speech</th><th scope="col">Stretch</th><th scope="col">Minute</th></tr></thead><tbody>${rows.map(({ label, result, share, peak, minute }, n) =>
+    html`<tr><td>${swatch(result)}${label}</td><td class="number">${percent(share)}</td><td>${place({ ...peak, share: details.share(peak.n, [result]) })}</td>${it.duration >= 60 ? html`<td>${minute ? place(minute) : html`<span class="soft">too little speech</span>`}</td>` : n ? "" : html`<td class="soft top" rowspan="${rows.length}">shorter than a minute</td>`}</tr>`)}</tbody></table></div>`;
 }
-function strongestMinute(segments, result) {
+// The minute of one channel in which an emotion is most probable.
+function strongestMinute(it, sides, result) {
+  const minutes = sides.map((side) => strongestMinuteOf(side, it.duration, result)).filter((minute) => minute);
+  return minutes.reduce((best, minute) => !best || minute.share > best.share ? minute : best, null);
+}
+function strongestMinuteOf(side, duration, result) {
+  const { segments } = side;
   let best = null, from = 0;
-  for (const { start } of segments) {
+  for (const segment of segments) {
+    const start = Math.min(segment.start, duration - 60);
     let sum = 0, time = 0;
     while (segments[from].start < start - 60) from++; // no segment is longer than a minute
     for (let n = from; n < segments.length && segments[n].start < start + 60; n++) {
@@ -261,17 +290,17 @@ function strongestMinute(segments, result) {
       const shared = Math.min(segment.end, start + 60) - Math.max(segment.start, start);
       if (shared > 0) { sum += shared * details.share(segment.n, [result]); time += shared; }
     }
-    if (time >= 10 && (!best || sum / time > best.share)) best = { start, share: sum / time };
+    if (time >= 10 && (!best || sum / time > best.share)) best = { side, start, end: start + 60, share: sum / time };
   }
   return best;
 }
 function drawStretches(sides) {
   const all = inOrder(sides);
   if (!all.length) return html`<p class="soft">No speech.</p>`;
-  return html`<table class="plain"><thead><tr><th scope="col">Time</th>${sides.length > 1 ? html`<th scope="col">Side</th>` : ""}<th scope="col">Emotion</th><th scope="col">Probabilities (%)</th></tr></thead><tbody>${all.slice(0, MOST_STRETCHES).map(({ n, start, end, result, side }) => {
+  return html`<div class="scroll${all.length < FEW ? "" : " long"}" tabindex="0" role="region" aria-label="All stretches of speech"><table class="plain"><thead><tr><th scope="col">Time</th>${sides.length > 1 ? html`<th scope="col">Channel</th>` : ""}<th scope="col">Emotion</th><th scope="col">Probabilities (%)</th></tr></thead><tbody>${all.slice(0, MOST_STRETCHES).map(({ n, start, end, result, side }) => {
     const top = Array.from(details.ofSegment(n), (share, label) => [share, label]).sort((a, b) => b[0] - a[0]).slice(0, 3);
-    return html`<tr><td><button type="button" class="link" data-at="${start}">${clock(start, 1)} to ${clock(end, 1)}</button></td>${sides.length > 1 ? html`<td>${side.channel}</td>` : ""}<td class="nowrap">${swatch(result)}${nameOf(result)}</td><td class="small soft">${top.map(([share, label]) => `${LABELS[label]} ${share}`).join(", ")}</td></tr>`;
-  })}</tbody></table>${all.length > MOST_STRETCHES ? html`<p class="soft small">and ${all.length - MOST_STRETCHES} more, which the timeline shows</p>` : ""}`;
+    return html`<tr><td><button type="button" class="link" data-at="${start}">${clock(start, 1)} to ${clock(end, 1)}</button></td>${sides.length > 1 ? html`<td>${side.channel}</td>` : ""}<td>${nameInk(result)}</td><td class="small soft">${top.map(([share, label]) => `${LABELS[label]} ${share}`).join(", ")}</td></tr>`;
+  })}</tbody></table>${all.length > MOST_STRETCHES ? html`<p class="soft small">and ${all.length - MOST_STRETCHES} more, which the timeline shows</p>` : ""}</div>`;
 }
 function play(at) {
   const audio = $("audio", dialog);

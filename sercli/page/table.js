@@ -16,6 +16,7 @@ const clock = (seconds, digits = 0) => {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 };
 
+const FEW = 20; // rows below which a table is shown whole
 // A table of any number of rows, of which only those in sight are in the page.
 class RowTable {
   constructor(box, { draw, columns, total, open, empty, rowHeight = 46 }) {
@@ -38,11 +39,15 @@ class RowTable {
     for (const head of box.querySelectorAll("th[data-column]"))
       $("button", head).addEventListener("click", () => this.sort(head.dataset.column));
   }
+
   filter(keep) { this.keep = keep; this.arrange(); this.box.scrollTop = 0; }
   sort(column) {
     const first = this.columns[column].first || "ascending", other = first === "ascending" ? "descending" : "ascending";
     const now = this.order && this.order.column === column ? this.order.direction : null;
-    this.order = now === null ? { column, direction: first } : now === first ? { column, direction: other } : null;
+    this.setOrder(now === null ? { column, direction: first } : now === first ? { column, direction: other } : null);
+  }
+  setOrder(order) {
+    this.order = order;
     for (const head of this.box.querySelectorAll("th[data-column]"))
       head.setAttribute("aria-sort", this.order && head.dataset.column === this.order.column ? this.order.direction : "none");
     this.arrange();
@@ -64,9 +69,10 @@ class RowTable {
     this.render();
   }
   render() {
-    const { rowHeight, shown } = this, margin = 8;
-    const top = this.whole ? 0 : Math.max(0, Math.floor(this.box.scrollTop / rowHeight) - margin);
-    const count = this.whole ? shown.length : Math.ceil((this.box.clientHeight || 600) / rowHeight) + 2 * margin;
+    const { rowHeight, shown } = this, margin = 8, few = shown.length < FEW;
+    this.box.classList.toggle("long", !few);
+    const top = this.whole || few ? 0 : Math.max(0, Math.floor(this.box.scrollTop / rowHeight) - margin);
+    const count = this.whole || few ? shown.length : Math.ceil((this.box.clientHeight || 600) / rowHeight) + 2 * margin;
     const part = shown.slice(top, top + count), below = Math.max(0, shown.length - top - part.length);
     const focused = this.body.contains(document.activeElement) ? document.activeElement.closest("tr").dataset.row : null;
     const spacer = (rows) => rows ? html`<tr class="spacer" aria-hidden="true"><td style="height:${rows * rowHeight}px"></td></tr>` : "";

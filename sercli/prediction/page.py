@@ -9,15 +9,17 @@ import posixpath
 import sys
 import urllib.parse
 from array import array
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sercli.audio.envelope import LEVELS, POINTS
 from sercli.errors import UsageError
 from sercli.files import write_by_rename
 from sercli.labels import UNCERTAIN
-from sercli.models.card import USE
+from sercli.models.card import LIMITS, USE
 from sercli.page.render import render_page
 from sercli.prediction.discovery import Recording
 from sercli.prediction.report import encodable
@@ -65,7 +67,7 @@ class ReportPage:
         self._folders: dict[tuple[str, str], int] = {}  # positions by name and address
         self._kinds: dict[str, int] = {}
         self._rows: list[list[Any]] = []
-        self._doubted = 0  # rows with a warning
+
         self._details = _Details(len(labels))
 
     def add_recording(self, recording: Recording, predictions: Sequence[Prediction]) -> None:
@@ -85,7 +87,6 @@ class ReportPage:
             ]
         )
         for prediction in predictions:
-            self._doubted += bool(prediction.warnings)
             self._details.add(prediction, self._numbers)
 
     def _describe(self, row: Prediction) -> list[Any]:
@@ -102,8 +103,26 @@ class ReportPage:
 
     def _classify(self, reason: str) -> list[Any]:
         """The kind of a reason, and its text where that says more."""
-        kind, text = encodable(name_kind(reason)), encodable(reason)
+        kind, text = (encodable(part).removeprefix("is ") for part in (name_kind(reason), reason))
         return [self._kinds.setdefault(kind, len(self._kinds)), 0 if text == kind else text]
+
+    def _count(self) -> dict[str, defaultdict[str, "Count"]]:
+        """Counts recordings and channels by result, reason to fail, warning, and all with an emotion or in doubt."""
+        results, kinds = ({number: name for name, number in names.items()} for names in (self._numbers, self._kinds))
+        channels, recordings = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+        for *_, sides, error in self._rows:
+            in_recording = [{("failed", kinds[error[0]])}] if error else []
+            for _, result, *_, warnings, _ in sides:
+                known = {("result", results[result]), *(("warning", kinds[kind]) for kind, _ in warnings)}
+                known.update([("all", "emotion")] if result >= NOT_AN_EMOTION[UNCERTAIN] else [])
+                known.update([("all", "doubt")] if warnings else [])
+                in_recording.append(known)
+            channels.update(chain(*in_recording))
+            recordings.update(set().union(*in_recording))
+        counts = {name: defaultdict(Count) for name in ("result", "failed", "warning", "all")}
+        for (group, name), found in recordings.items():
+            counts[group][name] = Count(found, channels[group, name])
+        return counts
 
     def _link(self, recording: Recording) -> str | int:
         """File name or content of a recording as an address; 0 if it is named as in the page, -1 without any."""
@@ -144,7 +163,7 @@ class ReportPage:
             "rows": self._rows,
             "details": self._details.pack(),
         }
-        intro, *limits = (" ".join(part.split()) for part in USE.split("\n- "))
+
         page = render_page(
             "report.html",
             scripts=("table.js", "report.js"),
@@ -153,19 +172,27 @@ class ReportPage:
             summary=summary,
             shares=_share_out(summary, [*self._labels, UNCERTAIN]),
             confidence=sum(share.confidence for share in summary.total().values()),
-            doubted=self._doubted,
+            counts=self._count(),
             minimum=minimum,
             negative=[self._labels[number] for number in self._negative],
             scores=scores.to_dict() if scores and scores.scored else None,
             description=self._description,
             tested=_choose_figures(self._description.get("figures", {})),
-            intro=intro,
-            limits=limits,
+            known_speakers=KNOWN_SPEAKERS,
+            use=USE,
+            limits=LIMITS,
             version=__version__,
             today=dt.datetime.now(tz=dt.UTC).astimezone().strftime("%Y-%m-%d %H:%M"),
         )
         with write_by_rename(self.path) as stream:
             stream.write(page)
+
+
+class Count(NamedTuple):
+    """Number of recordings in which something was found, and of their channels in which it was."""
+
+    recordings: int = 0
+    channels: int = 0
 
 
 class _Details:
@@ -261,7 +288,7 @@ def _share_out(summary: BatchSummary, labels: Sequence[str]) -> list[dict[str, A
     return shares
 
 
-def _choose_figures(figures: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+def _choose_figures(figures: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The first protocol that tests speakers unknown to the model, which says most about new recordings."""
-    unseen = (item for item in figures.items() if not item[0].startswith(KNOWN_SPEAKERS))
+    unseen = (score for name, score in figures.items() if not name.startswith(KNOWN_SPEAKERS))
     return next(unseen, None)

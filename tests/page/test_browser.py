@@ -65,13 +65,16 @@ def test_it_sorts(report: Path, open_page: OpenPage) -> None:
     for direction in ("ascending", "descending"):
         head.get_by_role("button").click()
         assert head.get_attribute("aria-sort") == direction
-        cells = page.locator("#rows tr[data-row] td:nth-child(3)").all_inner_texts()
+        cells = page.locator("#rows tr[data-row] td:nth-child(4)").all_inner_texts()
         shares = [min(map(int, re.findall(r"\d+", cell))) for cell in cells if cell.strip()]
         assert len(shares) == TOTAL - 2  # all but silence and the one that failed, which come last
         assert shares == sorted(shares, reverse=direction == "descending")
         assert not "".join(cells[-2:]).strip()
     page.locator("th[data-column=duration]").get_by_role("button").click()
     assert list_names(page)[0] == "two sides.wav"
+    page.get_by_role("button", name="Show all").click()
+    page.wait_for_function("() => !table.order && !$('th[aria-sort=descending]')")
+    assert page.evaluate("table.shown") == list(range(TOTAL))
 
 
 def test_it_filters(report: Path, open_page: OpenPage) -> None:
@@ -97,6 +100,32 @@ def test_it_filters(report: Path, open_page: OpenPage) -> None:
     page.locator("#problems [data-kind]", has_text="clipped").click()
     page.wait_for_function("() => table.shown.length === 1")
     assert page.locator("#count").inner_text() == f"1 of {TOTAL} recordings"
+    assert page.locator("#filtered").is_hidden()
+    page.emulate_media(media="print")
+    assert page.locator("#filtered").inner_text() == f"Filter: problem clipped, 1 of {TOTAL} recordings"
+
+
+def test_the_number_of_recordings_beside_a_link_is_how_many_it_shows(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    links = page.locator(".fact:has(.link), #main .plain tr:has(.link)")
+    assert links.count() > 5
+    for link in links.all():
+        count = next(int(word) for word in re.findall(r"(\d+)(?!\s*%|\d|\s*channels)", link.inner_text()) if int(word))
+        link.get_by_role("button").click()
+        page.wait_for_function(f"() => table.shown.length === {count}")
+    empty = page.locator("#main .plain tr", has=page.locator("td:nth-last-child(2):text-is('0')"))
+    assert empty.get_by_role("button").count() == 0
+
+
+def test_channels_of_a_call_are_compared(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    cells = page.locator("#rows tr[data-row]", has_text="two sides.wav").locator("td").all_inner_texts()
+    assert cells[1].split() == ["1", "2"]
+    one, two = page.evaluate("RECORDINGS.find((it) => it.sides.length > 1).sides.map((side) => side.negative)")
+    assert re.findall(r"\d+", cells[-3]) == [page.evaluate(f"({100 * share}).toFixed(0)") for share in (one, two)]
+    for more, expected in (("1", one > two), ("2", two > one)):
+        page.select_option("[name=negative]", more)
+        assert list_names(page) == ["two sides.wav"] * expected
 
 
 def test_a_call_opens_with_a_timeline_per_side_and_plays_from_a_click(report: Path, open_page: OpenPage) -> None:
@@ -105,6 +134,12 @@ def test_a_call_opens_with_a_timeline_per_side_and_plays_from_a_click(report: Pa
     assert dialog.locator(".side").all_inner_texts()[0].startswith("Channel 1")
     assert dialog.locator(".side .ribbon rect").count() > 3
     assert dialog.locator(".side .wave rect").count() == 400
+    verdict = dialog.locator(".verdict").inner_text()
+    for share, word in re.findall(r"(\d+)\s% \((\w+)\)", verdict):
+        assert word == ("low" if int(share) < 50 else "medium" if int(share) <= 75 else "high")
+    assert "channel 2" in verdict
+    assert "shorter than a minute" in dialog.inner_text()
+    assert page.evaluate("getComputedStyle(document.documentElement).overflow") == "hidden"
     box = dialog.locator("#sheet").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.9)
     tip = page.locator("#tip").inner_text()
@@ -121,11 +156,48 @@ def test_the_strongest_stretch_opens_where_it_is(report: Path, open_page: OpenPa
     page = open_page(report)
     page.select_option("#measure", label="sad")
     first = page.locator("#jumps button").first
+    assert " sad" in first.inner_text()
     at = float(first.get_attribute("data-at"))
     best = page.evaluate(f"Math.max(...details.probabilities.filter((_, n) => n % {len(EMOTIONS)} === 3))")
     assert first.inner_text().startswith(f"{best}\u00a0%")
     first.click()
     page.wait_for_function(f"() => $('dialog audio').currentTime >= {at}")
+
+
+def test_stretches_of_negative_emotions_are_named_for_what_they_are(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    assert re.match(r"\d+\s% negative, mostly\s+(sad|angry|fearful|disgust)", page.locator("#jumps").inner_text())
+
+
+def test_the_minute_of_an_emotion_is_that_of_one_channel(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page(write_many(tmp_path / "r.html", 1, segments=60))
+    page.evaluate("""() => {
+        const own = [[0, 30, 90], [40, 70, 10]].map(([start, end, share], n) => ({ n, start, end, share }));
+        details.share = (n) => own[n].share / 100;
+        window.minute = strongestMinute({ duration: 80 }, own.map((each) => ({ segments: [each] })), 0);
+    }""")
+    assert page.evaluate("[minute.start, minute.end, minute.share]") == [0, 60, 0.9]
+
+
+def test_a_printed_call_says_how_far_to_trust_it(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    dialog = open_row(page, "two sides.wav")
+    assert "How far to trust it" not in dialog.inner_text()
+    page.emulate_media(media="print")
+    printed = dialog.inner_text()
+    for part in ("How far to trust it", "to make decisions about people", "Made by sercli"):
+        assert part in printed
+
+
+def test_nothing_is_wider_than_a_narrow_window(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report, viewport={"width": 420, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    assert page.evaluate(
+        "[...document.querySelectorAll('.card, .fact')].every((e) => e.getBoundingClientRect().right <= 420)"
+    )
+    dialog = open_row(page, "two sides.wav")
+    assert page.evaluate("$('dialog').scrollWidth <= $('dialog').clientWidth")
+    assert dialog.locator("h2").bounding_box()["width"] > 250
 
 
 def test_wrong_answers_and_failures_are_named(report: Path, open_page: OpenPage) -> None:
@@ -140,15 +212,15 @@ def test_wrong_answers_and_failures_are_named(report: Path, open_page: OpenPage)
     page.evaluate("filters.reset()")
     page.wait_for_function("() => table.shown.length > 3")
     dialog = open_row(page, "broken.mp3")
-    assert "Failed: is not a sound file" in dialog.inner_text()
+    assert "Failed: not a sound file" in dialog.inner_text()
     assert dialog.locator("audio").count() == 0
 
 
 def test_the_keyboard_is_enough(report: Path, open_page: OpenPage) -> None:
     page = open_page(report)
     page.focus("#rows")
-    page.keyboard.press("Tab")  # the heads of seven columns come first
-    for _ in range(7):
+    page.keyboard.press("Tab")  # the heads of six columns come first
+    for _ in range(6):
         page.keyboard.press("Tab")
     for _ in range(3):
         page.keyboard.press("ArrowDown")

@@ -141,12 +141,12 @@ def test_every_kind_of_row_has_its_place(tmp_path: Path) -> None:
     page.save(summary, None)
     data = read(tmp_path / "r.html")
     assert [row[5][0][1] for row in data["rows"]] == [EMOTIONS.index(sure.emotion), -1, -2, -3]
-    assert data["kinds"] == ["clipped", "noisy", "is an <empty> file"]
+    assert data["kinds"] == ["clipped", "noisy", "an <empty> file"]
     assert data["rows"][0][5][0][5] == [[0, "clipped (3%)"], [1, 0]]
-    assert data["rows"][3][6] == [2, "is an <empty> file (0 bytes)"]
+    assert data["rows"][3][6] == [2, "an <empty> file (0 bytes)"]
     text = (tmp_path / "r.html").read_text()
-    assert "this model has not been tested" in text
-    assert "is an &lt;empty&gt; file" in text
+    assert "This model has not been tested" in text
+    assert "an &lt;empty&gt; file" in text
     assert "<empty>" not in text
 
 
