@@ -119,7 +119,9 @@ class ReportPage:
                 in_recording.append(known)
             channels.update(chain(*in_recording))
             recordings.update(set().union(*in_recording))
-        counts = {name: defaultdict(Count) for name in ("result", "failed", "warning", "all")}
+        counts: dict[str, defaultdict[str, Count]] = {
+            name: defaultdict(Count) for name in ("result", "failed", "warning", "all")
+        }
         for (group, name), found in recordings.items():
             counts[group][name] = Count(found, channels[group, name])
         return counts
