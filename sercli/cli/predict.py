@@ -86,7 +86,7 @@ Channels = Annotated[
     typer.Option(
         "--channels",
         metavar="auto|mix|split",
-        help="Mix or split the channels; auto splits stereo whose sides differ.",
+        help="Mix or split the channels; auto splits stereo whose channels differ.",
         rich_help_panel=SCORING,
     ),
 ]
@@ -211,8 +211,8 @@ def predict(
 ) -> None:
     """Recognize the emotion of every recording and write a report.
 
-    Writes one row per recording, or per side of a call. Unreadable files get a row with the reason, and the exit status
-    is 1. Repeat the command to resume an interrupted run.
+    Writes one row per recording, or per channel of a call. Unreadable files get a row with the reason, and the exit
+    status is 1. Repeat the command to resume an interrupted run.
 
     Examples: `sercli predict ./calls --out report.csv --segments timelines/` ·
     `find . -name '*.mp3' -print0 | sercli predict - > report.csv`
