@@ -34,9 +34,9 @@ demo: $(VENV)/.demo ## install, then report the emotions of the recordings in sa
 pictures: $(VENV)/.test ## make the pictures of README and model card; needs Chromium, and RAVDESS in data/ravdess
 	$(BIN)/python samples/make_pictures.py data/ravdess
 
-test: $(VENV)/.test ## lint, types and the whole test suite
+test: $(VENV)/.test ## lint, types, the whole test suite and its coverage
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report term:skip-covered
 
 lint: $(VENV)/.test ## style, types and the one-way imports
 	$(BIN)/ruff check .

@@ -67,15 +67,18 @@ class Process:
 
 
 @functools.cache
-def _start_zygote() -> Path:
-    """The socket of a process that starts commands without delay; it ends with this one."""
+def _start_zygote(*, measured: bool) -> Path:
+    """The socket of a process that starts commands without delay; it ends with this one.
+
+    The coverage of the commands can be measured too, except where the disk is too small for it.
+    """
     folder = tempfile.mkdtemp(prefix="sercli-zygote-")
     path = Path(folder, "socket")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
         environment = {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "120"}
-        if coverage.Coverage.current():
+        if measured and coverage.Coverage.current():
             environment["ZYGOTE_COVERAGE"] = str(PROJECT / "pyproject.toml")
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.zygote", str(listener.fileno())],
@@ -114,7 +117,7 @@ def start_sercli(*arguments: str | Path, cwd: Path, disk: int | None = None, std
     err_reading, err_writing = os.pipe()
     nothing = os.open(os.devnull, os.O_RDONLY)
     connection = socket.socket(socket.AF_UNIX)
-    connection.connect(str(_start_zygote()))
+    connection.connect(str(_start_zygote(measured=disk is None)))
     socket.send_fds(connection, [json.dumps(request).encode()], [nothing, writing, err_writing])
     for stream in (nothing, writing, err_writing):
         os.close(stream)

@@ -118,7 +118,7 @@ def test_the_interval_does_not_depend_on_how_many_draws_are_held_at_once(monkeyp
     truth, prediction = rng.integers(0, 8, (2, 90))
     speakers = [f"s{n % 7}" for n in range(90)]
     found = bootstrap_by_speaker(uar_of_confusions, truth, prediction, speakers)
-    monkeypatch.setattr("sercli.metrics.BOOTSTRAP_NUMBERS", 7 * 333)
+    monkeypatch.setattr("sercli.metrics.BOOTSTRAP_BLOCK", 7 * 333)
     assert bootstrap_by_speaker(uar_of_confusions, truth, prediction, speakers) == found
 
 

@@ -72,8 +72,6 @@ def start(connection: socket.socket, request: dict[str, Any], streams: list[int]
     os.environ.clear()
     os.environ.update(request["environment"])
     if request["disk"] is not None:
-        if measurement := sys.modules.get("coverage"):  # whose data would not fit
-            measurement.Coverage.current().stop()
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["disk"], request["disk"]))
     sys.argv[1:] = request["arguments"]
 

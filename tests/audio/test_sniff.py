@@ -148,7 +148,7 @@ def test_a_head_is_of_regular_files_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "reader", "demuxer"),
+    ("head", "sound", "demuxer"),
     [
         (b"RIFF\0\0\0\0WAVEfmt ", True, "wav"),
         (b"fLaC", True, "flac"),
@@ -165,9 +165,9 @@ def test_a_head_is_of_regular_files_only(tmp_path: Path) -> None:
         (b"\x0bw\0\0\0\x80", None, "eac3"),
         (b"\x56\xe0\0", None, None),
         (b"\xff\xfb\x90\0", None, None),
-        (b"\xff\xff\xff", None, None),
-        (b"\xff\xd8\xff", None, None),
-        (b"", None, None),
+        (b"\xff\xff\xff", False, None),
+        (b"\xff\xd8\xff", False, None),
+        (b"", False, None),
     ],
 )
 def test_a_head_shows_sound_and_demuxer(head: bytes, sound: bool | None, demuxer: str | None) -> None:

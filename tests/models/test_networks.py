@@ -97,7 +97,7 @@ def test_an_unknown_network_lists_those_there_are() -> None:
     "values", [{"channels": ()}, {"kernel_size": 4}, {"pool": 0}, {"dropout": 1.0}, {"lstm_size": 10**9}]
 )
 def test_sizes_out_of_range_are_refused(values: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match=next(iter(values)) if "lstm_size" not in values else "channels"):
+    with pytest.raises(UsageError, match=next(iter(values))):
         NetworkConfig.from_dict(values)
 
 
