@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sercli.corpora.corpus import Corpus, PinnedFile
+from sercli.corpora.corpus import Corpus, PinnedFile, Source
 from sercli.corpora.datasets import folders, nemo, ravdess, user_table
 from sercli.corpora.download import RetryPolicy
 from sercli.corpora.index import Index, read_index, write_index
@@ -517,15 +517,17 @@ def test_real_ravdess(tmp_path: Path, corpora: Path) -> None:
 
 @pytest.mark.corpus
 def test_real_nemo(tmp_path: Path, corpora: Path) -> None:
-    outcome = prepare(tmp_path, nemo.CORPUS, source=corpora / "nemo", jobs=2)
-    rows = outcome.utterances
-    assert (outcome.problems, outcome.missing, outcome.extra, outcome.miscounted) == ((), (), (), {})
-    assert len(rows) == 4481
-    assert len({row.speaker for row in rows}) == 9
-    assert all(row.speaker.startswith("nemo-") for row in rows)
-    assert Counter(row.emotion for row in rows) == nemo.CORPUS.counts
-    assert Counter(row.gender for row in rows) == {"male": 2412, "female": 2069}
-    assert {(row.sample_rate, row.channels) for row in rows} == {(16_000, 1)}
+    labeled = nemo.CORPUS.label(Source(folder=corpora / "nemo"))
+    annotations = [annotation for _, annotation in labeled.recordings]
+    assert (labeled.problems, labeled.missing, labeled.extra) == ((), (), ())
+    assert len(annotations) == 4481
+    assert len({annotation.speaker for annotation in annotations}) == 9
+    assert all(annotation.speaker.startswith("nemo-") for annotation in annotations)
+    assert Counter(annotation.emotion for annotation in annotations) == nemo.CORPUS.counts
+    assert Counter(annotation.gender for annotation in annotations) == {"male": 2412, "female": 2069}
+    # Decoding all of it would take a minute.
+    decoded = list(decode_recordings([path for path, _ in labeled.recordings[::40]], 2))
+    assert {(facts.sample_rate, facts.channels) for facts, _ in decoded if not isinstance(facts, str)} == {(16_000, 1)}
 
 
 def test_index_is_sorted_by_corpus_then_file(tmp_path: Path, toy: Path) -> None:
