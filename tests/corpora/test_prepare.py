@@ -516,7 +516,7 @@ def test_real_ravdess(tmp_path: Path, corpora: Path) -> None:
 
 
 @pytest.mark.corpus
-def test_real_nemo(tmp_path: Path, corpora: Path) -> None:
+def test_real_nemo(corpora: Path) -> None:
     labeled = nemo.CORPUS.label(Source(folder=corpora / "nemo"))
     annotations = [annotation for _, annotation in labeled.recordings]
     assert (labeled.problems, labeled.missing, labeled.extra) == ((), (), ())
@@ -526,8 +526,9 @@ def test_real_nemo(tmp_path: Path, corpora: Path) -> None:
     assert Counter(annotation.emotion for annotation in annotations) == nemo.CORPUS.counts
     assert Counter(annotation.gender for annotation in annotations) == {"male": 2412, "female": 2069}
     # Decoding all of it would take a minute.
-    decoded = list(decode_recordings([path for path, _ in labeled.recordings[::40]], 2))
-    assert {(facts.sample_rate, facts.channels) for facts, _ in decoded if not isinstance(facts, str)} == {(16_000, 1)}
+    for result in decode_recordings([path for path, _ in labeled.recordings[::40]], 2):
+        assert not isinstance(result, str)
+        assert (result[0].sample_rate, result[0].channels) == (16_000, 1)
 
 
 def test_index_is_sorted_by_corpus_then_file(tmp_path: Path, toy: Path) -> None:
