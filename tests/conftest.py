@@ -21,6 +21,10 @@ os.environ.pop("PYTHONUNBUFFERED", None)
 # A shell has its background jobs ignore Ctrl-C, and the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What numba compiles for librosa: processes that write one cache at the same time can damage it.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parent.parent / ".numba_cache" / WORKER))
+
 # A busy machine must not fail a test.
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
