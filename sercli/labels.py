@@ -319,7 +319,3 @@ class LabelSelection:
     def to_dict(self) -> dict[str, Any]:
         """Returns the selection as a JSON-ready dict."""
         return {"emotions": list(self.emotions), "map": dict(self.label_map)}
-
-
-NO_SELECTION = LabelSelection()
-"""Keeps all labels as they are."""

@@ -309,12 +309,18 @@ def _to_signal(samples: Samples) -> Signal:
     return signal
 
 
-def _find_matroska_duration(file: RawIOBase) -> float | None:
-    """Reads the duration (s) from the segment information; None for a live stream."""
+def _read_head(file: RawIOBase) -> bytes:
+    """Reads the first bytes of a file, where containers keep their headers, and leaves its position as it was."""
     position = file.tell()
     file.seek(0)
     head = file.read(1 << 16)
     file.seek(position)
+    return head
+
+
+def _find_matroska_duration(file: RawIOBase) -> float | None:
+    """Reads the duration (s) from the segment information; None for a live stream."""
+    head = _read_head(file)
     info = head.find(b"\x15\x49\xa9\x66")
     cluster = head.find(b"\x1f\x43\xb6\x75")
     if info < 0:
@@ -335,10 +341,7 @@ def _find_matroska_duration(file: RawIOBase) -> float | None:
 
 def _find_asf_duration(file: RawIOBase) -> float | None:
     """Reads the play duration without preroll (s) from the file properties object; None for a live stream."""
-    position = file.tell()
-    file.seek(0)
-    head = file.read(1 << 16)
-    file.seek(position)
+    head = _read_head(file)
     at = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
     if at < 0 or len(head) < at + 88:
         return None
