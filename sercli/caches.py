@@ -46,6 +46,19 @@ def _find_user_cache() -> Path | None:
         return None
 
 
+def find_numba_cache(package: Path) -> Path:
+    """Returns the folder that numba caches the compiled functions of a package in, or the package's own share of it.
+
+    Args:
+        package: Folder of the package.
+    """
+    if folder := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(folder)
+    beside = package / "__pycache__"
+    user = _find_user_cache()
+    return beside if user is None or is_writable(beside) else user
+
+
 def is_writable(folder: Path | None) -> bool:
     """Whether this process can write or create a folder."""
     if folder is None or not folder.is_absolute():

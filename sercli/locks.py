@@ -3,7 +3,7 @@
 import contextlib
 import datetime as dt
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from sercli.files import one_line
 if TYPE_CHECKING:
     import filelock
 
-LOCK_TIMEOUT = 120.0  # seconds to wait for a lock that is held only for moments
+LOCK_TIMEOUT = 300.0  # seconds to wait for a lock; the longest that is held is that of a compilation, 30 s on one core
 MARKER_SUFFIX = ".owner"  # suffix of the file that replaces a lock on file systems without locks
 LOCK_FILE = ".lock"  # file in a folder while a command writes it
 
@@ -64,6 +64,26 @@ def hold_lock(path: Path, busy: InputError | None = None) -> Iterator[None]:
         yield
     finally:
         release_lock(lock)
+
+
+def run_once(stamp: Path, action: Callable[[], object]) -> None:
+    """Runs an action unless its stamp, a file that it leaves when it succeeds, is there; others wait until it ends.
+
+    Args:
+        stamp: File created after the action; its folder is created if missing.
+        action: What to run.
+
+    Raises:
+        InputError: If another process has been at it for `LOCK_TIMEOUT`.
+        OSError: If the file cannot be created.
+    """
+    if stamp.exists():
+        return
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    with hold_lock(stamp.with_name(f".{stamp.name}.lock")):
+        if not stamp.exists():
+            action()
+            stamp.touch()
 
 
 def _grants_locks(folder: Path) -> bool:

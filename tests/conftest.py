@@ -6,10 +6,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
+from sercli.audio.augment import Augmentation, augment
 from tests.dask_cluster import Cluster, start_cluster
 
 # The toy networks are too small to share out; threads would only wait for each other.
@@ -20,10 +22,6 @@ os.environ.pop("PYTHONUNBUFFERED", None)
 
 # A shell has its background jobs ignore Ctrl-C, and the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# What numba compiles for librosa: processes that write one cache at the same time can damage it.
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
-os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parent.parent / ".numba_cache" / WORKER))
 
 # A busy machine must not fail a test.
 settings.register_profile("without deadlines", deadline=None)
@@ -40,6 +38,12 @@ def corpora() -> Path:
     if not (folder / "ravdess").is_dir() or not (folder / "nemo").is_dir():
         pytest.skip(f"no corpora in {folder}: set SERCLI_CORPORA to the folder of ravdess and nemo")
     return folder
+
+
+@pytest.fixture(scope="session")
+def compiled_librosa() -> None:
+    """What numba compiles for librosa, which must not happen in two processes at the same time."""
+    augment(np.zeros(2_048, np.float32), 16_000, Augmentation(speed=1.1))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from sercli.errors import InputError, StoreError
 from sercli.files import describe_os_error, name_file, write_by_rename
-from sercli.locks import MARKER_SUFFIX, acquire_lock, release_lock
+from sercli.locks import MARKER_SUFFIX, acquire_lock, release_lock, run_once
 from tests.locks import build_nolock
 
 HOLD = "import sys, time; from pathlib import Path; from sercli.locks import acquire_lock, release_lock\n"
@@ -209,3 +209,27 @@ def test_waiting_for_a_lock_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         acquire_lock(path)
     assert time.monotonic() - began >= 0.2
     lock.release()
+
+
+def test_of_processes_that_start_together_one_runs_the_action_and_the_others_wait_for_it(tmp_path: Path) -> None:
+    stamp, log = tmp_path / "cache" / "compiled", tmp_path / "log"
+    code = (
+        "import sys, time; from pathlib import Path; from sercli.locks import run_once\n"
+        f"log = Path({str(log)!r}).open('a', buffering=1)\n"
+        "def act(): log.write('begin\\n'); time.sleep(0.3); log.write('end\\n')\n"
+        f"run_once(Path({str(stamp)!r}), act); log.write('after\\n')"
+    )
+    workers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    assert [worker.wait() for worker in workers] == [0, 0, 0]
+    assert log.read_text().split() == ["begin", "end", "after", "after", "after"]
+    assert [path.name for path in stamp.parent.iterdir()] == ["compiled"]
+
+
+def test_an_action_that_fails_is_run_again(tmp_path: Path) -> None:
+    stamp = tmp_path / "compiled"
+    with pytest.raises(ZeroDivisionError):
+        run_once(stamp, lambda: 1 / 0)
+    runs: list[int] = []
+    for _ in range(2):
+        run_once(stamp, lambda: runs.append(1))
+    assert runs == [1]

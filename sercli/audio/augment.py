@@ -1,13 +1,17 @@
 """Augmented copies of training utterances: pitch shift and time stretch of the waveform."""
 
 import importlib.metadata
+import importlib.util
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from sercli.audio.signal import Signal
+from sercli.caches import find_numba_cache
+from sercli.locks import run_once
 
 PITCH_RANGE = 2.0  # largest pitch shift in either direction (semitones)
 STRETCH_RANGE = (0.85, 1.15)  # range of the speed factor
@@ -81,6 +85,25 @@ def augment(signal: Signal, sample_rate: int, augmentation: Augmentation) -> Sig
         sample_rate: Sample rate (Hz).
         augmentation: Augmentation to apply.
     """
+    _compile_librosa()
+    return _apply(signal, sample_rate, augmentation)
+
+
+@lru_cache(maxsize=1)
+def _compile_librosa() -> None:
+    """Has numba compile what librosa uses, in one process at a time.
+
+    Processes that compile the same functions at the same time can leave a cache that crashes whoever loads it (numba
+    issue 10128).
+    """
+    package = importlib.util.find_spec("librosa")
+    versions = "-".join(f"{name}{importlib.metadata.version(name)}" for name in ("librosa", "numba", "llvmlite"))
+    folder = find_numba_cache(Path(str(package and package.origin)).parent)
+    signal = np.zeros(2_048, np.float32)
+    run_once(folder / f"sercli-{versions}", lambda: _apply(signal, 16_000, Augmentation(semitones=1.0, speed=1.1)))
+
+
+def _apply(signal: Signal, sample_rate: int, augmentation: Augmentation) -> Signal:
     # Slow to import, and only needed for augmented copies.
     from librosa import effects
 

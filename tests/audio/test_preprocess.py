@@ -10,6 +10,8 @@ from sercli.config import AudioConfig
 from sercli.errors import AudioError
 from tests.sounds import preprocess_recording
 
+pytestmark = pytest.mark.usefixtures("compiled_librosa")
+
 Array = npt.NDArray[np.float32]
 
 

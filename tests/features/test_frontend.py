@@ -17,6 +17,8 @@ from sercli.features.filters import make_chroma_filters, make_mel_filters, mel_f
 from sercli.features.frontend import FEATURES, Feature, FeatureConfig, compute_features, extract_features
 from tests.sounds import preprocess_recording
 
+pytestmark = pytest.mark.usefixtures("compiled_librosa")
+
 Array = npt.NDArray[np.float32]
 CONFIG = FeatureConfig()
 TOLERANCE = 1e-4  # absolute, after librosa's own scaling
