@@ -131,16 +131,33 @@ def _umask() -> int:
     return mask
 
 
-def replace_folder(new: Path, target: Path) -> None:
-    """Renames a finished folder to its final name, replacing an existing folder."""
+def replace_folder(new: Path, target: Path, *, keep_previous: bool = False) -> None:
+    """Renames a finished folder to its final name, replacing an existing folder.
+
+    Args:
+        new: Finished folder, beside `target`.
+        target: Final name.
+        keep_previous: Whether to keep the replaced folder under `name_previous`.
+    """
+    # A folder cannot be renamed onto one that holds files.
+    previous = name_previous(target)
+    remove_folder(previous)
     if target.exists():
-        old = target.with_name(f".{target.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        target.rename(old)
-        new.rename(target)
-        shutil.rmtree(old)
-    else:
-        new.rename(target)
+        target.rename(previous)
+    new.rename(target)
+    if not keep_previous:
+        remove_folder(previous)
+
+
+def name_previous(folder: Path) -> Path:
+    """Returns the name of a folder while another replaces it, as in ``.NAME.old``."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a folder with its content, if it exists."""
+    if os.path.lexists(folder):
+        shutil.rmtree(folder)
 
 
 def find_obstacle(folder: Path) -> Path | None:

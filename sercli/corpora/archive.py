@@ -1,15 +1,13 @@
 """Safe extraction of untrusted archives: inside one folder, bounded, all or nothing."""
 
 import contextlib
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 from sercli.corpora.archive_members import BLOCK, DAMAGE, REMEDY, SUFFIXES, Limits, Member, raise_damaged, read_members
 from sercli.errors import ArchiveError
-from sercli.files import name_file, write_json
+from sercli.files import name_file, name_previous, remove_folder, replace_folder, write_json
 
 MAX_BYTES = 16 << 30  # that archives may unpack to; RAVDESS takes 0.6 GB
 MAX_MEMBERS = 200_000
@@ -40,7 +38,7 @@ def unpack_archives(
         marker: Name and content of a JSON file to write into the folder; the number of files is added.
         max_bytes: Limit on the bytes of all members together, counted as they are unpacked.
         max_members: Limit on the number of members.
-        keep_previous: Whether to leave the folder that is replaced in ``NAME.old``, for `restore_on_error`.
+        keep_previous: Whether to leave the folder that is replaced under `name_previous`, for `restore_on_error`.
         progress: Called as members are unpacked.
 
     Returns:
@@ -52,7 +50,7 @@ def unpack_archives(
         OSError: If the files cannot be written.
     """
     part = folder.with_name(f"{folder.name}.part")
-    _remove(part)
+    remove_folder(part)
     part.mkdir(parents=True)
     limits = Limits(folder=part, max_bytes=max_bytes, max_members=max_members)
     report = progress or (lambda _done, _total: None)
@@ -63,36 +61,30 @@ def unpack_archives(
             count += _unpack_into(archive, str(archive), part / subfolder, limits, report)
         if marker:
             write_json(part / marker[0], {**marker[1], "files": count})
-        _replace(part, folder)
+        replace_folder(part, folder, keep_previous=keep_previous)
     except BaseException:
-        _remove(part)
+        remove_folder(part)
         raise
-    if not keep_previous:
-        _remove(_name_previous(folder))
     return count
 
 
 @contextlib.contextmanager
 def restore_on_error(folder: Path) -> Iterator[None]:
     """Removes the folder that `unpack_archives` has replaced at the end of the block; puts it back on an exception."""
-    old = _name_previous(folder)
+    old = name_previous(folder)
     try:
         yield
     except BaseException:
         if old.exists():
-            _remove(folder)
+            remove_folder(folder)
             old.rename(folder)
         raise
-    _remove(old)
+    remove_folder(old)
 
 
 def is_archive(path: Path) -> bool:
     """Whether a file is named like an archive that can be read."""
     return path.name.lower().endswith(SUFFIXES)
-
-
-def _name_previous(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.old")
 
 
 def _unpack_into(archive: Path, shown: str, folder: Path, limits: Limits, progress: Progress, nesting: int = 1) -> int:
@@ -144,17 +136,3 @@ def _read(member: Member, source: IO[bytes]) -> bytes:
         return source.read(BLOCK)
     except DAMAGE as reason:
         raise_damaged(member.archive, member.name, reason)
-
-
-def _replace(part: Path, folder: Path) -> None:
-    # A folder cannot be renamed onto one that holds files; in between, the old one has another name.
-    old = _name_previous(folder)
-    _remove(old)
-    if folder.exists():
-        folder.rename(old)
-    part.rename(folder)
-
-
-def _remove(folder: Path) -> None:
-    if os.path.lexists(folder):
-        shutil.rmtree(folder)

@@ -11,8 +11,9 @@ from sercli.audio.augment import draw_augmentations, name_copy
 from sercli.corpora.index import Index, Utterance
 from sercli.errors import CorpusError, InputError
 from sercli.features.parameters import StoreParameters
+from sercli.features.store import Content
 from sercli.features.utterance import Copy, Failure, Outcome, Task, extract_utterance
-from sercli.features.writer import Content, StoreWriter
+from sercli.features.writer import StoreWriter
 from sercli.parallel import map_in_order
 
 BATCH = 4  # utterances per task

@@ -27,6 +27,19 @@ from sercli.files import one_line
 SCHEMA_VERSION = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """An utterance or an augmented copy, identified by content rather than file name.
+
+    Attributes:
+        sha256: Hash of the utterance's file.
+        augmentation: Name of the copy's augmentation, from `name_copy`; empty for the utterance itself.
+    """
+
+    sha256: str
+    augmentation: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreRow:
     """One segment of an utterance, or of an augmented copy of it.
@@ -137,6 +150,21 @@ class FeatureStore:
         columns += [group[name][:].tolist() for name in NUMBER_COLUMNS]
         names = (*TEXT_COLUMNS, *NUMBER_COLUMNS)
         return [StoreRow(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
+
+    def group_rows(self) -> dict[Content, range]:
+        """Groups the row numbers of each content, in order; the first one wins for equal contents."""
+        rows: dict[Content, range] = {}
+        last = None
+        for number, row in enumerate(self.rows):
+            content = Content(row.sha256, row.augmentation)
+            if row.segment == 0 and content not in rows:
+                rows[content] = range(number, number + 1)
+                last = content
+            elif content == last and row.segment == len(rows[content]):
+                rows[content] = range(rows[content].start, number + 1)
+            else:
+                last = None
+        return rows
 
     @cached_property
     def _offsets(self) -> dict[str, npt.NDArray[np.int64]]:

@@ -19,7 +19,15 @@ import numpy.typing as npt
 from sercli.errors import StoreError, UsageError
 from sercli.features.frontend import FEATURES, HalfMatrix
 from sercli.features.parameters import StoreParameters
-from sercli.features.store import NUMBER_COLUMNS, SCHEMA_VERSION, TEXT_COLUMNS, FeatureStore, StoreRow, open_hdf5
+from sercli.features.store import (
+    NUMBER_COLUMNS,
+    SCHEMA_VERSION,
+    TEXT_COLUMNS,
+    Content,
+    FeatureStore,
+    StoreRow,
+    open_hdf5,
+)
 from sercli.features.utterance import Extracted, SegmentSpan
 from sercli.files import name_file, one_line
 from sercli.journal import Journal, read_identity
@@ -27,19 +35,6 @@ from sercli.locks import hold_lock
 from sercli.version import __version__
 
 WRITE_FRAMES = 8_192  # frames written at a time; HDF5 is slow at many small writes
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """An utterance or an augmented copy, identified by content rather than file name.
-
-    Attributes:
-        sha256: Hash of the utterance's file.
-        augmentation: Name of the copy's augmentation, from `name_copy`; empty for the utterance itself.
-    """
-
-    sha256: str
-    augmentation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +78,7 @@ class StoreWriter:
             if self._old:
                 self._refuse_other(self._old)
                 self.parameters = parameters.add(self._old.parameters.names)
-                self._old_rows = _group_rows(self._old)
+                self._old_rows = self._old.group_rows()
                 self._old_frames = {name: self._old.count_frames(name) for name in self._old.parameters.names}
                 for content in self._old_rows:
                     if content.augmentation:
@@ -329,22 +324,6 @@ class _Appender:
 def journal_path(path: Path) -> Path:
     """Returns the journal of a store."""
     return path.with_name(path.name + ".part")
-
-
-def _group_rows(store: FeatureStore) -> dict[Content, range]:
-    """Groups the row numbers of each content; the first one wins for equal contents."""
-    rows: dict[Content, range] = {}
-    last = None
-    for number, row in enumerate(store.rows):
-        content = Content(row.sha256, row.augmentation)
-        if row.segment == 0 and content not in rows:
-            rows[content] = range(number, number + 1)
-            last = content
-        elif content == last and row.segment == len(rows[content]):
-            rows[content] = range(rows[content].start, number + 1)
-        else:
-            last = None
-    return rows
 
 
 def _write_rows(group: h5py.Group, rows: Sequence[StoreRow]) -> None:

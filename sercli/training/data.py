@@ -49,7 +49,7 @@ class CorpusFeatures:
         self.names = names
         self._store = FeatureStore(store if isinstance(store, Path) else store.path)
         try:
-            self._rows = _group_rows(self._store)
+            self._rows = _list_copies(self._store)
             self.missing = tuple(u.file for u in index.utterances if u.sha256 not in self._rows)
             present = tuple(u for u in index.utterances if u.sha256 in self._rows)
             if not present:
@@ -180,18 +180,15 @@ class CorpusFeatures:
         )
 
 
-def _group_rows(store: FeatureStore) -> dict[str, list[range]]:
+def _list_copies(store: FeatureStore) -> dict[str, list[range]]:
     """Lists store rows by hash: those of the utterance, then of each augmented copy."""
     rows: dict[str, list[range]] = {}
-    augmentation = None
-    for number, row in enumerate(store.rows):
-        copies = rows.setdefault(row.sha256, [])
-        if row.segment and copies and row.augmentation == augmentation:
-            copies[-1] = range(copies[-1].start, number + 1)
-        else:
-            copies.append(range(number, number + 1))
-        augmentation = row.augmentation
-    return {sha256: copies for sha256, copies in rows.items() if not store.rows[copies[0].start].augmentation}
+    for content, span in store.group_rows().items():
+        if not content.augmentation:
+            rows[content.sha256] = [span]
+        elif content.sha256 in rows:
+            rows[content.sha256].append(span)
+    return rows
 
 
 def _suggest_command(names: tuple[str, ...], copies: int) -> str:

@@ -77,7 +77,7 @@ def test_failure_leaves_the_older_folder(tmp_path: Path) -> None:
 def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / "out.part").mkdir()
     (tmp_path / "out.part/half.wav").write_bytes(b"half")
-    (tmp_path / "out.old").mkdir()
+    (tmp_path / ".out.old").mkdir()
     unpack_archive(make_zip(tmp_path / "a.zip", {"new.wav": b"new"}), tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["new.wav"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "out"]

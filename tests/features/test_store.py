@@ -18,9 +18,9 @@ from sercli.config import AudioConfig
 from sercli.errors import InputError, StoreError
 from sercli.features.frontend import FEATURES, FeatureConfig, HalfMatrix
 from sercli.features.parameters import StoreParameters
-from sercli.features.store import FeatureStore
+from sercli.features.store import Content, FeatureStore
 from sercli.features.utterance import Copy, Extracted, SegmentSpan
-from sercli.features.writer import Content, StoreWriter, journal_path
+from sercli.features.writer import StoreWriter, journal_path
 from sercli.journal import Journal
 from tests.locks import build_nolock
 
