@@ -216,7 +216,8 @@ def match_name(corpus: str, pattern: re.Pattern[str], name: str, expected: str) 
     """
     if match := pattern.fullmatch(name):
         return match
-    msg = f"not a name of {corpus}: expected {expected}"
+    case = ", in the same upper and lower case" if re.fullmatch(pattern.pattern, name, re.IGNORECASE) else ""
+    msg = f"not a name of {corpus}: expected {expected}{case}"
     raise CorpusError(msg)
 
 

@@ -90,7 +90,7 @@ def find_labels(
         InputError: If no recording has a label.
     """
     if source == NAMES:
-        named = _read_names(recordings, labels)
+        named = _read_names(recordings, labels, mapping or {})
         if not named:
             msg = (
                 f"none of the {len(recordings)} recordings has a known label: expected names as "
@@ -154,15 +154,15 @@ def _show_example(recordings: Sequence[Recording]) -> str:
     return repr(recordings[0].name[:80]) if recordings else "nothing"
 
 
-def _read_names(recordings: Iterable[Recording], known: Sequence[str]) -> dict[str, str]:
+def _read_names(recordings: Iterable[Recording], known: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
     labels = {}
     for recording in recordings:
         try:
             annotation = ravdess.parse_name(recording.path.stem)
         except CorpusError:
             continue
-        if annotation and annotation.emotion in known:
-            labels[recording.name] = annotation.emotion
+        if annotation and (emotion := match_label(annotation.emotion, mapping, known)):
+            labels[recording.name] = emotion
     return labels
 
 

@@ -137,6 +137,8 @@ def test_segments_are_refused_unless_they_span_the_recording(here: Path) -> None
 def test_names_of_ravdess_carry_their_emotion() -> None:
     names = ["x/03-01-01-01-01-01-01.wav", "x/03-01-08-02-02-02-24.flac", "x/03-01-09-01-01-01-01.wav", "x/y.wav"]
     assert find_labels(NAMES, record(*names), EMOTIONS) == {names[0]: "neutral", names[1]: "surprised"}
+    upset = ["upset", "neutral"]
+    assert find_labels(NAMES, record(*names), upset, {"surprised": "upset"}) == {names[0]: "neutral", names[1]: "upset"}
 
 
 def test_scores_count_what_was_answered_and_what_was_wrongly_without_speech() -> None:

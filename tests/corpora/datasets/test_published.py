@@ -175,3 +175,11 @@ def test_iemocap_has_its_5531_utterances() -> None:
 
     assert sum(CORPUS.counts[label] for label in CORPUS.protocols[0].labels) == 5531
     assert sum(CORPUS.counts.values()) == 10_039 - 2507
+
+
+@pytest.mark.parametrize("corpus", ["crema-d", "emodb", "emovo", "jl", "shemo", "tess"])
+def test_names_in_another_case_are_refused_for_their_case(tmp_path: Path, corpus: str) -> None:
+    path = min(SAMPLES[corpus].recordings)
+    touch(tmp_path, Path(path).stem.swapcase() + ".wav")
+    (problem,) = label_published(tmp_path, corpus).problems
+    assert problem.reason.endswith(", in the same upper and lower case")
