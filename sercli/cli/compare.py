@@ -16,7 +16,7 @@ def compare(
     *,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="CSV table to write.", show_default="none"),
+        typer.Option("--out", metavar="FILE", help="CSV table to write.", show_default=False),
     ] = None,
     verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
     quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback

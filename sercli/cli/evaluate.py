@@ -33,7 +33,7 @@ Degrade = Annotated[
         "--degrade",
         metavar="NAME",
         help=f"Also test on degraded recordings: {' or '.join(DEGRADATIONS)}.",
-        show_default="none",
+        show_default=False,
     ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Results folder.", show_default="results/<protocol>-<recipe>")]

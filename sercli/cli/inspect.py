@@ -21,12 +21,12 @@ Results = Annotated[
     typer.Option(
         "--results",
         help="Results folder of an evaluation; its predictions reveal likely label errors.",
-        show_default="none",
+        show_default=False,
     ),
 ]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", metavar="FILE.html|FILE.json", help="Page (.html) or data (.json).", show_default="none"),
+    typer.Option("--out", metavar="FILE.html|FILE.json", help="Page (.html) or data (.json).", show_default=False),
 ]
 
 

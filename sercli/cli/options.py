@@ -57,7 +57,7 @@ Dask = Annotated[
         "--dask",
         metavar="ADDRESS",
         help="Dask scheduler to use instead, such as tcp://scheduler:8786.",
-        show_default="none: this machine",
+        show_default=False,
         rich_help_panel=EXECUTION,
     ),
 ]
@@ -116,7 +116,7 @@ Changes = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Set a parameter, as in training.learning_rate=0.001; repeatable.",
-        show_default="none",
+        show_default=False,
         rich_help_panel=RECIPE,
     ),
 ]
@@ -166,7 +166,7 @@ LabelMap = Annotated[
         "--map",
         metavar="LABEL=LABEL,…",
         help="Labels to merge into others, as in joy=happy.",
-        show_default="none",
+        show_default=False,
         rich_help_panel=DATA,
     ),
 ]

@@ -49,7 +49,7 @@ Html = Annotated[
         "--html",
         metavar="FILE",
         help="Page to browse and listen to, in addition to --out.",
-        show_default="none",
+        show_default=False,
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -67,7 +67,7 @@ Segments = Annotated[
         "--segments",
         metavar="FILE|DIR/",
         help="Timeline: .csv, .tsv, .json, .jsonl, .rttm, .txt, .srt, .vtt; or a folder.",
-        show_default="none",
+        show_default=False,
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -157,7 +157,7 @@ Labels = Annotated[
         "--labels",
         metavar="FILE|names",
         help="Table with the columns file and emotion, or 'names' for RAVDESS file names.",
-        show_default="none",
+        show_default=False,
         rich_help_panel=KNOWN,
     ),
 ]
@@ -167,7 +167,7 @@ LabelMap = Annotated[
         "--map",
         metavar="LABEL=LABEL,…",
         help="Labels of the table to merge into others, as in joy=happy.",
-        show_default="none",
+        show_default=False,
         rich_help_panel=KNOWN,
     ),
 ]

@@ -49,7 +49,7 @@ Labels = Annotated[
         "--labels",
         metavar="FILE",
         help="For csv: table with the columns file and emotion, if known also speaker and gender.",
-        show_default="none",
+        show_default=False,
         rich_help_panel=SOURCE,
     ),
 ]
@@ -59,7 +59,7 @@ LabelMap = Annotated[
         "--map",
         metavar="LABEL=LABEL,…",
         help="For csv: labels to merge into others, as in joy=happy.",
-        show_default="none",
+        show_default=False,
         rich_help_panel=SOURCE,
     ),
 ]
