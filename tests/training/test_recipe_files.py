@@ -45,6 +45,7 @@ def test_the_recipes_that_come_with_sercli() -> None:
     assert RECIPES["known-speakers"] == replace(
         DEFAULT,
         name="known-speakers",
+        network=replace(DEFAULT.network, name="crnn"),
         training=replace(DEFAULT.training, max_epochs=120),
         augmentation=AugmentConfig(speed=0.08, warp=0.04, frequency_mask=8, time_mask=8, mixup=0.3),
     )
