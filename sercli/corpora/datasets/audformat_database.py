@@ -11,6 +11,7 @@ Protocols: ``split``, the database's own; with speakers, ``loso``, ``k`` folds, 
 """
 
 import math
+import re
 import shutil
 import tempfile
 import warnings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 NAME = "audformat"
 HEADER = "db.yaml"
 SUFFIXES = (".csv", ".parquet")  # of tables
+_TABLE_NAME = re.compile(r"[\w-][\w. -]*")
 _GENDERS = {"f": "female", "m": "male"}
 
 
@@ -129,6 +131,9 @@ def _load(header: Path) -> "audformat.Database":
     with tempfile.TemporaryDirectory() as folder:
         # Of the tables' copies, since audformat prefers a pickle where there is one.
         for name in [*database.misc_tables, *database.tables]:
+            if not _TABLE_NAME.fullmatch(name):
+                msg = f"the table name {name[:80]!r} is not a file name"  # it could lead to a pickle elsewhere
+                raise ValueError(msg)
             for path in (present[f"db.{name}{s}"] for s in SUFFIXES if f"db.{name}{s}" in present):
                 shutil.copyfile(path, Path(folder, path.name))
             database[name].load(str(Path(folder, f"db.{name}")))

@@ -101,6 +101,19 @@ def test_pickled_tables_and_tags_are_not_run(tmp_path: Path) -> None:
     assert trap.exists(), "the trap itself does not work"
 
 
+def test_a_table_name_that_leads_to_a_pickle_elsewhere_is_refused(tmp_path: Path) -> None:
+    trap = tmp_path / "ran"
+    (tmp_path / "payload.pkl").write_bytes(f"""cposix\nsystem\n(S'touch {trap}'\ntR.""".encode())
+    name = f"x/{'../' * 20}{tmp_path.relative_to('/')}/payload"
+    tables = (
+        f"schemes: {{emotion: {{}}}}\ntables: {{{name}: {{type: filewise, columns: {{e: {{scheme_id: emotion}}}}}}}}\n"
+    )
+    (tmp_path / "db.yaml").write_text(NAMED + tables)
+    with pytest.raises(CorpusError, match=r"cannot be read as an audformat database .*is not a file name"):
+        label_database(tmp_path)
+    assert not trap.exists()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
