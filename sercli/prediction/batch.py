@@ -32,7 +32,7 @@ from sercli.prediction.report import (
 from sercli.prediction.rows import Prediction, SegmentPrediction
 from sercli.prediction.settings import ScoringSettings
 from sercli.prediction.summary import BatchSummary
-from sercli.prediction.timeline import TimelinePlan, write_timelines
+from sercli.prediction.timeline import write_timelines
 from sercli.progress import show_bar
 from sercli.version import __version__
 
@@ -173,7 +173,8 @@ def predict_folder(
             predictor=predictor,
             jobs=workers,
             cluster=cluster,
-            timelines=outputs.timelines,
+            outputs=outputs,
+            began=began,
             summary=BatchSummary(labels=predictor.labels, negative=negative, keep=truth, unread=unread),
             truth=truth,
             page=_start_page(outputs.page, predictor, negative, truth, recordings if embed_audio else None),
@@ -183,15 +184,14 @@ def predict_folder(
                 run.write_report(outputs.report, restart=restart, on_resume=on_resume)
             else:
                 run.stream(stdout)
-    seconds = time.monotonic() - began
     return BatchResult(
         summary=run.summary,
         scores=run.scores,
         predictions=tuple(run.collected),
-        saved=outputs.save_summary(run.summary, run.scores, seconds),
+        saved=run.saved,
         finished_before=run.finished_before,
         audio_seconds=run.heard,
-        seconds=seconds,
+        seconds=time.monotonic() - began,
     )
 
 
@@ -201,7 +201,8 @@ class _Run:
     predictor: Predictor
     jobs: int
     cluster: str | None
-    timelines: TimelinePlan | None
+    outputs: Outputs
+    began: float
     summary: BatchSummary
     truth: dict[str, str]
     page: "ReportPage | None"
@@ -210,6 +211,7 @@ class _Run:
     heard: float = 0.0
     finished_before: int = 0
     collected: list[Prediction] = field(default_factory=list)
+    saved: tuple[Path, ...] = ()
 
     @contextlib.contextmanager
     def show(self, progress: bool | ShowProgress) -> Iterator[None]:  # noqa: FBT001 - as in `predict_folder`
@@ -231,8 +233,9 @@ class _Run:
                 on_resume(len(finished))
             self._finish(journal, finished)
             results = (journal.read(recording.name).predictions for recording in self.recordings)
-            with _open_rows(out, self.predictor.labels, segments=self.timelines is not None) as write:
+            with _open_rows(out, self.predictor.labels, segments=self.outputs.timelines is not None) as write:
                 self._write(results, write)
+            self._save_summary()  # before the journal is removed
 
     def stream(self, stdout: IO[str] | None) -> None:
         """Writes or collects rows as soon as they are ready; cannot be resumed."""
@@ -241,6 +244,7 @@ class _Run:
         )
         with contextlib.closing(results), _open_stream(stdout, self.predictor.labels) as writer:
             self._write(results, writer.write if writer else self.collected.append)
+        self._save_summary()
 
     def _finish(self, journal: FinishedRecordings, finished: set[int]) -> None:
         results = self.predictor.predict_as_done(
@@ -252,8 +256,8 @@ class _Run:
 
     def _write(self, groups: Iterable[Rows], write: Callable[[Prediction], None]) -> None:
         rows: Iterator[Sequence[Prediction]] = iter(groups)
-        if self.timelines:
-            rows = write_timelines(self.timelines, rows, self.predictor.labels)
+        if self.outputs.timelines:
+            rows = write_timelines(self.outputs.timelines, rows, self.predictor.labels)
         for recording, predictions in zip(self.recordings, rows, strict=True):
             for prediction in predictions:
                 write(prediction)
@@ -263,6 +267,9 @@ class _Run:
         self.scores = _score(self.summary, self.truth)
         if self.page:
             self.page.save(self.summary, self.scores)
+
+    def _save_summary(self) -> None:
+        self.saved = self.outputs.save_summary(self.summary, self.scores, time.monotonic() - self.began)
 
     def _note(self, done: int, seconds: float) -> None:
         self.heard = seconds

@@ -1,8 +1,10 @@
 """`predict_folder`: what the command does, from Python."""
 
 import csv
+import errno
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,23 @@ def test_an_interrupted_run_goes_on(calls: Path, model_folder: Path) -> None:
     assert result.summary.recordings == 5
     predict_folder("calls", "whole.csv", **options)
     assert Path("r.csv").read_bytes() == Path("whole.csv").read_bytes()
+
+
+def test_what_could_not_be_saved_is_saved_by_the_next_run_without_scoring_again(
+    calls: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "report.csv"
+
+    def run_out_of_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:  # between the report and its summary, where no real disk fills up on demand
+        patch.setattr("sercli.prediction.outputs.write_json", run_out_of_space)
+        with pytest.raises(OSError, match="No space left"):
+            predict_folder(calls, out, model=model_folder, jobs=1)
+    result = predict_folder(calls, out, model=model_folder, jobs=1)
+    assert result.finished_before == result.summary.recordings - len(result.summary.failures) > 0
+    assert (tmp_path / "report.summary.json").is_file()
 
 
 def test_known_labels_count_a_recording_without_speech_as_wrong(calls: Path, model_folder: Path) -> None:
