@@ -7,7 +7,7 @@ after the header counts as sound, except chunks known not to contain any.
 import struct
 from collections.abc import Callable
 
-from sercli.audio.source import SIGNATURES, Part, Source, Span, split
+from sercli.audio.source import SIGNATURES, Part, Source, Span
 
 _TRAILER = 1 << 16  # bytes at the end of a file that are searched for chunks
 _MAX_CHUNKS = 10_000
@@ -119,8 +119,8 @@ def _find_sound(
                 return [_round_down(span, frame) for span in [(first, stop), *more]], following
     stop, following = source.size, None
     if demuxer in SIGNATURES:
-        (_, stop), *others = split(source, demuxer, first)
-        following = others[0][0] if others else None
+        following = source.find_next(demuxer, first)
+        stop = source.size if following is None else following
     if following is None:
         stop = _find_trailer(source, demuxer, first, order)
     return [_round_down((first, stop), frame)], following
@@ -132,9 +132,17 @@ def _round_down(span: Span, frame: int) -> Span:
 
 
 def _read_chain(
-    source: Source, demuxer: str, at: int, order: str, *, anything: bool
+    source: Source, demuxer: str, at: int, order: str, *, anything: bool, visited: set[int] | None = None
 ) -> tuple[list[Span], int | None] | None:
     """Reads the chunks after the sound.
+
+    Args:
+        source: The file.
+        demuxer: Its format.
+        at: Offset of the first chunk.
+        order: Byte order of numbers.
+        anything: Whether chunks with unknown names count.
+        visited: Offsets of chunks that lead to nothing of use; gets those of this chain.
 
     Returns:
         Further spans of sound and the offset of the next recording; None if these are not chunks, neither known ones
@@ -146,6 +154,10 @@ def _read_chain(
     for _ in range(_MAX_CHUNKS):
         if at >= source.size:
             return sound, None
+        if visited is not None:
+            if at in visited:
+                return None
+            visited.add(at)
         header = source.read(at, 64)
         name = header[:4]
         if name in signs and fits(header):
@@ -170,11 +182,12 @@ def _find_trailer(source: Source, demuxer: str, first: int, order: str) -> int:
     """Returns the offset of trailing chunks without sound, or the end of the file."""
     start = max(first, source.size - _TRAILER)
     tail = source.read(start, _TRAILER)
+    visited: set[int] = set()
     for at in range(len(tail) - 8):
         if tail[at : at + 4] in _SILENT_CHUNKS:
             size = struct.unpack_from(order + "I", tail, at + 4)[0]
             if start + at + 8 + size <= source.size:
-                chain = _read_chain(source, demuxer, start + at, order, anything=False)
+                chain = _read_chain(source, demuxer, start + at, order, anything=False, visited=visited)
                 if chain is not None and not chain[0]:
                     return start + at
     return source.size
@@ -238,7 +251,7 @@ def _read_w64(source: Source, start: int) -> PartAndNext | None:
     channels = struct.unpack("<H", form[2:4])[0]
     first, stop = at + 24, source.size
     declared = None if _is_placeholder(size) else max(0, size)
-    following = next((at for at, _ in list(split(source, "w64", start))[1:]), None)
+    following = source.find_next("w64", start)
     end = first + size
     if size > 0 and end <= source.size:
         behind = source.read(-(-end // 8) * 8, 24)
@@ -315,9 +328,8 @@ def _read_au(source: Source, start: int) -> PartAndNext | None:
     if offset < 24 or start + offset > source.size:
         return None
     channels = struct.unpack(">I", head[20:24])[0]
-    spans = list(split(source, "au", start))
-    following = spans[1][0] if len(spans) > 1 else None
-    first, stop = start + offset, spans[0][1]
+    following = source.find_next("au", start)
+    first, stop = start + offset, source.size if following is None else following
     present = stop - first
     declared = None if _is_placeholder(size) else size
     if (start, following) == (0, None) and declared == present:
@@ -341,9 +353,8 @@ def _read_caf(source: Source, start: int) -> PartAndNext | None:
     else:
         return None
     channels = int.from_bytes(source.read(start + 44, 4), "big")
-    spans = list(split(source, "caf", start))
-    following = spans[1][0] if len(spans) > 1 else None
-    end = spans[0][1]
+    following = source.find_next("caf", start)
+    end = source.size if following is None else following
     first, stop = at + 16, at + 12 + size
     chained = size > 4 and stop <= end and _is_caf_chunk(source.read(stop, 12), end - stop)
     if (start, following) == (0, None) and chained:

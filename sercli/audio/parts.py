@@ -9,6 +9,7 @@ from sercli.audio.headers import READERS
 from sercli.audio.source import SIGNATURES, Part, Source, Span, make_part, split
 
 _MAX_PARTS = 100_000
+_MAX_READS = 2_000_000  # of a file's headers, which takes seconds; beyond, the rest is one part
 
 
 def find_parts(path: Path, demuxer: str, start: int = 0) -> list[Part]:
@@ -79,6 +80,9 @@ def _walk(source: Source, demuxer: str, start: int) -> Iterator[Part]:
     at: int | None = start
     for _ in range(_MAX_PARTS):
         if at is None:
+            return
+        if source.reads > _MAX_READS:
+            yield make_part((at, source.size), source.size)
             return
         result = READERS[demuxer](source, at)
         if result is None:

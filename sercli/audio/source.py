@@ -1,15 +1,16 @@
 """Byte ranges of sound files: finds concatenated recordings and reads one of them as a file."""
 
+import bisect
 import io
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 Span = tuple[int, int]
 """First byte of a range in a file, and the byte after its last."""
 
-_SCANNED = 1 << 20  # bytes read at a time
+_SCANNED_FIRST, _SCANNED = 1 << 12, 1 << 20  # bytes read at first, and at most, in a search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,20 +102,24 @@ class PartStream(io.RawIOBase):
         super().close()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Source:
     """An open file.
 
     Attributes:
         file: The binary stream.
         size: Size (bytes).
+        reads: Number of calls of `read`, which a malicious file could make grow faster than its size.
     """
 
     file: io.BufferedReader
     size: int
+    reads: int = 0
+    _signatures: dict[str, list[int]] = field(default_factory=dict)
 
     def read(self, at: int, size: int) -> bytes:
         """Reads up to `size` bytes from offset `at`; returns nothing past the end of the file."""
+        self.reads += 1
         if at >= self.size:
             return b""
         self.file.seek(at)
@@ -122,9 +127,9 @@ class Source:
 
     def find(self, signature: bytes, matches: Callable[[bytes], bool], start: int) -> Iterator[int]:
         """Yields offsets from `start` on where `signature` occurs and `matches` accepts the 64 bytes there."""
-        at, rest = start, b""
+        at, rest, amount = start, b"", _SCANNED_FIRST
         self.file.seek(start)
-        while block := self.file.read(_SCANNED):
+        while block := self.file.read(amount):
             data = rest + block
             offset = at - len(rest)
             place = data.find(signature)
@@ -134,7 +139,17 @@ class Source:
                 place = data.find(signature, place + 1)
             at += len(block)
             rest = data[len(data) - len(signature) + 1 :]
+            amount = min(2 * amount, _SCANNED)
             self.file.seek(at)
+
+    def find_next(self, demuxer: str, start: int) -> int | None:
+        """Returns the offset after `start` where the next recording of a format begins; None for none."""
+        if demuxer not in self._signatures:
+            signatures, matches = SIGNATURES[demuxer]
+            self._signatures[demuxer] = sorted(at for each in signatures for at in self.find(each, matches, 0))
+        places = self._signatures[demuxer]
+        number = bisect.bisect_right(places, start)
+        return places[number] if number < len(places) else None
 
 
 # Signature of another recording of the same format, and a check of its first 64 bytes.
@@ -156,6 +171,7 @@ SIGNATURES: dict[str, tuple[tuple[bytes, ...], Callable[[bytes], bool]]] = {
 
 def split(source: Source, demuxer: str, start: int) -> Iterator[Span]:
     """Yields the spans of recordings, each beginning with the signature of its format."""
-    signatures, matches = SIGNATURES[demuxer]
-    places = [start, *sorted(at for signature in signatures for at in source.find(signature, matches, start + 1))]
-    yield from zip(places, [*places[1:], source.size], strict=True)
+    while (following := source.find_next(demuxer, start)) is not None:
+        yield start, following
+        start = following
+    yield start, source.size
