@@ -74,9 +74,8 @@ class StoreWriter:
             stack.enter_context(hold_lock(path.with_name(f"{self.prefix}lock"), StoreError(busy)))
             for leftover in path.parent.glob(f"{glob.escape(self.prefix)}*.tmp"):
                 leftover.unlink()  # from a run that was killed
-            self._old = stack.enter_context(FeatureStore(path)) if path.exists() and not restart else None
+            self._old = None if restart or not path.exists() else self._open_old(stack)
             if self._old:
-                self._refuse_other(self._old)
                 self.parameters = parameters.add(self._old.parameters.names)
                 self._old_rows = self._old.group_rows()
                 self._old_frames = {name: self._old.count_frames(name) for name in self._old.parameters.names}
@@ -255,6 +254,17 @@ class StoreWriter:
         """Whether features in the journal would have the same values today."""
         names = _parse_group(group)
         return set(names) <= set(FEATURES) and group == self._name_group(names)
+
+    def _open_old(self, stack: contextlib.ExitStack) -> FeatureStore | None:
+        """Opens the old store; None if the journal is that of an interrupted restart, which replaces the store."""
+        try:
+            old = stack.enter_context(FeatureStore(self.path))
+            self._refuse_other(old)
+        except StoreError:
+            if read_identity(journal_path(self.path)) != _identify(self.parameters):
+                raise
+            return None
+        return old
 
     def _refuse_other(self, old: FeatureStore) -> None:
         self._refuse_difference(old.parameters, self.path)

@@ -359,3 +359,18 @@ def test_a_damaged_journal_is_replaced_by_a_restart(tmp_path: Path, identity: st
         writer.finish([(name_content(0), "a")])
     with FeatureStore(path) as store:
         assert len(store) == 1
+
+
+def test_an_interrupted_restart_with_other_parameters_goes_on_without_the_option(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    write_store(path, [[3]])
+    other = replace(PARAMETERS, audio=AudioConfig(denoise=True))
+    with StoreWriter(path, other, restart=True) as writer:
+        writer.add(name_content(0).sha256, make_extracted(0, [4]))
+    with FeatureStore(path) as store:  # as it was, until the new one is finished
+        assert store.parameters == PARAMETERS
+    with StoreWriter(path, other) as writer:
+        assert writer.find_missing(name_content(0), ("rms", "zcr")) == ()
+        writer.finish([(name_content(0), name_file(0))])
+    with FeatureStore(path) as store:
+        assert (store.parameters, store.count_frames("rms").tolist()) == (other, [4])
