@@ -155,8 +155,10 @@ def name_previous(folder: Path) -> Path:
 
 
 def remove_folder(folder: Path) -> None:
-    """Removes a folder with its content, if it exists."""
-    if os.path.lexists(folder):
+    """Removes a folder with its content, if it exists; of a link, only the link."""
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
         shutil.rmtree(folder)
 
 

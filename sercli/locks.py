@@ -116,12 +116,13 @@ def _describe_owner(marker: Path) -> str:
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path, command: str) -> Iterator[None]:
+def lock_folder(folder: Path, command: str, option: str = "--out") -> Iterator[None]:
     """Creates a folder and locks it while the block runs; removes what it created afterwards if it is empty.
 
     Args:
         folder: Folder to write.
         command: Command that writes it, for the message.
+        option: Option that names the folder, for the message.
 
     Raises:
         InputError: If another process is writing the folder.
@@ -129,7 +130,7 @@ def lock_folder(folder: Path, command: str) -> Iterator[None]:
     """
     created = [path for path in (folder, *folder.parents) if path == folder or not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    busy = f"{folder} is being written by another {command}: wait until it ends, or give another --out"
+    busy = f"{folder} is being written by another {command}: wait until it ends, or give another {option}"
     try:
         with hold_lock(folder / LOCK_FILE, InputError(busy)):
             yield

@@ -49,6 +49,7 @@ def unpack_archives(
             special file, or would land outside the folder.
         OSError: If the files cannot be written.
     """
+    folder = folder.resolve()  # a link may lead to another disk
     part = folder.with_name(f"{folder.name}.part")
     remove_folder(part)
     part.mkdir(parents=True)
@@ -71,6 +72,7 @@ def unpack_archives(
 @contextlib.contextmanager
 def restore_on_error(folder: Path) -> Iterator[None]:
     """Removes the folder that `unpack_archives` has replaced at the end of the block; puts it back on an exception."""
+    folder = folder.resolve()
     old = name_previous(folder)
     try:
         yield

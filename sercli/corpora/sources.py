@@ -16,6 +16,7 @@ from sercli.corpora.registry import CORPORA
 from sercli.errors import CorpusError, InputError, UsageError
 from sercli.files import hash_file, read_json_object
 from sercli.labels import LabelMerger
+from sercli.locks import lock_folder
 
 RECORDINGS = "recordings"  # folder under data/<corpus>/ that archives are unpacked into
 UNPACKED_MARKER = ".sercli.json"  # in that folder: which archives it holds, so that they are unpacked once
@@ -98,7 +99,7 @@ def open_source(request: Request, progress: StageProgress, stack: contextlib.Exi
     elif path is None:
         folder = _download(request, progress, stack)
     elif path.is_file():
-        folder = _unpack(request, {"": path}, progress, stack)
+        folder = _unpack(request, _lock_recordings(request, stack), {"": path}, progress, stack)
     elif path.is_dir():
         folder, left = _open_folder(request, path, progress, stack)
     else:
@@ -116,7 +117,7 @@ def _open_folder(
         find_recordings(folder)
     except CorpusError:
         if archives:
-            return _unpack(request, archives, progress, stack), ()
+            return _unpack(request, _lock_recordings(request, stack), archives, progress, stack), ()
         for path in find_files(folder):
             if path.name.lower().endswith(OTHER_SUFFIXES):
                 msg = f"no recording under {folder}, but {path.name}, which sercli does not read: {REMEDY}"
@@ -125,12 +126,15 @@ def _open_folder(
     return folder, tuple(archives)
 
 
-def _recordings(request: Request) -> Path:
-    return request.data_dir / request.corpus.name / RECORDINGS
+def _lock_recordings(request: Request, stack: contextlib.ExitStack) -> Path:
+    """Locks the folder of a corpus against another download or unpacking; returns that of its recordings."""
+    folder = request.data_dir / request.corpus.name
+    stack.enter_context(lock_folder(folder, f"sercli prepare {request.corpus.name}", "--data-dir"))
+    return folder / RECORDINGS
 
 
 def _download(request: Request, progress: StageProgress, stack: contextlib.ExitStack) -> Path:
-    folder, pinned = _recordings(request), request.corpus.archive
+    folder, pinned = _lock_recordings(request, stack), request.corpus.archive
     assert pinned is not None  # noqa: S101 - check_request has refused this
     if not request.force and _is_unpacked(folder, pinned.md5):
         return folder
@@ -141,13 +145,16 @@ def _download(request: Request, progress: StageProgress, stack: contextlib.ExitS
         policy=request.policy,
         progress=lambda done, total: progress("download", done, total),
     )
-    return _unpack(request, {"": archive}, progress, stack)
+    return _unpack(request, folder, {"": archive}, progress, stack)
 
 
 def _unpack(
-    request: Request, archives: Mapping[str, Path], progress: StageProgress, stack: contextlib.ExitStack
+    request: Request,
+    folder: Path,
+    archives: Mapping[str, Path],
+    progress: StageProgress,
+    stack: contextlib.ExitStack,
 ) -> Path:
-    folder = _recordings(request)
     md5 = _hash(archives)
     if not request.force and _is_unpacked(folder, md5):
         return folder

@@ -67,6 +67,17 @@ def test_replaces_an_older_folder_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "out"]
 
 
+def test_a_folder_behind_a_link_is_replaced_where_it_is(tmp_path: Path) -> None:
+    unpack_archive(make_zip(tmp_path / "a.zip", {"old.wav": b"old"}), tmp_path / "disk/recordings")
+    (tmp_path / "out").symlink_to(tmp_path / "disk/recordings")
+    unpack_archive(make_zip(tmp_path / "a.zip", {"new.wav": b"new"}), tmp_path / "out")
+    assert (tmp_path / "out").is_symlink()
+    assert [path.relative_to(tmp_path / "disk").as_posix() for path in (tmp_path / "disk").rglob("*")] == [
+        "recordings",
+        "recordings/new.wav",
+    ]
+
+
 def test_failure_leaves_the_older_folder(tmp_path: Path) -> None:
     unpack_archive(make_zip(tmp_path / "a.zip", {"old.wav": b"old"}), tmp_path / "out")
     with pytest.raises(ArchiveError):
