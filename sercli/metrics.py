@@ -284,13 +284,16 @@ def bootstrap_by_speaker(
         UsageError: If truth, prediction and speakers differ in length.
     """
     truth, prediction, labels = _encode(truth, prediction, labels)
-    _require_equal_length(truth, speakers)
+    if len(speakers) != len(truth):
+        msg = f"truth and speakers differ in length: {len(truth)} != {len(speakers)}"
+        raise UsageError(msg)
     names = [speaker or f"#{number}" for number, speaker in enumerate(speakers)]
     unique, group_of = np.unique(np.asarray(names, dtype=object).astype(str), return_inverse=True)
     if len(unique) < 2:
         return float("nan"), float("nan")
-    matrices = np.zeros((len(unique), len(labels), len(labels)))
-    inside = (truth >= 0) & (prediction >= 0)
+    # The last column counts predictions of no label, whose position is -1.
+    matrices = np.zeros((len(unique), len(labels), len(labels) + 1))
+    inside = truth >= 0
     np.add.at(matrices, (group_of[inside], truth[inside], prediction[inside]), 1)
     generator = np.random.default_rng(seed)
     scores = []

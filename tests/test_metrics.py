@@ -100,6 +100,12 @@ def test_perfect_confidence_is_calibrated_and_wrong_confidence_is_not() -> None:
     assert expected_calibration_error((np.arange(8) + 1) % 8, certain) == pytest.approx(1.0)
 
 
+def test_the_bootstrap_counts_predictions_of_no_label_as_wrong() -> None:
+    truth, prediction, speakers = ["sad", "happy"] * 6, ["sad", "none"] * 6, ["a", "a", "b", "b"] * 3
+    for score in (uar_of_confusions, accuracy_of_confusions):
+        assert bootstrap_by_speaker(score, truth, prediction, speakers, ["happy", "sad"]) == (0.5, 0.5)
+
+
 def test_the_bootstrap_draws_speakers_not_utterances() -> None:
     rng = np.random.default_rng(0)
     speakers = [f"s{n // 50}" for n in range(500)]

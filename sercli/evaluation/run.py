@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sercli.audio.degradation import get_codec
 from sercli.corpora.index import read_index
-from sercli.errors import UsageError
+from sercli.errors import InputError, UsageError
 from sercli.evaluation.degraded import score_degraded
 from sercli.evaluation.predictions import PREDICTIONS_FILE, read_predictions
 from sercli.evaluation.report import REPORT_FILE, EvaluationReport, write_report
@@ -23,7 +23,7 @@ from sercli.evaluation.run_fold import (
     find_finished,
     run_fold,
 )
-from sercli.files import write_table
+from sercli.files import read_json_object, write_table
 from sercli.labels import LabelSelection
 from sercli.locks import lock_folder
 from sercli.parallel import map_as_done, pick_device
@@ -88,7 +88,7 @@ def evaluate(
         seed: First seed.
         seeds: Number of seeds, starting at `seed`; every fold is trained once with each.
         degrade: Degradation, one of `sercli.audio.degradation.DEGRADATIONS`; empty for none.
-        jobs: Number of folds trained in parallel, one CPU thread each; results do not depend on it.
+        jobs: Number of folds trained in parallel on the CPU, one thread each; results do not depend on it.
         device: Device for training: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         command: Command line, for the report.
         progress: Whether to show a progress bar, for notebooks.
@@ -132,7 +132,7 @@ def evaluate(
             on_fold(done, total, result)
 
         folds, n_trained = _run_folds(tasks, jobs, notify)
-        if not degrade or n_trained or not (out / REPORT_FILE).exists():
+        if not degrade or n_trained or not _is_reported(out / REPORT_FILE, folds):
             report = _report_folds(plan, tasks, folds, start)
             if not degrade:
                 return report
@@ -173,6 +173,8 @@ def _run_folds(tasks: Sequence[FoldTask], jobs: int, on_fold: OnFold) -> tuple[l
     missing = [task for task in tasks if results[task.seed, task.fold.number] is None]
     n_finished = len(tasks) - len(missing)
     on_fold(n_finished, len(tasks), None)
+    if tasks[0].plan.device != "cpu":
+        jobs = 1  # the networks would share one GPU
     for n_trained, result in enumerate(map_as_done(run_fold, missing, jobs=min(jobs, len(missing))), start=1):
         results[result.seed, result.fold] = result
         on_fold(n_finished + n_trained, len(tasks), result)
@@ -191,6 +193,16 @@ def _report_folds(
         if path.name not in names and _FOLD_NAME.fullmatch(path.name) and path.is_dir():
             shutil.rmtree(path)
     return report
+
+
+def _is_reported(path: Path, folds: Sequence[FoldResult]) -> bool:
+    """Whether a report holds these folds, rather than being missing or of an earlier evaluation in the folder."""
+    try:
+        reported = read_json_object(path).get("folds")
+    except InputError:
+        return False
+    found = {fold.get("identity") for fold in reported} if isinstance(reported, list) else set()
+    return found >= {fold.identity for fold in folds}
 
 
 def _write_history(out: Path, tasks: Sequence[FoldTask]) -> None:

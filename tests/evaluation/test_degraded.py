@@ -13,7 +13,7 @@ from sercli.evaluation.compare import compare_results
 from sercli.evaluation.predictions import PredictionRow, read_predictions
 from sercli.evaluation.scores import summarize
 from sercli.features.frontend import extract_features
-from sercli.files import read_json_object
+from sercli.files import read_json_object, write_json
 from sercli.models.model import load_model
 from sercli.training.recipe_files import RECIPES
 from tests.evaluation.toy_plan import DEFAULT, SMALL, run_toy
@@ -47,6 +47,15 @@ def test_the_models_of_the_folder_are_tested_on_degraded_recordings(data: Path, 
     comparison = compare_results([out, report.folder])
     assert {row.protocol for row in comparison.rows} == {"loso", "loso, telephone"}
     assert not comparison.comparable
+
+
+def test_the_report_of_an_earlier_evaluation_is_replaced(data: Path, default_results: Path) -> None:
+    report = read_json_object(default_results / "report.json")
+    folds = [{**fold, "identity": "another"} for fold in report["folds"]]
+    write_json(default_results / "report.json", {**report, "recipe": "another", "folds": folds})
+    run_toy(data, default_results, recipe=DEFAULT, degrade="gsm")
+    again = read_json_object(default_results / "report.json")
+    assert (again["recipe"], again["folds"]) == (report["recipe"], report["folds"])
 
 
 def test_a_degraded_recording_is_scored_as_predict_would_score_it(data: Path, default_results: Path) -> None:
