@@ -191,6 +191,7 @@ def read_scores(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any
                 raise InputError(msg)
             overall = report["overall"]
             scores[describe_test(report)] = {
+                "speaker_independent": report["speaker_independent"],
                 "seeds": len(report["seeds"]),
                 "max_epochs": report["parameters"]["training"]["max_epochs"],
                 **{name: overall[name] for name in ("uar", "uar_interval", "accuracy")},

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sercli.corpora.registry import CORPORA
+
 TEMPLATE = "model_card.md.j2"
 
 
@@ -25,25 +27,51 @@ def render_card(description: Mapping[str, Any]) -> str:
         n_features=len(description["normalization"]["mean"]),
         non_commercial=any("NC" in facts.get("license", "") for facts in corpora.values()),
         use=USE,
-        limits=LIMITS,
+        limits=list_limits(corpora),
     )
 
 
 USE = "Made for research, teaching, and for sorting many recordings so that people listen to the right ones first."
-LIMITS = (  # each completes "Do not use it"
-    (
-        "to make decisions about people, including reviews of agents: not about work, credit, schooling, health, law "
-        "or safety. Several laws, the EU's AI Act among them, forbid or restrict emotion recognition at work and in "
-        "education."
-    ),
-    (
-        "to find out what somebody feels. Acted emotion is not felt emotion: the model knows how actors portray these "
-        "labels in a few sentences."
-    ),
-    (
-        "on other languages, spontaneous speech, children's and old people's voices, telephone lines or noise unlike "
-        "its training data, unless you have tested it there: expect much lower accuracy. It was trained on young "
-        "adult actors in a studio."
-    ),
-    "as if its confidence held everywhere: it is calibrated on the corpora it was trained on and on no others.",
-)
+
+
+def is_acted(training_data: Mapping[str, Any]) -> bool:
+    """Whether all training data is acted speech, as in every published corpus of sercli; own recordings may not be.
+
+    Args:
+        training_data: Facts of each corpus by name, as in ``model.json``.
+    """
+    published = {name for name, corpus in CORPORA.items() if not corpus.takes_any}
+    return bool(training_data) and published >= training_data.keys()
+
+
+def list_limits(training_data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Lists what a model must not be used for; each text completes "Do not use it".
+
+    Args:
+        training_data: Facts of each corpus by name, as in ``model.json``.
+    """
+    acted = is_acted(training_data)
+    corpora = [
+        f"{name} ({facts['language']})" if facts.get("language") else name for name, facts in training_data.items()
+    ]
+    return (
+        (
+            "to make decisions about people, including reviews of agents: not about work, credit, schooling, health, "
+            "law or safety. Several laws, the EU's AI Act among them, forbid or restrict emotion recognition at work "
+            "and in education."
+        ),
+        (
+            "to find out what somebody feels. "
+            + (
+                "Acted emotion is not felt emotion: the model knows how actors portray these labels."
+                if acted
+                else "The model knows how recordings with these labels sound, not what the speakers felt."
+            )
+        ),
+        (
+            f"on speech unlike its training data, such as {'spontaneous speech, ' if acted else ''}other languages, "
+            "voices of other ages, telephone lines or noise, unless you have tested it there: expect much lower "
+            f"accuracy. Training data: {', '.join(corpora) or 'not recorded'}{', all acted' if acted else ''}."
+        ),
+        "as if its confidence held everywhere: it is calibrated on the corpora it was trained on and on no others.",
+    )

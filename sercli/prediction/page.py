@@ -19,7 +19,7 @@ from sercli.audio.envelope import LEVELS, POINTS
 from sercli.errors import UsageError
 from sercli.files import write_by_rename
 from sercli.labels import UNCERTAIN
-from sercli.models.card import LIMITS, USE
+from sercli.models.card import USE, is_acted, list_limits
 from sercli.page.render import render_page
 from sercli.prediction.discovery import Recording
 from sercli.prediction.report import encodable
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 MAX_EMBEDDED = 25 * 10**6  # bytes of audio in a page; browsers become slow beyond
 NOT_AN_EMOTION = {UNCERTAIN: -1, "no-speech": -2, "failed": -3}
-KNOWN_SPEAKERS = ("paper", "random10")  # protocols whose test speakers are those of training
 _LEVELS = {character: level for level, character in enumerate(LEVELS)}
 
 
@@ -156,6 +155,7 @@ class ReportPage:
             OSError: If it cannot be written.
         """
         minimum = (self._description.get("typicality") or {}).get("minimum")
+        training_data = self._description.get("training_data", {})
         data = {
             "labels": list(self._labels),
             "negative": self._negative,
@@ -180,9 +180,9 @@ class ReportPage:
             scores=scores.to_dict() if scores and scores.scored else None,
             description=self._description,
             tested=_choose_figures(self._description.get("figures", {})),
-            known_speakers=KNOWN_SPEAKERS,
+            acted=is_acted(training_data),
             use=USE,
-            limits=LIMITS,
+            limits=list_limits(training_data),
             version=__version__,
             today=dt.datetime.now(tz=dt.UTC).astimezone().strftime("%Y-%m-%d %H:%M"),
         )
@@ -291,6 +291,5 @@ def _share_out(summary: BatchSummary, labels: Sequence[str]) -> list[dict[str, A
 
 
 def _choose_figures(figures: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The first protocol that tests speakers unknown to the model, which says most about new recordings."""
-    unseen = (score for name, score in figures.items() if not name.startswith(KNOWN_SPEAKERS))
-    return next(unseen, None)
+    """The first test on unseen speakers, which says most about new recordings."""
+    return next((score for score in figures.values() if score.get("speaker_independent")), None)

@@ -237,6 +237,7 @@ def test_damaged_predictions_are_refused(tmp_path: Path, text: str) -> None:
 def test_figures_for_the_card_must_be_of_the_same_recipe(results: Path) -> None:
     figures = read_scores([results], "paper")
     assert figures["loso"]["uar"] == read_report(results)["overall"]["uar"]
+    assert figures["loso"]["speaker_independent"]
     with pytest.raises(InputError, match="recipe 'paper', expected 'other'"):
         read_scores([results], "other")
 

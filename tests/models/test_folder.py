@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,10 +162,28 @@ def test_the_card_says_data_licence_and_limits(folder: Path) -> None:
         assert part in card
 
 
+def test_the_card_of_a_model_trained_on_own_recordings_says_nothing_of_actors(model: Model, tmp_path: Path) -> None:
+    own = {**DATA["ravdess"], "license": "", "language": ""}
+    for name, data in (("own", {"csv": own}), ("mixed", {"csv": own, **DATA})):
+        save_model(tmp_path / name, replace(model, facts={**model.facts, "training_data": data}), b"")
+        card = (tmp_path / name / "MODEL_CARD.md").read_text()
+        assert f"Training data: {', '.join(data)}.\n" in card
+        assert not re.search("[Aa]cted|actors|studio|adult", card)
+
+
+def test_the_card_says_which_tests_had_unseen_speakers(model: Model, tmp_path: Path) -> None:
+    score = {"seeds": 1, "uar": 0.5, "uar_interval": [0.4, 0.6], "accuracy": 0.25, "ece": None, "command": "sercli"}
+    figures = {"loso": {**score, "speaker_independent": True}, "split": {**score, "speaker_independent": False}}
+    save_model(tmp_path, replace(model, facts={**model.facts, "figures": figures}), b"")
+    card = (tmp_path / "MODEL_CARD.md").read_text()
+    assert "| loso | unseen | – |" in card
+    assert "| split | maybe known | – |" in card
+
+
 def test_the_card_leaves_open_what_is_undefined(model: Model, tmp_path: Path) -> None:
     score = {"seeds": 1, "uar": 0.5, "uar_interval": [None, None], "accuracy": 0.25, "ece": None, "command": "sercli"}
     save_model(tmp_path, replace(model, facts={**model.facts, "figures": {"paper": score}}), b"")
-    assert "| paper | – | 1 | 0.500 | – to – | 0.250 | – |" in (tmp_path / "MODEL_CARD.md").read_text()
+    assert "| paper | maybe known | – | 1 | 0.500 | – to – | 0.250 | – |" in (tmp_path / "MODEL_CARD.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -145,9 +145,33 @@ def test_every_kind_of_row_has_its_place(tmp_path: Path) -> None:
     assert data["rows"][0][5][0][5] == [[0, "clipped (3%)"], [1, 0]]
     assert data["rows"][3][6] == [2, "an <empty> file (0 bytes)"]
     text = (tmp_path / "r.html").read_text()
-    assert "This model has not been tested" in text
+    assert "No test of this model on unseen speakers is recorded." in text
     assert "an &lt;empty&gt; file" in text
     assert "<empty>" not in text
+
+
+@pytest.mark.parametrize(
+    ("corpora", "expected"),
+    [
+        (("ravdess",), ("Expect much less on real calls.", "Training data: ravdess, all acted.")),
+        (("csv",), ("Expect much less on speech unlike its training data.", "Training data: csv.")),
+    ],
+)
+def test_the_page_quotes_a_test_on_unseen_speakers(
+    tmp_path: Path, corpora: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    score = {"uar": 0.9, "uar_interval": [0.8, 1.0], "accuracy": 0.9}
+    figures = {
+        "split": {**score, "speaker_independent": False},
+        "loso": {**score, "uar": 0.61, "speaker_independent": True},
+    }
+    data = {name: {"utterances": 10, "speakers": 2, "language": ""} for name in corpora}
+    description = {"labels": list(EMOTIONS), "figures": figures, "training_data": data}
+    page = ReportPage(tmp_path / "r.html", labels=EMOTIONS, negative=(), description=description, truth={})
+    page.save(BatchSummary(labels=EMOTIONS), None)
+    text = (tmp_path / "r.html").read_text()
+    for part in ("On unseen speakers, about 61 of 100", 'known from training <span class="soft">(split)', *expected):
+        assert part in text
 
 
 def test_a_thousand_recordings_take_less_than_a_megabyte(tmp_path: Path) -> None:
