@@ -164,10 +164,10 @@ def suggest_map(labels: Iterable[str]) -> str:
     return ",".join(f"{label}={emotion}" for label, emotion in pairs)
 
 
-def split_names(text: str) -> list[str]:
-    """Splits names separated by commas; a name with a comma is in double quotes.
+def split_labels(text: str) -> list[str]:
+    """Splits labels separated by commas; a label with a comma is in double quotes.
 
-    >>> split_names('angry, "happy, excited"')
+    >>> split_labels('angry, "happy, excited"')
     ['angry', 'happy, excited']
     """
     return [name.strip() for row in csv.reader([text], skipinitialspace=True) for name in row if name.strip()]
@@ -180,7 +180,7 @@ def parse_label_map(text: str) -> dict[str, str]:
         UsageError: If a part has no ``=`` or an empty side, or a target is not a valid label.
     """
     label_map: dict[str, str] = {}
-    for part in split_names(text):
+    for part in split_labels(text):
         source, equals, target = map(str.strip, part.rpartition("="))
         if not (source and equals and target):
             msg = f"cannot read the label map at {part!r}: expected LABEL=LABEL, as in surprise=surprised"

@@ -19,7 +19,7 @@ Values = Sequence[Any] | npt.NDArray[Any]
 """Labels of utterances: strings, integers or any other hashable values."""
 Probabilities = npt.NDArray[np.float64]
 Matrices = npt.NDArray[Any]
-Scores = npt.NDArray[np.float64]
+ScoreArray = npt.NDArray[np.float64]
 
 BOOTSTRAP_BLOCK = 1 << 18  # most draws times speakers held in memory at once
 CALIBRATION_BINS = 15  # as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
@@ -84,7 +84,7 @@ def unweighted_average_recall(truth: Values, prediction: Values, labels: Values 
     return float(np.mean(recalls)) if recalls else float("nan")
 
 
-def uar_of_confusions(matrices: Matrices) -> Scores:
+def uar_of_confusions(matrices: Matrices) -> ScoreArray:
     """UAR of confusion matrices of shape ``(..., n_labels, n_labels)``, shape ``(...,)``; NaN for an empty one.
 
     >>> float(uar_of_confusions(np.array([[3, 0], [1, 1]])))
@@ -93,18 +93,18 @@ def uar_of_confusions(matrices: Matrices) -> Scores:
     support = matrices.sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         recall = np.diagonal(matrices, axis1=-2, axis2=-1) / support
-        uar: Scores = np.nansum(recall, axis=-1) / (support > 0).sum(axis=-1)
+        uar: ScoreArray = np.nansum(recall, axis=-1) / (support > 0).sum(axis=-1)
     return uar
 
 
-def accuracy_of_confusions(matrices: Matrices) -> Scores:
+def accuracy_of_confusions(matrices: Matrices) -> ScoreArray:
     """Accuracy of confusion matrices of shape ``(..., n_labels, n_labels)``, shape ``(...,)``; NaN for an empty one.
 
     >>> float(accuracy_of_confusions(np.array([[3, 0], [1, 1]])))
     0.8
     """
     with np.errstate(invalid="ignore"):
-        share: Scores = np.trace(matrices, axis1=-2, axis2=-1) / matrices.sum(axis=(-2, -1))
+        share: ScoreArray = np.trace(matrices, axis1=-2, axis2=-1) / matrices.sum(axis=(-2, -1))
     return share
 
 
@@ -249,7 +249,7 @@ def expected_calibration_error(
 
 
 def bootstrap_by_speaker(
-    score: Callable[[Matrices], Scores],
+    score: Callable[[Matrices], ScoreArray],
     truth: Values,
     prediction: Values,
     speakers: Sequence[str],

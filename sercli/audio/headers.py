@@ -7,7 +7,7 @@ after the header counts as sound, except chunks known not to contain any.
 import struct
 from collections.abc import Callable
 
-from sercli.audio.source import SIGNATURES, Part, Source, Span
+from sercli.audio.source import SIGNATURES, ByteRange, OpenFile, Part
 
 _TRAILER = 1 << 16  # bytes at the end of a file that are searched for chunks
 _MAX_CHUNKS = 10_000
@@ -30,13 +30,13 @@ PartAndNext = tuple[Part, int | None]
 """A part, and the offset of the next one."""
 
 
-def _take_whole(source: Source, n_bytes: int, channels: int) -> PartAndNext:
+def _take_whole(source: OpenFile, n_bytes: int, channels: int) -> PartAndNext:
     """Returns a part for a file with one recording and a correct header."""
     content = ((0, source.size),)
     return Part(content=content, declared=n_bytes, present=n_bytes, as_is=True, channels=channels), None
 
 
-def _read_riff(source: Source, start: int) -> PartAndNext | None:
+def _read_riff(source: OpenFile, start: int) -> PartAndNext | None:
     head = source.read(start, 12)
     if len(head) < 12 or head[8:12] != b"WAVE":
         return None
@@ -79,7 +79,7 @@ def _read_riff(source: Source, start: int) -> PartAndNext | None:
     return Part(content=(header, *spans), declared=declared, channels=channels, present=present), following
 
 
-def _measure_pad(source: Source, end: int, size: int) -> int:
+def _measure_pad(source: OpenFile, end: int, size: int) -> int:
     """Returns 1 if a chunk of odd size is padded as it should be, else 0."""
     return size & 1 and source.read(end, 4) not in (b"fmt ", b"data", b"LIST", b"fact")
 
@@ -95,8 +95,8 @@ def _is_placeholder(size: int) -> bool:
 
 
 def _find_sound(
-    source: Source, demuxer: str, first: int, size: int, frame: int, order: str
-) -> tuple[list[Span], int | None]:
+    source: OpenFile, demuxer: str, first: int, size: int, frame: int, order: str
+) -> tuple[list[ByteRange], int | None]:
     """Finds where the sound of a chunked file is.
 
     Args:
@@ -126,14 +126,14 @@ def _find_sound(
     return [_round_down((first, stop), frame)], following
 
 
-def _round_down(span: Span, frame: int) -> Span:
+def _round_down(span: ByteRange, frame: int) -> ByteRange:
     start, stop = span
     return (start, stop - (stop - start) % frame) if frame > 0 else span
 
 
 def _read_chain(
-    source: Source, demuxer: str, at: int, order: str, *, anything: bool, visited: set[int] | None = None
-) -> tuple[list[Span], int | None] | None:
+    source: OpenFile, demuxer: str, at: int, order: str, *, anything: bool, visited: set[int] | None = None
+) -> tuple[list[ByteRange], int | None] | None:
     """Reads the chunks after the sound.
 
     Args:
@@ -149,7 +149,7 @@ def _read_chain(
         nor printable names with sizes that lead exactly to the end of the file.
     """
     signs, fits = SIGNATURES[demuxer]
-    sound: list[Span] = []
+    sound: list[ByteRange] = []
     known = False
     for _ in range(_MAX_CHUNKS):
         if at >= source.size:
@@ -178,7 +178,7 @@ def _read_chain(
     return None
 
 
-def _find_trailer(source: Source, demuxer: str, first: int, order: str) -> int:
+def _find_trailer(source: OpenFile, demuxer: str, first: int, order: str) -> int:
     """Returns the offset of trailing chunks without sound, or the end of the file."""
     start = max(first, source.size - _TRAILER)
     tail = source.read(start, _TRAILER)
@@ -227,7 +227,7 @@ def _make_riff_header(form: bytes, size: int, order: str) -> bytes:
     return b"RF64\xff\xff\xff\xffWAVE" + long + body + b"data\xff\xff\xff\xff"
 
 
-def _read_w64(source: Source, start: int) -> PartAndNext | None:
+def _read_w64(source: OpenFile, start: int) -> PartAndNext | None:
     """Reads Sony Wave64, whose chunks have 16-byte names and 8-byte sizes; its sound is given a WAV header."""
     if source.read(start + 24, 4) != b"wave":
         return None
@@ -268,7 +268,7 @@ def _read_w64(source: Source, start: int) -> PartAndNext | None:
     return Part(content=(header, span), declared=declared, channels=channels, present=present), following
 
 
-def _read_aiff(source: Source, start: int) -> PartAndNext | None:
+def _read_aiff(source: OpenFile, start: int) -> PartAndNext | None:
     head = source.read(start, 12)
     if head[:4] != b"FORM" or head[8:] not in (b"AIFF", b"AIFC"):
         return None
@@ -320,7 +320,7 @@ def _measure_aiff_frame(common: bytes) -> int:
     return int(channels * sizes.get(codec, 0))
 
 
-def _read_au(source: Source, start: int) -> PartAndNext | None:
+def _read_au(source: OpenFile, start: int) -> PartAndNext | None:
     head = source.read(start, 24)
     if len(head) < 24:
         return None
@@ -338,7 +338,7 @@ def _read_au(source: Source, start: int) -> PartAndNext | None:
     return Part(content=(header, (first, stop)), declared=declared, channels=channels, present=present), following
 
 
-def _read_caf(source: Source, start: int) -> PartAndNext | None:
+def _read_caf(source: OpenFile, start: int) -> PartAndNext | None:
     at = start + 8
     for _ in range(_MAX_CHUNKS):
         header = source.read(at, 12)
@@ -363,7 +363,7 @@ def _read_caf(source: Source, start: int) -> PartAndNext | None:
         stop = end
     declared = None if size == -1 or _is_placeholder(size) else max(0, size - 4)
     header = b"data" + struct.pack(">q", stop - first + 4)
-    content: tuple[bytes | Span, ...] = ((start, at), header, (at + 12, stop))
+    content: tuple[bytes | ByteRange, ...] = ((start, at), header, (at + 12, stop))
     if chained:
         content = (*content, (stop, end))
     return Part(content=content, declared=declared, channels=channels, present=max(0, stop - first)), following
@@ -378,7 +378,7 @@ def _is_caf_chunk(header: bytes, left: int) -> bool:
     return 0 <= int.from_bytes(header[4:], "big", signed=True) <= left - 12
 
 
-READERS: dict[str, Callable[[Source, int], PartAndNext | None]] = {
+READERS: dict[str, Callable[[OpenFile, int], PartAndNext | None]] = {
     "wav": _read_riff,
     "w64": _read_w64,
     "aiff": _read_aiff,

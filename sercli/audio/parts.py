@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sercli.audio.headers import READERS
-from sercli.audio.source import SIGNATURES, Part, Source, Span, make_part, split
+from sercli.audio.source import SIGNATURES, ByteRange, OpenFile, Part, make_part, split
 
 _MAX_PARTS = 100_000
 _MAX_READS = 2_000_000  # of a file's headers, which takes seconds; beyond, the rest is one part
@@ -24,7 +24,7 @@ def find_parts(path: Path, demuxer: str, start: int = 0) -> list[Part]:
         OSError: If the file cannot be read.
     """
     with open(os.fspath(path), "rb") as file:  # noqa: PTH123 - any name
-        source = Source(file, os.fstat(file.fileno()).st_size)
+        source = OpenFile(file, os.fstat(file.fileno()).st_size)
         if demuxer in READERS:
             parts = list(_walk(source, demuxer, start))
         elif demuxer == "ogg":
@@ -38,7 +38,7 @@ def find_parts(path: Path, demuxer: str, start: int = 0) -> list[Part]:
     return parts or [make_part((start, source.size), source.size)]
 
 
-def _find_links(source: Source, start: int) -> Iterator[Span]:
+def _find_links(source: OpenFile, start: int) -> Iterator[ByteRange]:
     """Yields the links of a chained Ogg stream: each starts with beginning-of-stream pages after other pages."""
     first, at, beginning = start, start, True
     while at < source.size:
@@ -55,7 +55,7 @@ def _find_links(source: Source, start: int) -> Iterator[Span]:
     yield first, source.size
 
 
-def _find_movies(source: Source, start: int) -> Iterator[Span]:
+def _find_movies(source: OpenFile, start: int) -> Iterator[ByteRange]:
     """Yields concatenated MP4 files: each begins with a file type box and has its own movie box."""
     first, at, movies = start, start, 0
     for _ in range(_MAX_PARTS):
@@ -75,7 +75,7 @@ def _find_movies(source: Source, start: int) -> Iterator[Span]:
     yield first, source.size
 
 
-def _walk(source: Source, demuxer: str, start: int) -> Iterator[Part]:
+def _walk(source: OpenFile, demuxer: str, start: int) -> Iterator[Part]:
     """Yields the parts of a format that declares its bytes of sound, each with a correct header."""
     at: int | None = start
     for _ in range(_MAX_PARTS):

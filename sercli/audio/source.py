@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-Span = tuple[int, int]
+ByteRange = tuple[int, int]
 """First byte of a range in a file, and the byte after its last."""
 
 _SCANNED_FIRST, _SCANNED = 1 << 12, 1 << 20  # bytes read at first, and at most, in a search
@@ -25,14 +25,14 @@ class Part:
         channels: Number of channels declared by the header; 0 if it was not read.
     """
 
-    content: tuple[bytes | Span, ...]
+    content: tuple[bytes | ByteRange, ...]
     declared: int | None = None
     present: int = 0
     as_is: bool = False
     channels: int = 0
 
 
-def make_part(span: Span, size: int) -> Part:
+def make_part(span: ByteRange, size: int) -> Part:
     """Makes a part from a range in a file of `size` bytes."""
     return Part(content=(span,), as_is=span == (0, size))
 
@@ -103,7 +103,7 @@ class PartStream(io.RawIOBase):
 
 
 @dataclass(slots=True)
-class Source:
+class OpenFile:
     """An open file.
 
     Attributes:
@@ -169,7 +169,7 @@ SIGNATURES: dict[str, tuple[tuple[bytes, ...], Callable[[bytes], bool]]] = {
 }
 
 
-def split(source: Source, demuxer: str, start: int) -> Iterator[Span]:
+def split(source: OpenFile, demuxer: str, start: int) -> Iterator[ByteRange]:
     """Yields the spans of recordings, each beginning with the signature of its format."""
     while (following := source.find_next(demuxer, start)) is not None:
         yield start, following

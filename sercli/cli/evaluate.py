@@ -99,7 +99,7 @@ def evaluate(
             recipe,
             out,
             protocol=protocol,
-            corpora=options.split_names(corpora),
+            corpora=options.parse_names(corpora),
             emotions=options.parse_labels(emotions),
             label_map=parse_label_map(label_map),
             seed=seed,
@@ -132,7 +132,7 @@ def _name_protocol(name: str, train_on: str | None, test_on: str | None) -> str:
         msg = "--protocol cross, --train and --test go together: name the corpora to train and to test on"
         raise UsageError(msg)
     if name == "cross":
-        return name_cross_protocol(options.split_names(train_on) or [], options.split_names(test_on) or [])
+        return name_cross_protocol(options.parse_names(train_on) or [], options.parse_names(test_on) or [])
     return get_protocol(name).name
 
 

@@ -47,7 +47,7 @@ def featurize(
             options.index_file(data_dir, index),
             store_path,
             get_recipe(recipe, changes or ()),
-            features=options.split_names(features) or [],
+            features=options.parse_names(features) or [],
             audio=AudioConfig(denoise=denoise),
             jobs=jobs,
             seed=seed,

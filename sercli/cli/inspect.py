@@ -58,7 +58,7 @@ def inspect(
     if suffix not in {"", ".json", ".html"} or (out and not suffix):
         msg = f"--out takes a name ending in .html or .json, found {str(out)!r}"
         raise UsageError(msg)
-    rows = read_index(options.index_file(data_dir, index)).select(options.split_names(corpora))
+    rows = read_index(options.index_file(data_dir, index)).select(options.parse_names(corpora))
     label_errors = read_label_errors(results, rows) if results else None
     path = options.store_file(data_dir, store)
     with console.show_progress("measuring recordings", len(rows)) as bar:

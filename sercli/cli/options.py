@@ -10,8 +10,7 @@ import typer
 from sercli.cli import console
 from sercli.cpus import count_cpus
 from sercli.errors import UsageError
-from sercli.labels import read_label
-from sercli.labels import split_names as split_labels
+from sercli.labels import read_label, split_labels
 
 RECIPE, DATA, EXECUTION = "Recipe", "Data", "Execution"  # panels of the help
 
@@ -177,6 +176,6 @@ def parse_labels(text: str) -> tuple[str, ...]:
     return tuple(map(read_label, split_labels(text)))
 
 
-def split_names(text: str | None) -> list[str] | None:
-    """Splits names separated by commas; returns None for None."""
+def parse_names(text: str | None) -> list[str] | None:
+    """Parses names of corpora or features, separated by commas; returns None for None."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]

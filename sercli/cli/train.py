@@ -86,7 +86,7 @@ def train(
             options.store_file(data_dir, store),
             recipe,
             out,
-            corpora=options.split_names(corpora),
+            corpora=options.parse_names(corpora),
             emotions=options.parse_labels(emotions),
             label_map=parse_label_map(label_map),
             negative=None if negative is None else options.parse_labels(negative),

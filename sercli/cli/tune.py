@@ -73,7 +73,7 @@ def tune(
             protocol=protocol,
             test_fold=test_fold,
             changes=changes or (),
-            corpora=options.split_names(corpora),
+            corpora=options.parse_names(corpora),
             emotions=options.parse_labels(emotions),
             label_map=parse_label_map(label_map),
             seed=seed,

@@ -148,7 +148,7 @@ def match_label(label: str, label_map: Mapping[str, str], labels: Sequence[str])
     return folded.get(map_label(clean_label(label), label_map).casefold())
 
 
-def describe_unknown(table: Path, unknown: Sequence[tuple[int, str]], labels: Sequence[str]) -> str:
+def describe_unknown_labels(table: Path, unknown: Sequence[tuple[int, str]], labels: Sequence[str]) -> str:
     """Describes unknown labels, and suggests a value of ``--map``.
 
     Args:

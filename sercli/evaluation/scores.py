@@ -43,7 +43,7 @@ class MainScores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores(MainScores):
+class FullScores(MainScores):
     """All scores of a set of predictions.
 
     Attributes:
@@ -78,10 +78,10 @@ class ScoreSummary:
         per_fold: Scores of each pair of seed and fold.
     """
 
-    overall: Scores
+    overall: FullScores
     spread: Mapping[str, float | None]
     per_seed: Mapping[int, MainScores]
-    per_fold: Mapping[tuple[int, int], Scores]
+    per_fold: Mapping[tuple[int, int], FullScores]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the scores as a JSON-ready dict; `spread` is in ``overall``."""
@@ -123,7 +123,7 @@ def score_main(rows: Sequence[PredictionRow]) -> MainScores:
     )
 
 
-def score(rows: Sequence[PredictionRow], labels: Sequence[str]) -> Scores:
+def score(rows: Sequence[PredictionRow], labels: Sequence[str]) -> FullScores:
     """Computes all scores of predictions with probabilities in the order of the labels."""
     truth, prediction = [row.truth for row in rows], [row.prediction for row in rows]
     probabilities = np.asarray([row.probabilities for row in rows])
@@ -135,7 +135,7 @@ def score(rows: Sequence[PredictionRow], labels: Sequence[str]) -> Scores:
     )
     corpora = sorted({row.corpus for row in rows})
     genders = sorted({row.gender for row in rows} - {""})
-    return Scores(
+    return FullScores(
         **asdict(score_main(rows)),
         uar_interval=(_defined(uar[0]), _defined(uar[1])),
         accuracy_interval=(_defined(acc[0]), _defined(acc[1])),

@@ -18,7 +18,7 @@ from sercli.prediction.settings import ScoringSettings
 if TYPE_CHECKING:
     from sercli.prediction.scoring import RecordingScorer
 
-ShowProgress = Callable[[int, float], None]
+OnScored = Callable[[int, float], None]
 """Called with the number of recordings done and their seconds of audio."""
 
 
@@ -110,7 +110,7 @@ class Predictor:
         *,
         jobs: int = 1,
         cluster: str | None = None,
-        progress: ShowProgress | None = None,
+        progress: OnScored | None = None,
     ) -> Generator[Prediction, None, None]:
         """Yields the rows of a report, in the order of the recordings; arguments as for `predict_as_done`."""
         groups = self.predict_in_order(recordings, jobs=jobs, cluster=cluster, progress=progress)
@@ -124,7 +124,7 @@ class Predictor:
         *,
         jobs: int = 1,
         cluster: str | None = None,
-        progress: ShowProgress | None = None,
+        progress: OnScored | None = None,
     ) -> Generator[tuple[Prediction, ...], None, None]:
         """Like `predict_many`, but yields the rows of each recording together."""
         held: dict[int, tuple[Prediction, ...]] = {}
@@ -143,7 +143,7 @@ class Predictor:
         *,
         jobs: int = 1,
         cluster: str | None = None,
-        progress: ShowProgress | None = None,
+        progress: OnScored | None = None,
         finished: Set[int] = frozenset(),
     ) -> Generator[tuple[int, RecordingResult], None, None]:
         """Scores recordings in worker processes.
@@ -194,7 +194,7 @@ class Predictor:
 class _Count:
     """Counts recordings and seconds of audio from messages."""
 
-    def __init__(self, progress: ShowProgress | None, finished: int) -> None:
+    def __init__(self, progress: OnScored | None, finished: int) -> None:
         self._progress = progress
         self._recordings, self._seconds = finished, 0.0
         self._running: dict[int, float] = {}

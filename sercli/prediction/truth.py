@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from sercli.corpora.csv_tables import Row, read_rows
 from sercli.corpora.datasets import ravdess
-from sercli.corpora.label_tables import SPAN, describe_unknown, match_files, match_label, refuse_segments
+from sercli.corpora.label_tables import SPAN, describe_unknown_labels, match_files, match_label, refuse_segments
 from sercli.errors import CorpusError, InputError
 from sercli.files import one_line
 from sercli.prediction.discovery import Recording
@@ -118,7 +118,7 @@ def _read_table(
         elif label:
             unknown.append((line, label))
     if unknown:
-        raise CorpusError(describe_unknown(table, unknown, known))
+        raise CorpusError(describe_unknown_labels(table, unknown, known))
     labels = {
         recording.name: values[matches[recording.path]]
         for recording in recordings

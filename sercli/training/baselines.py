@@ -114,7 +114,7 @@ def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int
             # Recipe mlp stops after a fixed number of epochs, converged or not.
             warnings.simplefilter("ignore", ConvergenceWarning)
             pipeline.fit(vectors, truth)
-        logits = compute_logits(pipeline, dev_vectors, len(corpus.labels))
+        logits = compute_baseline_logits(pipeline, dev_vectors, len(corpus.labels))
         uar = unweighted_average_recall(dev_truth, logits.argmax(axis=1))
         if best is None or uar > best[0]:
             best = (uar, setting, pipeline, logits)
@@ -126,11 +126,11 @@ def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int
 
 def score_baseline(corpus: CorpusFeatures, positions: tuple[int, ...], trained: TrainedBaseline) -> Probabilities:
     """Computes calibrated probabilities of utterances, without copies, shape ``(n, n_labels)``."""
-    logits = compute_logits(trained.pipeline, _vectors(corpus, positions), len(corpus.labels))
+    logits = compute_baseline_logits(trained.pipeline, _vectors(corpus, positions), len(corpus.labels))
     return to_probabilities(logits, trained.temperature)
 
 
-def compute_logits(pipeline: Pipeline, vectors: Vectors, n_labels: int) -> Logits:
+def compute_baseline_logits(pipeline: Pipeline, vectors: Vectors, n_labels: int) -> Logits:
     """Computes logits to calibrate: decision values, else log probabilities; shape ``(n, n_labels)``."""
     classifier = pipeline[-1]
     if hasattr(classifier, "decision_function"):

@@ -15,8 +15,8 @@ from sercli.metrics import unweighted_average_recall
 from sercli.splits.protocols import make_folds
 from sercli.training.baselines import (
     BASELINES,
+    compute_baseline_logits,
     compute_functionals,
-    compute_logits,
     score_baseline,
     stack_functionals,
     train_baseline,
@@ -81,7 +81,7 @@ def test_the_setting_and_the_temperature_that_suit_development_speakers_are_kept
             each[setting] = train_baseline(noisy, fold, name, copies=1, seed=0).dev_uar
     assert trained.dev_uar == each[trained.setting] == max(each.values()) > min(each.values())
     dev = stack_functionals(noisy.read(rows) for member in fold.dev for rows in noisy.list_copies(member))
-    logits = compute_logits(trained.pipeline, dev, len(noisy.labels))
+    logits = compute_baseline_logits(trained.pipeline, dev, len(noisy.labels))
     truth = np.asarray([noisy.labels.index(utterances[member].emotion) for member in fold.dev])
     assert trained.temperature == pytest.approx(fit_temperature(logits, truth))
     assert trained.temperature != 1.0
@@ -117,7 +117,7 @@ def test_emotions_that_were_never_seen_are_ruled_out(features: CorpusFeatures) -
     fold = make_folds(features.index, "loso", 0)[0]
     trained = train_baseline(features, fold, "logistic", copies=0, seed=0)
     vectors = stack_functionals(features.read(rows) for n in fold.test for rows in features.list_copies(n))
-    logits = compute_logits(trained.pipeline, vectors, len(features.labels) + 1)
+    logits = compute_baseline_logits(trained.pipeline, vectors, len(features.labels) + 1)
     assert to_probabilities(logits, trained.temperature)[:, -1].max() < 0.01
 
 
