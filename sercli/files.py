@@ -6,9 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -99,36 +99,24 @@ def write_by_rename(path: Path, mode: str = "w", *, durable: bool = True) -> Ite
     if obstacle := find_obstacle(path.parent):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(obstacle))
     path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = os.fsdecode(os.fsencode(f".{path.name}")[:80]) + "."
-    descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
+    prefix = os.fsdecode(os.fsencode(f".{path.name}")[:80])
+    temporary = path.with_name(f"{prefix}.{secrets.token_hex(4)}.tmp")
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
+    with name_file(path):
+        opened = temporary.open(mode.replace("w", "x"), encoding=encoding, newline=newline)
     try:
         with name_file(path):
-            with os.fdopen(descriptor, mode, encoding=encoding, newline=newline) as stream:
+            with opened as stream:
+                with contextlib.suppress(FileNotFoundError):
+                    temporary.chmod(stat.S_IMODE(path.stat().st_mode))  # those of the file that it replaces
                 yield stream
                 stream.flush()
                 if durable:
                     os.fsync(stream.fileno())
-            temporary.chmod(_find_mode(path))
             temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _find_mode(path: Path) -> int:
-    """Returns the permissions of the file to be replaced, or else of a new file."""
-    try:
-        return stat.S_IMODE(path.stat().st_mode)
-    except OSError:
-        return 0o666 & ~_umask()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def replace_folder(new: Path, target: Path, *, keep_previous: bool = False) -> None:

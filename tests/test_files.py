@@ -162,6 +162,23 @@ def test_other_errors_keep_their_own_name() -> None:
         raise RuntimeError("a defect")  # noqa: EM101
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_new_file_has_the_usual_permissions_and_a_replaced_one_its_own(tmp_path: Path, mask: int) -> None:
+    (tmp_path / "old").touch()
+    (tmp_path / "old").chmod(0o640)
+    before = os.umask(mask)
+    try:
+        for name, expected in (("new", 0o666 & ~mask), ("old", 0o640)):
+            with write_by_rename(tmp_path / name) as stream:
+                stream.write("text")
+                (temporary,) = tmp_path.glob(f".{name}.*.tmp")
+                assert temporary.stat().st_mode & 0o777 == expected  # also while it is written
+            assert (tmp_path / name).stat().st_mode & 0o777 == expected
+    finally:
+        os.umask(before)
+
+
 def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     with pytest.raises(OSError, match="File too large") as caught, small_disk(), write_by_rename(path) as stream:
