@@ -314,8 +314,10 @@ def test_every_small_corpus_is_trained_on_or_refused(corpus: str) -> None:
 
 
 def test_an_unknown_protocol_lists_those_there_are() -> None:
-    with pytest.raises(UsageError, match="or one of paper, random10, loso, pooled, split, emobox, luna"):
-        make_folds(INDEX, "best", 0)
+    expected = "expected one of paper, random10, loso, pooled, split, emobox, luna, .*, or cross-CORPUS-to-CORPUS"
+    for name in ("best", "cross"):
+        with pytest.raises(UsageError, match=f"unknown protocol '{name}': {expected}"):
+            make_folds(INDEX, name, 0)
 
 
 def test_a_training_split_holds_out_speakers_of_every_corpus() -> None:

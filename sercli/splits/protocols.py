@@ -92,7 +92,10 @@ def get_protocol(name: str) -> Protocol:
     if cross := _CROSS_NAME.fullmatch(name):
         train, test = cross["train"].split("+"), cross["test"].split("+")
         return _cross_corpus(name_cross_protocol(train, test), train, test)
-    msg = f"unknown protocol {name!r}: expected cross, k5 (or another number) or one of {', '.join(PROTOCOLS)}"
+    msg = (
+        f"unknown protocol {name!r}: expected one of {', '.join(PROTOCOLS)}, k5 (or another number of folds), or "
+        "cross-CORPUS-to-CORPUS, as in cross-nemo-to-ravdess"
+    )
     raise UsageError(msg)
 
 
