@@ -24,12 +24,12 @@ $(VENV)/.test: $(VENV)/.demo
 	@touch $@
 
 demo: $(VENV)/.demo ## install, then report the emotions of the recordings in samples/
-	$(BIN)/sercli predict samples --out report.csv --html report.html --segments report.timeline.tsv
-	@echo; echo "report.csv, without the probabilities of each emotion:"; cut -d, -f 1-7,16- report.csv
+	$(BIN)/sercli predict samples --out demo.csv --html demo.html --segments demo.timeline.tsv
+	@echo; echo "demo.csv, without the probabilities of each emotion:"; cut -d, -f 1-7,16- demo.csv
 	@echo; echo "These are computer voices: they feel nothing, and the model has never heard such voices. Its answers here"
 	@echo "mean nothing. For the real thing, score recordings of your own:"
 	@echo; echo "    $(BIN)/sercli predict YOUR_FOLDER --out mine.html"
-	@echo; echo "Now open report.html in a browser: it shows and plays every recording."
+	@echo; echo "Now open demo.html in a browser: it shows and plays every recording."
 
 pictures: $(VENV)/.test ## make the pictures of README and model card; needs Chromium, and RAVDESS in data/ravdess
 	$(BIN)/python samples/make_pictures.py data/ravdess
@@ -55,4 +55,4 @@ bench: $(VENV)/.bench ## measure speed side by side, on an idle machine, in some
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks
 
 clean: ## remove what make made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage* report.*
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage* demo.*
