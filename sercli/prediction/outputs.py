@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from sercli.errors import UsageError
-from sercli.files import write_json
+from sercli.errors import InputError, UsageError
+from sercli.files import read_json_object, write_json
 from sercli.prediction.discovery import Recording
-from sercli.prediction.report import PAGE, check_report_path, name_confusions, name_summary
+from sercli.prediction.report import PAGE, check_report_path, encodable, name_confusions, name_summary
 from sercli.prediction.summary import BatchSummary
 from sercli.prediction.timeline import TimelinePlan, plan_timelines
 
@@ -90,18 +90,29 @@ class Outputs:
         """
         saved: list[Path] = []
         if self.report:
+            outdated = _drew_confusions(self.report)
             known: dict[str, Any] = scores.to_dict() if scores else {}
-            write_json(name_summary(self.report), {**summary.to_dict(), "seconds": round(seconds, 3), **known})
+            facts = {"report": encodable(self.report.name), "seconds": round(seconds, 3)}
+            write_json(name_summary(self.report), {**summary.to_dict(), **facts, **known})
             saved += [self.report, name_summary(self.report)]
             if scores and scores.scored:
                 from sercli.prediction.truth import save_confusions
 
                 saved.append(save_confusions(self.report, scores))
-            else:
-                name_confusions(self.report).unlink(missing_ok=True)  # from an earlier run
+            elif outdated:
+                name_confusions(self.report).unlink(missing_ok=True)
         if self.page and self.page != self.report:
             saved.append(self.page)
         return (*saved, *([self.timelines.target] if self.timelines else []))
+
+
+def _drew_confusions(report: Path) -> bool:
+    """Whether an earlier run of this report, not of another with the same stem, drew the confusion matrix beside it."""
+    try:
+        earlier = read_json_object(name_summary(report))
+    except InputError:
+        return False
+    return earlier.get("report") == encodable(report.name) and bool(earlier.get("scored"))
 
 
 def _choose_page(report: Path | None, html: Path | str | None, *, embed: bool) -> Path | None:

@@ -492,6 +492,14 @@ def test_the_picture_of_an_earlier_run_does_not_stay_beside_a_new_report(run: Ru
     assert not Path("r.confusion.png").exists()
 
 
+def test_the_picture_of_another_report_stays(run: Run, calls: Path) -> None:
+    Path("truth.csv").write_text("file,emotion\ncalls/c.flac,sad\n")
+    assert run("calls/c.flac", "-o", "r.csv", "--labels", "truth.csv").status == 0
+    for _ in range(2):
+        assert run("calls/c.flac", "-o", "r.json").status == 0
+        assert Path("r.confusion.png").exists()
+
+
 def test_doubt_is_said_rather_than_a_guess(run: Run, calls: Path) -> None:
     status, out, err = run("calls", "--min-confidence", "1")
     assert status == 0
