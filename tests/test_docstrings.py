@@ -1,6 +1,8 @@
-"""Docstrings describe every parameter and attribute once, and no other."""
+"""Docstrings describe every parameter and attribute once, and no other; their examples run."""
 
 import ast
+import doctest
+import importlib
 import re
 from pathlib import Path
 
@@ -25,6 +27,18 @@ def list_parameters(definition: ast.FunctionDef) -> list[str]:
     given = definition.args
     own = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
     return [parameter.arg for parameter in own if parameter.arg not in {"self", "cls"}]
+
+
+def list_modules_with_examples() -> list[str]:
+    paths = sorted(path for path in PACKAGE.rglob("*.py") if ">>>" in path.read_text(encoding="utf-8"))
+    return [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in paths]
+
+
+@pytest.mark.parametrize("module", list_modules_with_examples())
+def test_examples_run(module: str) -> None:
+    outcome = doctest.testmod(importlib.import_module(module))
+    assert outcome.attempted
+    assert not outcome.failed
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -120,14 +120,15 @@ def test_every_sample_is_read_whatever_the_header_says(tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("kind", CUT)
-@pytest.mark.parametrize("kept", [0.02, 0.4, 0.705, 0.98])
-def test_a_cut_file_is_read_as_far_as_it_goes(tmp_path: Path, kind: str, kept: float) -> None:
+@pytest.mark.parametrize(
+    ("kept", "length"), [(0.02, "0.0 of 2.0"), (0.4, "0.8 of 2.0"), (0.705, "1.4 of 2.0"), (0.98, "1.96 of 2.00")]
+)
+def test_a_cut_file_is_read_as_far_as_it_goes(tmp_path: Path, kind: str, kept: float, length: str) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(CUT[kind][: len(CUT[kind]) - SIZE + int(kept * SIZE)])
     signal, _, (warning,) = read(path)
     np.testing.assert_array_equal(signal[:, 0], SAMPLES[: int(kept * SIZE) // 2] / np.float32(32_768))
-    assert warning.startswith("cut short: ")
-    assert warning.endswith(f"{len(signal) / 8_000:.1f} of 2.0 s") or kept == 0.98
+    assert warning == f"cut short: {length} s"
 
 
 @pytest.mark.parametrize("kind", CUT)

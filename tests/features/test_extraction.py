@@ -297,8 +297,10 @@ def test_killed_at_any_moment_nothing_finished_is_lost(tmp_path: Path) -> None:
         time.sleep(float(rng.uniform(0, 0.5)))
         process.send_signal(signal.SIGKILL)
         process.wait()
+        if store.exists():
+            break  # killed when all was done
         size = journal_path(store).stat().st_size if journal_path(store).exists() else 0
-        assert size >= known or store.exists()
+        assert size >= known
         known = size
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -315,8 +317,19 @@ def test_workers_import_no_torch() -> None:
     assert done.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("kind", ["recording", "noise", "tone", "silence", "shout", "long", "tiny"])
-def test_segments_skip_vad_are_those_of_prediction(toy: Path, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "scored"),
+    [
+        ("recording", True),
+        ("noise", False),
+        ("tone", False),
+        ("silence", False),
+        ("shout", True),
+        ("long", True),
+        ("tiny", False),
+    ],
+)
+def test_segments_skip_vad_are_those_of_prediction(toy: Path, tmp_path: Path, kind: str, scored: bool) -> None:
     """Featurize does without voice activity detection where it changes nothing."""
     path = tmp_path / "a.wav"
     rng = np.random.default_rng(0)
@@ -344,7 +357,7 @@ def test_segments_skip_vad_are_those_of_prediction(toy: Path, tmp_path: Path, ki
         for skip_vad in (False, True)
     )
     assert [(part.start, part.end) for part in found] == [(part.start, part.end) for part in expected]
-    assert found or kind in {"noise", "tone", "silence", "tiny"}
+    assert bool(found) == scored
     for part, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(part.signal, other.signal)
 

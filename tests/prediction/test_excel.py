@@ -12,7 +12,7 @@ import pytest
 
 from sercli.labels import EMOTIONS
 from sercli.prediction.excel import MAX_TEXT, open_workbook
-from sercli.prediction.report import check_report_path, open_report
+from sercli.prediction.report import open_report
 from sercli.prediction.rows import Prediction, list_columns
 
 NAMES = [
@@ -145,7 +145,3 @@ def test_rows_do_not_stay_in_memory(tmp_path: Path) -> None:
 
     measure(2_000)  # fills the lists of freed tuples that Python keeps
     assert measure(2_000) < measure(200) + 50_000
-
-
-def test_suffix_is_known(tmp_path: Path) -> None:
-    check_report_path(tmp_path / "r.xlsx")
