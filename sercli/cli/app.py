@@ -82,7 +82,7 @@ def main() -> NoReturn:
     # After an interrupt, the resource tracker of worker processes reports what it then cleans up.
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker")))
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    # SIGTERM acts like Ctrl-C: temporary files are removed, finished work is kept.
+    # SIGTERM acts like Ctrl-C: temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     sys.unraisablehook = _repeat_lost_interrupt
     try:
@@ -99,7 +99,7 @@ def main() -> NoReturn:
     except typer.Exit as error:
         status = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        console.show_error("interrupted; finished work is kept")
+        console.show_error("interrupted")
         status = 1
     except BrokenPipeError:  # the reader of stdout is gone, as with `| head`
         status = 1

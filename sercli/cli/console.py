@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress import (
@@ -71,6 +72,16 @@ def show_error(message: str) -> None:
     quiet, stderr.quiet = stderr.quiet, False
     stderr.print(Text(f"error: {message}", style="red"))
     stderr.quiet = quiet
+
+
+@contextlib.contextmanager
+def keeping_work() -> Iterator[None]:
+    """On Ctrl-C, says that finished work is kept and exits; for commands that resume when they are repeated."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        show_error("interrupted; finished work is kept")
+        raise typer.Exit(1) from None
 
 
 @contextlib.contextmanager

@@ -84,7 +84,7 @@ def evaluate(
     from sercli.evaluation.run import evaluate as run
     from sercli.labels import parse_label_map
 
-    with console.show_progress(f"evaluate {protocol}", None) as bar:
+    with console.keeping_work(), console.show_progress(f"evaluate {protocol}", None) as bar:
 
         def show_fold(done: int, total: int, result: "FoldResult | None") -> None:
             bar.update(done, total)

@@ -42,7 +42,7 @@ def featurize(
     from sercli.training.recipe_files import get_recipe
 
     store_path = options.store_file(data_dir, store)
-    with console.show_progress("featurize", None) as bar:
+    with console.keeping_work(), console.show_progress("featurize", None) as bar:
         summary = run(
             options.index_file(data_dir, index),
             store_path,

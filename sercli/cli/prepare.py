@@ -58,7 +58,7 @@ LabelMap = Annotated[
     typer.Option(
         "--map",
         metavar="LABEL=LABEL,…",
-        help="For csv: labels to merge into others, as in joy=happy.",
+        help="For your own recordings: labels to merge into others, as in joy=happy.",
         show_default=False,
         rich_help_panel=SOURCE,
     ),
@@ -158,6 +158,8 @@ class _Bars:
         """Shows the progress of a stage, in recordings for ``index`` and else in bytes."""
         if stage != self._stage:
             self._stack.close()
+            if stage == "download":
+                self._stack.enter_context(console.keeping_work())
             show = console.show_progress if stage == "index" else console.show_download
             self._bar = self._stack.enter_context(show(_STAGES[stage], total))
             self._stage = stage

@@ -54,7 +54,7 @@ def tune(
     recipe = get_recipe(recipe_name, changes or ())  # before slow imports
     from sercli.training.tune import tune as run
 
-    with console.show_progress(f"tune {recipe.name}", trials) as bar:
+    with console.keeping_work(), console.show_progress(f"tune {recipe.name}", trials) as bar:
 
         def show(done: int, total: int, trial: "Trial | None") -> None:
             bar.update(done, total)
