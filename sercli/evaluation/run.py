@@ -46,10 +46,10 @@ _FOLD_NAME = re.compile(r"seed\d+-fold\d+|\.seed\d+-fold\d+\.(partial|old)")
 
 
 def evaluate(
-    index: Path = Path("data/index.csv"),
-    store: Path = Path("data/features.h5"),
+    index: Path | str = "data/index.csv",
+    store: Path | str = "data/features.h5",
     recipe: Recipe | str | Path = "default",
-    out: Path | None = None,
+    out: Path | str | None = None,
     *,
     protocol: str = "emobox",
     corpora: Sequence[str] | None = None,

@@ -77,7 +77,7 @@ def predict_folder(
     out: Path | str | None = None,
     *,
     model: Path | str | None = None,
-    segments: str | None = None,
+    segments: Path | str | None = None,
     segments_format: str | None = None,
     channels: str = "auto",
     vad: str = "on",
@@ -86,7 +86,7 @@ def predict_folder(
     min_confidence: float = 0.0,
     emotions: Sequence[str] = (),
     negative: Sequence[str] | None = None,
-    labels: str | None = None,
+    labels: Path | str | None = None,
     label_map: Mapping[str, str] | None = None,
     html: Path | str | None = None,
     embed_audio: bool = False,
@@ -164,8 +164,8 @@ def predict_folder(
         workers = count_cpus() if jobs is None else jobs
         if not cluster:
             start_ahead(min(workers, count_cpus(), len(recordings)))  # they load during the checks
-        truth = _find_truth(labels, label_map, recordings, predictor.model_labels)
-        outputs = outputs.add_timelines(segments, segments_format, recordings)
+        truth = _find_truth(labels and str(labels), label_map, recordings, predictor.model_labels)
+        outputs = outputs.add_timelines(segments and str(segments), segments_format, recordings)
         inputs = [*([Path(labels)] if labels else []), *list_files(predictor.settings.folder)]
         outputs.check_collisions([*inputs, *(recording.path for recording in recordings)])
         run = _Run(

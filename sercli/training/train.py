@@ -58,10 +58,10 @@ class TrainingResult:
 
 
 def train(
-    index: Path = Path("data/index.csv"),
-    store: Path = Path("data/features.h5"),
+    index: Path | str = "data/index.csv",
+    store: Path | str = "data/features.h5",
     recipe: Recipe | str | Path = "default",
-    out: Path | None = None,
+    out: Path | str | None = None,
     *,
     corpora: Sequence[str] | None = None,
     emotions: Sequence[str] = (),
