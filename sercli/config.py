@@ -52,7 +52,7 @@ def describe_unknown(name: str, known: Iterable[str]) -> str:
     """Returns the rest of a sentence about an unknown parameter, with the closest known one."""
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}? " if near else ""
-    return f"is not a parameter: {hint}expected some of {', '.join(sorted(known))}"
+    return f"is not a parameter: {hint}expected one of {', '.join(sorted(known))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -264,7 +264,7 @@ def require_known(names: Iterable[str], labels: Sequence[str], kind: str = "labe
         if name not in labels:
             near = map_label(name, _MEANT)
             hint = f"; did you mean {near}?" if near in labels else ""
-            msg = f"unknown {kind} {name!r}: expected some of {shorten_list(labels)}{hint}"
+            msg = f"unknown {kind} {name!r}: expected one of {shorten_list(labels)}{hint}"
             raise UsageError(msg)
 
 
@@ -311,7 +311,7 @@ class LabelSelection:
         twice = [label for label in left if _MEANT.get(label.casefold()) in left]
         if twice and not self.emotions:
             msg = (
-                f"{', '.join(map(repr, twice[:_SHOWN]))} and the labels of sercli that mean the same are both there: "
+                f"{', '.join(map(repr, twice[:_SHOWN]))} and the labels of sercli with the same meaning both occur: "
                 f"merge them with --map {suggest_map(twice)}, or name the labels to train on with --emotions"
             )
             raise UsageError(msg)

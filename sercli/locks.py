@@ -13,7 +13,7 @@ from sercli.files import one_line
 if TYPE_CHECKING:
     import filelock
 
-LOCK_TIMEOUT = 300.0  # seconds to wait for a lock; the longest that is held is that of a compilation, 30 s on one core
+LOCK_TIMEOUT = 300.0  # seconds to wait for a lock; the longest hold is a numba compilation, 30 s on one core
 MARKER_SUFFIX = ".owner"  # suffix of the file that replaces a lock on file systems without locks
 LOCK_FILE = ".lock"  # file in a folder while a command writes it
 
@@ -67,14 +67,14 @@ def hold_lock(path: Path, busy: InputError | None = None) -> Iterator[None]:
 
 
 def run_once(stamp: Path, action: Callable[[], object]) -> None:
-    """Runs an action unless its stamp, a file that it leaves when it succeeds, is there; others wait until it ends.
+    """Runs an action once across processes, which wait for it; a stamp file marks success.
 
     Args:
         stamp: File created after the action; its folder is created if missing.
         action: What to run.
 
     Raises:
-        InputError: If another process has been at it for `LOCK_TIMEOUT`.
+        InputError: If another process has held the lock for `LOCK_TIMEOUT`.
         OSError: If the file cannot be created.
     """
     if stamp.exists():

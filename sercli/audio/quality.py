@@ -17,7 +17,7 @@ NEARLY_AS_LOUD = 10.0  # dB below the speech level above which other sound compe
 STEADY = 6.0  # dB between quiet and loud frames of a hum, hiss or tone; speech has 20 or more
 TONE = 2.0  # the same for a tone, at whose onset the VAD may respond
 QUIET = -60.0  # dB full scale; mean level of the loudest frames of near silence
-UNHEARD = 0.2  # probability that no frame reaches where the VAD is sure
+UNHEARD = 0.2  # highest speech probability when the VAD is sure of no speech
 
 Vector = npt.NDArray[np.float32]
 
@@ -57,7 +57,7 @@ class QualityMeter:
         return bool(np.count_nonzero(power) >= MIN_PAUSE) and is_flat(power, steady=TONE, quiet=-np.inf)
 
     def judge(self, speech: float, *, heard: bool) -> tuple[str, ...]:
-        """Returns how the recording differs from training data, a short phrase each.
+        """Returns how the recording differs from training data, as short phrases.
 
         Args:
             speech: Speech that was scored (s).

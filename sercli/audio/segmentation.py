@@ -88,7 +88,7 @@ class ChannelSummary:
     Attributes:
         name: Name of the channel, as in `Segment.channel`.
         speech: Speech in its segments (s).
-        warnings: How the channel differs from training data, a short phrase each.
+        warnings: How the channel differs from training data, as short phrases.
     """
 
     name: str
@@ -384,12 +384,9 @@ class _Channel:
     @property
     def is_unheard(self) -> bool:
         """Whether nothing of a long recording was scored although there is sound that comes and goes."""
-        if not self._speech_method or self._count or not self._total or self.meter.is_silent:
-            return False
-        self._heard = False
-        return True
+        return self._speech_method and not self._count and self._total > 0 and not self.meter.is_silent
 
     def summarize(self) -> ChannelSummary:
-        scored = self._count or not self._heard
-        warnings = self.meter.judge(self._speech, heard=self._heard) if scored else ()
+        heard = self._heard and not self.is_unheard
+        warnings = self.meter.judge(self._speech, heard=heard) if self._count or not heard else ()
         return ChannelSummary(name=self.name, speech=self._speech, warnings=warnings)

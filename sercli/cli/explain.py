@@ -30,8 +30,8 @@ def explain(
     """Explain a prediction: attention over time, and attribution over time and frequency.
 
     The picture shows waveform, log-mel spectrogram, attribution and attention of the segments in which the emotion is
-    most probable. Attribution is by how much the log-odds of the emotion fall when a stretch of time and frequency is
-    replaced by the mean of the training data.
+    most probable. Attribution is the drop in log-odds of the emotion when a region of time and frequency is replaced by
+    the mean of the training data.
 
     Example: `sercli explain call.wav --out call.png`
     """

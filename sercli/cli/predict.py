@@ -220,7 +220,8 @@ def predict(
     from sercli.labels import parse_label_map
     from sercli.prediction.batch import predict_folder
 
-    with console.show_audio_progress("predict") as bar, _guard_stdout():
+    keep = console.keeping_work() if out else contextlib.nullcontext()
+    with keep, console.show_audio_progress("predict") as bar, _guard_stdout():
         result = predict_folder(
             paths,
             out,
@@ -318,6 +319,8 @@ def _emotion_table(summary: "BatchSummary") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
+    from sercli.prediction.summary import share_of_speech
+
     total = summary.total()
     # With more channels the table would be too wide; the report has their rows.
     channels = sorted(summary.emotions) if 1 < len(summary.emotions) <= MOST_CHANNELS else []
@@ -325,15 +328,11 @@ def _emotion_table(summary: "BatchSummary") -> "Table":
     headings = ("share of speech", *(f"channel {name}" for name in channels), "rows", "mean confidence")
     for heading in headings:
         table.add_column(heading, justify="right")
-    spoken = sum(share.speech for share in total.values())
+    columns = [share_of_speech(shares) for shares in (total, *(summary.emotions[name] for name in channels))]
     for emotion, share in total.items():
-        shares = [share.speech / spoken if spoken else 0.0]
-        for name in channels:
-            heard = sum(each.speech for each in summary.emotions[name].values())
-            own = summary.emotions[name].get(emotion)
-            shares.append(own.speech / heard if own and heard else 0.0)
-        confidence = f"{share.confidence / share.rows:.0%}" if share.rows else ""
-        table.add_row(Text(emotion), *(f"{each:.0%}" for each in shares), str(share.rows), confidence)
+        shares_of_speech = (f"{column.get(emotion, 0.0):.0%}" for column in columns)
+        confidence = "" if share.mean_confidence is None else f"{share.mean_confidence:.0%}"
+        table.add_row(Text(emotion), *shares_of_speech, str(share.rows), confidence)
     return table
 
 

@@ -325,7 +325,7 @@ def _clean_name(name: str) -> str:
 
 
 def _is_clutter(name: str) -> bool:
-    """Whether macOS has added a member on its own."""
+    """Whether a member is macOS metadata."""
     parts = PurePosixPath(name).parts
     return "__MACOSX" in parts or parts[-1:] == (".DS_Store",) or (bool(parts) and parts[-1].startswith("._"))
 

@@ -178,6 +178,6 @@ def _check_header(path: Path, line: int, header: list[str], required: Sequence[s
         raise CorpusError(msg)
     twice = [name for name in header if name and header.count(name) > 1]
     if twice:
-        msg = f"{path}, line {line}: the column {twice[0]!r} is there twice"
+        msg = f"{path}, line {line}: the column {twice[0]!r} appears twice"
         raise CorpusError(msg)
     return header

@@ -156,7 +156,7 @@ def _check_response(response: httpx.Response, have: int, pinned: PinnedFile, url
         raise _TransientError(msg, _retry_after(response))
     if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and have:
         part.unlink()
-        msg = f"the server has nothing from byte {have} on (416)"
+        msg = f"the server rejected the range from byte {have} (416)"
         raise _TransientError(msg)
     if status == httpx.codes.NOT_FOUND:
         msg = f"the server has no such file (404): {url}; another address can be given with --url"

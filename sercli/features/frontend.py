@@ -123,7 +123,7 @@ class FeatureConfig(Config):
             start += size
         missing = [name for name in names if name not in spans]
         if missing:
-            msg = f"feature {missing[0]!r} is missing: expected some of {', '.join(self.names)}"
+            msg = f"feature {missing[0]!r} is missing: expected one of {', '.join(self.names)}"
             raise UsageError(msg)
         return [row for name in names for row in spans[name]]
 

@@ -80,9 +80,11 @@ class StoreParameters:
         return replace(self, features=replace(self.features, names=order_features((*self.names, *names))))
 
     def describe_difference(self, other: "StoreParameters") -> str:
-        """Lists parameters that differ, as in ``n_mels 128 against 80``, except which features there are."""
+        """Lists parameters that differ, except the features, as in ``n_mels: found 128, expected 80``."""
         mine, theirs = self._flatten(), other._flatten()
-        return ", ".join(f"{name} {mine[name]} against {theirs[name]}" for name in mine if mine[name] != theirs[name])
+        return "; ".join(
+            f"{name}: found {mine[name]}, expected {theirs[name]}" for name in mine if mine[name] != theirs[name]
+        )
 
     def _flatten(self) -> dict[str, Any]:
         # Both audio and features have the sample rate; name it once.

@@ -348,7 +348,10 @@ def _check_graph(model: Model) -> None:
         msg = f"{ONNX_FILE} has no output embedding, which the typicality in {JSON_FILE} needs: train the model again"
         raise ModelError(msg)
     if model.typicality and len(model.typicality.telephone) not in {0, outputs["embedding"][-1]}:
-        msg = f"{ONNX_FILE} has an embedding of another size than the telephone in {JSON_FILE}: train the model again"
+        msg = (
+            f"typicality.telephone in {JSON_FILE} has {len(model.typicality.telephone)} values, expected "
+            f"{outputs['embedding'][-1]} as the embedding of {ONNX_FILE}: train the model again"
+        )
         raise ModelError(msg)
     if not {"logits", "attention"} <= set(outputs) or outputs["logits"][-1] != len(model.labels):
         msg = f"{ONNX_FILE} should have outputs logits (segments, {len(model.labels)}) and attention"

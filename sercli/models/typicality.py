@@ -16,7 +16,7 @@ Distances = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Typicality:
-    """What recordings are compared with: training utterances, and how far development utterances are from them.
+    """Distances of development utterances from the training data, to compare those of recordings with.
 
     Embeddings are whitened, so that their norm is a Mahalanobis distance from the training utterances.
 
@@ -32,7 +32,7 @@ class Typicality:
     minimum: float = MIN_TYPICALITY
 
     def calibrate(self, distances: Sequence[float] | Distances) -> Self:
-        """Returns the same with the quantiles of the distances of development utterances."""
+        """Returns a copy with the quantiles of the distances of development utterances."""
         quantiles = np.quantile(distances, np.linspace(0, 1, N_QUANTILES))
         return replace(self, distances=tuple(round(float(each), DECIMALS) for each in quantiles))
 

@@ -1,4 +1,4 @@
-"""Renders HTML pages that need nothing but themselves: style, script and data are in the file."""
+"""Renders self-contained HTML pages, with style, script and data in the file."""
 
 import base64
 import hashlib
@@ -17,8 +17,8 @@ from sercli.labels import EMOTIONS
 
 FOLDER = Path(__file__).parent
 
-# Told apart with each kind of color blindness (Machado et al. 2009), and those on white by lightness alone, as in gray
-# print: tests/page/test_render.py measures both.
+# Distinguishable under every kind of color blindness (Machado et al. 2009), and on white also by lightness alone, as in
+# gray print: tests/page/test_render.py measures both.
 _COLORS = ("#abb2b8", "#3599ac", "#dfc024", "#2444e2", "#c42e48", "#551e84", "#6e7d18", "#e97f60")
 _ON_DARK = ("#cdd2d9", "#3aa6bb", "#dfc024", "#5872f5", "#d8455e", "#a66ad8", "#84952a", "#f09a7e")
 _TEXTURES = ("plain", "down", "dots", "level", "plain", "up", "cross", "upright")
@@ -68,7 +68,8 @@ def render_page(
 ) -> str:
     """Renders a page.
 
-    A content security policy keeps it from loading anything and from running any script but its own.
+    A content security policy keeps it from running any script but its own and from loading anything but recordings
+    beside it.
 
     Args:
         template: Name of a template of this package, which extends ``base.html``.

@@ -164,15 +164,15 @@ def _check_model(folder: Path) -> Check:
     name = f"{folder} ({model_digest(folder)})"
     expected = model.facts.get("self_test")
     if not expected:
-        return Check(name="model", found=f"{name} loads; it was saved without answers to compare with")
+        return Check(name="model", found=f"{name} loads; it was saved without an output to compare with")
     difference = measure_difference(model, expected)
     if difference > TOLERANCE:
-        return Check(name="model", found=f"{name} answers otherwise than it should, by {difference:.4f}", ok=False)
-    return Check(name="model", found=f"{name} answers as it should, to {difference:.6f}")
+        return Check(name="model", found=f"{name} output differs from the stored one by {difference:.4f}", ok=False)
+    return Check(name="model", found=f"{name} output equals the stored one within {difference:.6f}")
 
 
 def _check_recording(folder: Path) -> Check:
-    """Sends a made recording the way that all recordings go: through a worker process."""
+    """Scores a synthetic recording in a worker process."""
     import soundfile
 
     from sercli.models.self_test import make_test_signal
@@ -180,10 +180,12 @@ def _check_recording(folder: Path) -> Check:
 
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sercli-") as temporary:
-        path = Path(temporary, "made.wav")
+        path = Path(temporary, "synthetic.wav")
         soundfile.write(path, make_test_signal(16_000), 16_000)
         (row,) = Predictor(folder, window=2.0, device="cpu").predict_many([path])
     seconds = time.monotonic() - began
     if row.status != "ok":
-        return Check(name="recording", found=f"a made recording was {row.status}: {row.error or 'no speech'}", ok=False)
-    return Check(name="recording", found=f"a made recording was scored by a worker process in {seconds:.1f} s")
+        return Check(
+            name="recording", found=f"a synthetic recording was {row.status}: {row.error or 'no speech'}", ok=False
+        )
+    return Check(name="recording", found=f"a synthetic recording was scored by a worker process in {seconds:.1f} s")

@@ -40,7 +40,7 @@ def open_workbook(stream: IO[bytes], labels: Sequence[str], max_rows: int = MAX_
 
 
 class _Target:
-    """A stream that fails once, and then takes what the archive writes while it is thrown away."""
+    """A stream that raises the first write error and ignores writes during cleanup."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream

@@ -47,7 +47,7 @@ class Explanation:
     segments: tuple[ExplainedSegment, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, JSON-ready; numbers rounded."""
+        """Returns a JSON-ready dict; numbers are rounded."""
         rounded: dict[str, Any] = _round(asdict(self))
         return rounded
 
@@ -56,8 +56,8 @@ def explain(path: Path | str, model: Model | Path | str = DEFAULT_MODEL, *, chan
     """Explains the most probable emotion of a recording.
 
     Each cell of a coarse grid over time and frequency is replaced by the mean of the training data (occlusion, Zeiler &
-    Fergus 2014). Its attribution is by how much the log-odds of the emotion then fall, in nats: above 0 where the sound
-    speaks for the emotion, below 0 where it speaks against it.
+    Fergus 2014). Its attribution is the drop in log-odds of the emotion (nats): above 0 where the sound speaks for the
+    emotion, below 0 where it speaks against it.
 
     Example:
         ``explain("call.wav").segments[0].attribution``

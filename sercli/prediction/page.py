@@ -24,7 +24,7 @@ from sercli.page.render import render_page
 from sercli.prediction.discovery import Recording
 from sercli.prediction.report import encodable
 from sercli.prediction.rows import Prediction
-from sercli.prediction.summary import BatchSummary, name_kind
+from sercli.prediction.summary import BatchSummary, name_kind, share_of_speech
 from sercli.version import __version__
 
 if TYPE_CHECKING:
@@ -101,12 +101,12 @@ class ReportPage:
         ]
 
     def _classify(self, reason: str) -> list[Any]:
-        """The kind of a reason, and its text where that says more."""
+        """Returns the kind of a reason, and its text if that differs."""
         kind, text = (encodable(part).removeprefix("is ") for part in (name_kind(reason), reason))
         return [self._kinds.setdefault(kind, len(self._kinds)), 0 if text == kind else text]
 
     def _count(self) -> dict[str, defaultdict[str, "Count"]]:
-        """Counts recordings and channels by result, reason to fail, warning, and all with an emotion or in doubt."""
+        """Counts recordings and channels by result, failure reason and warning; also with any emotion or warning."""
         results, kinds = ({number: name for name, number in names.items()} for names in (self._numbers, self._kinds))
         channels, recordings = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
         for *_, sides, error in self._rows:
@@ -191,7 +191,7 @@ class ReportPage:
 
 
 class Count(NamedTuple):
-    """Number of recordings in which something was found, and of their channels in which it was."""
+    """Number of recordings and channels affected."""
 
     recordings: int = 0
     channels: int = 0
@@ -270,20 +270,19 @@ def _share_out(summary: BatchSummary, labels: Sequence[str]) -> list[dict[str, A
     """Share of speech time of each emotion, of all rows first, then of each channel if there are several."""
     groups = {"all": summary.total(), **(dict(sorted(summary.emotions.items())) if len(summary.emotions) > 1 else {})}
     shares = []
-    for name, heard in groups.items():
-        seconds = sum(share.speech for share in heard.values())
+    for name, emotions in groups.items():
+        of_speech = share_of_speech(emotions)
         shares.append(
             {
                 "name": name,
-                "seconds": seconds,
                 "of": {
                     label: {
-                        "speech": heard[label].speech / seconds if seconds else 0.0,
-                        "rows": heard[label].rows,
-                        "confidence": heard[label].confidence / heard[label].rows if heard[label].rows else None,
+                        "speech": of_speech[label],
+                        "rows": emotions[label].rows,
+                        "confidence": emotions[label].mean_confidence,
                     }
                     for label in labels
-                    if label in heard
+                    if label in emotions
                 },
             }
         )

@@ -67,7 +67,7 @@ class Prediction:
         typicality: Share of the model's development utterances that are at least as unlike its training data, 0 to 1;
             None unless `status` is ``ok`` and the model measures it.
         error: Reason of a failure, in one line; else empty.
-        warnings: Reasons to doubt the result, a short phrase each, from `sercli.audio.quality` and the typicality.
+        warnings: Reasons to doubt the result, as short phrases, from `sercli.audio.quality` and the typicality.
         segments: Segments that were scored, in order.
         envelope: Peak envelope, from `sercli.audio.envelope`; empty unless requested.
     """

@@ -3,7 +3,7 @@
 import bisect
 import re
 from collections import Counter, defaultdict
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +29,17 @@ class Share:
     rows: int = 0
     speech: float = 0.0
     confidence: float = 0.0
+
+    @property
+    def mean_confidence(self) -> float | None:
+        """Mean confidence of the rows, 0 to 1; None without any."""
+        return self.confidence / self.rows if self.rows else None
+
+
+def share_of_speech(shares: Mapping[str, Share]) -> dict[str, float]:
+    """Returns each emotion's share of the speech, 0 to 1; all 0 if there is no speech."""
+    total = sum(share.speech for share in shares.values())
+    return {emotion: share.speech / total if total else 0.0 for emotion, share in shares.items()}
 
 
 @dataclass(slots=True)
@@ -71,13 +82,13 @@ class BatchSummary:
 
     @property
     def note(self) -> str:
-        """Returns a warning if most answers are about recordings unlike the training data, else an empty string."""
+        """Warning if most results are for audio unlike the training data; else empty."""
         unlike, answered = self.warnings[UNLIKE], self.answered
         if 2 * unlike <= answered:
             return ""
         return (
-            f"Do not believe these answers: {unlike} of {answered} are about recordings unlike the training data, such "
-            "as computer voices (which feel nothing), music, noise, or speech over another channel."
+            f"Unreliable: {unlike} of {answered} results are for audio unlike the training data, such as computer "
+            "voices, music, noise, or an unusual microphone or telephone line."
         )
 
     @property
@@ -155,13 +166,13 @@ class BatchSummary:
 
 
 def _describe(shares: dict[str, Share]) -> dict[str, dict[str, float]]:
-    total = sum(share.speech for share in shares.values())
+    shares_of_speech = share_of_speech(shares)
     return {
         emotion: {
             "rows": share.rows,
             "speech_seconds": round(share.speech, 3),
-            "share_of_speech": round(share.speech / total, 6) if total else 0.0,
-            "mean_confidence": round(share.confidence / share.rows, 6) if share.rows else 0.0,
+            "share_of_speech": round(shares_of_speech[emotion], 6),
+            "mean_confidence": round(share.mean_confidence or 0.0, 6),
         }
         for emotion, share in shares.items()
     }

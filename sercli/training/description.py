@@ -53,9 +53,7 @@ def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: 
     """Returns the cache key of a training and its test, 16 hex digits.
 
     It depends on recordings, labels, features, fold, recipe, seed and the schema version of models.
-
-    Augmented copies in the
-    store count only if the recipe uses them.
+    Augmented copies in the store count only if the recipe uses them.
     """
     copies = recipe.training.copies
     content = {

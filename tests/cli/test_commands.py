@@ -113,7 +113,7 @@ def test_a_store_of_other_parameters_is_refused_with_both(copy: Path) -> None:
     status, out, err = run_sercli("featurize", "--denoise", cwd=copy)
     assert (status, out) == (1, "")
     assert "made with other parameters" in err
-    assert "denoise False against True" in err
+    assert "denoise: found False, expected True" in err
     assert len(err.splitlines()) == 1
 
 

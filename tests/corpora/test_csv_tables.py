@@ -69,7 +69,7 @@ def test_separator_of_the_header_counts_not_that_of_cells(tmp_path: Path) -> Non
 def test_known_columns_are_found_in_capitals_others_keep_theirs(tmp_path: Path) -> None:
     text = "File,Emotion,SPEAKER,Room\na.wav,sad,x,y\n"
     assert read(tmp_path, text) == [(2, {"file": "a.wav", "emotion": "sad", "speaker": "x", "Room": "y"})]
-    with pytest.raises(CorpusError, match="the column 'file' is there twice"):
+    with pytest.raises(CorpusError, match="the column 'file' appears twice"):
         read(tmp_path, "File,file,emotion\na,b,c\n")
 
 

@@ -95,9 +95,12 @@ def test_the_store_carries_version_parameters_and_fingerprints(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("other", "difference"),
     [
-        (replace(PARAMETERS, audio=AudioConfig(denoise=True)), "denoise False against True"),
-        (replace(PARAMETERS, segmentation=SegmentationConfig(max_whole=3)), "max_whole 8.0 against 3"),
-        (replace(PARAMETERS, features=FeatureConfig(names=("rms",), hop_length=128)), "hop_length 256 against 128"),
+        (replace(PARAMETERS, audio=AudioConfig(denoise=True)), "denoise: found False, expected True"),
+        (replace(PARAMETERS, segmentation=SegmentationConfig(max_whole=3)), "max_whole: found 8.0, expected 3"),
+        (
+            replace(PARAMETERS, features=FeatureConfig(names=("rms",), hop_length=128)),
+            "hop_length: found 256, expected 128",
+        ),
     ],
 )
 def test_other_parameters_are_refused_and_both_are_shown(

@@ -28,7 +28,7 @@ def test_nothing_is_wrong_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [check for check in checks if not check.ok] == []
     found = {check.name: check.found for check in checks}
     assert found["data folder"].startswith(f"~{os.sep}data, not made yet")
-    assert "answers as it should" in found["model"]
+    assert "output equals the stored one" in found["model"]
     assert "scored by a worker process" in found["recording"]
     assert str(tmp_path) not in "".join(found.values())
 
@@ -62,7 +62,7 @@ def test_a_model_that_answers_otherwise_is_wrong(tmp_path: Path) -> None:
         path.write_text(json.dumps({**description, **changed}))
         check = run("model", tmp_path / "model")
         assert check.ok == ok
-        assert ("answers otherwise" in check.found) != ok
+        assert ("output differs" in check.found) != ok
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

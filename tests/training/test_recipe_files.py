@@ -153,7 +153,7 @@ def test_files_that_are_no_recipe(tmp_path: Path, content: bytes, message: str) 
     [
         ("training.muon=1e300", "--set training.muon: training.muon should be 0 to 10000, found 1e+300"),
         ("training.muon=x", '--set training.muon: training.muon should be a finite number, found "x"'),
-        ("x=1", "--set x: x is not a parameter: expected some of"),
+        ("x=1", "--set x: x is not a parameter: expected one of"),
         ("training=1", "--set training: training should be a table"),
         ("training.muon", "cannot read --set 'training.muon': expected KEY=VALUE"),
         ("=1", "cannot read --set '=1'"),

@@ -93,7 +93,7 @@ def label(source: Source) -> LabeledRecordings:
             recordings.pop(stem, None)
             continue
         if stem in labeled:
-            problems.append(Problem(file=f"{tables[0]}, line {line}", reason=f"{stem} is there twice"))
+            problems.append(Problem(file=f"{tables[0]}, line {line}", reason=f"{stem} appears twice"))
         elif recording := recordings.pop(stem, None):
             labeled[stem] = (recording, annotation)
         else:

@@ -50,7 +50,7 @@ def test_nemo_rows_that_cannot_be(tmp_path: Path) -> None:
     assert [str(problem).removeprefix(f"{tmp_path}/") for problem in labeling.problems] == [
         f"data.tsv, line 2: unknown emotion 'joy', expected one of {', '.join(nemo.LABEL_MAP)}",
         "data.tsv, line 3: no speaker_id",
-        "data.tsv, line 5: c is there twice",
+        "data.tsv, line 5: c appears twice",
     ]
     assert labeling.extra == ()
 

@@ -67,7 +67,7 @@ def test_absolute_paths_and_another_folder(tmp_path: Path) -> None:
         ("file,label\na.wav,sad\n", "line 1: no column 'emotion', expected file,emotion, found 'file,label'"),
         ("file;label\na.wav;sad\n", "line 1: no column 'emotion', expected file,emotion, found 'file,label'"),
         ("\n\nname,emotion\na.wav,sad\n", "line 3: no column 'file'"),
-        ("file,emotion,emotion\na.wav,sad,sad\n", "line 1: the column 'emotion' is there twice"),
+        ("file,emotion,emotion\na.wav,sad,sad\n", "line 1: the column 'emotion' appears twice"),
         ("file,emotion\na.wav\n", "line 2: expected 2 cells as in the header, found 1"),
         ("file,emotion\na.wav,sad,x\n", "line 2: expected 2 cells as in the header, found 3"),
         ("file,emotion\na.wav,sad\n,sad\n", "line 3: the cell 'file' is empty"),
