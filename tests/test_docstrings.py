@@ -1,12 +1,16 @@
-"""Docstrings describe every parameter and attribute once, and no other; their examples run."""
+"""Docstrings describe every parameter and attribute once, and no other; their examples run, also with paths as text."""
 
 import ast
 import doctest
 import importlib
+import inspect
 import re
+import typing
 from pathlib import Path
 
 import pytest
+
+import sercli
 
 PACKAGE = Path(__file__).parents[1] / "sercli"
 Definition = ast.ClassDef | ast.FunctionDef
@@ -39,6 +43,13 @@ def test_examples_run(module: str) -> None:
     outcome = doctest.testmod(importlib.import_module(module))
     assert outcome.attempted
     assert not outcome.failed
+
+
+@pytest.mark.parametrize("name", sorted({*sercli.__all__} - {"__version__"}))
+def test_a_public_function_that_takes_a_path_takes_its_name(name: str) -> None:
+    for parameter in inspect.signature(getattr(sercli, name)).parameters.values():
+        kinds = typing.get_args(parameter.annotation) or (parameter.annotation,)
+        assert Path not in kinds or str in kinds, parameter.name
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -1,4 +1,4 @@
-"""How usual a recording is among those that a model was trained on."""
+"""Typicality: how usual a recording is among the training data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ Distances = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Typicality:
-    """Distances of development utterances from the training data, to compare those of recordings with.
+    """Distances of development utterances from the training data.
 
     Embeddings are whitened, so that their norm is a Mahalanobis distance from the training utterances.
 
@@ -37,9 +37,9 @@ class Typicality:
         return replace(self, distances=tuple(round(float(each), DECIMALS) for each in quantiles))
 
     def measure_distances(self, embeddings: npt.NDArray[np.float64]) -> Distances:
-        """Distances of segments from the training utterances, or from those through a telephone where that is less.
+        """Measures how far segments are from the training utterances, or those through a telephone if less.
 
-        That of a recording is their mean. That of its mean embedding would be small for any long recording.
+        The distance of a recording is their mean; that of its mean embedding would be small for any long recording.
 
         Args:
             embeddings: Shape ``(n_segments, size)``.
@@ -53,11 +53,11 @@ class Typicality:
         return distances
 
     def measure(self, distance: float) -> float:
-        """Share of the development utterances that are at least as far from the training data, 0 to 1."""
+        """Returns the share of the development utterances that are at least as far from the training data, 0 to 1."""
         return float(np.interp(distance, self.distances, np.linspace(1, 0, len(self.distances))))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Returns a JSON-ready dict."""
         return {"minimum": self.minimum, "distances": list(self.distances), "telephone": list(self.telephone)}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Checks of an installation: what is there, and whether a recording goes through."""
+"""Checks of an installation, with a test prediction."""
 
 import importlib.metadata
 import os
@@ -30,7 +30,7 @@ GIGA = 10**9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What was found about one thing.
+    """Result of one check.
 
     Attributes:
         name: What was looked at.
@@ -44,7 +44,7 @@ class Check:
 
 
 def examine(model: Path, data_dir: Path) -> Iterator[Check]:
-    """Looks at the installation; whatever is wrong becomes a check that is not `ok`.
+    """Checks the installation; each problem is a check that is not `ok`.
 
     Args:
         model: Model folder to test.
@@ -73,7 +73,7 @@ def examine(model: Path, data_dir: Path) -> Iterator[Check]:
 
 
 def hide_home(text: str) -> str:
-    """Puts ``~`` in place of the home folder."""
+    """Replaces the home folder with ``~``."""
     home = os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where there is none
     for folder in {home, os.path.realpath(home)} - {"~", "/", ""}:
         text = re.sub(rf"{re.escape(folder)}(?![^\s/\\,:;'\")])", "~", text)
@@ -108,7 +108,7 @@ def _check_memory() -> Check:
         total, free = (page * os.sysconf(f"SC_{kind}PHYS_PAGES") for kind in ("", "AV"))
     except (AttributeError, ValueError, OSError):  # Windows, macOS
         return Check(name="memory", found="not known on this system")
-    return Check(name="memory", found=f"{total / GIGA:.1f} GB, {free / GIGA:.1f} GB of it not in use")
+    return Check(name="memory", found=f"{total / GIGA:.1f} GB, {free / GIGA:.1f} GB free")
 
 
 def _check_providers() -> Check:
@@ -142,7 +142,7 @@ def _check_codecs() -> Check:
         return Check(
             name="codecs", found=f"{found} without {', '.join(missing)}: pip install --only-binary av av", ok=False
         )
-    return Check(name="codecs", found=f"{found}: all {len(CODECS)} that were looked for")
+    return Check(name="codecs", found=f"{found}: all {len(CODECS)} codecs are available")
 
 
 def _check_folder(name: str, folder: Path) -> Check:
@@ -167,8 +167,8 @@ def _check_model(folder: Path) -> Check:
         return Check(name="model", found=f"{name} loads; it was saved without an output to compare with")
     difference = measure_difference(model, expected)
     if difference > TOLERANCE:
-        return Check(name="model", found=f"{name} output differs from the stored one by {difference:.4f}", ok=False)
-    return Check(name="model", found=f"{name} output equals the stored one within {difference:.6f}")
+        return Check(name="model", found=f"{name}: output differs from the stored one by {difference:.4f}", ok=False)
+    return Check(name="model", found=f"{name}: output equals the stored one within {difference:.6f}")
 
 
 def _check_recording(folder: Path) -> Check:

@@ -105,7 +105,7 @@ class ExcelWriter:
         try:
             self._workbook.close()
         except FileCreateError as error:
-            raise error.args[0] from None  # the OSError that it hides
+            raise error.args[0] from None  # the OSError that it wraps
 
     def _add_sheet(self) -> Worksheet:
         sheet = self._workbook.add_worksheet()

@@ -70,7 +70,7 @@ class ReportPage:
         self._details = _Details(len(labels))
 
     def add_recording(self, recording: Recording, predictions: Sequence[Prediction]) -> None:
-        """Takes the rows of the next recording."""
+        """Adds the rows of the next recording."""
         folder, name = posixpath.split(recording.name)
         first, link = predictions[0], self._find_link(recording.path.parent)
         truth = self._truth.get(recording.name, "")
@@ -126,7 +126,7 @@ class ReportPage:
         return counts
 
     def _link(self, recording: Recording) -> str | int:
-        """File name or content of a recording as an address; 0 if it is named as in the page, -1 without any."""
+        """Returns the address of a recording, which may hold its content; 0 for its name in the page, -1 for none."""
         if self._embed:
             return _embed(recording.path)
         if recording.name == "stdin" and recording.path != Path("stdin"):
@@ -135,7 +135,7 @@ class ReportPage:
         return 0 if encodable(name) == encodable(posixpath.basename(recording.name)) == name else _quote(name)
 
     def _find_link(self, folder: Path) -> str:
-        """Address of a folder as seen from the page."""
+        """Returns the address of a folder relative to the page."""
         if folder not in self._places:
             real = os.path.realpath(folder)
             try:
@@ -233,14 +233,14 @@ class _Details:
 
 
 def _by_significance(values: "array[int]") -> bytes:
-    """The bytes of numbers: the lowest of each, then the next ones."""
+    """Returns the bytes of numbers: the lowest byte of each, then the next ones."""
     content = values.tobytes()
     places = range(values.itemsize) if sys.byteorder == "little" else reversed(range(values.itemsize))
     return b"".join(content[place :: values.itemsize] for place in places)
 
 
 def check_embedded(recordings: Sequence[Recording]) -> None:
-    """Refuses, before any work, to put more audio into a page than a browser can take.
+    """Checks, before any work, that a browser can take the audio to embed.
 
     Raises:
         UsageError: If the recordings are larger than `MAX_EMBEDDED` together.
@@ -267,7 +267,7 @@ def _quote(path: str) -> str:
 
 
 def _share_out(summary: BatchSummary, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """Share of speech time of each emotion, of all rows first, then of each channel if there are several."""
+    """Computes each emotion's share of speech, over all rows first, then by channel if there are several."""
     groups = {"all": summary.total(), **(dict(sorted(summary.emotions.items())) if len(summary.emotions) > 1 else {})}
     shares = []
     for name, emotions in groups.items():

@@ -89,7 +89,8 @@ def test_killed_at_random_moments_it_ends_as_if_it_never_was(here: Path) -> None
         while any(map(is_running, children)) and time.monotonic() < until:
             time.sleep(0.05)
         assert not any(map(is_running, children))
-    assert process.returncode in (1, -signal.SIGKILL)  # 1 for the broken recording
+    status = process.returncode if process.returncode >= 0 else run_sercli(*command("killed.csv"), cwd=here)[0]
+    assert status == 1  # for the broken recording
     assert kills >= MIN_KILLS
     names = [name for name, _ in done]
     ok = [name for name in names if name != "calls/050.wav"]
@@ -100,9 +101,8 @@ def test_killed_at_random_moments_it_ends_as_if_it_never_was(here: Path) -> None
         assert (row["status"], row["emotion"], row["end"]) == (other["status"], other["emotion"], other["end"])
     timelines = [(here / f"{name}.csv.rttm").read_text() for name in ("killed", "whole")]
     assert timelines[0].count("\n") == timelines[1].count("\n") > RECORDINGS
-    if process.returncode == 1:
-        left = {path.name for path in here.iterdir() if path.name.startswith(".killed") and path.suffix != ".tmp"}
-        assert left == set()
+    left = {path.name for path in here.iterdir() if path.name.startswith(".killed") and path.suffix != ".tmp"}
+    assert left == set()
 
 
 def test_what_is_finished_is_not_done_again_and_what_has_changed_is(here: Path) -> None:
@@ -118,8 +118,7 @@ def test_what_is_finished_is_not_done_again_and_what_has_changed_is(here: Path) 
     changed = min(finished - {"calls/050.wav"})
     write_sound(here / changed, np.zeros((16_000, 1)))
     for name in finished - {changed, "calls/050.wav"}:
-        # If it were decoded again it would fail: only its content is asked for.
-        os.utime(here / name)
+        os.utime(here / name)  # a new time, but the same content, so the result is reused
     status, _, err = run_sercli(*command("killed.csv"), cwd=here)
     assert status == 1
     assert f"{len(finished - {changed, 'calls/050.wav'})} recordings were finished before" in err
