@@ -29,8 +29,8 @@ HOSTILE = (
 class OpenPage(Protocol):
     """Opens a page in the browser."""
 
-    def __call__(self, path: Path, **options: Any) -> Any:
-        """Opens a file with options of a browser context; returns Playwright's page."""
+    def __call__(self, path: Path, address: str = "", **options: Any) -> Any:
+        """Opens a file, or its address, with options of a browser context; returns Playwright's page."""
 
 
 @pytest.fixture(scope="session")
@@ -53,16 +53,17 @@ def open_page(browser: Any) -> Iterator[OpenPage]:
     complaints: list[str] = []
     contexts = []
 
-    def open_file(path: Path, **options: Any) -> Any:
+    def open_file(path: Path, address: str = "", **options: Any) -> Any:
+        address = address or path.as_uri()
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.on("console", lambda message: complaints.append(f"{message.text} {message.location['url']}"))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         requests: list[str] = []
-        page.goto(path.as_uri())
+        page.goto(address)
         page.wait_for_selector("body[data-ready]")
-        assert requests == [path.as_uri()]
+        assert requests == [address]
         return page
 
     yield open_file
