@@ -78,7 +78,7 @@ def _start_zygote(*, measured: bool) -> Path:
         listener.bind(str(path))
         listener.listen()
         environment = {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "120"}
-        if measured and coverage.Coverage.current():
+        if measured:
             environment["ZYGOTE_COVERAGE"] = str(PROJECT / "pyproject.toml")
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.zygote", str(listener.fileno())],
@@ -117,7 +117,8 @@ def start_sercli(*arguments: str | Path, cwd: Path, disk: int | None = None, std
     err_reading, err_writing = os.pipe()
     nothing = os.open(os.devnull, os.O_RDONLY)
     connection = socket.socket(socket.AF_UNIX)
-    connection.connect(str(_start_zygote(measured=disk is None)))
+    measured = disk is None and coverage.Coverage.current() is not None
+    connection.connect(str(_start_zygote(measured=measured)))
     socket.send_fds(connection, [json.dumps(request).encode()], [nothing, writing, err_writing])
     for stream in (nothing, writing, err_writing):
         os.close(stream)
