@@ -21,5 +21,5 @@ def results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def default_results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results") / "loso-default"
-    run_toy(data, out, recipe=DEFAULT, jobs=2)
+    run_toy(data, out, recipe=DEFAULT)
     return out

@@ -10,11 +10,12 @@ from sercli.audio.segmentation import Segment, segment_blocks
 from sercli.corpora.index import read_index, write_index
 from sercli.errors import UsageError
 from sercli.evaluation.compare import compare_results
-from sercli.evaluation.predictions import PredictionRow, read_predictions
+from sercli.evaluation.predictions import read_predictions
 from sercli.evaluation.scores import summarize
 from sercli.features.frontend import extract_features
 from sercli.files import read_json_object, write_json
 from sercli.models.model import load_model
+from sercli.splits.protocols import make_folds
 from sercli.training.recipe_files import RECIPES
 from tests.evaluation.toy_plan import DEFAULT, SMALL, run_toy
 
@@ -89,7 +90,7 @@ def test_missing_folds_are_trained_first(data: Path, tmp_path: Path) -> None:
 
 def test_recordings_that_cannot_be_tested_are_named(data: Path, tmp_path: Path) -> None:
     index = read_index(data / "index.csv")
-    tested = {row.file for row in _first_test(data, tmp_path)}
+    tested = {index.utterances[number].file for number in make_folds(index, "paper", 0)[0].test}
     utterances = tuple(replace(u, file="gone.wav") if u.file == min(tested) else u for u in index.utterances)
     write_index(data / "index-gone.csv", replace(index, utterances=utterances))
     report = run_toy(
@@ -103,11 +104,6 @@ def test_recordings_that_cannot_be_tested_are_named(data: Path, tmp_path: Path) 
     assert [(failure.file, failure.reason) for failure in report.failures] == [("gone.wav", "no such file")]
     assert report.excluded == ("gone.wav",)
     assert report.scores.overall.utterances == len(tested) - 1
-
-
-def _first_test(data: Path, tmp_path: Path) -> list[PredictionRow]:
-    run_toy(data, tmp_path / "first", recipe=SMALL.with_max_epochs(1), protocol="paper")
-    return list(read_predictions(tmp_path / "first" / "predictions.csv").rows)
 
 
 def test_what_cannot_be_degraded_is_refused_before_any_work(data: Path, tmp_path: Path) -> None:
