@@ -72,6 +72,7 @@ def start(connection: socket.socket, request: dict[str, Any], streams: list[int]
         connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
         os._exit(0)
     connection.close()
+    os.setsid()  # so that a test can kill it with its workers
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)

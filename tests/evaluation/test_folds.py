@@ -4,8 +4,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,25 +13,22 @@ from typing import Any
 import pytest
 import torch
 
-from sercli.corpora.index import read_index
+from sercli.corpora.index import read_index, write_index
 from sercli.errors import InputError, StoreError
 from sercli.evaluation.run import evaluate
 from sercli.evaluation.run_fold import CHECKPOINT_FILE, FOLD_FILE, FoldResult, read_fold, run_fold
 from sercli.splits.protocols import make_folds
 from sercli.training import loop
 from sercli.training.data import CorpusFeatures
-from sercli.training.recipe_files import RECIPES
+from sercli.training.recipe_files import RECIPES, render_recipe
 from sercli.training.recipes import Recipe
 from sercli.training.trainer import train_fold
+from tests.command import TIMEOUT, start_sercli
 from tests.evaluation.toy_plan import SMALL, run_toy
 
 QUICK = SMALL.with_max_epochs(1)
-KILLED = """
-import sys
-from pathlib import Path
-from tests.evaluation.toy_plan import SMALL, run_toy
-run_toy(Path(sys.argv[1]), Path(sys.argv[2]), recipe=SMALL.with_max_epochs(4), jobs=int(sys.argv[3]))
-"""
+FOUR_EPOCHS = replace(SMALL.with_max_epochs(4), name="four-epochs")
+FOLDS = 4  # of `four_speakers`
 
 
 def interrupt_after(folds: int) -> Callable[..., None]:
@@ -67,74 +62,89 @@ def count_epochs(patch: pytest.MonkeyPatch) -> list[int]:
 
 def kill(data: Path, out: Path, *, jobs: int, when: Callable[[], bool]) -> None:
     """Starts an evaluation of four epochs per fold, and kills it with its workers."""
-    command = [sys.executable, "-c", KILLED, str(data), str(out), str(jobs)]
-    process = subprocess.Popen(command, start_new_session=True, cwd=Path(__file__).parents[2])
-    deadline = time.monotonic() + 120
+    recipe = out.with_name("four-epochs.toml")
+    recipe.write_text(render_recipe(FOUR_EPOCHS))
+    options = {"data-dir": data, "protocol": "loso", "recipe": recipe, "device": "cpu", "out": out, "jobs": jobs}
+    arguments = [f"--{name}={value}" for name, value in options.items()]
+    process = start_sercli("evaluate", *arguments, cwd=out.parent)
+    deadline = time.monotonic() + TIMEOUT
     while process.poll() is None and not when() and time.monotonic() < deadline:
         time.sleep(0.005)
     assert process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
 
 
 @pytest.fixture(scope="module")
-def four_epochs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def four_speakers(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index and features of four of the six speakers."""
+    folder = tmp_path_factory.mktemp("four speakers")
+    index = read_index(data / "index.csv")
+    speakers = sorted({utterance.speaker for utterance in index.utterances})[:FOLDS]
+    utterances = tuple(utterance for utterance in index.utterances if utterance.speaker in speakers)
+    write_index(folder / "index.csv", replace(index, utterances=utterances))
+    (folder / "features.h5").symlink_to(data / "features.h5")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def four_epochs(four_speakers: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     out = tmp_path_factory.mktemp("results") / "whole"
-    run_toy(data, out, recipe=SMALL.with_max_epochs(4))
+    run_toy(four_speakers, out, recipe=FOUR_EPOCHS)
     return (out / "predictions.csv").read_bytes()
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_evaluation_killed_inside_a_fold_resumes_from_its_checkpoint(
-    data: Path, tmp_path: Path, four_epochs: bytes, monkeypatch: pytest.MonkeyPatch, jobs: int
+    four_speakers: Path, tmp_path: Path, four_epochs: bytes, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
     out = tmp_path / "r"
-    kill(data, out, jobs=jobs, when=lambda: any(out.glob(f"folds/.*.partial/{CHECKPOINT_FILE}")))
+    kill(four_speakers, out, jobs=jobs, when=lambda: any(out.glob(f"folds/.*.partial/{CHECKPOINT_FILE}")))
     assert not (out / "report.json").exists()
     started = [path.name for path in (out / "folds").glob(".*.partial")]
     assert 1 <= len(started) <= jobs
     epochs = count_epochs(monkeypatch)
-    run_toy(data, out, recipe=SMALL.with_max_epochs(4))
+    run_toy(four_speakers, out, recipe=FOUR_EPOCHS)
     assert (out / "predictions.csv").read_bytes() == four_epochs
-    assert 6 * 4 - 3 * jobs - 4 <= len(epochs) < 6 * 4, "no epoch before the checkpoint is trained again"
-    assert list_folds(out) == [f"seed0-fold{n}" for n in range(1, 7)]
+    assert FOLDS * 4 - 3 * jobs - 4 <= len(epochs) < FOLDS * 4, "no epoch before the checkpoint is trained again"
+    assert list_folds(out) == [f"seed0-fold{n}" for n in range(1, FOLDS + 1)]
 
 
 def test_an_evaluation_killed_between_folds_goes_on_with_the_missing_ones(
-    data: Path, tmp_path: Path, four_epochs: bytes
+    four_speakers: Path, tmp_path: Path, four_epochs: bytes
 ) -> None:
     out = tmp_path / "r"
-    kill(data, out, jobs=1, when=lambda: len(list(out.glob("folds/seed*"))) == 2)
+    kill(four_speakers, out, jobs=1, when=lambda: len(list(out.glob("folds/seed*"))) == 2)
     before = read_models(out)
     assert len(before) >= 2
     trained: list[FoldResult] = []
     run_toy(
-        data,
+        four_speakers,
         out,
-        recipe=SMALL.with_max_epochs(4),
+        recipe=FOUR_EPOCHS,
         on_fold=lambda _done, _total, fold: trained.extend([fold] if fold else []),
     )
-    assert len(trained) == 6 - len(before)
+    assert len(trained) == FOLDS - len(before)
     assert {path: stamp for path, stamp in read_models(out).items() if path in before} == before
     assert (out / "predictions.csv").read_bytes() == four_epochs
 
 
 def test_ctrl_c_between_folds_keeps_them_and_the_next_run_ends_the_same(
-    data: Path, tmp_path: Path, four_epochs: bytes
+    four_speakers: Path, tmp_path: Path, four_epochs: bytes
 ) -> None:
     out = tmp_path / "r"
     with pytest.raises(KeyboardInterrupt):
-        run_toy(data, out, recipe=SMALL.with_max_epochs(4), on_fold=interrupt_after(2))
+        run_toy(four_speakers, out, recipe=FOUR_EPOCHS, on_fold=interrupt_after(2))
     assert not (out / "report.json").exists()
     assert list_folds(out) == ["seed0-fold1", "seed0-fold2"]
     calls: list[tuple[int, int, bool]] = []
     run_toy(
-        data,
+        four_speakers,
         out,
-        recipe=SMALL.with_max_epochs(4),
+        recipe=FOUR_EPOCHS,
         on_fold=lambda done, total, fold: calls.append((done, total, fold is not None)),
     )
-    assert calls == [(2, 6, False), *((done, 6, True) for done in range(3, 7))]
+    assert calls == [(2, FOLDS, False), *((done, FOLDS, True) for done in range(3, FOLDS + 1))]
     assert (out / "predictions.csv").read_bytes() == four_epochs
 
 
