@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -19,16 +20,23 @@ RECORDINGS = 120
 MIN_KILLS, KILLS = 3, 6  # before a run may end by itself
 
 
-@pytest.fixture
-def here(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model and recordings, some of them broken, that take some seconds in all."""
-    make_model(tmp_path / "model")
+    folder = tmp_path_factory.mktemp("made")
+    make_model(folder / "model")
     for number in range(RECORDINGS):
         seconds = 30.0 if number % 5 else 0.5
         samples = make_tone(seconds=seconds, frequency=100 + 7 * number, seed=number)
-        write_sound(tmp_path / "calls" / f"{number:03}.wav", samples)
-    (tmp_path / "calls" / "050.wav").write_text("no sound")
-    return tmp_path
+        write_sound(folder / "calls" / f"{number:03}.wav", samples)
+    (folder / "calls" / "050.wav").write_text("no sound")
+    return folder
+
+
+@pytest.fixture
+def here(made: Path, tmp_path: Path) -> Path:
+    """A copy of what was made."""
+    return shutil.copytree(made, tmp_path, dirs_exist_ok=True)
 
 
 def command(out: str) -> list[str]:
