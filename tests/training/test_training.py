@@ -1,8 +1,4 @@
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -460,19 +456,6 @@ def test_other_labels_or_copies_are_another_training(features: CorpusFeatures, f
     assert identify_training(features, fold, SMALL, 0) != before
     features.index = original
     assert identify_training(features, fold, SMALL, 0) == before
-
-
-def test_the_command_survives_sigint(data: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sercli", "train", "--data-dir", str(data), "--out", str(tmp_path / "m")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not (tmp_path / "m" / CHECKPOINT_FILE).exists():
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1, errors
-    assert "--resume" in errors
-    assert "Traceback" not in errors
-    load_model(tmp_path / "m")
 
 
 def test_the_temperature_found_is_the_one_that_was_put_in() -> None:
