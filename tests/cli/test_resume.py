@@ -16,7 +16,7 @@ from tests.journals import read_records
 from tests.sounds import make_tone, write_sound
 from tests.toy_model import make_model
 
-RECORDINGS = 120
+RECORDINGS = 80
 MIN_KILLS, KILLS = 3, 6  # before a run may end by itself
 
 
