@@ -21,6 +21,7 @@ from sercli.features.store import FeatureStore
 from sercli.features.utterance import Copy, Failure, Task, extract_utterance
 from sercli.features.writer import journal_path
 from sercli.files import hash_file
+from tests.command import run_sercli, start_sercli
 from tests.sounds import make_tone, preprocess_recording, write_sound
 from tests.toy_index import index_toy
 
@@ -286,24 +287,23 @@ def test_killed_at_any_moment_nothing_finished_is_lost(tmp_path: Path) -> None:
     """Kills the real command again and again; the last run finishes what the killed ones left."""
     index = index_toy(tmp_path / "data", speakers=6, takes=4, seconds=1.0)
     store = tmp_path / "data" / "features.h5"
-    command = [sys.executable, "-m", "sercli", "featurize", "--features", "all", "--jobs", "1"]
-    command += ["--data-dir", str(tmp_path / "data")]
+    command = ("featurize", "--features", "all", "--jobs", "1")
     rng = np.random.default_rng(0)
     known = 0
     for _ in range(4):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = start_sercli(*command, cwd=tmp_path)
         while process.poll() is None and not journal_path(store).exists():
             time.sleep(0.01)
         time.sleep(float(rng.uniform(0, 0.5)))
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
         if store.exists():
             break  # killed when all was done
         size = journal_path(store).stat().st_size if journal_path(store).exists() else 0
         assert size >= known
         known = size
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    status, _, err = run_sercli(*command, cwd=tmp_path)
+    assert status == 0, err
     extract_store(index, tmp_path / "whole.h5", PARAMETERS)
     assert_same_stores(store, tmp_path / "whole.h5")
 

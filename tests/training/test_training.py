@@ -401,11 +401,19 @@ def test_an_interrupted_training_neither_replaces_a_finished_model_nor_is_forgot
     assert (out / "model.onnx").read_bytes() != before
 
 
+@pytest.fixture(scope="module")
+def unbroken(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingResult, TrainingResult]:
+    """An ensemble of three members, and its first member alone."""
+    folder, recipe = tmp_path_factory.mktemp("unbroken"), SMALL.with_max_epochs(2)
+    return run_train(data, folder / "whole", recipe.with_members(3)), run_train(data, folder / "alone", recipe)
+
+
 @pytest.mark.parametrize("epoch", [0, 1], ids=["first epoch", "later epoch"])
-def test_an_interrupted_ensemble_has_its_finished_members_only(data: Path, tmp_path: Path, epoch: int) -> None:
+def test_an_interrupted_ensemble_has_its_finished_members_only(
+    data: Path, unbroken: tuple[TrainingResult, TrainingResult], tmp_path: Path, epoch: int
+) -> None:
     recipe, out = SMALL.with_max_epochs(2).with_members(3), tmp_path / "m"
-    whole = run_train(data, tmp_path / "whole", recipe)
-    alone = run_train(data, tmp_path / "alone", SMALL.with_max_epochs(2))
+    whole, alone = unbroken
     run: Any = loop._Epoch.run
 
     def stop(member: int, record: EpochRecord) -> None:
