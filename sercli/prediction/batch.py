@@ -164,8 +164,8 @@ def predict_folder(
         workers = count_cpus() if jobs is None else jobs
         if not cluster:
             start_ahead(min(workers, count_cpus(), len(recordings)))  # they load during the checks
-        truth = _find_truth(labels and str(labels), label_map, recordings, predictor.model_labels)
-        outputs = outputs.add_timelines(segments and str(segments), segments_format, recordings)
+        truth = _find_truth(str(labels or ""), label_map, recordings, predictor.model_labels)
+        outputs = outputs.add_timelines(str(segments or ""), segments_format, recordings)
         inputs = [*([Path(labels)] if labels else []), *list_files(predictor.settings.folder)]
         outputs.check_collisions([*inputs, *(recording.path for recording in recordings)])
         run = _Run(
@@ -329,7 +329,7 @@ def _start_page(
 
 
 def _find_truth(
-    labels: str | None,
+    labels: str,
     label_map: Mapping[str, str] | None,
     recordings: Sequence[Recording],
     known: Sequence[str],

@@ -43,11 +43,11 @@ class Outputs:
             check_report_path(report)
         return cls(report=report, page=_choose_page(report, html, embed=embed_audio))
 
-    def add_timelines(self, segments: str | None, kind: str | None, recordings: Sequence[Recording]) -> Self:
+    def add_timelines(self, segments: str, kind: str | None, recordings: Sequence[Recording]) -> Self:
         """Returns the outputs with the timelines of the recordings.
 
         Args:
-            segments: Timeline of all recordings, or a folder, ending in ``/``, for one timeline per recording.
+            segments: Timeline of all recordings, or a folder, ending in ``/``, for one timeline per recording; empty for none.
             kind: Format of the timelines in a folder; None for csv.
             recordings: Recordings to be scored.
 
@@ -134,7 +134,7 @@ def _choose_page(report: Path | None, html: Path | str | None, *, embed: bool) -
     return page
 
 
-def _plan_timelines(segments: str | None, kind: str | None, recordings: Sequence[Recording]) -> TimelinePlan | None:
+def _plan_timelines(segments: str, kind: str | None, recordings: Sequence[Recording]) -> TimelinePlan | None:
     if not segments:
         if kind is not None:
             msg = "--segments-format goes with --segments: name a folder for the timelines, ending in /"
