@@ -47,7 +47,7 @@ class Outputs:
         """Returns the outputs with the timelines of the recordings.
 
         Args:
-            segments: Timeline of all recordings, or a folder, ending in ``/``, for one timeline per recording; empty for none.
+            segments: Timeline of all recordings, or a folder, ending in ``/``, for one each; empty for none.
             kind: Format of the timelines in a folder; None for csv.
             recordings: Recordings to be scored.
 

@@ -374,7 +374,7 @@ def test_the_page_of_the_demo_shows_the_samples(open_page: OpenPage, tmp_path: P
     assert command
     shutil.copytree(PROJECT / "samples", tmp_path / "samples")
     assert run_sercli(*shlex.split(command[1]), cwd=tmp_path)[0] == 0
-    page = open_page(tmp_path / "report.html")
+    page = open_page(tmp_path / "demo.html")
     assert page.locator("h1").inner_text() == "Emotions in 12 recordings"
     assert "Unreliable: 12 of 12 results" in page.locator(".note").first.inner_text()
     dialog = open_row(page, "stereo.flac")
