@@ -1,20 +1,23 @@
 """The command line: commands, and errors as one line and an exit status."""
 
 import _thread
+import functools
 import importlib
+import inspect
 import logging
 import os
 import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from sercli.caches import provide_caches
-from sercli.cli import console
+from sercli.cli import console, options
 from sercli.errors import SercliError, UsageError
 from sercli.files import describe_os_error, name_file
 from sercli.version import __version__
@@ -66,9 +69,23 @@ def root(
     """
 
 
+def _add_verbosity(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options --verbose and --quiet to a command."""
+
+    def run(*, verbose: options.Verbose = False, quiet: options.Quiet = False, **values: Any) -> None:
+        console.set_verbose(verbose)
+        console.set_quiet(quiet)
+        command(**values)
+
+    own, (*added, _) = (inspect.signature(function).parameters.values() for function in (command, run))
+    functools.update_wrapper(run, command)
+    run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+    return run
+
+
 for _name in COMMANDS:
     _module = importlib.import_module(f"sercli.cli.{_name}")
-    app.command(_name, epilog=getattr(_module, "EPILOG", None))(getattr(_module, _name))
+    app.command(_name, epilog=getattr(_module, "EPILOG", None))(_add_verbosity(getattr(_module, _name)))
 
 
 def main() -> NoReturn:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sercli.cli import console, options
+from sercli.cli import console
 
 
 def compare(
@@ -18,8 +18,6 @@ def compare(
         Path | None,
         typer.Option("--out", metavar="FILE", help="CSV table to write.", show_default=False),
     ] = None,
-    verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
-    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """Compare evaluations, best first.
 

@@ -45,15 +45,14 @@ def set_quiet(quiet: bool) -> None:
     stderr.quiet = quiet
 
 
-def set_verbose(verbose: bool) -> bool:
-    """Turns tracebacks of errors on or off; returns `verbose`."""
+def set_verbose(verbose: bool) -> None:
+    """Turns details and tracebacks of errors on or off."""
     global _verbose
     _verbose = verbose
-    return verbose
 
 
 def is_verbose() -> bool:
-    """Whether errors should show their traceback."""
+    """Whether to show details, and the traceback of errors."""
     return _verbose
 
 

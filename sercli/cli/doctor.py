@@ -12,8 +12,6 @@ def doctor(
     *,
     model: options.ModelDir = None,
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
-    verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
-    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """Check this installation: libraries, devices, codecs, folders, and the model's result for a test signal.
 

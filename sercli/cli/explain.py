@@ -24,8 +24,6 @@ def explain(
     ] = None,
     channel: Annotated[str, typer.Option("--channel", help="mix, or the number of a channel, from 1.")] = "mix",
     model: options.ModelDir = None,
-    verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
-    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """Explain a prediction: attention over time, and attribution over time and frequency.
 

@@ -28,8 +28,6 @@ def featurize(
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     index: options.IndexFile = None,
     store: options.StoreFile = None,
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """Compute the features a recipe needs for every indexed utterance, and store them (HDF5).
 
@@ -59,7 +57,7 @@ def featurize(
         f"{store_path}: {summary.extracted} extracted, {summary.reused} reused, {len(summary.failures)} of "
         f"{summary.utterances} utterances failed, {summary.seconds:.1f} s"
     )
-    if verbose:
+    if console.is_verbose():
         console.say(f"parameters {summary.parameters.fingerprint}: {summary.parameters.to_dict()}")
     console.show_failures([(failure.file, failure.reason) for failure in summary.failures])
     if summary.failures:

@@ -39,8 +39,6 @@ def inspect(
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     index: options.IndexFile = None,
     store: options.StoreFile = None,
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """Show what is in the index and what to check before training: labels, speakers, levels, duplicates, label errors.
 
@@ -69,7 +67,7 @@ def inspect(
             jobs=jobs,
             progress=bar.update,
         )
-    _show(inspection, verbose=verbose)
+    _show(inspection)
     if out:
         if suffix == ".html":
             write_inspection_page(out, inspection)
@@ -78,7 +76,7 @@ def inspect(
         console.say(f"saved {out}")
 
 
-def _show(inspection: "Inspection", *, verbose: bool) -> None:
+def _show(inspection: "Inspection") -> None:
     from sercli.evaluation.inspection import UNITS
 
     genders = [gender or "unknown" for gender in inspection.genders]
@@ -95,6 +93,7 @@ def _show(inspection: "Inspection", *, verbose: bool) -> None:
     if inspection.stored:
         stored, speech = int(inspection.stored["utterances"]), inspection.stored["speech"]
         console.say(f"features: of {stored} of {inspection.utterances} utterances, {speech / 3600:.2f} hours of speech")
+    verbose = console.is_verbose()
     if verbose:
         rows = [
             (name, sum(c.values()), ", ".join(f"{n} {x}" for x, n in c.items()))

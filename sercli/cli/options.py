@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from sercli.cli import console
 from sercli.cpus import count_cpus
 from sercli.errors import UsageError
 from sercli.labels import read_label, split_labels
@@ -65,14 +64,8 @@ Device = Annotated[
     str,
     typer.Option("--device", help="One of auto, cpu, cuda, mps; auto prefers a GPU.", rich_help_panel=EXECUTION),
 ]
-Verbose = Annotated[
-    bool,
-    typer.Option("--verbose", "-v", callback=console.set_verbose, help="Show details and tracebacks."),
-]
-Quiet = Annotated[
-    bool,
-    typer.Option("--quiet", "-q", callback=lambda value: console.set_quiet(value), help="Show errors only."),
-]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show details and tracebacks.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")]
 
 DEFAULT_DATA_DIR = Path("data")
 

@@ -206,8 +206,6 @@ def predict(
     restart: Restart = False,
     dask: options.Dask = None,
     device: options.Device = "auto",
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """Recognize the emotion of every recording and write a report.
 
@@ -249,7 +247,7 @@ def predict(
             stdin=sys.stdin.buffer if sys.stdin else None,
             stdout=None if out else sys.stdout,
         )
-    if verbose:
+    if console.is_verbose():
         console.say(f"model {model or DEFAULT_MODEL}, {result.summary.recordings} recordings, {jobs} jobs")
     _show_result(result)
     if result.summary.failures:

@@ -91,8 +91,6 @@ def prepare(
     jobs: options.Jobs = options.default_jobs(),
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     index: options.IndexFile = None,
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """Download a corpus, or read it from a folder or archive, and index its recordings.
 
@@ -124,7 +122,7 @@ def prepare(
         )
     chosen = get_corpus(corpus)
     _show_table(chosen, outcome)
-    _show_exceptions(chosen, outcome, None if verbose else SHOWN)
+    _show_exceptions(chosen, outcome, None if console.is_verbose() else SHOWN)
     _show_result(chosen, outcome, options.index_file(data_dir, index))
     if outcome.problems:
         raise typer.Exit(1)

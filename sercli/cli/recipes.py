@@ -17,8 +17,6 @@ def recipes(
     ] = "default",
     *,
     changes: options.Changes = None,
-    verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
-    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """List the recipes, or print one as TOML to start your own from.
 

@@ -55,8 +55,6 @@ def train(
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     index: options.IndexFile = None,
     store: options.StoreFile = None,
-    verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
-    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """Train a model on the indexed corpora, on a GPU if there is one.
 

@@ -37,8 +37,6 @@ def tune(
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     index: options.IndexFile = None,
     store: options.StoreFile = None,
-    verbose: options.Verbose = False,  # noqa: ARG001 - handled by its callback
-    quiet: options.Quiet = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """Search for better parameters of a recipe, and write it as best.toml.
 
