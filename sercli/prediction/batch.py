@@ -25,11 +25,11 @@ from sercli.prediction.pool import end_idle_workers, start_ahead
 from sercli.prediction.predictor import Predictor
 from sercli.prediction.report import (
     PAGE,
-    CsvWriter,
+    CsvRows,
     Writer,
     open_report,
 )
-from sercli.prediction.rows import Prediction, SegmentPrediction
+from sercli.prediction.rows import Prediction, SegmentPrediction, list_columns
 from sercli.prediction.settings import ScoringSettings
 from sercli.prediction.summary import BatchSummary
 from sercli.prediction.timeline import write_timelines
@@ -367,7 +367,7 @@ def _open_stream(stdout: IO[str] | None, labels: Sequence[str]) -> Iterator[Writ
     if stdout is None:
         yield None
         return
-    writer = CsvWriter(stdout, labels)
+    writer = Writer(CsvRows(stdout, list_columns(labels)), labels)
     yield writer
     writer.finish()
     stdout.flush()

@@ -2,15 +2,15 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from typing import IO, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO, Any, TypeVar
 
 from xlsxwriter import Workbook
 from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.worksheet import Worksheet
 
-from sercli.prediction.report import encodable
-from sercli.prediction.rows import Prediction, list_columns
+from sercli.prediction.report import Writer, encodable
+from sercli.prediction.rows import list_columns
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ _OPTIONS = {"constant_memory": True, "use_zip64": True, "nan_inf_to_errors": Tru
 
 
 @contextlib.contextmanager
-def open_workbook(stream: IO[bytes], labels: Sequence[str], max_rows: int = MAX_ROWS) -> Iterator["ExcelWriter"]:
+def open_workbook(stream: IO[bytes], labels: Sequence[str], max_rows: int = MAX_ROWS) -> Iterator[Writer]:
     """Opens a writer of a workbook, which keeps finished rows in temporary files.
 
     Args:
@@ -33,7 +33,7 @@ def open_workbook(stream: IO[bytes], labels: Sequence[str], max_rows: int = MAX_
     with tempfile.TemporaryDirectory(prefix="sercli-") as folder:
         workbook = Workbook(_Target(stream), {**_OPTIONS, "tmpdir": folder})
         try:
-            yield ExcelWriter(workbook, labels, max_rows)
+            yield Writer(ExcelRows(workbook, list_columns(labels), max_rows), labels)
         finally:
             for sheet in workbook.worksheets():
                 sheet._opt_close()  # where the workbook was not closed
@@ -68,28 +68,29 @@ class _Target:
             raise
 
 
-class ExcelWriter:
+class ExcelRows:
     """A table in a workbook, continued on further worksheets where Excel allows no more rows.
 
     Text is written as text whatever it begins with, so that no name is taken for a formula, a link or a number.
 
     Args:
         workbook: Workbook to add worksheets to; closed by `finish`.
-        labels: Labels of the probabilities.
+        columns: Columns to write, in order.
         max_rows: Number of rows after which another worksheet begins.
     """
 
-    def __init__(self, workbook: Workbook, labels: Sequence[str], max_rows: int = MAX_ROWS) -> None:
-        self._workbook, self._labels, self._max_rows = workbook, labels, max_rows
+    def __init__(self, workbook: Workbook, columns: Sequence[str], max_rows: int) -> None:
+        self._workbook, self._columns, self._max_rows = workbook, columns, max_rows
         self._bold = workbook.add_format({"bold": True})
         self._sheet = self._add_sheet()
         self._row = 1
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, row: Mapping[str, Any]) -> None:
         """Writes one row."""
         if self._row == self._max_rows:
             self._sheet, self._row = self._add_sheet(), 1
-        for column, value in enumerate(prediction.to_row(self._labels).values()):
+        for column, name in enumerate(self._columns):
+            value = row[name]
             if isinstance(value, str):
                 self._sheet.write_string(self._row, column, encodable(value)[:MAX_TEXT])
             elif value is not None:
@@ -109,7 +110,7 @@ class ExcelWriter:
 
     def _add_sheet(self) -> Worksheet:
         sheet = self._workbook.add_worksheet()
-        for column, name in enumerate(list_columns(self._labels)):
+        for column, name in enumerate(self._columns):
             if name in WIDTHS:
                 sheet.set_column(column, column, WIDTHS[name])
             sheet.write_string(0, column, name, self._bold)

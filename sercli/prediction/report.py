@@ -3,9 +3,10 @@
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from sercli.errors import UsageError
 from sercli.files import find_obstacle, make_csv_writer, write_by_rename
@@ -16,33 +17,33 @@ FORMULA_STARTS = "=+-@\t\r"  # first characters of formulas in spreadsheets, and
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Writer(Protocol):
-    """Writes rows to a text stream."""
+class RowWriter(Protocol):
+    """Writes rows, given as values by column, to a stream."""
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, row: Mapping[str, Any]) -> None:
         """Writes one row."""
 
     def finish(self) -> None:
         """Writes what follows the last row."""
 
 
-class CsvWriter:
+class CsvRows:
     """A table with a header; text that a spreadsheet would treat as a formula is prefixed with a quote.
 
     Args:
         stream: Stream to write to.
-        labels: Labels of the probabilities.
+        columns: Columns to write, in order.
         delimiter: Delimiter between cells.
     """
 
-    def __init__(self, stream: IO[str], labels: Sequence[str], delimiter: str = ",") -> None:
-        self._write, self._labels = make_csv_writer(stream, delimiter), labels
+    def __init__(self, stream: IO[str], columns: Sequence[str], delimiter: str = ",") -> None:
+        self._write, self._columns = make_csv_writer(stream, delimiter), columns
         self._begun = False  # a run that fails before its first row leaves no header on stdout
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, row: Mapping[str, Any]) -> None:
         """Writes one row."""
         self._begin()
-        self._write([to_cell(value) for value in prediction.to_row(self._labels).values()])
+        self._write([to_cell(row[name]) for name in self._columns])
 
     def finish(self) -> None:
         """Writes the header if there were no rows."""
@@ -50,46 +51,33 @@ class CsvWriter:
 
     def _begin(self) -> None:
         if not self._begun:
-            self._write(list_columns(self._labels))
+            self._write(self._columns)
             self._begun = True
 
 
-class JsonLinesWriter:
-    """JSON Lines, one object per row.
+class JsonLinesRows:
+    """JSON Lines, one object per row."""
 
-    Args:
-        stream: Stream to write to.
-        labels: Labels of the probabilities.
-        segments: Whether rows include their segments.
-    """
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
 
-    def __init__(self, stream: IO[str], labels: Sequence[str], *, segments: bool = False) -> None:
-        self._stream, self._labels, self._segments = stream, labels, segments
-
-    def write(self, prediction: Prediction) -> None:
+    def write(self, row: Mapping[str, Any]) -> None:
         """Writes one row."""
-        self._stream.write(_to_json(prediction, self._labels, segments=self._segments) + "\n")
+        self._stream.write(_to_json(row) + "\n")
 
     def finish(self) -> None:
         """Does nothing: no text follows the last row."""
 
 
-class JsonWriter:
-    """A JSON list with one object per line.
+class JsonRows:
+    """A JSON list with one object per line."""
 
-    Args:
-        stream: Stream to write to.
-        labels: Labels of the probabilities.
-        segments: Whether rows include their segments.
-    """
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream, self._before = stream, "[\n"
 
-    def __init__(self, stream: IO[str], labels: Sequence[str], *, segments: bool = False) -> None:
-        self._stream, self._labels, self._segments = stream, labels, segments
-        self._before = "[\n"
-
-    def write(self, prediction: Prediction) -> None:
+    def write(self, row: Mapping[str, Any]) -> None:
         """Writes one row."""
-        self._stream.write(self._before + _to_json(prediction, self._labels, segments=self._segments))
+        self._stream.write(self._before + _to_json(row))
         self._before = ",\n"
 
     def finish(self) -> None:
@@ -97,28 +85,38 @@ class JsonWriter:
         self._stream.write("[]\n" if self._before == "[\n" else "\n]\n")
 
 
-class MakeWriter(Protocol):
-    """Makes a writer for a stream."""
-
-    def __call__(self, stream: IO[str], labels: Sequence[str], *, segments: bool = False) -> Writer:
-        """Makes the writer; `segments` includes segments where the format supports them."""
-
-
-def _csv(stream: IO[str], labels: Sequence[str], *, segments: bool = False) -> CsvWriter:  # noqa: ARG001 - no place
-    return CsvWriter(stream, labels)
-
-
-def _tsv(stream: IO[str], labels: Sequence[str], *, segments: bool = False) -> CsvWriter:  # noqa: ARG001 - likewise
-    return CsvWriter(stream, labels, delimiter="\t")
-
-
-WRITERS: dict[str, MakeWriter] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
-    ".json": JsonWriter,
-    ".jsonl": JsonLinesWriter,
+WRITERS: dict[str, Callable[[IO[str], Sequence[str]], RowWriter]] = {
+    ".csv": CsvRows,
+    ".tsv": partial(CsvRows, delimiter="\t"),
+    ".json": lambda stream, _: JsonRows(stream),
+    ".jsonl": lambda stream, _: JsonLinesRows(stream),
 }
-"""Writer of each text format, by suffix."""
+"""Makes the writer of each text format for a stream and columns, by suffix."""
+
+
+class Writer:
+    """Writes predictions as the rows of a report.
+
+    Args:
+        rows: Writer of the format.
+        labels: Labels of the probabilities.
+        segments: Whether rows include their segments.
+    """
+
+    def __init__(self, rows: RowWriter, labels: Sequence[str], *, segments: bool = False) -> None:
+        self._rows, self._labels, self._segments = rows, labels, segments
+
+    def write(self, prediction: Prediction) -> None:
+        """Writes one row."""
+        row: dict[str, Any] = prediction.to_row(self._labels)
+        if self._segments:
+            row["segments"] = [segment.to_row(self._labels) for segment in prediction.segments]
+        self._rows.write(row)
+
+    def finish(self) -> None:
+        """Writes what follows the last row."""
+        self._rows.finish()
+
 
 EXCEL = ".xlsx"
 PAGE = ".html"
@@ -175,9 +173,10 @@ def open_report(path: Path, labels: Sequence[str], *, segments: bool = False) ->
         if suffix == EXCEL:
             from sercli.prediction.excel import open_workbook  # slow to import, and few want it
 
-            writer: Writer = stack.enter_context(open_workbook(stream, labels))
+            writer = stack.enter_context(open_workbook(stream, labels))
         else:
-            writer = WRITERS[suffix](stream, labels, segments=segments)
+            nested = segments and suffix in {".json", ".jsonl"}  # tables have no place for segments
+            writer = Writer(WRITERS[suffix](stream, list_columns(labels)), labels, segments=nested)
         yield writer
         writer.finish()
 
@@ -199,14 +198,9 @@ def to_cell(value: Value) -> str:
     return escape_formula(encodable(value))
 
 
-def _to_json(prediction: Prediction, labels: Sequence[str], *, segments: bool) -> str:
-    values = prediction.to_row(labels)
-    row: dict[str, object] = {
-        name: encodable(value) if isinstance(value, str) else value for name, value in values.items()
-    }
-    if segments:
-        row["segments"] = [segment.to_row(labels) for segment in prediction.segments]
-    return json.dumps(row, ensure_ascii=False, allow_nan=False)
+def _to_json(row: Mapping[str, Any]) -> str:
+    values = {name: encodable(value) if isinstance(value, str) else value for name, value in row.items()}
+    return json.dumps(values, ensure_ascii=False, allow_nan=False)
 
 
 def encodable(text: str) -> str:

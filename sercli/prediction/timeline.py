@@ -2,7 +2,6 @@
 
 import hashlib
 import html
-import json
 import os
 import urllib.parse
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import IO
 from sercli.errors import UsageError
 from sercli.files import find_obstacle, make_csv_writer, write_by_rename
 from sercli.prediction.discovery import Recording
-from sercli.prediction.report import encodable, to_cell
+from sercli.prediction.report import CsvRows, JsonLinesRows, JsonRows, RowWriter, encodable, to_cell
 from sercli.prediction.rows import Prediction, SegmentPrediction, Value
 
 LONGEST_NAME = 240  # bytes; file systems allow 255
@@ -49,20 +48,28 @@ class TimelineWriter:
         """Writes the footer of the format."""
 
 
-class CsvTimeline(TimelineWriter):
-    """CSV whose first three columns are those of an audformat segmented table; times in seconds."""
+class RowTimeline(TimelineWriter):
+    """Base of formats with one row per segment."""
 
-    def begin(self) -> None:
-        """Writes the header."""
-        self._row = make_csv_writer(self.stream)
-        probabilities = (f"p_{label}" for label in self.labels)
-        self._columns = ("file", "start", "end", "channel", "emotion", "confidence", *probabilities)
-        self._row(self._columns)
+    rows: RowWriter
 
     def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
         """Writes one row."""
-        values = {"file": prediction.file, "channel": prediction.channel, **segment.to_row(self.labels)}
-        self._row([to_cell(values[name]) for name in self._columns])
+        self.rows.write({"file": prediction.file, "channel": prediction.channel, **segment.to_row(self.labels)})
+
+    def finish(self) -> None:
+        """Writes what follows the last row."""
+        self.rows.finish()
+
+
+class CsvTimeline(RowTimeline):
+    """CSV whose first three columns are those of an audformat segmented table; times in seconds."""
+
+    def begin(self) -> None:
+        """Chooses the columns."""
+        probabilities = (f"p_{label}" for label in self.labels)
+        columns = ("file", "start", "end", "channel", "emotion", "confidence", *probabilities)
+        self.rows = CsvRows(self.stream, columns)
 
 
 class TsvTimeline(TimelineWriter):
@@ -80,33 +87,26 @@ class TsvTimeline(TimelineWriter):
         self._row([*times, *map(to_cell, cells)])
 
 
-class JsonLinesTimeline(TimelineWriter):
+class JsonLinesTimeline(RowTimeline):
     """JSON Lines with one object per segment."""
 
-    def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
-        """Writes one line."""
-        values = {"file": encodable(prediction.file), "channel": prediction.channel, **segment.to_row(self.labels)}
-        self.stream.write(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
+    def begin(self) -> None:
+        """Starts the rows."""
+        self.rows = JsonLinesRows(self.stream)
 
 
-class JsonTimeline(TimelineWriter):
+class JsonTimeline(RowTimeline):
     """JSON list with one object per recording and channel, containing its segments."""
 
     def begin(self) -> None:
-        """Opens the list."""
-        self._before = "[\n"
+        """Starts the list."""
+        self.rows = JsonRows(self.stream)
 
     def write_recording(self, predictions: Sequence[Prediction]) -> None:
         """Writes one object per row."""
         for prediction in predictions:
             segments = [segment.to_row(self.labels) for segment in prediction.segments]
-            values = {"file": encodable(prediction.file), "channel": prediction.channel, "segments": segments}
-            self.stream.write(self._before + json.dumps(values, ensure_ascii=False, allow_nan=False))
-            self._before = ",\n"
-
-    def finish(self) -> None:
-        """Closes the list."""
-        self.stream.write("[]\n" if self._before == "[\n" else "\n]\n")
+            self.rows.write({"file": prediction.file, "channel": prediction.channel, "segments": segments})
 
 
 class RttmTimeline(TimelineWriter):
