@@ -1,9 +1,8 @@
 """`sercli predict`: scores recordings and writes a report."""
 
 import contextlib
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -219,7 +218,7 @@ def predict(
     from sercli.prediction.batch import predict_folder
 
     keep = console.keeping_work() if out else contextlib.nullcontext()
-    with keep, console.show_audio_progress("predict") as bar, _guard_stdout():
+    with keep, console.show_audio_progress("predict") as bar:
         result = predict_folder(
             paths,
             out,
@@ -252,19 +251,6 @@ def predict(
     _show_result(result)
     if result.summary.failures:
         raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def _guard_stdout() -> Iterator[None]:
-    try:
-        yield
-    except OSError:
-        try:
-            sys.stdout.flush()  # the error may be about another file
-        except OSError:
-            # The buffered rest would fail again, with a traceback, when Python exits.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise
 
 
 def _show_result(result: "BatchResult") -> None:
