@@ -73,6 +73,12 @@ def show_error(message: str) -> None:
     stderr.quiet = quiet
 
 
+def _open_progress(*columns: ProgressColumn) -> Progress:
+    """Makes a progress display with a description, a bar and further columns on stderr, in a terminal only."""
+    first = (TextColumn("{task.description}"), BarColumn())
+    return Progress(*first, *columns, console=stderr, disable=not stderr.is_terminal or stderr.quiet)
+
+
 @contextlib.contextmanager
 def keeping_work() -> Iterator[None]:
     """On Ctrl-C, says that finished work is kept and exits; for commands that resume when they are repeated."""
@@ -86,30 +92,16 @@ def keeping_work() -> Iterator[None]:
 @contextlib.contextmanager
 def show_progress(description: str, total: int | None) -> Iterator["Bar"]:
     """Shows a progress bar with count, rate and time left on stderr, in a terminal only."""
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        RateColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    ]
-    with Progress(*columns, console=stderr, disable=not stderr.is_terminal or stderr.quiet) as progress:
+    with _open_progress(MofNCompleteColumn(), RateColumn(), TimeElapsedColumn(), TimeRemainingColumn()) as progress:
         yield Bar(progress, description, total)
 
 
 @contextlib.contextmanager
 def show_audio_progress(description: str) -> Iterator["AudioBar"]:
     """Shows a progress bar of recordings with hours of audio, speed and time left, in a terminal only."""
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[audio]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    ]
-    with Progress(*columns, console=stderr, disable=not stderr.is_terminal or stderr.quiet) as progress:
+    with _open_progress(
+        MofNCompleteColumn(), TextColumn("{task.fields[audio]}"), TimeElapsedColumn(), TimeRemainingColumn()
+    ) as progress:
         yield AudioBar(progress, description)
 
 
@@ -131,14 +123,7 @@ class AudioBar:
 @contextlib.contextmanager
 def show_download(description: str, total: int) -> Iterator["Bar"]:
     """Shows a progress bar in bytes on stderr, in a terminal only."""
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    ]
-    with Progress(*columns, console=stderr, disable=not stderr.is_terminal or stderr.quiet) as progress:
+    with _open_progress(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as progress:
         yield Bar(progress, description, total)
 
 
@@ -152,6 +137,12 @@ class Bar:
     def update(self, done: int, total: int | None = None) -> None:
         """Sets the steps done, and the total if it has become known."""
         self._progress.update(self._task, completed=done, total=total)
+
+
+def summarize(what: str, items: Sequence[str], limit: int | None) -> str:
+    """Returns one line with the number of items and at most `limit` of them."""
+    more = f"; and {len(items) - limit} more (--verbose shows all)" if limit and len(items) > limit else ""
+    return f"{what} ({len(items)}): {'; '.join(map(one_line, items[:limit]))}{more}"
 
 
 def show_failures(failures: list[tuple[str, str]], most: int = 20) -> None:

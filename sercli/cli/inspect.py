@@ -102,7 +102,7 @@ def _show(inspection: "Inspection") -> None:
         console.stderr.print(_make_table("speakers", ("speaker", "all", "labels"), rows))
     _show_folds(inspection)
     for issue in inspection.issues:
-        console.warn(_summarize(issue.kind, issue.names, None if verbose else MAX_NAMES))
+        console.warn(console.summarize(issue.kind, issue.names, None if verbose else MAX_NAMES))
     _show_label_errors(inspection, None if verbose else MAX_ERRORS)
 
 
@@ -128,13 +128,6 @@ def _show_label_errors(inspection: "Inspection", limit: int | None) -> None:
     rows = [(e.file, e.label, f"{e.p_label:.2f}", e.suggested, f"{e.p_suggested:.2f}") for e in errors[:limit]]
     title = f"likely label errors: {len(errors)} of {inspection.utterances}, most likely first"
     console.stderr.print(_make_table(title, ("file", "label", "p", "suggested", "p"), rows))
-
-
-def _summarize(kind: str, names: Sequence[str], limit: int | None) -> str:
-    from sercli.files import one_line
-
-    more = f"; and {len(names) - limit} more (--verbose shows all)" if limit and len(names) > limit else ""
-    return f"{kind} ({len(names)}): {'; '.join(map(one_line, names[:limit]))}{more}"
 
 
 def _make_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> "Table":

@@ -213,26 +213,18 @@ def _count(number: int, noun: str) -> str:
 def _show_exceptions(corpus: "Corpus", outcome: "Outcome", limit: int | None) -> None:
     """Shows what is missing, excluded or failed: one line per kind, with at most `limit` names."""
     if outcome.missing:
-        console.warn(_summarize(f"missing from {corpus.name}", list(outcome.missing), limit))
+        console.warn(console.summarize(f"missing from {corpus.name}", list(outcome.missing), limit))
     if outcome.miscounted:
         gaps = [f"{actual} of {expected} {name}" for name, (expected, actual) in outcome.miscounted.items()]
-        console.warn(_summarize(f"not the whole of {corpus.name}", gaps, None))
+        console.warn(console.summarize(f"not the whole of {corpus.name}", gaps, None))
     if outcome.copies:
         copies = [str(copy) for copy in outcome.copies]
-        console.warn(_summarize("further copies, not indexed", copies, limit))
+        console.warn(console.summarize("further copies, not indexed", copies, limit))
     if outcome.extra:
-        console.warn(_summarize("extra files, not indexed", [str(extra) for extra in outcome.extra], limit))
+        console.warn(console.summarize("extra files, not indexed", [str(extra) for extra in outcome.extra], limit))
     if outcome.problems:
         failed = [str(problem) for problem in outcome.problems]
-        console.show_error(_summarize("not indexed", failed, limit))
-
-
-def _summarize(what: str, items: list[str], limit: int | None) -> str:
-    from sercli.files import one_line
-
-    shown = [one_line(item) for item in items[:limit]]
-    more = f"; and {len(items) - len(shown)} more (--verbose shows all)" if len(shown) < len(items) else ""
-    return f"{what} ({len(items)}): {'; '.join(shown)}{more}"
+        console.show_error(console.summarize("not indexed", failed, limit))
 
 
 def _show_result(corpus: "Corpus", outcome: "Outcome", index: Path) -> None:
