@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from sercli.config import look_up
 from sercli.cpus import count_cpus
 from sercli.errors import InputError, UsageError
 from sercli.files import one_line
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
 CONNECT_TIMEOUT = 10  # seconds to reach a scheduler, and again for its first worker
 
 
@@ -53,20 +53,17 @@ def limit_threads(count: int) -> Iterator[None]:
 
 
 def pick_device(name: str) -> "torch.device":
-    """Returns the device for one of `DEVICES`; ``auto`` prefers CUDA, then MPS, then the CPU.
+    """Returns the device for ``auto``, ``cpu``, ``cuda`` or ``mps``; ``auto`` prefers CUDA, then MPS, then the CPU.
 
     Raises:
         UsageError: If the name is unknown, or this machine does not have the device.
     """
     import torch
 
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        return torch.device(next(device for device, is_available in available.items() if is_available))
-    if name not in available:
-        msg = f"unknown device {name!r}: expected one of {', '.join(DEVICES)}"
-        raise UsageError(msg)
-    if not available[name]:
+        name = next(device for device in ("cuda", "mps", "cpu") if available[device])
+    if not look_up("device", name, available):
         msg = f"this machine has no {name} device that torch can use: leave --device out, or give --device cpu"
         raise UsageError(msg)
     return torch.device(name)
