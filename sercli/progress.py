@@ -1,7 +1,19 @@
-"""Progress bars for notebooks and scripts; the command line draws its own."""
+"""Progress of long recordings, and progress bars for notebooks and scripts; the command line draws its own."""
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """Progress report from a long recording.
+
+    Attributes:
+        seconds: Audio processed so far (s).
+    """
+
+    seconds: float
 
 
 @contextlib.contextmanager

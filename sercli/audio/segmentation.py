@@ -18,6 +18,7 @@ from sercli.audio.splitters import ShoutDetector, Span, SpeechSplitter, WindowSp
 from sercli.audio.stereo import Route, find_route
 from sercli.audio.vad import FRAME, HOP, SAMPLE_RATE, VoiceActivity, frame_power
 from sercli.config import MIX, AudioConfig, Config
+from sercli.progress import Heartbeat
 
 SPEECH, WINDOWS = "speech", "windows"
 METHODS = (SPEECH, WINDOWS)
@@ -68,17 +69,6 @@ class Segment:
     speech: float
     onset: float
     signal: Signal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heartbeat:
-    """Progress report from a long recording.
-
-    Attributes:
-        seconds: Audio processed so far (s).
-    """
-
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from sercli.files import one_line
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import RecordingResult
 from sercli.prediction.settings import ScoringSettings
+from sercli.progress import Heartbeat
 
 QUEUED_TASKS = 2  # recordings sent to a worker: the current one and the next
 QUEUED_MESSAGES = 256  # messages that may wait to be fetched
@@ -44,13 +45,6 @@ _ENVIRONMENT = {
 
 class WorkerError(SercliError):
     """Workers cannot be started."""
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """Heartbeat of a worker: seconds of audio processed so far."""
-
-    seconds: float
 
 
 Message = Heartbeat | RecordingResult
@@ -193,7 +187,7 @@ class WorkerPool:
         worker.ready = self._proven = True
         if "result" not in message:
             if "task" in message:
-                yield int(message["task"]), Heartbeat(float(message["heartbeat"]))
+                yield int(message["task"]), Heartbeat(seconds=float(message["heartbeat"]))
             return
         task, recording = worker.tasks.popleft()
         self._supply(worker)

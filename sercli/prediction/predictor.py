@@ -11,9 +11,10 @@ from sercli.cpus import count_cpus
 from sercli.labels import select_labels
 from sercli.models.folder import DEFAULT_MODEL, read_description
 from sercli.prediction.discovery import Recording
-from sercli.prediction.pool import Heartbeat, Message, WorkerPool
+from sercli.prediction.pool import Message, WorkerPool
 from sercli.prediction.rows import Prediction, RecordingResult
 from sercli.prediction.settings import ScoringSettings
+from sercli.progress import Heartbeat
 
 if TYPE_CHECKING:
     from sercli.prediction.scoring import RecordingScorer

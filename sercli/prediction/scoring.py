@@ -13,7 +13,6 @@ import numpy as np
 from sercli.audio.envelope import EnvelopeMeter
 from sercli.audio.segmentation import (
     WINDOWS,
-    Heartbeat,
     Segment,
     SegmentationConfig,
     Summary,
@@ -28,6 +27,7 @@ from sercli.models.model import BATCH_FRAMES, Embeddings, Logits, Model, Probabi
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import UNLIKE, Prediction, RecordingResult, SegmentPrediction
 from sercli.prediction.settings import ScoringSettings
+from sercli.progress import Heartbeat
 
 MAX_WAITING = 2  # batches that may wait for the network
 HEARTBEAT = 1.0  # seconds between heartbeats while a file is only read

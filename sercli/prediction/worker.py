@@ -11,11 +11,11 @@ import traceback
 from pathlib import Path
 from typing import IO, Any
 
-from sercli.audio.segmentation import Heartbeat
 from sercli.errors import SercliError, UsageError
 from sercli.prediction.discovery import Recording
 from sercli.prediction.scoring import RecordingScorer
 from sercli.prediction.settings import ScoringSettings
+from sercli.progress import Heartbeat
 
 
 def main() -> None:

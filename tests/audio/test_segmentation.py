@@ -18,7 +18,6 @@ from sercli.audio.segmentation import (
     HEARTBEAT,
     WINDOWS,
     ChannelSummary,
-    Heartbeat,
     Segment,
     SegmentationConfig,
     Summary,
@@ -28,6 +27,7 @@ from sercli.audio.segmentation import (
 from sercli.audio.signal import Signal
 from sercli.config import AUTO, MIX, SPLIT, AudioConfig
 from sercli.errors import UsageError
+from sercli.progress import Heartbeat
 from tests.sounds import write_sound
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
