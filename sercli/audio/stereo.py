@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sercli.audio.preprocess import to_mono
+from sercli.audio.preprocess import SILENCE, to_mono
 from sercli.audio.signal import Blocks, Signal
 from sercli.config import AUTO, MIX, SPLIT
 
@@ -14,7 +14,6 @@ Moments = npt.NDArray[np.float64]
 
 SAME = 0.9  # correlation from which the sides are one signal; lossy codecs leave dual mono above 0.99
 DIFFERENT = 0.5  # correlation below which the sides are clearly two signals
-SILENT = 1e-4  # peak below which a block is skipped
 ENOUGH, ENOUGH_DIFFERENT = 600.0, 30.0  # seconds of sound to measure; the second if the sides clearly differ
 LONGEST_WAIT = 3_600.0  # seconds of recording to search for sound
 
@@ -70,7 +69,7 @@ def correlate_sides(blocks: Blocks) -> float | None:
         passed += len(block)
         if passed >= LONGEST_WAIT * rate:
             break
-        if np.abs(block).max() < SILENT:
+        if np.abs(block).max() < SILENCE:
             continue
         wide = block.astype(np.float64)
         count += len(wide)
@@ -88,6 +87,6 @@ def _correlate(count: int, total: Moments, products: Moments) -> float | None:
         return None
     covariance = products / count - np.outer(total, total) / count**2
     powers = np.diag(covariance)
-    if powers.min() < SILENT**2:
+    if powers.min() < SILENCE**2:
         return None
     return float(covariance[0, 1] / np.sqrt(powers[0] * powers[1]))

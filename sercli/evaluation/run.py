@@ -14,18 +14,11 @@ from sercli.errors import InputError, UsageError
 from sercli.evaluation.degraded import score_degraded
 from sercli.evaluation.predictions import PREDICTIONS_FILE, read_predictions
 from sercli.evaluation.report import REPORT_FILE, EvaluationReport, write_report
-from sercli.evaluation.run_fold import (
-    FOLDS_FOLDER,
-    HISTORY_FILE,
-    EvaluationPlan,
-    FoldResult,
-    FoldTask,
-    find_finished,
-    run_fold,
-)
+from sercli.evaluation.run_fold import FOLDS_FOLDER, EvaluationPlan, FoldResult, FoldTask, find_finished, run_fold
 from sercli.files import read_json_object, write_table
 from sercli.labels import LabelSelection
 from sercli.locks import lock_folder
+from sercli.models.folder import HISTORY_FILE
 from sercli.parallel import map_as_done, pick_device
 from sercli.plots import save_curves
 from sercli.progress import show_bar

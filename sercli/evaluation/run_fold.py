@@ -21,20 +21,19 @@ from sercli.features.parameters import StoreParameters
 from sercli.files import read_json_object, replace_folder, write_json, write_table
 from sercli.labels import LabelSelection
 from sercli.metrics import Probabilities
-from sercli.models.folder import list_files
+from sercli.models.folder import HISTORY_FILE, list_files
 from sercli.models.model import save_model
 from sercli.parallel import limit_threads
 from sercli.splits.fold import Fold
 from sercli.training.calibration import list_truth, score_utterances
+from sercli.training.checkpoint import CHECKPOINT_FILE
 from sercli.training.data import CorpusFeatures
 from sercli.training.description import identify_training
 from sercli.training.recipes import Recipe
 from sercli.training.trainer import TrainedModel, remove_checkpoints, train_fold
 
-CHECKPOINT_FILE = "checkpoint.safetensors"
 FOLD_FILE = "fold.json"
 FOLDS_FOLDER = "folds"
-HISTORY_FILE = "history.csv"
 SCHEMA_VERSION = 1  # schema version of fold.json
 
 

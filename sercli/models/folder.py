@@ -13,6 +13,7 @@ ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
 JSON_FILE = "model.json"
 CARD_FILE = "MODEL_CARD.md"
+HISTORY_FILE = "history.csv"
 DEFAULT_MODEL = Path(__file__).parents[1] / "default_model"
 """Folder of the model included in the package."""
 

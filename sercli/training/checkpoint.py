@@ -12,6 +12,8 @@ from torch import Tensor
 from sercli.errors import CheckpointError
 from sercli.files import one_line, write_by_rename
 
+CHECKPOINT_FILE = "checkpoint.safetensors"
+
 Weights = dict[str, Tensor]
 
 

@@ -11,21 +11,20 @@ from sercli.errors import InputError, ModelError, UsageError
 from sercli.files import read_json_object, write_table
 from sercli.labels import LabelSelection, choose_negative
 from sercli.locks import lock_folder
-from sercli.models.folder import JSON_FILE
+from sercli.models.folder import HISTORY_FILE, JSON_FILE
 from sercli.models.model import Model, save_model
 from sercli.models.self_test import score_test_signal
 from sercli.parallel import limit_threads, pick_device
 from sercli.plots import save_curves
 from sercli.progress import show_bar
 from sercli.splits.development import make_training_split
+from sercli.training.checkpoint import CHECKPOINT_FILE
 from sercli.training.data import CorpusFeatures
 from sercli.training.loop import DevScores, EpochRecord, FitResult
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
 from sercli.training.trainer import OnEpoch, TrainedModel, remove_checkpoints, train_fold
 from sercli.training.typicality import fit_typicality
-
-CHECKPOINT_FILE = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +196,7 @@ def _notify(recipe: Recipe, update: Callable[[int, int], None], on_epoch: OnEpoc
 def _write(out: Path, trained: TrainedModel, title: str) -> None:
     save_model(out, trained.model, trained.weights)
     rows = trained.epoch_rows()
-    write_table(out / "history.csv", rows)
+    write_table(out / HISTORY_FILE, rows)
     networks = sorted({row["member"] for row in rows})
     histories = [[row for row in rows if row["member"] == network] for network in networks]
     titles = [title] if len(networks) == 1 else [f"network {network}" for network in networks]

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from sercli.audio.decode import read_blocks, read_signal
+from sercli.audio.preprocess import SILENCE
 from sercli.audio.signal import Signal
-from sercli.audio.stereo import SAME, SILENT, correlate_sides
+from sercli.audio.stereo import SAME, correlate_sides
 from tests.sounds import write_sound
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -74,7 +75,7 @@ def test_a_silent_side_tells_nothing(speech: Signal) -> None:
     assert correlate(silence, speech) is None
     assert correlate(silence, silence) is None
     assert correlate(speech, silence + 0.3) is None  # an offset is no sound
-    assert correlate(speech, np.float32(0.5 * SILENT) * np.sign(speech)) is None
+    assert correlate(speech, np.float32(0.5 * SILENCE) * np.sign(speech)) is None
 
 
 def test_nothing_tells_nothing() -> None:

@@ -16,9 +16,10 @@ import torch
 from sercli.corpora.index import read_index, write_index
 from sercli.errors import InputError, StoreError
 from sercli.evaluation.run import evaluate
-from sercli.evaluation.run_fold import CHECKPOINT_FILE, FOLD_FILE, FoldResult, read_fold, run_fold
+from sercli.evaluation.run_fold import FOLD_FILE, FoldResult, read_fold, run_fold
 from sercli.splits.protocols import make_folds
 from sercli.training import loop
+from sercli.training.checkpoint import CHECKPOINT_FILE
 from sercli.training.data import CorpusFeatures
 from sercli.training.recipe_files import RECIPES, render_recipe
 from sercli.training.recipes import Recipe

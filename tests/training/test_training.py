@@ -23,13 +23,13 @@ from sercli.splits.development import make_training_split
 from sercli.splits.fold import Fold
 from sercli.training import loop
 from sercli.training.calibration import fit_temperature, list_truth, pool_logits, score_utterances, to_probabilities
-from sercli.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from sercli.training.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
 from sercli.training.data import CorpusFeatures
 from sercli.training.description import identify_checkpoint, identify_training
 from sercli.training.loop import EpochRecord, FitResult, Teacher, fit, one_cycle, score_logits
 from sercli.training.recipe_files import RECIPES
 from sercli.training.recipes import AugmentConfig, Recipe, TeacherConfig, TrainConfig
-from sercli.training.train import CHECKPOINT_FILE, TrainingResult, train
+from sercli.training.train import TrainingResult, train
 from sercli.training.trainer import TrainedModel, train_fold
 from sercli.training.typicality import Segments
 from tests.toy_index import featurize_toy
