@@ -266,18 +266,6 @@ class AudioReader:
             self.warnings = (*self.warnings, one_line(text))
 
 
-def read_blocks(path: Path) -> Iterator[tuple[Signal, int]]:
-    """Decodes a sound file block by block, like `AudioReader`, without warnings.
-
-    Yields:
-        Blocks in shape ``(n_samples, channels)`` with the sample rate (Hz), the same for all.
-
-    Raises:
-        AudioError: If iterating an `AudioReader` raises it.
-    """
-    yield from AudioReader(path)
-
-
 def read_signal(path: Path) -> tuple[Signal, int]:
     """Decodes a whole sound file.
 
@@ -288,7 +276,7 @@ def read_signal(path: Path) -> tuple[Signal, int]:
         AudioError: If iterating an `AudioReader` raises it.
     """
     blocks, rate = [], 0
-    for block, rate in read_blocks(path):  # noqa: B007 - the rate is that of the whole file
+    for block, rate in AudioReader(path):  # noqa: B007 - the rate is that of the whole file
         blocks.append(block)
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), rate
 

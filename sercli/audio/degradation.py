@@ -37,7 +37,7 @@ def degrade(signal: "Signal", sample_rate: int, name: str) -> "tuple[Signal, int
 
     from sercli.audio.preprocess import resample, to_mono
 
-    codec = get_codec(name)
+    codec = look_up("degradation", name, DEGRADATIONS)
     narrow = resample(to_mono(signal), sample_rate, TELEPHONE_RATE)
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(narrow, -1.0, 1.0), TELEPHONE_RATE, format="WAV", subtype=codec)
@@ -45,12 +45,3 @@ def degrade(signal: "Signal", sample_rate: int, name: str) -> "tuple[Signal, int
     decoded: Signal = soundfile.read(buffer, dtype="float32")[0]
     # GSM encodes blocks of 20 ms and pads the last one.
     return decoded[: len(narrow)], TELEPHONE_RATE
-
-
-def get_codec(name: str) -> str:
-    """Returns libsndfile's name for the codec of a degradation.
-
-    Raises:
-        UsageError: If there is no such degradation; the message lists the known ones.
-    """
-    return look_up("degradation", name, DEGRADATIONS)

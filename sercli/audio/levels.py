@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sercli.audio.decode import read_blocks
+from sercli.audio.decode import AudioReader
 from sercli.audio.preprocess import SILENCE
 from sercli.audio.quality import FULL_SCALE, Vector
 
@@ -49,7 +49,7 @@ def measure_levels(path: Path) -> Levels:
     peak, clipped, samples = 0.0, 0, 0
     powers: list[Vector] = []
     rest: Vector = np.zeros(0, np.float32)
-    for block, rate in read_blocks(path):
+    for block, rate in AudioReader(path):
         size = np.abs(block)
         peak = max(peak, float(size.max(initial=0)))
         clipped += int(np.count_nonzero(size >= FULL_SCALE))

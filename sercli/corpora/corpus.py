@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from sercli.audio.sniff import SUFFIXES
@@ -235,16 +236,12 @@ def look_up_code(corpus: str, part: str, code: str, meanings: Mapping[str, str])
     raise CorpusError(msg)
 
 
-def _take_stem(path: Path) -> str:
-    return path.stem
-
-
 def label_by_name(
     source: Source,
     parse: Callable[[str], Annotation | None],
     expected: Collection[str] = (),
     *,
-    name_of: Callable[[Path], str] = _take_stem,
+    name_of: Callable[[Path], str] = attrgetter("stem"),
     left_out: str = "belongs to another part of the corpus",
 ) -> LabeledRecordings:
     """Labels the recordings of a source by their file names.

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from sercli.audio.degradation import get_codec
+from sercli.audio.degradation import DEGRADATIONS
+from sercli.config import look_up
 from sercli.corpora.index import read_index
 from sercli.errors import InputError, UsageError
 from sercli.evaluation.degraded import score_degraded
@@ -143,7 +144,7 @@ def name_results(protocol: str, recipe: Recipe) -> str:
 def _check_usage(protocol: str, recipe: Recipe, out: Path, degrade: str) -> None:
     get_protocol(protocol)
     if degrade:
-        get_codec(degrade)
+        look_up("degradation", degrade, DEGRADATIONS)
     if recipe.baseline and (degrade or recipe.network.members > 1):
         msg = f"recipe {recipe.name} has no network: leave out --degrade and --members"
         raise UsageError(msg)

@@ -230,10 +230,10 @@ def _sounds(path: Path) -> bool:
     sound = looks_like_sound(read_head(path))
     if sound is not None:
         return sound
-    from sercli.audio.decode import read_blocks  # loads numpy and decoders; rarely needed here
+    from sercli.audio.decode import AudioReader  # loads numpy and decoders; rarely needed here
 
     try:
-        next(read_blocks(path), None)
+        next(iter(AudioReader(path)), None)
     except AudioError:
         return False
     return True

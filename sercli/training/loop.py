@@ -262,7 +262,7 @@ class _Epoch:
         epoch_seed = _seed_epoch(self.seed, self.number)
         torch.manual_seed(epoch_seed)
         train_loss, train_accuracy = self._train(network, optimizer, train, torch.Generator().manual_seed(epoch_seed))
-        scores = score_dev(network, dev)
+        scores = score_logits(compute_logits(network, dev).numpy(), dev.truth.cpu().numpy())
         # Weights are saved in half precision.
         finite = all(bool(parameter.half().isfinite().all()) for parameter in network.parameters())
         if not (finite and np.isfinite((train_loss, scores.loss)).all()):
@@ -357,11 +357,6 @@ def _has_amx(device: torch.device) -> bool:
     """Whether the device is a CPU with AMX; False for old versions of torch, which cannot detect it."""
     capabilities: Callable[[], dict[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
     return device.type == "cpu" and bool(capabilities().get("amx_bf16", False))
-
-
-def score_dev(network: nn.Module, dev: Batches) -> DevScores:
-    """Scores the development utterances with a torch network, to monitor its training."""
-    return score_logits(compute_logits(network, dev).numpy(), dev.truth.cpu().numpy())
 
 
 def score_logits(logits: npt.NDArray[np.floating], truth: Labels) -> DevScores:

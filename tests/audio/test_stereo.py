@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sercli.audio.decode import read_blocks, read_signal
+from sercli.audio.decode import AudioReader, read_signal
 from sercli.audio.preprocess import SILENCE
 from sercli.audio.signal import Signal
 from sercli.audio.stereo import SAME, correlate_sides
@@ -44,7 +44,7 @@ def test_dual_mono_is_one_signal(speech: Signal) -> None:
 @pytest.mark.parametrize("suffix", [".mp3", ".ogg"])
 def test_dual_mono_is_one_signal_after_a_lossy_codec(tmp_path: Path, speech: Signal, suffix: str) -> None:
     path = write_sound(tmp_path / f"a{suffix}", np.stack([speech, 0.5 * speech], axis=1).astype(np.float64))
-    correlation = correlate_sides(read_blocks(path))
+    correlation = correlate_sides(AudioReader(path))
     assert correlation is not None
     assert correlation > 0.99 > SAME
 
@@ -60,7 +60,7 @@ def test_two_speakers_are_two_signals_after_a_lossy_codec(
     tmp_path: Path, speech: Signal, other: Signal, suffix: str
 ) -> None:
     path = write_sound(tmp_path / f"a{suffix}", np.stack([speech, other], axis=1).astype(np.float64))
-    correlation = correlate_sides(read_blocks(path))
+    correlation = correlate_sides(AudioReader(path))
     assert correlation is not None
     assert abs(correlation) < 0.2
 
