@@ -220,28 +220,25 @@ def measure_reliability(
     )
 
 
-def expected_calibration_error(
-    truth: Values, probabilities: Probabilities, labels: Values | None = None, *, bins: int = CALIBRATION_BINS
-) -> float:
+def expected_calibration_error(truth: Values, probabilities: Probabilities, labels: Values | None = None) -> float:
     r"""Mean gap between confidence and accuracy (Naeini et al. 2015), 0 to 1; NaN without any.
 
     .. math:: \sum_b \frac{n_b}{n} |\mathrm{acc}(b) - \mathrm{conf}(b)|
 
     over the intervals of `measure_reliability`.
 
-    >>> round(expected_calibration_error(["a", "b"], np.array([[0.9, 0.1], [0.8, 0.2]]), ["a", "b"], bins=4), 2)
-    0.35
+    >>> round(expected_calibration_error(["a", "b"], np.array([[0.9, 0.1], [0.8, 0.2]]), ["a", "b"]), 2)
+    0.45
 
     Args:
         truth: True labels, shape ``(n,)``.
         probabilities: Probability of each label, shape ``(n, n_labels)``.
         labels: Labels of the columns; their numbers from 0 if None.
-        bins: Number of intervals.
 
     Raises:
         UsageError: If truth and probabilities differ in length.
     """
-    filled = [each for each in measure_reliability(truth, probabilities, labels, bins=bins) if each.count]
+    filled = [each for each in measure_reliability(truth, probabilities, labels) if each.count]
     if not len(truth):
         return float("nan")
     gaps = (each.count * abs((each.accuracy or 0.0) - (each.confidence or 0.0)) for each in filled)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # coefficients of the quintic iteration, as in Jordan et al. 2024
 ITERATIONS = 5
+MOMENTUM = 0.95  # decay of the running average of gradients
 
 
 class Muon(torch.optim.Optimizer):
@@ -21,14 +22,11 @@ class Muon(torch.optim.Optimizer):
     Args:
         params: Parameters with two or more dimensions.
         lr: Learning rate; updates of tall matrices are scaled by sqrt(rows / columns).
-        momentum: Decay of the running average of gradients.
         weight_decay: Decay per step, relative to the learning rate.
     """
 
-    def __init__(
-        self, params: Iterable[nn.Parameter], *, lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0
-    ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+    def __init__(self, params: Iterable[nn.Parameter], *, lr: float = 0.02, weight_decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -37,16 +35,16 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, group["lr"], group["momentum"], group["weight_decay"])
+                    self._update(parameter, parameter.grad, group["lr"], group["weight_decay"])
         return loss
 
-    def _update(self, parameter: Tensor, gradient: Tensor, lr: float, momentum: float, weight_decay: float) -> None:
+    def _update(self, parameter: Tensor, gradient: Tensor, lr: float, weight_decay: float) -> None:
         matrix = gradient.flatten(1)
         state = self.state[parameter]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(matrix)
-        average = state["momentum_buffer"].lerp_(matrix, 1 - momentum)
-        update = orthogonalize(matrix.lerp(average, momentum))
+        average = state["momentum_buffer"].lerp_(matrix, 1 - MOMENTUM)
+        update = orthogonalize(matrix.lerp(average, MOMENTUM))
         rows, columns = matrix.shape
         parameter.mul_(1 - lr * weight_decay)
         parameter.sub_(update.view(parameter.shape), alpha=lr * max(1.0, rows / columns) ** 0.5)
