@@ -20,6 +20,7 @@ V = TypeVar("V")
 SPAN = ("start", "end")
 """Columns of a segmented table, as of audformat; seconds or times such as ``0 days 00:00:04.1``."""
 
+GENDERS = {"f": "female", "m": "male"}  # abbreviations in cells
 SHOWN = 5  # offending rows that a message names
 TOLERANCE = 0.1  # seconds by which a row may miss the beginning or the end of its recording
 

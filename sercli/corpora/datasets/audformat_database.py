@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem, Source, find_files
-from sercli.corpora.label_tables import TOLERANCE, measure_recording
+from sercli.corpora.label_tables import GENDERS, TOLERANCE, measure_recording
 from sercli.errors import CorpusError, UsageError
 from sercli.files import one_line
 from sercli.labels import check_labels, order_labels, read_label
@@ -33,7 +33,6 @@ NAME = "audformat"
 HEADER = "db.yaml"
 SUFFIXES = (".csv", ".parquet")  # of tables
 _TABLE_NAME = re.compile(r"[\w-][\w. -]*")
-_GENDERS = {"f": "female", "m": "male"}
 
 
 def label(source: Source) -> LabeledRecordings:
@@ -78,7 +77,7 @@ def _make_annotation(row: dict[str, Any], source: Source) -> Annotation:
     return Annotation(
         emotion=source.merge(read_label(row["emotion"])),
         speaker=f"{NAME}-{row['speaker']}" if row["speaker"] else "",
-        gender=_GENDERS.get(gender, gender),
+        gender=GENDERS.get(gender, gender),
         extra={"split": row["split"]} if row["split"] else {},
     )
 

@@ -16,15 +16,13 @@ from pathlib import Path
 from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem, Source, find_recordings
 from sercli.corpora.csv_tables import Row, read_rows
 from sercli.corpora.index import COLUMNS
-from sercli.corpora.label_tables import SPAN, match_files, refuse_segments
+from sercli.corpora.label_tables import GENDERS, SPAN, match_files, refuse_segments
 from sercli.errors import CorpusError, UsageError
 from sercli.labels import LabelMerger, check_labels, read_label
 
 NAME = "csv"
 REQUIRED = ("file", "emotion")
 OPTIONAL = ("speaker", "gender", "intensity", "statement", "repetition")
-
-_GENDERS = {"f": "female", "m": "male"}
 
 
 def parse_row(row: Mapping[str, str], merge: LabelMerger) -> Annotation:
@@ -38,7 +36,7 @@ def parse_row(row: Mapping[str, str], merge: LabelMerger) -> Annotation:
     return Annotation(
         emotion=emotion,
         speaker=f"{NAME}-{speaker}" if speaker else "",
-        gender=_GENDERS.get(gender, gender),
+        gender=GENDERS.get(gender, gender),
         intensity=row.get("intensity", ""),
         statement=row.get("statement", ""),
         repetition=row.get("repetition", ""),
