@@ -303,9 +303,13 @@ def read_facts(path: Path) -> AudioFacts:
 def _open_soundfile(path: Path, part: Part) -> soundfile.SoundFile:
     if not part.as_is:
         return soundfile.SoundFile(PartStream(path, part))
-    # As bytes, because POSIX names need not be text; Windows needs text. Absolute, because "-" means stdin.
-    name = os.path.abspath(path)  # noqa: PTH100 - no error for any name
-    return soundfile.SoundFile(name if os.name == "nt" else os.fsencode(name))
+    return soundfile.SoundFile(encode_name(path))
+
+
+def encode_name(path: Path) -> str | bytes:
+    """Encodes a path for soundfile: as bytes, because POSIX names need not be text; Windows needs text."""
+    name = os.path.abspath(path)  # noqa: PTH100 - no error for any name; absolute, because "-" means stdin
+    return name if os.name == "nt" else os.fsencode(name)
 
 
 def _read(stream: soundfile.SoundFile) -> Iterator[tuple[Signal, int]]:

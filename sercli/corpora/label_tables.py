@@ -1,5 +1,6 @@
 """Matches the rows of a label table to recordings, and their cells to labels."""
 
+import contextlib
 import os
 import re
 import unicodedata
@@ -114,7 +115,7 @@ def refuse_segments(table: Path, rows: Iterable[tuple[Row, Path]]) -> None:
             msg = f"{where}: labels a second segment of {one_line(row['file'])}, after line {lines[recording]}: {whole}"
             raise CorpusError(msg)
         lines[recording] = line
-        duration = measure_recording(recording) if end is not None else 0.0
+        duration = measure_recording(recording, end) if end is not None else 0.0
         if (start or 0.0) > TOLERANCE or (end or 0.0) < duration - TOLERANCE:
             span = f"{start or 0:g} to {end:g} s of {duration:.1f} s" if end is not None else f"{start:g} s on"
             msg = f"{where}: labels only a segment of {one_line(row['file'])}, {span}: {whole}"
@@ -133,11 +134,23 @@ def _parse_time(text: str) -> float | None:
     return 86_400 * days + 3_600 * hours + 60 * minutes + seconds
 
 
-def measure_recording(recording: Path) -> float:
-    """Returns the length of a recording in seconds, 0 if it cannot be decoded, which is reported later."""
-    from sercli.audio.decode import read_facts  # slow to import, and help texts read this module
+def measure_recording(recording: Path, end: float) -> float:
+    """Measures a recording for a label that ends at `end` seconds.
+
+    Decodes it only if its header claims that more follows, since headers can be wrong.
+
+    Returns:
+        Length in seconds; 0 if it cannot be decoded, which is reported later.
+    """
+    import soundfile  # slow to import, and help texts read this module
+
+    from sercli.audio.decode import encode_name, read_facts
 
     try:
+        with contextlib.suppress(soundfile.LibsndfileError):  # of a format that FFmpeg reads
+            claimed = float(soundfile.info(encode_name(recording)).duration)
+            if claimed <= end + TOLERANCE:
+                return claimed
         return read_facts(recording).duration
     except (AudioError, OSError):
         return 0.0

@@ -134,6 +134,18 @@ def test_segments_are_refused_unless_they_span_the_recording(here: Path) -> None
         find_labels(table, record("a.wav"), EMOTIONS)
 
 
+def test_a_row_that_ends_where_the_header_says_needs_no_decoding(here: Path) -> None:
+    counter = Path("/proc/self/io")
+    if not counter.exists():
+        pytest.skip("this system does not count what a process reads")
+    path = write_tone(here / "a.wav", seconds=300)
+    table = write_table(here / "t.csv", "a.wav,0,300.0,sad", header="file,start,end,emotion")
+    find_labels(table, record("a.wav"), EMOTIONS)  # loads libraries
+    before = int(counter.read_text().split()[1])
+    assert find_labels(table, record("a.wav"), EMOTIONS) == {"a.wav": "sad"}
+    assert int(counter.read_text().split()[1]) - before < path.stat().st_size / 4
+
+
 def test_names_of_ravdess_carry_their_emotion() -> None:
     names = ["x/03-01-01-01-01-01-01.wav", "x/03-01-08-02-02-02-24.flac", "x/03-01-09-01-01-01-01.wav", "x/y.wav"]
     assert find_labels(NAMES, record(*names), EMOTIONS) == {names[0]: "neutral", names[1]: "surprised"}

@@ -67,7 +67,11 @@ def label(source: Source) -> LabeledRecordings:
 def _find_problem(path: Path, row: dict[str, Any], *, known: bool) -> str:
     if not path.is_file():
         return "no such file"
-    if known or row["start"] > TOLERANCE or (row["end"] and row["end"] < measure_recording(path) - TOLERANCE):
+    if (
+        known
+        or row["start"] > TOLERANCE
+        or (row["end"] and row["end"] < measure_recording(path, row["end"]) - TOLERANCE)
+    ):
         return "has labels of segments: expected one for the whole recording"
     return "" if row["emotion"] else "has no label"
 
