@@ -117,12 +117,8 @@ def _find_sound(
             if chain is not None:
                 more, following = chain
                 return [_round_down(span, frame) for span in [(first, stop), *more]], following
-    stop, following = source.size, None
-    if demuxer in SIGNATURES:
-        following = source.find_next(demuxer, first)
-        stop = source.size if following is None else following
-    if following is None:
-        stop = _find_trailer(source, demuxer, first, order)
+    following = source.find_next(demuxer, first)
+    stop = _find_trailer(source, demuxer, first, order) if following is None else following
     return [_round_down((first, stop), frame)], following
 
 
