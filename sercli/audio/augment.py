@@ -1,7 +1,6 @@
 """Augmented copies of training utterances: pitch shift and time stretch of the waveform."""
 
 import importlib.metadata
-import importlib.util
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
@@ -96,9 +95,10 @@ def _compile_librosa() -> None:
     Processes that compile the same functions at the same time can leave a cache that crashes whoever loads it (numba
     issue 10128).
     """
-    package = importlib.util.find_spec("librosa")
+    import librosa  # loads no functions yet
+
     versions = "-".join(f"{name}{importlib.metadata.version(name)}" for name in ("librosa", "numba", "llvmlite"))
-    folder = find_numba_cache(Path(str(package and package.origin)).parent)
+    folder = find_numba_cache(Path(librosa.__file__).parent)
     signal = np.zeros(2_048, np.float32)
     run_once(folder / f"sercli-{versions}", lambda: _apply(signal, 16_000, Augmentation(semitones=1.0, speed=1.1)))
 
