@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint .pins.txt
 
-.PHONY: help demo pictures test coverage lint bench clean
+.PHONY: help demo pictures test coverage compiled lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -35,11 +35,16 @@ pictures: $(VENV)/.test ## make the pictures of README and model card; needs Chr
 	$(BIN)/python samples/make_pictures.py data/ravdess
 
 test: $(VENV)/.test ## lint, types and the whole test suite
-	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory --jobs 2 lint compiled
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 coverage: $(VENV)/.test ## the whole test suite again, with its coverage; fails under 96 %
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report term:skip-covered
+
+# What numba compiles for librosa, once per environment: the tests would wait half a minute for it.
+compiled: $(VENV)/.test
+	$(BIN)/python -c "import numpy; from sercli.audio import augment; \
+	    augment.augment(numpy.zeros(2048, 'f'), 16000, augment.Augmentation(speed=1.1))"
 
 lint: $(VENV)/.test ## style, types and the one-way imports
 	$(BIN)/ruff check .

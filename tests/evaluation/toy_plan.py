@@ -16,14 +16,14 @@ SMALL = Recipe(
     name="paper",
     features=("mfcc", "logmel", "rms"),
     network=NetworkConfig(channels=(16, 16), lstm_size=16, attention_size=8, dense_size=16, dropout=0.1),
-    training=TrainConfig(learning_rate=0.01, max_epochs=6, patience=5, plateau_patience=2, copies=2),
+    training=TrainConfig(learning_rate=0.01, max_epochs=4, patience=5, plateau_patience=2, copies=2),
 )
 
 
 DEFAULT = replace(
     RECIPES["default"],
     network=replace(RECIPES["default"].network, channels=(8, 16), lstm_size=16, dense_size=32, dense_dropout=0.1),
-    training=replace(RECIPES["default"].training, max_epochs=10, batch_size=8, learning_rate=0.01),
+    training=replace(RECIPES["default"].training, max_epochs=6, batch_size=8, learning_rate=0.01),
     augmentation=replace(RECIPES["default"].augmentation, mixup=0.0, time_mask=4, degraded=0.3),
 )
 

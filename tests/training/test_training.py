@@ -39,7 +39,7 @@ SMALL = Recipe(
     name="paper",
     features=("mfcc", "logmel"),
     network=NetworkConfig(channels=(16, 16), lstm_size=16, attention_size=8, dense_size=16),
-    training=TrainConfig(learning_rate=0.003, max_epochs=6, patience=6, plateau_patience=2, copies=1),
+    training=TrainConfig(learning_rate=0.003, max_epochs=4, patience=6, plateau_patience=2, copies=1),
 )
 
 
