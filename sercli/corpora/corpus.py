@@ -190,7 +190,7 @@ def find_files(folder: Path, problems: list[Problem] | None = None) -> Iterator[
         yield from (Path(place, name) for name in sorted(files) if not name.startswith("."))
 
 
-def find_recordings(folder: Path, problems: list[Problem] | None = None) -> list[Path]:
+def list_sound_files(folder: Path, problems: list[Problem] | None = None) -> list[Path]:
     """Returns the sound files below a folder, by suffix in any case, sorted.
 
     Raises:
@@ -266,7 +266,7 @@ def label_by_name(
     copies, extra = [], []
     # Files named like copies come last, so that originals count, and so does MP3 beside WAV of one recording.
     paths = sorted(
-        find_recordings(source.folder, problems)[: source.limit],
+        list_sound_files(source.folder, problems)[: source.limit],
         key=lambda path: (bool(_COPY.search(path.stem)), path.suffix.lower() not in LOSSLESS),
     )
     for path in paths:

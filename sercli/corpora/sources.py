@@ -10,7 +10,7 @@ from typing import Any
 
 from sercli.corpora.archive import is_archive, restore_on_error, unpack_archives
 from sercli.corpora.archive_members import OTHER_SUFFIXES, REMEDY
-from sercli.corpora.corpus import Corpus, Source, find_files, find_recordings
+from sercli.corpora.corpus import Corpus, Source, find_files, list_sound_files
 from sercli.corpora.download import RetryPolicy, fetch
 from sercli.corpora.registry import CORPORA
 from sercli.errors import CorpusError, InputError, UsageError
@@ -114,7 +114,7 @@ def _open_folder(
     """Unpacks the archives of a folder that holds archives only; else returns it with the names of its archives."""
     archives = {str(path.relative_to(folder)): path for path in find_files(folder) if is_archive(path)}
     try:
-        find_recordings(folder)
+        list_sound_files(folder)
     except CorpusError:
         if archives:
             return _unpack(request, _lock_recordings(request, stack), archives, progress, stack), ()

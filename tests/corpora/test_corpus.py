@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sercli.audio.sniff import SUFFIXES
-from sercli.corpora.corpus import find_files, find_recordings
+from sercli.corpora.corpus import find_files, list_sound_files
 from sercli.errors import CorpusError
 from tests.corpora.files import touch
 
@@ -16,20 +16,20 @@ def test_finding_is_sorted_deep_and_ends_in_loops(tmp_path: Path) -> None:
     names = ["a.ogg", "b/c/d.FLAC", "b/x.wav", "z/ä b.Ogg"]
     touch(tmp_path, *reversed(names), "no.txt", "b/__MACOSX/x.wav", ".hidden/a.wav", "b/._x.wav")
     (tmp_path / "b/c/loop").symlink_to(tmp_path)
-    assert find_recordings(tmp_path) == [tmp_path / name for name in names]
+    assert list_sound_files(tmp_path) == [tmp_path / name for name in names]
 
 
 def test_linked_folder_is_entered(tmp_path: Path) -> None:
     touch(tmp_path / "else", "a.wav")
     (tmp_path / "here").mkdir()
     (tmp_path / "here/link").symlink_to(tmp_path / "else")
-    assert find_recordings(tmp_path / "here") == [tmp_path / "here/link/a.wav"]
+    assert list_sound_files(tmp_path / "here") == [tmp_path / "here/link/a.wav"]
 
 
 def test_folder_without_recordings(tmp_path: Path) -> None:
     touch(tmp_path, "a.txt")
     with pytest.raises(CorpusError, match=re.escape(f"no recording under {tmp_path}")):
-        find_recordings(tmp_path)
+        list_sound_files(tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
@@ -44,5 +44,5 @@ def test_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 def test_every_suffix_of_sound_files_counts(tmp_path: Path) -> None:
     touch(tmp_path, *(f"x{suffix.upper()}" for suffix in SUFFIXES))
-    assert len(find_recordings(tmp_path)) == len(SUFFIXES) > 10
+    assert len(list_sound_files(tmp_path)) == len(SUFFIXES) > 10
     assert {".mp3", ".m4a", ".opus"} < set(SUFFIXES)

@@ -8,7 +8,7 @@ Protocols: without speakers, ``paper``, ``random10`` and ``cross``.
 
 from pathlib import Path
 
-from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem, Source, find_recordings
+from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem, Source, list_sound_files
 from sercli.errors import UsageError
 from sercli.labels import check_labels, order_labels, read_label
 
@@ -24,7 +24,7 @@ def label(source: Source) -> LabeledRecordings:
     """
     problems: list[Problem] = []
     labeled: list[tuple[Path, Annotation]] = []
-    for path in find_recordings(source.folder, problems):
+    for path in list_sound_files(source.folder, problems):
         name = str(path.relative_to(source.folder))
         if path.parent == source.folder:
             problems.append(Problem(file=name, reason="is not in a label's folder"))

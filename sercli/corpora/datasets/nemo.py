@@ -23,7 +23,7 @@ from sercli.corpora.corpus import (
     Problem,
     Source,
     find_files,
-    find_recordings,
+    list_sound_files,
 )
 from sercli.corpora.csv_tables import read_rows
 from sercli.errors import CorpusError
@@ -75,7 +75,7 @@ def label(source: Source) -> LabeledRecordings:
     problems: list[Problem] = []
     recordings: dict[str, Path] = {}
     copies = []
-    for path in find_recordings(source.folder, problems):
+    for path in list_sound_files(source.folder, problems):
         first = recordings.setdefault(path.stem, path)
         if first is not path:
             names = (str(each.relative_to(source.folder)) for each in (path, first))

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem, Source, find_recordings
+from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem, Source, list_sound_files
 from sercli.corpora.csv_tables import Row, read_rows
 from sercli.corpora.index import COLUMNS
 from sercli.corpora.label_tables import GENDERS, SPAN, match_files, refuse_segments
@@ -60,7 +60,7 @@ def label(source: Source) -> LabeledRecordings:
         raise UsageError(msg)
     rows = read_rows(source.labels, REQUIRED, optional=(*OPTIONAL, *SPAN))
     _refuse_empty_names(source.labels, rows)
-    paths = _find_recordings_of(rows, source.folder)
+    paths = _locate_recordings(rows, source.folder)
     refuse_segments(source.labels, [(row, paths[row[1]["file"]]) for row in rows])
     lines: dict[Path, int] = {}
     emotions: dict[str, None] = {}
@@ -108,13 +108,13 @@ def _refuse_empty_names(table: Path, rows: list[Row]) -> None:
             raise CorpusError(msg)
 
 
-def _find_recordings_of(rows: list[Row], folder: Path) -> dict[str, Path]:
+def _locate_recordings(rows: list[Row], folder: Path) -> dict[str, Path]:
     """Path of the recording for each path in the table; one that is not there for rows without a recording."""
     paths = {row["file"]: Path(os.path.abspath(folder / row["file"])) for _, row in rows}  # noqa: PTH100 - keeps links
     if all(os.path.lexists(path) for path in paths.values()):
         return paths
     try:
-        recordings = find_recordings(folder)
+        recordings = list_sound_files(folder)
     except CorpusError:
         return paths
     matches = {name: recording for recording, name in match_files(list(paths), recordings, folder).items()}
