@@ -19,7 +19,7 @@ from sercli.errors import UsageError
 from sercli.labels import choose_negative
 from sercli.models.folder import list_files, model_digest, read_description
 from sercli.prediction.discovery import Recording, find_recordings
-from sercli.prediction.journal import FinishedRecordings, open_journal
+from sercli.prediction.finished import FinishedRecordings, open_finished
 from sercli.prediction.outputs import Outputs
 from sercli.prediction.pool import end_idle_workers, start_ahead
 from sercli.prediction.predictor import Predictor
@@ -226,13 +226,13 @@ class _Run:
 
     def write_report(self, out: Path, *, restart: bool, on_resume: Callable[[int], None]) -> None:
         """Scores into a journal beside the report, and writes the report at the end."""
-        with open_journal(out, self._key, restart=restart) as journal:
-            finished = journal.find(self.recordings)
-            self.finished_before = len(finished)
-            if finished:
-                on_resume(len(finished))
-            self._finish(journal, finished)
-            results = (journal.read(recording.name).predictions for recording in self.recordings)
+        with open_finished(out, self._key, restart=restart) as finished:
+            positions = finished.find(self.recordings)
+            self.finished_before = len(positions)
+            if positions:
+                on_resume(len(positions))
+            self._score_rest(finished, positions)
+            results = (finished.read(recording.name).predictions for recording in self.recordings)
             with _open_rows(out, self.predictor.labels, segments=self.outputs.timelines is not None) as write:
                 self._write(results, write)
             self._save_summary()  # before the journal is removed
@@ -246,13 +246,13 @@ class _Run:
             self._write(results, writer.write if writer else self.collected.append)
         self._save_summary()
 
-    def _finish(self, journal: FinishedRecordings, finished: set[int]) -> None:
+    def _score_rest(self, finished: FinishedRecordings, positions: set[int]) -> None:
         results = self.predictor.predict_as_done(
-            self.recordings, jobs=self.jobs, cluster=self.cluster, progress=self._note, finished=finished
+            self.recordings, jobs=self.jobs, cluster=self.cluster, progress=self._note, finished=positions
         )
         with contextlib.closing(results):
             for position, result in results:
-                journal.add(self.recordings[position].name, result)
+                finished.add(self.recordings[position].name, result)
 
     def _write(self, groups: Iterable[Rows], write: Callable[[Prediction], None]) -> None:
         rows: Iterator[Sequence[Prediction]] = iter(groups)

@@ -13,7 +13,7 @@ from sercli.errors import InputError
 from sercli.files import hash_file
 from sercli.labels import EMOTIONS
 from sercli.prediction.discovery import Recording
-from sercli.prediction.journal import FinishedRecordings, journal_path, open_journal
+from sercli.prediction.finished import FinishedRecordings, open_finished
 from sercli.prediction.rows import Prediction, RecordingResult, SegmentPrediction, Status
 
 # os.fsdecode turns undecodable bytes of a name into lone surrogates.
@@ -79,7 +79,7 @@ def add(journal: FinishedRecordings, recording: Recording, status: Status = "ok"
 @contextlib.contextmanager
 def interrupted(report: Path, key: str = "key", *, restart: bool = False) -> Iterator[FinishedRecordings]:
     """The journal of a run that is interrupted at the end of the block."""
-    with contextlib.suppress(KeyboardInterrupt), open_journal(report, key, restart=restart) as journal:
+    with contextlib.suppress(KeyboardInterrupt), open_finished(report, key, restart=restart) as journal:
         yield journal
         raise KeyboardInterrupt
 
@@ -159,24 +159,24 @@ def test_a_recording_that_could_not_be_read_is_not_finished(tmp_path: Path) -> N
 
 def test_two_runs_on_one_report_are_refused(report: Path, recordings: list[Recording]) -> None:
     with interrupted(report) as journal:
-        with pytest.raises(InputError, match="is being written by another sercli predict"), open_journal(report, "key"):
+        with pytest.raises(InputError, match="being written by another sercli predict"), open_finished(report, "key"):
             pass
         assert journal.find(recordings) == {0, 1}
     assert finished(report, recordings) == {0, 1}
 
 
 def test_a_journal_is_for_its_owner_only(report: Path) -> None:
-    assert journal_path(report).stat().st_mode & 0o777 == 0o600
+    assert report.with_name(".report.csv.journal").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_journal_goes_when_its_block_ends_and_stays_when_it_is_interrupted(report: Path) -> None:
     def interrupt() -> None:
-        with open_journal(report, "key"):
+        with open_finished(report, "key"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupt()
-    with open_journal(report, "key") as journal:
+    with open_finished(report, "key") as journal:
         assert len(journal) == 2
     assert list(report.parent.iterdir()) == []
 

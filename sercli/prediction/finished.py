@@ -56,8 +56,8 @@ class FinishedRecordings:
 
 
 @contextlib.contextmanager
-def open_journal(report: Path, key: str, *, restart: bool = False) -> Iterator[FinishedRecordings]:
-    """Opens the journal of a report; removes it if the block ends without an error.
+def open_finished(report: Path, key: str, *, restart: bool = False) -> Iterator[FinishedRecordings]:
+    """Opens the finished recordings of a report; removes their journal if the block ends without an error.
 
     Args:
         report: Report to be written.
@@ -71,7 +71,8 @@ def open_journal(report: Path, key: str, *, restart: bool = False) -> Iterator[F
     report.parent.mkdir(parents=True, exist_ok=True)
     busy = f"{report} is being written by another sercli predict: wait for it, or give another --out"
     with hold_lock(report.with_name(f".{report.name}.lock"), InputError(busy)):
-        journal = Journal(journal_path(report), key, restart=restart, interval=COMMIT_INTERVAL, mode=PRIVATE)
+        path = report.with_name(f".{report.name}.journal")
+        journal = Journal(path, key, restart=restart, interval=COMMIT_INTERVAL, mode=PRIVATE)
         try:
             yield FinishedRecordings(journal)
         except BaseException:
@@ -81,11 +82,6 @@ def open_journal(report: Path, key: str, *, restart: bool = False) -> Iterator[F
                 journal.close()
             raise
         journal.remove()
-
-
-def journal_path(report: Path) -> Path:
-    """The journal that belongs to a report."""
-    return report.with_name(f".{report.name}.journal")
 
 
 def hash_recording(recording: Recording) -> str:
