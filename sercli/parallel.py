@@ -88,7 +88,7 @@ def map_in_order(
     Args:
         function: Picklable function whose result does not depend on where it runs.
         tasks: Picklable tasks.
-        jobs: Number of local worker processes; 1 runs the function in this process.
+        jobs: Number of local worker processes, at most one per CPU; one job or CPU runs the function in this process.
         cluster: Address of a Dask scheduler to use instead, such as ``tcp://scheduler:8786``.
         batch: Number of tasks sent to a worker at a time.
 
@@ -110,7 +110,7 @@ def map_as_done(function: Callable[[T], R], tasks: Iterable[T], *, jobs: int = 1
     Args:
         function: Picklable function.
         tasks: Picklable tasks.
-        jobs: Number of worker processes; 1 runs the function in this process.
+        jobs: Number of worker processes, at most one per CPU; one job or CPU runs the function in this process.
 
     Raises:
         UsageError: If `count_cpus` raises it.

@@ -5,10 +5,15 @@ from collections.abc import Generator, Iterator
 from typing import cast
 
 import pytest
-import torch
 
 from sercli.errors import InputError
 from sercli.parallel import limit_threads, map_in_order
+
+
+@pytest.fixture(autouse=True)
+def _two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one CPU, there would be no worker processes."""
+    monkeypatch.setattr("sercli.parallel.count_cpus", lambda: 2)
 
 
 def halve(number: float) -> float:
@@ -37,18 +42,19 @@ def test_results_come_in_the_order_of_the_tasks() -> None:
     assert list(map_in_order(halve, range(20))) == expected
 
 
-def end(number: float) -> float:
-    if number:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number
+def end_worker(parent: int) -> None:
+    assert os.getpid() != parent, "no worker process"
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_worker_that_is_killed_is_said_in_a_line() -> None:
     with pytest.raises(InputError, match=r"a worker process was killed.* fewer --jobs"):
-        list(map_in_order(end, range(4), jobs=2))
+        list(map_in_order(end_worker, [os.getpid()] * 4, jobs=2))
 
 
 def test_threads_are_put_back_whoever_leaves_last() -> None:
+    import torch  # not above, where the worker processes would import it too
+
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
