@@ -14,7 +14,6 @@ from tests.command import run_sercli
 from tests.toy import make_ravdess
 
 FULL = Path("/dev/full")
-README = Path(__file__).parents[2] / "README.md"
 HEAVY = ("torch", "librosa", "h5py", "numpy", "scipy", "sklearn", "soundfile", "matplotlib", "httpx", "joblib")
 
 
@@ -79,21 +78,6 @@ def test_every_option_has_help(command: str, parameter: object) -> None:
     text = getattr(parameter, "help", None) or ""
     assert len(text) > 10, f"{parameter} has no help"
     assert text.rstrip().endswith("."), f"help of {parameter} is no sentence"
-
-
-def test_readme_shows_every_command_and_only_options_that_exist() -> None:
-    text = README.read_text(encoding="utf-8")
-    options = {"--help", "--version", "--install-completion"}
-    for _, parameter in list_parameters():
-        options |= set(parameter.opts)  # type: ignore[attr-defined]
-    for command in COMMANDS:
-        assert f"sercli {command}" in text
-    shown = {
-        option
-        for line in re.findall(r"sercli [a-z]+ [^`\n#]*", text)
-        for option in re.findall(r"(?<!\S)--?[a-z-]+", line)
-    }
-    assert shown - options == set()
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
