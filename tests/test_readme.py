@@ -44,12 +44,8 @@ _INLINE = re.compile(rf"`({_PROGRAM} [^`]+)`")
 
 NOT_RUN = {
     "pip install .": "installs from the internet",
-    "pip install '.[dask]'": "installs from the internet",
     "pip install '.[tune]'": "installs from the internet",
     "make test": "would run this test again",
-    "make coverage": "would run this test again",
-    "make bench": "takes half an hour",
-    "make pictures": "needs RAVDESS",
 }
 RUN_INSTEAD = {
     # What would be installed is installed already.
@@ -163,17 +159,17 @@ def check_first_report(section: str, output: str) -> None:
     for line, written in zip(shown, lines, strict=True):
         begin, _, end = line.partition("…")
         assert (written.startswith(begin), written.endswith(end)) == (True, True), (line, written)
-    summary = re.search(r"report\.summary\.json`:\n\n((?:    .*\n)+)", section)
-    assert summary
-    words, printed = (
-        " ".join(re.sub(r"in [\d.]+ s \(\d+ × real time\)", "in … s", text).split()) for text in (summary[1], output)
-    )
-    assert words in printed
+    printed = re.search(r"^    \$ sercli predict .*\n((?:    .*\n)+)", section, re.MULTILINE)
+    assert printed
+    texts = (re.sub(r"in [\d.]+ s \(\d+ × real time\)", "in N s", text) for text in (printed[1], output))
+    wanted, words = (" ".join(text.split()) for text in texts)
+    assert wanted.count(" … ") == 1
+    assert re.search(".*".join(map(re.escape, wanted.split(" … "))), words)
 
 
 def check_call(_section: str, output: str) -> None:
     assert output.count("\nstdin,0.000000,3.208938,") == 2
-    assert Path("call.png").stat().st_size > 10_000
+    assert Path("why.png").stat().st_size > 10_000
 
 
 def check_model(_section: str, output: str) -> None:
@@ -190,7 +186,7 @@ def check_own_data(section: str, _output: str) -> None:
     assert len(report) == 24
     assert [name for name in report[0] if name.startswith("p_")] == re.findall("`(p_.*?)`", section)
     summary = json.loads(Path("report.summary.json").read_text())
-    assert (summary["negative"], summary["scored"]) == (["frustrated"], len(report))
+    assert summary["negative"] == ["frustrated"]
     table = Path("labels.csv").read_text().splitlines()
     assert f"    {table[0]}\n" in section
     assert recipe_files.get_recipe("mine.toml").training.max_epochs == 40
@@ -254,7 +250,7 @@ def test_the_example_in_python_runs(place: Path, capsys: pytest.CaptureFixture[s
     shutil.rmtree("calls")
     shutil.copytree("samples/calls", "calls")
     exec(compile(code, "README.md", "exec"), {})  # noqa: S102 - our own text
-    assert capsys.readouterr().out.splitlines()[-1] == "4 of 4"
+    assert capsys.readouterr().out.splitlines()[-1] == "4 answers"
     assert len((place / "report.csv").read_text(encoding="utf-8").splitlines()) == 5
 
 

@@ -54,7 +54,7 @@ Dask = Annotated[
     typer.Option(
         "--dask",
         metavar="ADDRESS",
-        help="Dask scheduler to use instead, such as tcp://scheduler:8786.",
+        help="Dask scheduler to use instead, such as tcp://scheduler:8786; its workers need the same paths.",
         show_default=False,
         rich_help_panel=EXECUTION,
     ),
