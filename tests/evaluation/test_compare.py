@@ -1,6 +1,8 @@
 import csv
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -180,3 +182,9 @@ def test_an_utterance_of_nobody_known_is_drawn_once_with_all_its_seeds() -> None
     assert low is not None
     assert high is not None
     assert low < 0.45 < 0.55 < high
+
+
+def test_comparing_does_not_load_torch() -> None:
+    code = "import sercli.evaluation.compare, sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
