@@ -26,8 +26,8 @@ $(VENV)/.test: $(VENV)/.demo
 demo: $(VENV)/.demo ## install, then report the emotions of the recordings in samples/
 	$(BIN)/sercli predict samples --out demo.csv --html demo.html --segments demo.timeline.tsv
 	@echo; echo "demo.csv, without the probabilities of each emotion:"; cut -d, -f 1-7,16- demo.csv
-	@echo; echo "These are computer voices: they feel nothing, and the model has never heard such voices. Its answers here"
-	@echo "mean nothing. For the real thing, score recordings of your own:"
+	@echo; echo "These are computer voices without emotion, unlike anything in the training data. The answers here"
+	@echo "mean nothing. Score recordings of your own:"
 	@echo; echo "    $(BIN)/sercli predict YOUR_FOLDER --out mine.html"
 	@echo; echo "Now open demo.html in a browser: it shows and plays every recording."
 
@@ -56,7 +56,7 @@ $(VENV)/.bench: $(VENV)/.test
 	$(PIP) --editable '.[bench]'
 	@touch $@
 
-bench: $(VENV)/.bench ## measure speed side by side, on an idle machine, in some twenty-five minutes
+bench: $(VENV)/.bench ## measure speed side by side, on an idle machine (about 25 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks
 
 clean: ## remove what make made

@@ -110,7 +110,7 @@ def find_problem(label: str) -> str:
     if not label.translate(dict.fromkeys(map(ord, _JOINERS))).isprintable() or label != " ".join(label.split()):
         return "expected printable characters, and single blanks between words only"
     if label.casefold() == UNCERTAIN:
-        return f"reports write {UNCERTAIN!r} where the confidence is low; give it another name"
+        return f"{UNCERTAIN!r} is reserved for answers with low confidence; rename the label"
     return ""
 
 
@@ -122,7 +122,7 @@ def check_labels(labels: Sequence[str], least: int = 2) -> None:
             ``-`` and ``_``.
     """
     if len(labels) < least:
-        msg = f"at least {least} labels are needed to tell apart, found {', '.join(labels) or 'none'}"
+        msg = f"expected at least {least} labels, found {', '.join(labels) or 'none'}"
         raise UsageError(msg)
     for label in labels:
         if problem := find_problem(label):
@@ -311,7 +311,7 @@ class LabelSelection:
         twice = [label for label in left if _MEANT.get(label.casefold()) in left]
         if twice and not self.emotions:
             msg = (
-                f"{', '.join(map(repr, twice[:_SHOWN]))} and the labels of sercli with the same meaning both occur: "
+                f"{', '.join(map(repr, twice[:_SHOWN]))} occur beside the labels of sercli with the same meaning: "
                 f"merge them with --map {suggest_map(twice)}, or name the labels to train on with --emotions"
             )
             raise UsageError(msg)

@@ -190,7 +190,11 @@ def test_development_speakers_are_drawn_so_that_both_sides_have_all_labels(seed:
             {},
             "differ only by case or blanks: 'Fed up' and 'fed-up'; .*'fed-up=Fed up'",
         ),
-        (["sad", "happy", "joy"], {}, "'joy' .* with the same meaning both occur: merge them with --map joy=happy"),
+        (
+            ["sad", "happy", "joy"],
+            {},
+            "'joy' occur beside the labels of sercli with the same meaning: merge them with --map joy=happy",
+        ),
         (["sad", "happy"], {"emotions": ("sad", "anger")}, "unknown label 'anger': expected one of happy, sad$"),
         (["sad", "happy"], {"emotions": ("sad", "joy")}, "unknown label 'joy': .*; did you mean happy"),
         (["sad", "happy"], {"label_map": {"joy": "happy"}}, "unknown label 'joy'"),
@@ -208,7 +212,7 @@ def test_near_misses_may_stand_beside_canonical_labels_where_both_are_named() ->
 
 
 def test_a_selection_of_one_label_leaves_nothing_to_learn() -> None:
-    with pytest.raises(UsageError, match="at least 2 labels are needed to tell apart, found sad"):
+    with pytest.raises(UsageError, match="expected at least 2 labels, found sad"):
         make_index(*EIGHT).relabel(LabelSelection(emotions=("sad",)))
     with pytest.raises(SplitError, match="at least 2 emotions to learn from, found sad"):
         make_training_split(make_index(("s1", "sad"), ("s2", "sad")), 0)

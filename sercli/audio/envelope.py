@@ -7,10 +7,10 @@ from sercli.audio.signal import Signal
 
 POINTS = 200
 LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-"""The 64 levels of an envelope from silence to the recording's own peak, a character each."""
+"""One character for each level of an envelope, from silence to the recording's peak."""
 
 _SHORTEST = 64  # samples per bin at the beginning
-_MAX_BINS = 16 * POINTS  # twice as long from there on, so that memory does not grow with the recording
+_MAX_BINS = 16 * POINTS  # more are merged in pairs, so that memory does not grow with the recording
 
 
 class EnvelopeMeter:
@@ -19,7 +19,7 @@ class EnvelopeMeter:
     def __init__(self) -> None:
         self._width = _SHORTEST
         self._peaks = np.zeros((0, 1), np.float32)  # (n_bins, channels)
-        self._rest = np.zeros((0, 1), np.float32)  # samples that fill no bin yet
+        self._rest = np.zeros((0, 1), np.float32)  # samples of the last, incomplete bin
 
     def add(self, block: Signal) -> None:
         """Takes the next samples, shape ``(n_samples, channels)``."""

@@ -138,7 +138,7 @@ def _read_chain(
         at: Offset of the first chunk.
         order: Byte order of numbers.
         anything: Whether chunks with unknown names count.
-        visited: Offsets of chunks that lead to nothing of use; gets those of this chain.
+        visited: Offsets already visited in vain; this function adds to them.
 
     Returns:
         Further spans of sound and the offset of the next recording; None if these are not chunks, neither known ones

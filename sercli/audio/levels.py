@@ -11,7 +11,7 @@ from sercli.audio.preprocess import SILENCE
 from sercli.audio.quality import FULL_SCALE, Vector
 
 FRAME_SECONDS = 0.03
-PAUSE_DB = 40.0  # below the loud frames, from which on a frame is a pause
+PAUSE_DB = 40.0  # frames that are this much quieter than the loud ones are pauses
 SILENT_DB = 20 * math.log10(SILENCE)  # peak of a recording without sound
 QUIETEST_DB = -120.0  # level of digital silence
 

@@ -143,7 +143,7 @@ class OpenFile:
             self.file.seek(at)
 
     def find_next(self, demuxer: str, start: int) -> int | None:
-        """Returns the offset after `start` where the next recording of a format begins; None for none."""
+        """Returns the offset after `start` where the next recording of a format begins; None if there is none."""
         if demuxer not in self._signatures:
             signatures, matches = SIGNATURES[demuxer]
             self._signatures[demuxer] = sorted(at for each in signatures for at in self.find(each, matches, 0))

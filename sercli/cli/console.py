@@ -81,7 +81,7 @@ def _open_progress(*columns: ProgressColumn) -> Progress:
 
 @contextlib.contextmanager
 def keeping_work() -> Iterator[None]:
-    """On Ctrl-C, says that finished work is kept and exits; for commands that resume when they are repeated."""
+    """Exits on Ctrl-C with a note that finished work is kept; for commands that resume when repeated."""
     try:
         yield
     except KeyboardInterrupt:

@@ -30,7 +30,7 @@ def unpack_archives(
     """Unpacks zip and tar archives into a folder, all or nothing.
 
     They are unpacked beside `folder`, in ``NAME.part``, which is renamed at the end. An archive in an archive is
-    replaced by a folder of its name. What macOS adds to archives is left out.
+    replaced by a folder of its name. Metadata of macOS is skipped.
 
     Args:
         archives: Archives by the subfolder that each is unpacked into, empty for `folder` itself.
@@ -90,7 +90,7 @@ def is_archive(path: Path) -> bool:
 
 
 def _unpack_into(archive: Path, shown: str, folder: Path, limits: Limits, progress: Progress, nesting: int = 1) -> int:
-    """Unpacks an archive and the archives in it; returns the number of files that are there then."""
+    """Unpacks an archive and the archives in it; returns the number of files extracted."""
     if nesting > MAX_NESTING:
         msg = f"{shown}: archives are nested more than {MAX_NESTING} deep; {REMEDY}"
         raise ArchiveError(msg)
@@ -129,7 +129,7 @@ def _create(member: Member, path: Path) -> IO[bytes]:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("xb")
     except (FileExistsError, NotADirectoryError):
-        msg = f"{member.archive}: member {member.name!r} takes the place of another; nothing was unpacked"
+        msg = f"{member.archive}: two members are named {member.name!r}; nothing was unpacked"
         raise ArchiveError(msg) from None
 
 

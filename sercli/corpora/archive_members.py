@@ -278,7 +278,7 @@ def _require_end(stream: "_GuardedStream", shown: str, limits: Limits) -> None:
     Where a header is damaged or missing, tarfile takes this for the end.
     """
     if not stream.last or stream.last.strip(b"\0"):
-        msg = "no mark of the end where the members end"
+        msg = "the end-of-archive marker is missing"
         raise tarfile.ReadError(msg)
     while block := stream.read(BLOCK):
         limits.add_bytes(shown, len(block))
@@ -343,5 +343,5 @@ def _find_fault(name: str) -> str:
 
 def _raise_fault(shown: str, name: str, fault: str) -> None:
     if fault:
-        msg = f"{shown}: member {name!r} {fault}; nothing of the archive was kept"
+        msg = f"{shown}: member {name!r} {fault}; nothing was unpacked"
         raise ArchiveError(msg)

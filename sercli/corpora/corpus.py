@@ -109,7 +109,7 @@ class SpeakerFolds:
         name: Name in ``--protocol``.
         description: Description in one line, with its source.
         test_speakers: Names of the speakers that test each fold; together all speakers of the corpus.
-        labels: The only labels that take part, each with the label that it is merged into; empty for all as they are.
+        labels: Labels to keep, mapped to the label to merge into; empty keeps all unchanged.
         dev_by_speaker: Whether whole speakers are held out for development; False for a corpus with too few.
     """
 

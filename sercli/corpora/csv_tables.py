@@ -68,7 +68,7 @@ def read_rows(
             raise CorpusError(msg)
         rows.append((line, {name: cell.strip() for name, cell in zip(header, cells, strict=False) if name}))
     if not rows:
-        msg = f"{path} holds no row under a header: expected the columns {','.join(required)}"
+        msg = f"{path} has no rows below a header: expected the columns {','.join(required)}"
         raise CorpusError(msg)
     return rows
 
@@ -90,7 +90,7 @@ def _read_text(path: Path) -> str:
     text = _decode(path, content)
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        msg = f"{path}, line {line}: holds a NUL character, so it is damaged or not text"
+        msg = f"{path}, line {line}: contains a NUL character, so it is damaged or not text"
         raise CorpusError(msg)
     return text
 

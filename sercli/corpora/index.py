@@ -28,7 +28,7 @@ COLUMNS: tuple[str, ...] = (
     "sha256",
     "duplicate_of",
 )
-"""Columns of ``index.csv``; columns of the user's own follow them."""
+"""Columns of ``index.csv``; the user's columns follow."""
 
 _PARSED = {"file", "duration", "sample_rate", "channels"}
 _REMEDY = "move it away and run 'sercli prepare', or give another --index"
@@ -56,7 +56,7 @@ class Utterance:
         channels: Number of channels.
         sha256: SHA-256 of the file's bytes in hexadecimal.
         duplicate_of: `file` of the first utterance with the same sound, or empty.
-        extra: Further columns of the user's own.
+        extra: Further columns, added by the user.
     """
 
     file: str
@@ -128,7 +128,7 @@ class Index:
         names = set(corpora)
         unknown = sorted(names - set(self.corpora))
         if unknown:
-            msg = f"corpus {unknown[0]!r} is not in the index: it holds {', '.join(self.corpora) or 'none'}"
+            msg = f"corpus {unknown[0]!r} is not in the index: it has {', '.join(self.corpora) or 'none'}"
             raise CorpusError(msg)
         return replace(self, utterances=tuple(u for u in self.utterances if u.corpus in names))
 
@@ -193,7 +193,7 @@ def read_index(path: Path) -> Index:
         msg = f"{path}, line {reader.line_num}: not valid CSV ({reason})"
         raise CorpusError(msg) from None
     if not utterances:
-        msg = f"{path} holds no utterance: {_REMEDY}"
+        msg = f"{path} has no utterances: {_REMEDY}"
         raise CorpusError(msg)
     return Index(folder=path.parent, utterances=tuple(utterances))
 

@@ -38,8 +38,8 @@ def match_files(names: Sequence[str], files: Sequence[Path], folder: Path) -> di
 
     A row belongs to the file at its path, relative to the folder. Failing that, it belongs to the file that has
     the longest end of the path in common with it, from four parts down to the file name and the file name
-    without its suffix, provided that no other row and no other file end alike. Both slashes divide paths, and
-    neither case nor Unicode normalization matters.
+    without its suffix, if that end is unique among the rows and among the files. Slashes of either kind
+    separate; case and Unicode normalization are ignored.
 
     Args:
         names: Paths in the table.
@@ -174,6 +174,6 @@ def describe_unknown_labels(table: Path, unknown: Sequence[tuple[int, str]], lab
     more = f"; and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
     suggestion = suggest_map(text for _, text in unknown) or f"{unknown[0][1][:40]}={labels[0]}"
     return (
-        f"{table} holds labels that the model does not know ({shown}{more}): expected {shorten_list(labels)}; "
+        f"{table} has labels that the model does not know ({shown}{more}): expected {shorten_list(labels)}; "
         f"map others with --map, as in --map '{suggestion}'"
     )

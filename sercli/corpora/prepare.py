@@ -83,20 +83,20 @@ def prepare(
         ``prepare("csv", "calls", labels="labels.csv", label_map={"joy": "happy"})``
 
     Args:
-        corpus: Name of a corpus; ``csv``, ``folders`` or ``audformat`` for recordings of one's own.
+        corpus: Name of a corpus; ``csv``, ``folders`` or ``audformat`` for your own recordings.
         source: Folder of recordings or archives, or an archive; None for the corpus's own download.
         data_dir: Folder for downloads and unpacked archives.
         index: Index to add rows to; None for ``index.csv`` in `data_dir`.
         labels: Table of labels, for a corpus that needs one.
         label_map: Labels to merge into others; only for your own recordings.
         url: Mirror of the download.
-        jobs: Recordings to decode at the same time; None for as many as there are CPUs.
+        jobs: Recordings to decode at the same time; None for one per CPU.
         force: Unpack and index again what is in place.
         progress: Show a progress bar, for notebooks.
         on_progress: Called with the stage, what is done and what there is to do.
 
     Raises:
-        UsageError: If the corpus is unknown, needs something that is missing, or the other way round.
+        UsageError: If the corpus is unknown, or an argument is missing or does not apply to it.
         InputError: If there is nothing to index, or the table, an archive or the old index is damaged.
         DownloadError: If the download fails.
         OSError: If something cannot be written; the index is then as it was.
@@ -123,7 +123,7 @@ def prepare_corpus(request: Request, progress: StageProgress = lambda *_: None) 
     Recordings that cannot be labeled or decoded are listed in the outcome; the others are indexed.
 
     Raises:
-        UsageError: If the corpus needs something that the request lacks, or the other way round.
+        UsageError: If an argument is missing, or does not apply to the corpus.
         InputError: If there is nothing to index, or the table, an archive or the old index is damaged.
         DownloadError: If the download fails.
         OSError: If something cannot be written; the index is then as it was.

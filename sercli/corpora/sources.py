@@ -56,7 +56,7 @@ class Request:
 
 
 def check_request(request: Request) -> None:
-    """Raises `UsageError` if the corpus needs something that the request lacks, or the other way round."""
+    """Raises `UsageError` if an argument is missing, or does not apply to the corpus."""
     corpus = request.corpus
     if corpus.needs_labels and request.labels is None:
         msg = f"the corpus {corpus.name} needs a table of labels: give it with --labels FILE"

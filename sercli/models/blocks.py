@@ -50,7 +50,7 @@ class Network(nn.Module):
 
 
 def mean_activation(activations: Tensor, n_frames: Tensor) -> Tensor:
-    """Mean over the frames of each segment, and over its bands if there are any, shape ``(batch, channels)``.
+    """Averages over the frames of each segment, and over its bands if there are any, shape ``(batch, channels)``.
 
     Args:
         activations: Zero beyond each length, shape ``(batch, channels, n_frames)`` or ``(batch, channels, bands,
@@ -62,10 +62,7 @@ def mean_activation(activations: Tensor, n_frames: Tensor) -> Tensor:
 
 
 def join_activations(activations: Sequence[Tensor]) -> Tensor:
-    """The embedding of segments, from the mean activations of the blocks in their order.
-
-    The first two say most of the sound and least of the emotion.
-    """
+    """Concatenates the mean activations of the first two blocks, which reflect the sound most and the emotion least."""
     return torch.cat(list(activations[:EMBEDDED_BLOCKS]), dim=1)
 
 

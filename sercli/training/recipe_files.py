@@ -22,7 +22,6 @@ from sercli.training.recipes import PARTS, Recipe
 
 VERSION = 1  # format version
 FOLDER = Path(__file__).parents[1] / "recipes"
-ORDER = ("default", "known-speakers", "student", "paper", "cnn", "lstm", "cnn-lstm", "svm", "forest", "knn", "mlp")
 SUFFIX = ".toml"
 MAX_SIZE = 1 << 20  # bytes per file
 
@@ -123,9 +122,8 @@ def read_recipe_file(source: str | Path) -> RecipeFile:
 
 
 def list_recipes() -> tuple[str, ...]:
-    """Lists the included recipes."""
-    names = {path.stem for path in FOLDER.glob(f"*{SUFFIX}")}
-    return (*(name for name in ORDER if name in names), *sorted(names - set(ORDER)))
+    """Lists the included recipes, the default one first."""
+    return tuple(sorted((path.stem for path in FOLDER.glob(f"*{SUFFIX}")), key=lambda name: (name != "default", name)))
 
 
 def describe_recipe(name: str) -> str:

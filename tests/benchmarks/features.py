@@ -115,18 +115,16 @@ def measure_features(recordings: list[Path]) -> list[Row]:
         times = time_cpu(tasks, few)
     ours = times["sercli"]
     rows = [
-        compare("the paper's features, a clip", "librosa script", ours, times["librosa"], at_least=60),
-        compare("the same", "librosa, one shared STFT", ours, times["librosa, shared"], at_least=1),
+        compare("the paper's features, a clip", "librosa script", ours, times["librosa"]),
+        compare("the same", "librosa, one shared STFT", ours, times["librosa, shared"]),
     ]
     logmel = times["sercli log-mel"]
-    rows.append(
-        compare("log-mel only", "librosa.load + melspectrogram", logmel, times["librosa log-mel"], at_least=1.5)
-    )
+    rows.append(compare("log-mel only", "librosa.load + melspectrogram", logmel, times["librosa log-mel"]))
     what = "openSMILE eGeMAPSv02 functionals"
     if "opensmile" in times:
-        rows.insert(1, compare("the same", what, ours, times["opensmile"], at_least=20))
+        rows.insert(1, compare("the same", what, ours, times["opensmile"]))
     else:
-        rows.insert(1, Row(what="the same", against=what, ours="", theirs="", ratio=None, wanted="≥ 20×", reached=None))
+        rows.insert(1, Row(what="the same", against=what, ours="", theirs="", ratio=None))
     return rows
 
 

@@ -49,10 +49,8 @@ def measure_jobs(recordings: list[Path]) -> list[Row]:
         time_featurize(few, jobs)
         seconds[jobs] = min(time_featurize(index, jobs) for _ in range(2))
     what = f"featurize {len(recordings)} clips"
-    two = compare(f"{what}, --jobs 2", "--jobs 1", seconds[2], seconds[1], at_least=1.7, unit="s")
-    eight = compare(f"{what}, --jobs 8", "--jobs 2", seconds[8], seconds[2], at_least=0.9, unit="s")
-    if (os.cpu_count() or 1) != 2:
-        two, eight = (replace(row, reached=None) for row in (two, eight))
+    two = compare(f"{what}, --jobs 2", "--jobs 1", seconds[2], seconds[1], unit="s")
+    eight = compare(f"{what}, --jobs 8", "--jobs 2", seconds[8], seconds[2], unit="s")
     return [two, eight]
 
 
@@ -71,8 +69,6 @@ def measure_command(recordings: list[Path]) -> Row:
         ours=f"{seconds:.1f} s",
         theirs=f"{cpu:.1f} s of CPU",
         ratio=None,
-        wanted="under 6 s",
-        reached=seconds < 6,
     )
 
 
@@ -104,7 +100,6 @@ def measure_growth(folder: Path) -> list[Row]:
     results = {count: _run_growth(folder, count) for count in GROWTH}
     (few, many), what = (results[count] for count in GROWTH), f"{GROWTH[1]:,} utterances"
     rate = many["rate"] / few["rate"]
-    grown = (many["memory"] - few["memory"]) / 1e6
     against = f"{GROWTH[0]:,} utterances"
     return [
         Row(
@@ -113,8 +108,6 @@ def measure_growth(folder: Path) -> list[Row]:
             ours=f"{many['rate']:.0f}/s",
             theirs=f"{few['rate']:.0f}/s",
             ratio=rate,
-            wanted="within 10 %",
-            reached=rate >= 0.9,
         ),
         Row(
             what=f"{what}: memory of the parent",
@@ -122,8 +115,6 @@ def measure_growth(folder: Path) -> list[Row]:
             ours=f"{many['memory'] / 1e6:.0f} MB",
             theirs=f"{few['memory'] / 1e6:.0f} MB",
             ratio=None,
-            wanted="under 200 MB more",
-            reached=grown < 200,
         ),
         Row(
             what=f"{what}: size of the store",
@@ -131,8 +122,6 @@ def measure_growth(folder: Path) -> list[Row]:
             ours=f"{many['size'] / 1e6:.0f} MB",
             theirs=f"{many['numbers'] / 1e6:.0f} MB",
             ratio=many["size"] / many["numbers"],
-            wanted="under 1.1×",
-            reached=many["size"] < 1.1 * many["numbers"],
         ),
     ]
 
@@ -196,15 +185,13 @@ def measure_training(folder: Path) -> list[Row]:
     results = {count: _run("train", folder / f"index-{count}.csv", count) for count in GROWTH}
     few, many = (results[count] for count in GROWTH)
     what, against = f"train on {GROWTH[1]:,} utterances", f"{GROWTH[0]:,} utterances"
-    speed = compare(f"{what}: time per utterance", against, many[0], few[0], at_least=0.9)
+    speed = compare(f"{what}: time per utterance", against, many[0], few[0])
     memory = Row(
         what=f"{what}: memory",
         against=against,
         ours=f"{many[1] / 1e6:.0f} MB",
         theirs=f"{few[1] / 1e6:.0f} MB",
         ratio=None,
-        wanted="under 4,000 MB",
-        reached=many[1] < 4e9,
     )
     return [speed, memory]
 

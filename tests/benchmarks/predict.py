@@ -144,15 +144,11 @@ def measure_predict(recordings: list[Path], folder: Path, *, quick: bool) -> lis
     rows = []
     runs = [run_predict(folder, recordings[0]) for _ in range(ROUNDS)]
     start = min(run.cpu for run in runs)
-    rows.append(_row("one recording, CPU seconds of all processes", "", f"{start:.2f} s", "≤ 1.5 s", start <= 1.5))
+    rows.append(_row("one recording, CPU seconds of all processes", "", f"{start:.2f} s"))
     clips = min((run_predict(folder, recordings[0].parent) for _ in range(ROUNDS)), key=lambda run: run.seconds)
     rate = len(recordings) / clips.seconds
-    rows.append(
-        _row(
-            f"{len(recordings)} RAVDESS clips, files to report", "", f"{rate:.0f} clips/s", "≥ 200 clips/s", rate >= 200
-        )
-    )
-    rows.append(_row("memory of a worker", "", f"{clips.worker / 1e6:.0f} MB", "≤ 150 MB", clips.worker <= 150e6))
+    rows.append(_row(f"{len(recordings)} RAVDESS clips, files to report", "", f"{rate:.0f} clips/s"))
+    rows.append(_row("memory of a worker", "", f"{clips.worker / 1e6:.0f} MB"))
     rows.append(measure_cluster(recordings, folder))
     encoder = _try(lambda: time_encoder(recordings))
     if encoder:
@@ -164,8 +160,6 @@ def measure_predict(recordings: list[Path], folder: Path, *, quick: bool) -> lis
                 ours=f"{clips.seconds:.1f} s",
                 theirs=f"{encoder * len(recordings):.0f} s ({1e3 * encoder:.0f} ms a clip)",
                 ratio=ratio,
-                wanted="≥ 40×",
-                reached=ratio >= 40,
             )
         )
     call = run_predict(folder, make_call(folder / "call.wav", recordings, HOUR, 2))
@@ -175,14 +169,12 @@ def measure_predict(recordings: list[Path], folder: Path, *, quick: bool) -> lis
     if channels != ["1", "2"]:
         msg = f"the call should have two rows, found {channels}"
         raise RuntimeError(msg)
-    rows.append(
-        _row("one-hour stereo call, both sides", "", f"{speed:.0f} × real time", "≥ 400 × real time", speed >= 400)
-    )
+    rows.append(_row("one-hour stereo call, both sides", "", f"{speed:.0f} × real time"))
     if quick:
         return rows
     one = run_predict(folder, make_call(folder / "one.wav", recordings, HOUR, 1))
     ten = run_predict(folder, make_call(folder / "ten.wav", recordings, 10 * HOUR, 1))
-    rows.append(_row("ten-hour recording: memory", "", f"{ten.memory / 1e6:.0f} MB", "under 1 GB", ten.memory < 1e9))
+    rows.append(_row("ten-hour recording: memory", "", f"{ten.memory / 1e6:.0f} MB"))
     ratio = one.seconds / (ten.seconds / 10)
     rows.append(
         Row(
@@ -191,8 +183,6 @@ def measure_predict(recordings: list[Path], folder: Path, *, quick: bool) -> lis
             ours=f"{10 * HOUR / ten.seconds:.0f} × real time",
             theirs=f"{HOUR / one.seconds:.0f} × real time",
             ratio=ratio,
-            wanted="≥ 0.95×",
-            reached=ratio >= 0.95,
         )
     )
     return [*rows, *measure_growth(folder)]
@@ -213,8 +203,6 @@ def measure_cluster(recordings: list[Path], folder: Path) -> Row:
         ours=f"{len(recordings) / min(cluster):.0f} clips/s",
         theirs=f"{len(recordings) / min(local):.0f} clips/s",
         ratio=ratio,
-        wanted="≥ 0.9×",
-        reached=ratio >= 0.9,
     )
 
 
@@ -274,7 +262,7 @@ def measure_growth(folder: Path) -> list[Row]:
         runs[count] = run_predict(folder, place, "--vad", "off")
     few, many = (runs[count] for count in SHORT_FILES)
     rates = [count / runs[count].seconds for count in SHORT_FILES]
-    ratio, more = rates[1] / rates[0], many.memory - few.memory
+    ratio = rates[1] / rates[0]
     return [
         Row(
             what=f"{SHORT_FILES[1]:,} short files: rate",
@@ -282,8 +270,6 @@ def measure_growth(folder: Path) -> list[Row]:
             ours=f"{rates[1]:.0f}/s",
             theirs=f"{rates[0]:.0f}/s",
             ratio=ratio,
-            wanted="≥ 0.9×",
-            reached=ratio >= 0.9,
         ),
         Row(
             what=f"{SHORT_FILES[1]:,} short files: memory",
@@ -291,14 +277,12 @@ def measure_growth(folder: Path) -> list[Row]:
             ours=f"{many.memory / 1e6:.0f} MB",
             theirs=f"{few.memory / 1e6:.0f} MB",
             ratio=None,
-            wanted="under 100 MB more",
-            reached=more < 100e6,
         ),
     ]
 
 
-def _row(what: str, against: str, ours: str, wanted: str, reached: bool) -> Row:
-    return Row(what=what, against=against, ours=ours, theirs="", ratio=None, wanted=wanted, reached=reached)
+def _row(what: str, against: str, ours: str) -> Row:
+    return Row(what=what, against=against, ours=ours, theirs="", ratio=None)
 
 
 def _try(measure: Callable[[], float]) -> float | None:

@@ -131,7 +131,7 @@ def test_a_store_of_other_parameters_is_refused_with_both(copy: Path) -> None:
         (("train", "--store", "none.h5"), "error: no feature store at none.h5: make it with 'sercli featurize'"),
         (("evaluate", "--store", "cut.h5"), "error: cut.h5 is not a complete HDF5 file"),
         (("train", "--resume"), "error: nothing to resume in models/default"),
-        (("train", "--corpora", "nemo"), "error: corpus 'nemo' is not in the index: it holds ravdess"),
+        (("train", "--corpora", "nemo"), "error: corpus 'nemo' is not in the index: it has ravdess"),
         (("evaluate", "--protocol", "emobox"), "error: protocol emobox divides the 24 speakers of ravdess, found 6"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
@@ -150,7 +150,7 @@ def test_what_is_missing_or_damaged_gives_one_line_and_status_1(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "--recipe", "best"), "unknown recipe 'best': expected one of default, known-speakers, student"),
+        (("train", "--recipe", "best"), "unknown recipe 'best': expected one of default, cnn, cnn-lstm, forest"),
         (("train", "--device", "tpu"), "unknown device 'tpu'"),
         (("train", "--device", "cuda"), "this machine has no cuda device"),
         (("evaluate", "--protocol", "best", "--store", "none.h5"), "unknown protocol 'best'"),

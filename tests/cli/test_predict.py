@@ -234,7 +234,7 @@ def test_a_strange_name_that_fails_is_one_line(run: Run, tmp_path: Path) -> None
         (
             ["calls", "--labels", "joy.csv"],
             1,
-            "joy.csv holds labels that the model does not know (line 2: 'joy'): expected neutral",
+            "joy.csv has labels that the model does not know (line 2: 'joy'): expected neutral",
         ),
         (["calls", "--model", "gone"], 1, "no model at gone"),
     ],

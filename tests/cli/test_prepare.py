@@ -185,7 +185,11 @@ def test_folder_of_data_from_the_environment(
         (["csv"], 2, "the corpus csv needs a table of labels"),
         (["ravdess", "--labels", "x"], 2, "--labels is for the corpus csv"),
         (["csv", "--labels", "x", "--map", "joy"], 2, "cannot read the label map at 'joy'"),
-        (["csv", "--labels", "x", "--map", "joy=uncertain"], 2, "'uncertain' cannot be a label: reports write"),
+        (
+            ["csv", "--labels", "x", "--map", "joy=uncertain"],
+            2,
+            "'uncertain' cannot be a label: 'uncertain' is reserved",
+        ),
         (["csv", "--labels", "gone.csv"], 1, "no such file: gone.csv"),
         (["--from", "gone"], 1, "no such file or folder: gone"),
         (["--from", "."], 1, "no recording under ."),

@@ -152,7 +152,7 @@ def test_links_and_special_files_are_refused(tmp_path: Path, kind: int, message:
 
 @pytest.mark.parametrize("files", [{"a": b"x", "a/b": b"y"}, {"a/b": b"y", "a": b"x"}], ids=["above", "below"])
 def test_file_in_the_place_of_a_folder_is_refused(tmp_path: Path, files: dict[str, bytes]) -> None:
-    with pytest.raises(ArchiveError, match="takes the place of another"):
+    with pytest.raises(ArchiveError, match="two members are named"):
         unpack_archive(make_zip(tmp_path / "a.zip", files), tmp_path / "out")
     assert_nothing_kept(tmp_path)
 
@@ -160,7 +160,7 @@ def test_file_in_the_place_of_a_folder_is_refused(tmp_path: Path, files: dict[st
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_same_name_twice_is_refused(tmp_path: Path) -> None:
     archive = make_zip_of(tmp_path / "a.zip", zipfile.ZipInfo("good.wav"))
-    with pytest.raises(ArchiveError, match="takes the place of another"):
+    with pytest.raises(ArchiveError, match="two members are named"):
         unpack_archive(archive, tmp_path / "out")
     assert_nothing_kept(tmp_path)
 
@@ -360,7 +360,7 @@ def test_tar_cut_short_is_refused(tmp_path: Path, kept: float, mode: str) -> Non
 def test_tar_that_ends_between_members_is_refused(tmp_path: Path) -> None:
     archive = make_tar(tmp_path / "a.zip", {"a.wav": bytes(512), "b.wav": bytes(512)})
     archive.write_bytes(archive.read_bytes()[:1_024])
-    with pytest.raises(ArchiveError, match="no mark of the end"):
+    with pytest.raises(ArchiveError, match="end-of-archive marker is missing"):
         unpack_archive(archive, tmp_path / "out")
     assert_nothing_kept(tmp_path)
 

@@ -99,7 +99,7 @@ def test_merging_replaces_one_corpus_and_sorts(tmp_path: Path) -> None:
     ]
     assert merged.corpora == ("alpha", "beta")
     assert len(merged.select(["beta"])) == 2
-    with pytest.raises(CorpusError, match="'gamma' is not in the index: it holds alpha, beta"):
+    with pytest.raises(CorpusError, match="'gamma' is not in the index: it has alpha, beta"):
         merged.select(["gamma"])
 
 
@@ -127,7 +127,7 @@ def write_rows(path: Path, *rows: dict[str, str]) -> Path:
         ({"emotion": ""}, "line 3: the emotion '' cannot be a label: it is empty"),
         ({"emotion": "x" * 81}, "line 3: the emotion 'x+' cannot be a label: it has 81 characters"),
         ({"emotion": "so\nsad"}, "line 4: .*expected printable characters"),
-        ({"emotion": "uncertain"}, "line 3: .*reports write 'uncertain'"),
+        ({"emotion": "uncertain"}, "line 3: .*'uncertain' is reserved"),
         ({"duration": "long"}, "line 3: could not convert"),
         ({"duration": "nan"}, "line 3: duration should be seconds"),
         ({"duration": "-1"}, "line 3: duration should be seconds"),
@@ -151,7 +151,7 @@ ROW = b"a.wav,toy,,,sad,,,,1,8000,1,,\n"
     ("content", "message"),
     [
         (b"", "lacks the column 'file'"),
-        (HEADER, "holds no utterance"),
+        (HEADER, "has no utterances"),
         (HEADER.replace(b",sha256", b""), "lacks the column 'sha256'"),
         (HEADER + ROW[:12], "line 2: the row has fewer or more cells"),
         (HEADER + ROW.replace(b"\n", b",more\n"), "line 2: the row has fewer or more cells"),

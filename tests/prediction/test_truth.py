@@ -72,7 +72,7 @@ def test_two_labels_for_one_file_are_refused(here: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "holds no row"),
+        (b"", "has no rows"),
         (b"file,label\na.wav,sad\n", "no column 'emotion'"),
         (b"file,emotion\na.wav\n", "line 2: expected 2 cells"),
         (b"\xff\xfe\x00", "not UTF-16"),

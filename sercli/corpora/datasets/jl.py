@@ -11,7 +11,7 @@ Counts: 2,400 recordings, 44.1 kHz; 240 of each of ten emotions. Files of text w
 
 License: CC0 1.0. Get it from https://github.com/tli725/JL-Corpus.
 
-Protocols: none of its own; ``loso`` (one of four speakers is left to train on), ``pooled`` and ``cross``.
+Protocols: none of its own; ``loso`` (leaves one speaker for training), ``pooled`` and ``cross``.
 """
 
 import re

@@ -10,7 +10,7 @@ Counts: 480 recordings, 44.1 kHz; 120 neutral, 60 of each of six other emotions.
 
 License: free for research, after registration at http://kahlan.eps.surrey.ac.uk/savee.
 
-Protocols: none of its own; ``loso`` (one of four speakers is left to train on), ``pooled`` and ``cross``.
+Protocols: none of its own; ``loso`` (leaves one speaker for training), ``pooled`` and ``cross``.
 """
 
 import re

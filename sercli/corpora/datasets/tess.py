@@ -11,8 +11,8 @@ on unknown speakers.
 
 License: CC BY-NC-ND 4.0. Get it from https://doi.org/10.5683/SP2/E8H2MF.
 
-Protocols: ``tess-speakers``, which tests each speaker on a model of the other one; the development side is a ninth of
-the utterances of that other one. ``loso`` and folds by speaker need more speakers; ``cross`` does not.
+Protocols: ``tess-speakers``, which trains on one speaker and tests on the other; a random ninth of the training
+speaker's utterances is for development. ``loso`` and folds by speaker need more speakers; ``cross`` does not.
 """
 
 import re

@@ -2,7 +2,7 @@
 
 Annotation: a table with a header (CSV, TSV or separated by semicolons) with the columns ``file`` and
 ``emotion``, which holds labels of any kind. The columns ``speaker``, ``gender``, ``intensity``, ``statement``
-and ``repetition`` are used if they are there; all others are kept behind those of the index.
+and ``repetition`` are used if they are there; all others are appended to the index.
 
 Protocols: with speakers, ``loso``, ``k`` folds, ``pooled`` and ``cross``; without them, ``paper`` and ``random10``;
 ``split`` if there is a column of this name.
@@ -109,7 +109,7 @@ def _refuse_empty_names(table: Path, rows: list[Row]) -> None:
 
 
 def _locate_recordings(rows: list[Row], folder: Path) -> dict[str, Path]:
-    """Path of the recording for each path in the table; one that is not there for rows without a recording."""
+    """Maps each path in the table to its recording, or to a missing file if there is none."""
     paths = {row["file"]: Path(os.path.abspath(folder / row["file"])) for _, row in rows}  # noqa: PTH100 - keeps links
     if all(os.path.lexists(path) for path in paths.values()):
         return paths

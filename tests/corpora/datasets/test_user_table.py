@@ -62,8 +62,8 @@ def test_absolute_paths_and_another_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no row under a header"),
-        ("file,emotion\n", "holds no row under a header"),
+        ("", "has no rows below a header"),
+        ("file,emotion\n", "has no rows below a header"),
         ("file,label\na.wav,sad\n", "line 1: no column 'emotion', expected file,emotion, found 'file,label'"),
         ("file;label\na.wav;sad\n", "line 1: no column 'emotion', expected file,emotion, found 'file,label'"),
         ("\n\nname,emotion\na.wav,sad\n", "line 3: no column 'file'"),
@@ -72,9 +72,9 @@ def test_absolute_paths_and_another_folder(tmp_path: Path) -> None:
         ("file,emotion\na.wav,sad,x\n", "line 2: expected 2 cells as in the header, found 3"),
         ("file,emotion\na.wav,sad\n,sad\n", "line 3: the cell 'file' is empty"),
         ("file,emotion\na.wav,sad\nb.wav,sad\n./a.wav,sad\n", r"line 4: \./a\.wav is already on line 2"),
-        ("file,emotion\na.wav,sad\nb.wav,j\0y\n", "line 3: holds a NUL character"),
+        ("file,emotion\na.wav,sad\nb.wav,j\0y\n", "line 3: contains a NUL character"),
         (b"file,emotion\na.wav,sad\nb\x81.wav,sad\n", "line 3: not UTF-8 text .*save the table as UTF-8"),
-        ("file,emotion\n".encode("utf-16"), "holds no row under a header"),
+        ("file,emotion\n".encode("utf-16"), "has no rows below a header"),
         (f"file,emotion\na.wav,{'x' * 200_000}\n", "line 2: not valid CSV .field larger"),
         ('file,emotion\na.wav,"sad\n', "line 2: not valid CSV"),
         ('file,emotion\na.wav,sad\nb.wav,"sad"x\n', "line 3: not valid CSV"),
@@ -92,7 +92,7 @@ def test_table_that_cannot_be(tmp_path: Path, text: str | bytes, message: str) -
     ("rows", "message"),
     [
         ("a.wav,Fed up\nb.wav,fed_up\n", "labels that differ only by case or blanks: 'Fed up' and 'fed_up'; merge"),
-        ("a.wav,sad\nb.wav,uncertain\n", "line 3: 'uncertain' cannot be a label: reports write"),
+        ("a.wav,sad\nb.wav,uncertain\n", "line 3: 'uncertain' cannot be a label: 'uncertain' is reserved"),
         (f"a.wav,{'x' * 81}\n", "line 2: 'x+' cannot be a label: it has 81 characters, expected at most 80"),
         ("a.wav,so\x07sad\n", "line 2: .* cannot be a label: expected printable characters"),
     ],
