@@ -22,6 +22,7 @@ from sercli.training.recipes import PARTS, Recipe
 
 VERSION = 1  # format version
 FOLDER = Path(__file__).parents[1] / "recipes"
+FIRST = ("default", "paper")  # in lists and suggestions; the others are based on them
 SUFFIX = ".toml"
 MAX_SIZE = 1 << 20  # bytes per file
 
@@ -122,8 +123,8 @@ def read_recipe_file(source: str | Path) -> RecipeFile:
 
 
 def list_recipes() -> tuple[str, ...]:
-    """Lists the included recipes, the default one first."""
-    return tuple(sorted((path.stem for path in FOLDER.glob(f"*{SUFFIX}")), key=lambda name: (name != "default", name)))
+    """Lists the included recipes, those of `FIRST` before the others."""
+    return (*FIRST, *sorted({path.stem for path in FOLDER.glob(f"*{SUFFIX}")}.difference(FIRST)))
 
 
 def describe_recipe(name: str) -> str:

@@ -150,7 +150,7 @@ def test_what_is_missing_or_damaged_gives_one_line_and_status_1(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "--recipe", "best"), "unknown recipe 'best': expected one of default, cnn, cnn-lstm, forest"),
+        (("train", "--recipe", "best"), "unknown recipe 'best': expected one of default, paper, cnn"),
         (("train", "--device", "tpu"), "unknown device 'tpu'"),
         (("train", "--device", "cuda"), "this machine has no cuda device"),
         (("evaluate", "--protocol", "best", "--store", "none.h5"), "unknown protocol 'best'"),

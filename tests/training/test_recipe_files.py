@@ -39,7 +39,7 @@ def refuse(source: str | Path, *changes: str) -> str:
 
 
 def test_the_recipes_that_come_with_sercli() -> None:
-    assert list(RECIPES)[:2] == ["default", "known-speakers"]
+    assert list(RECIPES)[:3] == ["default", "paper", "cnn"]
     assert all(name == recipe.name for name, recipe in RECIPES.items())
     assert all(describe_recipe(name) for name in list_recipes())
     assert RECIPES["known-speakers"] == replace(
@@ -133,7 +133,7 @@ def test_what_cannot_be_is_refused_with_its_line(tmp_path: Path, text: str, mess
     [
         (b"version = 2", "line 1: version 2 is not supported, expected 1: update sercli, or start from"),
         (b"tune = 3", "line 1: tune should be a table of parameters, found int"),
-        (b"base = 'mine'", "line 1: base should be one of default, cnn, "),
+        (b"base = 'mine'", "line 1: base should be one of default, paper, cnn"),
         (b"base = []", "line 1: base should be one of"),
         (b"a = [", "is not TOML: "),
         (b"a = 1\na = 2\nb = 3\n", "is not TOML: Cannot overwrite a value (at line 2"),
