@@ -133,13 +133,11 @@ def test_a_model_folder_without_negative_labels_is_refused(tmp_path: Path) -> No
         load_model(tmp_path / "m")
 
 
-@pytest.mark.parametrize(
-    "wrong", [[], ["sad"], ["sad", "sad"], ["sad", "Sad"], ["sad", ""], ["a", "b\n"], "ab", None, [1, 2]]
-)
+@pytest.mark.parametrize("wrong", [[], ["sad"], ["sad", "sad"], ["sad", "Sad"], ["sad", ""], "ab", None, [1, 2]])
 def test_a_model_folder_with_labels_that_cannot_be_is_refused(tmp_path: Path, wrong: object) -> None:
     path = make_model(tmp_path / "m") / "model.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "labels": wrong}))
-    with pytest.raises(ModelError, match=r"model\.json should list|should have outputs"):
+    with pytest.raises(ModelError, match=r"model\.json should list the labels of the model"):
         load_model(tmp_path / "m")
 
 
@@ -230,9 +228,16 @@ def test_three_hundred_labels_are_divided_or_refused_in_a_line() -> None:
     assert len(make_training_split(many, 0).dev) == 600
 
 
-@pytest.mark.parametrize("text", ["joy", "joy=", "=sad", "joy=uncertain", f"joy={'x' * 81}"])
-def test_maps_that_cannot_be(text: str) -> None:
-    with pytest.raises(UsageError):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        *((text, "expected LABEL=LABEL") for text in ("joy", "joy=", "=sad")),
+        ("joy=uncertain", "'uncertain' is reserved"),
+        (f"joy={'x' * 81}", "it has 81 characters"),
+    ],
+)
+def test_maps_that_cannot_be(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         parse_label_map(text)
 
 

@@ -64,6 +64,7 @@ def with_side(fold: Fold, side: str, members: tuple[int, ...]) -> Fold:
 def test_no_fold_leaks(protocol: str, seed: int) -> None:
     rules = get_protocol(protocol)
     folds = make_folds(INDEX, protocol, seed)
+    assert folds
     first, second = (
         n for n, u in enumerate(INDEX.utterances) if u.file.endswith(("01-neutral-0.wav", "01-neutral-1.wav"))
     )
@@ -220,7 +221,7 @@ def test_the_published_folds_want_ravdess() -> None:
 
 def test_unknown_speakers_and_too_few_of_an_emotion_are_refused() -> None:
     unnamed = replace(INDEX, utterances=tuple(replace(u, speaker="") for u in INDEX.utterances))
-    with pytest.raises(SplitError):
+    with pytest.raises(SplitError, match="768 of 768 have none"):
         make_folds(unnamed, "loso", 0)
     first, *others = INDEX.utterances
     with pytest.raises(SplitError, match=r"1 of 768 have none, such as .*: add the column speaker"):

@@ -154,10 +154,16 @@ def test_joined_files_of_other_formats_are_converted_to_the_first(tmp_path: Path
         np.testing.assert_array_equal(part, SAMPLES / np.float32(32_768))
 
 
-@pytest.mark.parametrize("content", [wav(b""), wav(PCM)[:44], wav(PCM)[:43], riff(fmt()), aiff(b""), au(b""), caf(b"")])
+@pytest.mark.parametrize("content", [wav(b""), wav(PCM)[:44], wav(PCM)[:43], aiff(b""), au(b""), caf(b"")])
 def test_a_header_without_sound_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.wav").write_bytes(content)
-    with pytest.raises(AudioError, match=r"contains no samples|is not a sound file"):
+    with pytest.raises(AudioError, match="contains no samples"):
+        read(tmp_path / "a.wav")
+
+
+def test_a_header_without_a_place_for_sound_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(riff(fmt()))
+    with pytest.raises(AudioError, match=r"is not a sound file .*No 'data' chunk"):
         read(tmp_path / "a.wav")
 
 

@@ -52,5 +52,5 @@ def test_silent_recordings(tmp_path: Path, samples: int) -> None:
 
 def test_recording_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"RIFF")
-    with pytest.raises(AudioError):
+    with pytest.raises(AudioError, match="is not a sound file"):
         measure_levels(tmp_path / "a.wav")

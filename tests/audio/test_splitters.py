@@ -2,7 +2,7 @@ from itertools import groupby, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sercli.audio.segmentation import SegmentationConfig
@@ -54,6 +54,13 @@ def judge(probabilities: Vector) -> list[bool]:
     return found
 
 
+TWO_SPANS = make((0.0, 0.5), (0.9, 3.0), (0.1, 2.0), (0.8, 1.5))
+
+
+def test_speech_around_a_pause_is_two_spans() -> None:
+    assert len(split(TWO_SPANS)) == 2
+
+
 @given(probabilities=streams, bounds=st.lists(st.integers(0, 1_500), max_size=10), own_end=st.booleans())
 def test_spans_do_not_depend_on_how_probabilities_are_divided(
     probabilities: Vector, bounds: list[int], own_end: bool
@@ -67,6 +74,7 @@ def test_spans_do_not_depend_on_how_probabilities_are_divided(
 
 
 @given(probabilities=streams)
+@example(probabilities=TWO_SPANS)
 def test_spans_are_in_order_apart_and_not_too_long(probabilities: Vector) -> None:
     found = split(probabilities)
     for each in found:
@@ -78,6 +86,7 @@ def test_spans_are_in_order_apart_and_not_too_long(probabilities: Vector) -> Non
 
 
 @given(probabilities=streams)
+@example(probabilities=TWO_SPANS)
 def test_all_speech_is_in_a_span_but_for_clicks(probabilities: Vector) -> None:
     speech = np.array(judge(probabilities), bool)
     covered = np.zeros(len(speech), bool)
@@ -92,6 +101,7 @@ def test_all_speech_is_in_a_span_but_for_clicks(probabilities: Vector) -> None:
 
 
 @given(probabilities=streams)
+@example(probabilities=TWO_SPANS)
 def test_a_long_pause_always_ends_a_span(probabilities: Vector) -> None:
     speech = judge(probabilities)
     for each in split(probabilities):
@@ -101,6 +111,7 @@ def test_a_long_pause_always_ends_a_span(probabilities: Vector) -> None:
 
 
 @given(probabilities=streams, size=st.integers(1, 300))
+@example(probabilities=TWO_SPANS, size=7)
 def test_what_is_needed_lies_before_all_later_segments(probabilities: Vector, size: int) -> None:
     splitter, needed = SpeechSplitter(LONGEST), 0.0
     for start in range(0, len(probabilities), size):

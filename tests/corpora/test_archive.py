@@ -80,7 +80,7 @@ def test_a_folder_behind_a_link_is_replaced_where_it_is(tmp_path: Path) -> None:
 
 def test_failure_leaves_the_older_folder(tmp_path: Path) -> None:
     unpack_archive(make_zip(tmp_path / "a.zip", {"old.wav": b"old"}), tmp_path / "out")
-    with pytest.raises(ArchiveError):
+    with pytest.raises(ArchiveError, match="would land outside"):
         unpack_archive(make_zip(tmp_path / "a.zip", {"../new.wav": b"new"}), tmp_path / "out")
     assert (tmp_path / "out/old.wav").read_bytes() == b"old"
 
@@ -285,11 +285,17 @@ def test_tar_unpacks_by_content_not_name(tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
-@pytest.mark.parametrize("name", ["../evil.wav", "/tmp/evil.wav", "a/../../evil.wav", "C:\\evil.wav", "a/" * 70 + "x"])  # noqa: S108
-def test_tar_member_outside_the_folder_is_refused(tmp_path: Path, name: str, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        *((name, "would land outside") for name in ("../evil.wav", "/evil.wav", "a/../../evil.wav", "C:\\evil.wav")),
+        ("a/" * 70 + "x", "64 folders deep"),
+    ],
+)
+def test_tar_member_outside_the_folder_is_refused(tmp_path: Path, name: str, message: str, mode: str) -> None:
     (tmp_path / "in").mkdir()
     archive = make_tar(tmp_path / "in/a.zip", {"good.wav": b"good", name: b"evil"}, mode)
-    with pytest.raises(ArchiveError, match=r"would land outside|64 folders deep"):
+    with pytest.raises(ArchiveError, match=message):
         unpack_archive(archive, tmp_path / "in/out")
     assert_nothing_kept(tmp_path / "in")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]

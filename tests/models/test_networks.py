@@ -78,14 +78,16 @@ def test_the_skip_connection_carries_the_input_past_the_convolutions() -> None:
     torch.testing.assert_close(found, nn.functional.gelu(frames))
 
 
-def test_attention_is_a_weighted_mean_of_the_frames() -> None:
-    torch.manual_seed(0)
-    pooling = AttentionPooling(3, 5)
-    frames = torch.full((2, 6, 3), 2.5)
-    pooled, weights = pooling(frames, torch.tensor([6, 2]))
-    torch.testing.assert_close(pooled, torch.full((2, 3), 2.5))
-    torch.testing.assert_close(weights.sum(dim=1), torch.ones(2))
-    assert not weights[1, 2:].any()
+def test_attention_is_a_mean_of_the_frames_weighted_by_their_scores() -> None:
+    pooling = AttentionPooling(1, 1)
+    for parameter, value in ((pooling.hidden.weight, 1.0), (pooling.hidden.bias, 0.0), (pooling.score.weight, 4.0)):
+        nn.init.constant_(parameter, value)
+    frames = torch.tensor([[[0.0], [1.0], [5.0]], [[0.0], [1.0], [5.0]]])
+    pooled, weights = pooling(frames, torch.tensor([3, 2]))
+    scores = 4 * torch.tanh(frames[:, :, 0])
+    whole, part = scores[0].softmax(dim=0), scores[1, :2].softmax(dim=0)
+    torch.testing.assert_close(weights, torch.stack([whole, torch.cat([part, torch.zeros(1)])]))
+    torch.testing.assert_close(pooled[:, 0], torch.stack([whole @ frames[0, :, 0], part @ frames[1, :2, 0]]))
 
 
 def test_an_unknown_network_lists_those_there_are() -> None:

@@ -100,7 +100,7 @@ def test_folder_of_another_corpus_is_recognized(tmp_path: Path, corpus: str) -> 
 
 
 def test_folder_of_no_corpus_looks_like_none(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError) as told:
+    with pytest.raises(CorpusError, match="can be indexed as emodb") as told:
         prepare("emodb", touch(tmp_path / "calls", "monday.wav"), tmp_path / "data")
     assert "looks like" not in str(told.value)
 
