@@ -3,8 +3,8 @@
 import contextlib
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -21,6 +21,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CONNECT_TIMEOUT = 10  # seconds to reach a scheduler, and again for its first worker
+PROCESSES = {"backend": "loky", "inner_max_num_threads": 1}
 
 
 # threadpoolctl cannot limit torch's own threads.
@@ -97,11 +98,11 @@ def map_in_order(
         InputError: If a worker process dies; if the scheduler is unreachable, has no worker, or loses too many.
     """
     if cluster is None:
-        yield from _map_in_processes(function, tasks, jobs=jobs, batch=batch, return_as="generator")
+        yield from _run(function, tasks, count_workers(jobs), PROCESSES, batch_size=batch)
         return
-    with connect_to_cluster(cluster), joblib.parallel_config(backend="dask", wait_for_workers_timeout=CONNECT_TIMEOUT):
-        pool = joblib.Parallel(n_jobs=-1, return_as="generator", batch_size=batch, pre_dispatch="4*n_jobs")
-        yield from _run(pool, function, tasks)
+    with connect_to_cluster(cluster):
+        dask = {"backend": "dask", "wait_for_workers_timeout": CONNECT_TIMEOUT}
+        yield from _run(function, tasks, -1, dask, batch_size=batch, pre_dispatch="4*n_jobs")
 
 
 def map_as_done(function: Callable[[T], R], tasks: Iterable[T], *, jobs: int = 1) -> Iterator[R]:
@@ -116,7 +117,8 @@ def map_as_done(function: Callable[[T], R], tasks: Iterable[T], *, jobs: int = 1
         UsageError: If `count_cpus` raises it.
         InputError: If a worker process dies.
     """
-    yield from _map_in_processes(function, tasks, jobs=jobs, batch=1, return_as="generator_unordered")
+    workers = count_workers(jobs)
+    yield from _run(function, tasks, workers, PROCESSES, return_as="generator_unordered", batch_size=1)
 
 
 def map_in_threads(function: Callable[[T], R], tasks: Iterable[T], *, jobs: int = 1) -> Iterator[R]:
@@ -125,37 +127,34 @@ def map_in_threads(function: Callable[[T], R], tasks: Iterable[T], *, jobs: int 
     Raises:
         UsageError: If `count_cpus` raises it.
     """
-    yield from _run(joblib.Parallel(count_workers(jobs), prefer="threads", return_as="generator"), function, tasks)
+    yield from _run(function, tasks, count_workers(jobs), {}, prefer="threads")
 
 
-def _map_in_processes(
+def _run(
     function: Callable[[T], R],
     tasks: Iterable[T],
+    workers: int,
+    config: Mapping[str, Any],
     *,
-    jobs: int,
-    batch: int,
-    return_as: Literal["generator", "generator_unordered"],
+    return_as: str = "generator",
+    **options: Any,
 ) -> Iterator[R]:
-    workers = count_workers(jobs)
+    """Yields results from joblib, configured for a backend; one worker is this process."""
     if workers == 1:
         yield from map(function, tasks)
         return
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        yield from _run(joblib.Parallel(workers, return_as=return_as, batch_size=batch), function, tasks)
-
-
-def _run(pool: joblib.Parallel, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-    results = pool(joblib.delayed(function)(task) for task in tasks)
-    try:
-        for result in results:  # noqa: UP028 - "yield from" would close the results itself
-            yield result
-    except TerminatedWorkerError:
-        msg = "a worker process was killed, possibly because memory ran out: try again with fewer --jobs"
-        raise InputError(msg) from None
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # joblib's warning about results dropped by an early stop
-            results.close()
+    with joblib.parallel_config(**config):
+        results = joblib.Parallel(workers, return_as=return_as, **options)(joblib.delayed(function)(t) for t in tasks)
+        try:
+            for result in results:  # noqa: UP028 - "yield from" would close the results itself
+                yield result
+        except TerminatedWorkerError:
+            msg = "a worker process was killed, possibly because memory ran out: try again with fewer --jobs"
+            raise InputError(msg) from None
+        finally:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # joblib's warning about results dropped by an early stop
+                results.close()
 
 
 @contextlib.contextmanager

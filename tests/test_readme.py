@@ -148,7 +148,7 @@ def interrupt_training() -> None:
     def stop(_: int, record: EpochRecord) -> None:
         raise KeyboardInterrupt
 
-    assert train("data/index.csv", "data/features.h5", "default", on_epoch=stop).interrupted
+    assert train("data/index.csv", "data/features.h5", "default", on_epoch=stop).trained.interrupted
 
 
 def check_first_report(section: str, output: str) -> None:

@@ -11,8 +11,8 @@ from sercli.errors import UsageError
 from sercli.splits.protocols import PROTOCOLS, describe_protocols, get_protocol, name_cross_protocol
 
 if TYPE_CHECKING:
+    from sercli.evaluation.folds import FoldResult
     from sercli.evaluation.report import EvaluationReport
-    from sercli.evaluation.run_fold import FoldResult
     from sercli.training.recipes import Recipe
 
 EPILOG = describe_protocols()

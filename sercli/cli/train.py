@@ -97,7 +97,7 @@ def train(
             on_epoch=show,
         )
     _show_result(result, recipe.network.members)
-    if result.interrupted:
+    if result.trained.interrupted:
         raise typer.Exit(1)
 
 
@@ -112,13 +112,13 @@ def _show_result(result: "TrainingResult", members: int) -> None:
             f"{', '.join(result.known_speakers)}: unknown speakers, or fewer than 3; development utterances may be of "
             "training speakers, so expect lower scores on other speakers"
         )
-    first = result.members[0]
+    trained, dev, first = result.trained, result.trained.dev, result.trained.members[0]
     console.say(
-        f"{result.folder}: epoch {first.best_epoch} of {len(first.history)}, development loss {result.dev.loss:.3f}, "
-        f"accuracy {result.dev.accuracy:.3f}, UAR {result.dev.uar:.3f}, temperature {result.model.temperature:.2f}"
+        f"{result.folder}: epoch {first.best_epoch} of {len(first.history)}, development loss {dev.loss:.3f}, "
+        f"accuracy {dev.accuracy:.3f}, UAR {dev.uar:.3f}, temperature {trained.model.temperature:.2f}"
     )
-    if result.interrupted:
-        content = "the best model so far" if members == 1 else f"{len(result.members)} of {members} networks"
+    if trained.interrupted:
+        content = "the best model so far" if members == 1 else f"{len(trained.members)} of {members} networks"
         state = f"has {content}" if result.saved else "still has the previous model"
         console.show_error(f"interrupted: {result.folder} {state}; continue with --resume")
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from sercli.corpora.index import Index
 from sercli.errors import InputError, SercliError
+from sercli.evaluation.folds import FoldTask
 from sercli.evaluation.predictions import PredictionRow, make_rows
-from sercli.evaluation.run_fold import FoldTask
 from sercli.features.utterance import Failure, extract_degraded
 from sercli.files import one_line
 from sercli.models.model import Model, load_model

@@ -4,9 +4,10 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sercli.errors import InputError
+from sercli.evaluation.folds import EvaluationPlan, FoldResult
 from sercli.evaluation.predictions import PREDICTIONS_FILE, PredictionRow, Predictions, write_predictions
 from sercli.evaluation.scores import ScoreSummary, summarize
 from sercli.features.utterance import Failure
@@ -14,9 +15,6 @@ from sercli.files import one_line, read_json_object, write_json
 from sercli.plots import save_confusion, save_reliability
 from sercli.splits.protocols import get_protocol
 from sercli.version import collect_versions
-
-if TYPE_CHECKING:
-    from sercli.evaluation.run_fold import EvaluationPlan, FoldResult  # slow to import, and comparing does not need it
 
 REPORT_FILE = "report.json"
 
@@ -62,7 +60,7 @@ class EvaluationReport:
     labels: tuple[str, ...]
     label_selection: Mapping[str, Any]
     seeds: tuple[int, ...]
-    folds: "tuple[FoldResult, ...]"
+    folds: tuple[FoldResult, ...]
     scores: ScoreSummary
     seconds: float
     training_seconds: float
@@ -87,8 +85,8 @@ class EvaluationReport:
 
 def write_report(
     folder: Path,
-    plan: "EvaluationPlan",
-    folds: "Sequence[FoldResult]",
+    plan: EvaluationPlan,
+    folds: Sequence[FoldResult],
     rows: Sequence[PredictionRow],
     *,
     seconds: float,

@@ -13,9 +13,10 @@ from sercli.config import look_up
 from sercli.corpora.index import read_index
 from sercli.errors import InputError, UsageError
 from sercli.evaluation.degraded import score_degraded
+from sercli.evaluation.folds import FOLDS_FOLDER, EvaluationPlan, FoldResult, FoldTask
 from sercli.evaluation.predictions import PREDICTIONS_FILE, read_predictions
 from sercli.evaluation.report import REPORT_FILE, EvaluationReport, write_report
-from sercli.evaluation.run_fold import FOLDS_FOLDER, EvaluationPlan, FoldResult, FoldTask, find_finished, run_fold
+from sercli.evaluation.run_fold import find_finished, get_method, run_fold
 from sercli.files import read_json_object, write_table
 from sercli.labels import LabelSelection
 from sercli.locks import lock_folder
@@ -114,7 +115,7 @@ def evaluate(
             protocol=protocol,
             recipe=recipe,
             seeds=tuple(range(seed, seed + seeds)),
-            device="cpu" if recipe.baseline else torch_device,
+            device=torch_device if get_method(recipe).uses_gpu else "cpu",
             out=out,
             command=command,
         )
@@ -145,9 +146,8 @@ def _check_usage(protocol: str, recipe: Recipe, out: Path, degrade: str) -> None
     get_protocol(protocol)
     if degrade:
         look_up("degradation", degrade, DEGRADATIONS)
-    if recipe.baseline and (degrade or recipe.network.members > 1):
-        msg = f"recipe {recipe.name} has no network: leave out --degrade and --members"
-        raise UsageError(msg)
+    if degrade or recipe.network.members > 1:
+        recipe.require_network("has no network: leave out --degrade and --members")
     if out.exists() and not out.is_dir():
         msg = f"{out} is a file, expected a folder for the results: give another --out"
         raise UsageError(msg)
@@ -200,7 +200,7 @@ def _is_reported(path: Path, folds: Sequence[FoldResult]) -> bool:
 
 
 def _write_history(out: Path, tasks: Sequence[FoldTask]) -> None:
-    """Writes the training history of all folds and their learning curves; baselines have neither."""
+    """Writes the training history of all folds and their learning curves, if they have any."""
     columns = ("seed", "fold", "member", *(field.name for field in fields(EpochRecord)))
     rows = [
         {"seed": str(task.seed), "fold": str(task.fold.number), **row} for task in tasks for row in _read_history(task)
@@ -219,7 +219,7 @@ def _write_history(out: Path, tasks: Sequence[FoldTask]) -> None:
 
 
 def _read_history(task: FoldTask) -> list[dict[str, str]]:
-    if task.plan.recipe.baseline:
+    if not (task.folder / HISTORY_FILE).exists():  # of a baseline
         return []
     with (task.folder / HISTORY_FILE).open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))

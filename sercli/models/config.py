@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 
 from sercli.config import Config
-
-NETWORKS = ("crnn", "compact", "paper", "cnn", "lstm", "cnn-lstm")
-"""Keys of `sercli.models.networks.NETWORKS`."""
+from sercli.models.networks import NETWORKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +11,7 @@ class NetworkConfig(Config):
     """Architecture and layer sizes of a network.
 
     Attributes:
-        name: Architecture, one of `NETWORKS`.
+        name: Architecture, one of `sercli.models.networks.NETWORKS`.
         channels: Output channels of each convolutional block.
         kernel_size: Width of the convolutions (frames); odd.
         pool: Max-pooling factor of each block (frames).

@@ -1,24 +1,19 @@
 """Classical baselines: scikit-learn classifiers on functionals of the same features."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import ClassifierMixin
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 from sercli.metrics import Probabilities, unweighted_average_recall
 from sercli.splits.fold import Fold
 from sercli.training.calibration import fit_temperature, list_truth, to_probabilities
+from sercli.training.classifiers import BASELINES
 from sercli.training.data import CorpusFeatures
 
 Logits = npt.NDArray[np.float64]
@@ -26,54 +21,6 @@ Vectors = npt.NDArray[np.float32]
 
 QUANTILES = (0.1, 0.5, 0.9)  # robust to outliers, unlike minimum and maximum
 LEAST_LOGIT = -20.0  # logit of an emotion that a classifier excludes or was not trained on
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Baseline:
-    """A family of classifiers with one setting, tuned on development utterances.
-
-    Attributes:
-        make: Function that makes a classifier from setting and seed.
-        settings: Candidate values, ascending.
-        counts_neighbors: Whether the setting is a number of training utterances, and so limited by theirs.
-    """
-
-    make: Callable[[float, int], ClassifierMixin]
-    settings: tuple[float, ...]
-    counts_neighbors: bool = False
-
-    def list_settings(self, utterances: int) -> tuple[float, ...]:
-        """Lists the settings possible with this number of training utterances, at least one."""
-        if not self.counts_neighbors:
-            return self.settings
-        return tuple(setting for setting in self.settings if setting <= utterances) or (utterances,)
-
-
-BASELINES: Mapping[str, Baseline] = {
-    "svm": Baseline(
-        make=lambda c, seed: SVC(C=c, class_weight="balanced", random_state=seed), settings=(0.3, 1.0, 3.0, 10.0)
-    ),
-    "forest": Baseline(
-        make=lambda leaf, seed: RandomForestClassifier(
-            300, min_samples_leaf=int(leaf), class_weight="balanced_subsample", random_state=seed
-        ),
-        settings=(1, 3),
-    ),
-    "knn": Baseline(
-        make=lambda k, _seed: KNeighborsClassifier(int(k), weights="distance"),
-        settings=(5, 15, 30),
-        counts_neighbors=True,
-    ),
-    "mlp": Baseline(
-        make=lambda alpha, seed: MLPClassifier((128,), alpha=alpha, max_iter=60, random_state=seed),
-        settings=(0.01, 1.0, 10.0),
-    ),
-    "logistic": Baseline(
-        make=lambda c, seed: LogisticRegression(C=c, class_weight="balanced", max_iter=500, random_state=seed),
-        settings=(0.0003, 0.003, 0.03),
-    ),
-}
-"""Baselines by recipe name; their settings are C, leaf size, number of neighbors or weight decay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +46,7 @@ def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int
     Args:
         corpus: Utterances that the fold divides.
         fold: Training and development utterances of at least 2 emotions; its test utterances are not used.
-        name: Key of `BASELINES`.
+        name: Key of `sercli.training.classifiers.BASELINES`.
         copies: Number of augmented copies of each training utterance to train on.
         seed: Seed of the classifier.
     """

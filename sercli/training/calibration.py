@@ -29,11 +29,6 @@ def pool_logits(corpus: CorpusFeatures, positions: Sequence[int], model: Model) 
     return pooled
 
 
-def score_utterances(corpus: CorpusFeatures, positions: Sequence[int], model: Model) -> Probabilities:
-    """Computes calibrated probabilities of utterances, shape ``(n, n_labels)``; arguments as for `pool_logits`."""
-    return model.probabilities(pool_logits(corpus, positions, model))
-
-
 def list_truth(corpus: CorpusFeatures, positions: Sequence[int]) -> Labels:
     """Returns the label index of each utterance, shape ``(n,)``."""
     return np.array([corpus.labels.index(corpus.index.utterances[n].emotion) for n in positions], np.int64)

@@ -146,22 +146,20 @@ def fit(
         CheckpointError: If the checkpoint belongs to another network.
         ModelError: If the training diverges.
     """
-    optimizer = Optimizer(network, config)
-    progress = _Progress(network, optimizer, config, resume)
+    run = _Run(network, train, dev, config, seed=seed, augment=augment, teacher=teacher)
+    if resume:
+        run.restore(resume)
     interrupted = False
     with torch.random.fork_rng():
         try:
-            while not progress.done:
-                epoch = _Epoch(number=progress.next_epoch, seed=seed, config=config, augment=augment, teacher=teacher)
-                record = epoch.run(network, optimizer, train, dev)
-                progress.add(record)
-                on_epoch(record, progress.make_checkpoint)
+            while not run.done:
+                on_epoch(run.train_epoch(), run.make_checkpoint)
         except KeyboardInterrupt:
             interrupted = True
-            if not progress.history:
+            if not run.history:
                 raise
-    network.load_state_dict(progress.best)
-    return FitResult(best_epoch=progress.best_epoch, history=tuple(progress.history), interrupted=interrupted)
+    network.load_state_dict(run.best)
+    return FitResult(best_epoch=run.best_epoch, history=tuple(run.history), interrupted=interrupted)
 
 
 def find_best(history: Sequence[EpochRecord], schedule: str) -> EpochRecord:
@@ -174,27 +172,25 @@ def find_best(history: Sequence[EpochRecord], schedule: str) -> EpochRecord:
     return min(history, key=lambda record: (-record.dev_uar, record.dev_loss, record.epoch))
 
 
-class _Progress:
-    """Learning rate, history and best weights so far."""
+class _Run:
+    """Training of one network: its optimizer, and history and best weights so far."""
 
     def __init__(
         self,
         network: nn.Module,
-        optimizer: Optimizer,
+        train: Batches,
+        dev: Batches,
         config: TrainConfig,
-        resume: Checkpoint | None,
+        *,
+        seed: int,
+        augment: SpectralAugmentation | None,
+        teacher: Teacher | None,
     ) -> None:
-        self._network, self._optimizer, self._config = network, optimizer, config
-        self.best = _copy(network)
+        self._network, self._train, self._dev, self._config = network, train, dev, config
+        self._seed, self._augment, self._teacher = seed, augment, teacher
+        self._optimizer = Optimizer(network, config)
         self.history: list[EpochRecord] = []
-        if resume:
-            self.history = _parse_history(resume)
-            self.best = resume.best
-            _restore(network, optimizer, resume)
-
-    @property
-    def next_epoch(self) -> int:
-        return len(self.history) + 1
+        self.best = _copy(network)
 
     @property
     def best_epoch(self) -> int:
@@ -207,12 +203,21 @@ class _Progress:
         stalled = len(self.history) - self.best_epoch
         return len(self.history) >= self._config.max_epochs or stalled >= self._config.patience
 
-    def add(self, record: EpochRecord) -> None:
-        self.history.append(record)
-        if self.best_epoch == record.epoch:
-            self.best = _copy(self._network)
-        elif (record.epoch - self.best_epoch) % self._config.plateau_patience == 0:
-            self._optimizer.learning_rate *= self._config.plateau_factor
+    def restore(self, checkpoint: Checkpoint) -> None:
+        try:
+            self.history = [EpochRecord(**record) for record in checkpoint.history]
+        except TypeError as reason:
+            msg = f"cannot resume from this checkpoint: its history is damaged ({reason}); train with --restart"
+            raise CheckpointError(msg) from None
+        self.best = checkpoint.best
+        self._optimizer.restore(checkpoint.optimizer)
+        self._optimizer.learning_rate = checkpoint.learning_rate
+        try:
+            for weights in (checkpoint.best, checkpoint.weights):
+                self._network.load_state_dict(weights)
+        except RuntimeError:
+            msg = "cannot resume from this checkpoint: it is of another network or recipe; train with --restart"
+            raise CheckpointError(msg) from None
 
     def make_checkpoint(self) -> Checkpoint:
         return Checkpoint(
@@ -223,96 +228,70 @@ class _Progress:
             history=tuple(asdict(record) for record in self.history),
         )
 
-
-def _parse_history(checkpoint: Checkpoint) -> list[EpochRecord]:
-    try:
-        return [EpochRecord(**record) for record in checkpoint.history]
-    except TypeError as reason:
-        msg = f"cannot resume from this checkpoint: its history is damaged ({reason}); train with --restart"
-        raise CheckpointError(msg) from None
-
-
-def _copy(network: nn.Module) -> Weights:
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-
-
-def _restore(network: nn.Module, optimizer: Optimizer, checkpoint: Checkpoint) -> None:
-    optimizer.restore(checkpoint.optimizer)
-    optimizer.learning_rate = checkpoint.learning_rate
-    try:
-        for weights in (checkpoint.best, checkpoint.weights):
-            network.load_state_dict(weights)
-    except RuntimeError:
-        msg = "cannot resume from this checkpoint: it is of another network or recipe; train with --restart"
-        raise CheckpointError(msg) from None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Epoch:
-    """One pass over the training utterances."""
-
-    number: int
-    seed: int
-    config: TrainConfig
-    augment: SpectralAugmentation | None
-    teacher: Teacher | None
-
-    def run(self, network: nn.Module, optimizer: Optimizer, train: Batches, dev: Batches) -> EpochRecord:
-        start = time.monotonic()
-        epoch_seed = _seed_epoch(self.seed, self.number)
+    def train_epoch(self) -> EpochRecord:
+        """Trains and scores the network, and keeps its weights if they are the best."""
+        start, number = time.monotonic(), len(self.history) + 1
+        epoch_seed = _seed_epoch(self._seed, number)
         torch.manual_seed(epoch_seed)
-        train_loss, train_accuracy = self._train(network, optimizer, train, torch.Generator().manual_seed(epoch_seed))
-        scores = score_logits(compute_logits(network, dev).numpy(), dev.truth.cpu().numpy())
+        train_loss, train_accuracy = self._pass_over_train(number, torch.Generator().manual_seed(epoch_seed))
+        scores = score_logits(compute_logits(self._network, self._dev).numpy(), self._dev.truth.cpu().numpy())
         # Weights are saved in half precision.
-        finite = all(bool(parameter.half().isfinite().all()) for parameter in network.parameters())
+        finite = all(bool(parameter.half().isfinite().all()) for parameter in self._network.parameters())
         if not (finite and np.isfinite((train_loss, scores.loss)).all()):
-            msg = f"the training diverges in epoch {self.number}: check the features, or lower training.learning_rate"
+            msg = f"the training diverges in epoch {number}: check the features, or lower training.learning_rate"
             raise ModelError(msg)
-        return EpochRecord(
-            epoch=self.number,
+        record = EpochRecord(
+            epoch=number,
             train_loss=train_loss,
             train_accuracy=train_accuracy,
             dev_loss=scores.loss,
             dev_accuracy=scores.accuracy,
             dev_uar=scores.uar,
-            learning_rate=optimizer.learning_rate,
+            learning_rate=self._optimizer.learning_rate,
             seconds=time.monotonic() - start,
         )
+        self.history.append(record)
+        if self.best_epoch == number:
+            self.best = _copy(self._network)
+        elif (number - self.best_epoch) % self._config.plateau_patience == 0:
+            self._optimizer.learning_rate *= self._config.plateau_factor
+        return record
 
-    def _train(
-        self, network: nn.Module, optimizer: Optimizer, train: Batches, generator: torch.Generator
-    ) -> tuple[float, float]:
+    def _pass_over_train(self, number: int, generator: torch.Generator) -> tuple[float, float]:
         """Trains on all batches; returns the mean loss and the accuracy."""
+        network, optimizer, config = self._network, self._optimizer, self._config
         network.train()
-        steps = train.count_batches(self.config.batch_size)
+        steps = self._train.count_batches(config.batch_size)
         loss_sum, correct, count = 0.0, 0, 0
-        for step, (features, n_frames, truth, allowed) in enumerate(train.shuffled(self.config.batch_size, generator)):
-            self._set_learning_rate(optimizer, step / steps)
+        for step, (features, n_frames, truth, allowed) in enumerate(self._train.shuffled(config.batch_size, generator)):
+            if config.schedule == "one-cycle":
+                optimizer.learning_rate = config.learning_rate * one_cycle(
+                    (number - 1 + step / steps) / config.max_epochs
+                )
             network.zero_grad()
-            allowed = allowed if self.config.masked else torch.ones_like(allowed)
+            allowed = allowed if config.masked else torch.ones_like(allowed)
             # Both labels, because mixup combines two utterances.
-            targets = torch.cat([smooth_labels(truth, self.config.label_smoothing, allowed), allowed.float()], dim=1)
-            if self.augment:
-                features, n_frames, targets = self.augment(features, n_frames, targets, generator)
+            targets = torch.cat([smooth_labels(truth, config.label_smoothing, allowed), allowed.float()], dim=1)
+            if self._augment:
+                features, n_frames, targets = self._augment(features, n_frames, targets, generator)
             with autocast(features.device):
                 logits = network(features, n_frames).float()
             targets, allowed = targets.chunk(2, dim=1)
             loss = masked_cross_entropy(logits, targets, allowed)
-            if self.teacher:
-                loss = self.teacher.blend(loss, logits, features, n_frames, allowed)
+            if self._teacher:
+                loss = self._teacher.blend(loss, logits, features, n_frames, allowed)
             loss.backward()  # type: ignore[no-untyped-call]
-            if self.config.max_gradient:
-                nn.utils.clip_grad_norm_(network.parameters(), self.config.max_gradient)
+            if config.max_gradient:
+                nn.utils.clip_grad_norm_(network.parameters(), config.max_gradient)
             optimizer.step()
             loss_sum += float(loss.detach()) * len(truth)
             correct += int((logits.argmax(dim=1) == truth).sum())
             count += len(truth)
         return loss_sum / count, correct / count
 
-    def _set_learning_rate(self, optimizer: Optimizer, epoch_progress: float) -> None:
-        if self.config.schedule == "one-cycle":
-            progress = (self.number - 1 + epoch_progress) / self.config.max_epochs
-            optimizer.learning_rate = one_cycle(progress) * self.config.learning_rate
+
+def _copy(network: nn.Module) -> Weights:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
 def masked_cross_entropy(logits: Tensor, targets: Tensor, allowed: Tensor) -> Tensor:

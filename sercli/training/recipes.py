@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, NoReturn
 
 from sercli.config import Config, ParameterError, describe_unknown
+from sercli.errors import UsageError
 from sercli.features.frontend import FEATURES
 from sercli.models.config import NetworkConfig
+from sercli.training.classifiers import BASELINES
 
 SCHEDULES = ("plateau", "one-cycle")
 _NAME = re.compile(r"\w[\w.-]{0,79}")  # also a folder name
-METHODS = ("svm", "forest", "knn", "mlp", "logistic")
-"""Keys of `sercli.training.baselines.BASELINES`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ class Recipe:
         training: Training of the network; baselines use only `TrainConfig.copies`.
         augmentation: Augmentation of training batches; log-mel features only.
         teachers: Distillation; None without.
-        baseline: Key of `sercli.training.baselines.BASELINES`; empty for a network.
+        baseline: Key of `sercli.training.classifiers.BASELINES`; empty for a network.
     """
 
     name: str
@@ -146,8 +146,8 @@ class Recipe:
     baseline: str = ""
 
     def __post_init__(self) -> None:
-        if self.baseline and self.baseline not in METHODS:
-            _refuse("baseline", f"should be one of {', '.join(METHODS)}, found {self.baseline!r}")
+        if self.baseline and self.baseline not in BASELINES:
+            _refuse("baseline", f"should be one of {', '.join(BASELINES)}, found {self.baseline!r}")
         if not _NAME.fullmatch(self.name):
             _refuse("name", f"should be up to 80 letters, digits, dots, - and _, found {self.name[:90]!r}")
         unknown = [name for name in self.features if name not in FEATURES]
@@ -158,6 +158,19 @@ class Recipe:
     def n_networks(self) -> int:
         """Number of networks to train, including teachers."""
         return self.network.members + (self.teachers.networks if self.teachers else 0)
+
+    def require_network(self, problem: str) -> None:
+        """Checks that the recipe is not a baseline.
+
+        Args:
+            problem: Rest of the sentence that begins with the recipe.
+
+        Raises:
+            UsageError: If it is one.
+        """
+        if self.baseline:
+            msg = f"recipe {self.name} {problem}"
+            raise UsageError(msg)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":

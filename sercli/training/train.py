@@ -12,7 +12,7 @@ from sercli.files import read_json_object, write_table
 from sercli.labels import LabelSelection, choose_negative
 from sercli.locks import lock_folder
 from sercli.models.folder import HISTORY_FILE, JSON_FILE
-from sercli.models.model import Model, save_model
+from sercli.models.model import save_model
 from sercli.models.self_test import score_test_signal
 from sercli.parallel import limit_threads, pick_device
 from sercli.plots import save_curves
@@ -20,7 +20,7 @@ from sercli.progress import show_bar
 from sercli.splits.development import make_training_split
 from sercli.training.checkpoint import CHECKPOINT_FILE
 from sercli.training.data import CorpusFeatures
-from sercli.training.loop import DevScores, EpochRecord, FitResult
+from sercli.training.loop import EpochRecord
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
 from sercli.training.trainer import OnEpoch, TrainedModel, remove_checkpoints, train_fold
@@ -33,26 +33,20 @@ class TrainingResult:
 
     Attributes:
         folder: Model folder.
-        model: Trained model.
-        dev: Scores of the development utterances.
-        members: Training of each network of the model.
-        interrupted: Whether Ctrl-C ended the training early; continue with ``resume``.
+        trained: Trained model and its training history; if it was interrupted, continue with ``resume``.
         saved: Whether the model was saved; an interrupted training does not replace a finished model.
         missing: Files of the index that are not in the store; they were skipped.
     """
 
     folder: Path
-    model: Model
-    dev: DevScores
-    members: tuple[FitResult, ...]
-    interrupted: bool
+    trained: TrainedModel
     saved: bool
     missing: tuple[str, ...]
 
     @property
     def known_speakers(self) -> tuple[str, ...]:
         """Corpora whose development speakers are also in training, or unknown."""
-        data = self.model.facts["training_data"]
+        data = self.trained.model.facts["training_data"]
         return tuple(name for name, described in data.items() if not described["dev_speakers"])
 
 
@@ -152,21 +146,11 @@ def train(
                 _write(out, trained, title=f"recipe {recipe.name}, seed {seed}")
             if not trained.interrupted:
                 remove_checkpoints(out / CHECKPOINT_FILE)
-    return TrainingResult(
-        folder=out,
-        model=trained.model,
-        dev=trained.dev,
-        members=trained.members,
-        interrupted=trained.interrupted,
-        saved=saved,
-        missing=corpus.missing,
-    )
+    return TrainingResult(folder=out, trained=trained, saved=saved, missing=corpus.missing)
 
 
 def _check_usage(recipe: Recipe, out: Path, *, resume: bool, restart: bool) -> None:
-    if recipe.baseline:
-        msg = f"recipe {recipe.name} is a baseline, only for 'sercli evaluate': train a recipe with a network"
-        raise UsageError(msg)
+    recipe.require_network("is a baseline, only for 'sercli evaluate': train a recipe with a network")
     if resume and restart:
         msg = "--resume continues and --restart starts over: give one of them"
         raise UsageError(msg)

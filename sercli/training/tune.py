@@ -145,9 +145,7 @@ def tune(
         msg = "the search needs Optuna: install it with pip install 'sercli[tune]'"
         raise UsageError(msg)
     base = get_recipe(recipe, changes)
-    if base.baseline:
-        msg = f"recipe {base.name} is a baseline: only networks can be tuned"
-        raise UsageError(msg)
+    base.require_network("is a baseline: only networks can be tuned")
     file = None if space or isinstance(recipe, Recipe) else read_recipe_file(recipe)
     space = space or (file.tune if file else None) or make_space(base)
     check_space(base, space, lambda name: f"{file.where}{file.find_line(name)}: " if file and file.tune else "")

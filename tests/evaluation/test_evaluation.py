@@ -21,7 +21,7 @@ from sercli.evaluation.scores import summarize
 from sercli.labels import EMOTIONS
 from sercli.models.model import load_model
 from sercli.splits.protocols import make_folds
-from sercli.training.calibration import score_utterances
+from sercli.training.calibration import pool_logits
 from sercli.training.data import Batches, CorpusFeatures
 from sercli.training.loop import FitResult, Teacher, fit
 from sercli.training.recipe_files import RECIPES
@@ -154,7 +154,7 @@ def test_a_fold_is_scored_by_the_model_in_its_folder(data: Path, results: Path) 
     fold = make_folds(index, "loso", 0)[2]
     model = load_model(results / "folds" / "seed0-fold3")
     with CorpusFeatures(index, data / "features.h5", SMALL.features) as corpus:
-        probabilities = score_utterances(corpus, fold.test, model)
+        probabilities = model.probabilities(pool_logits(corpus, fold.test, model))
         for member, row in zip(fold.test, probabilities, strict=True):
             matrices, speech = zip(*corpus.segments(member), strict=True)
             np.testing.assert_array_equal(row, model.predict_proba(matrices, speech))

@@ -15,8 +15,9 @@ import torch
 
 from sercli.corpora.index import read_index, write_index
 from sercli.errors import InputError, StoreError
+from sercli.evaluation.folds import FOLD_FILE, FoldResult, read_fold
 from sercli.evaluation.run import evaluate
-from sercli.evaluation.run_fold import FOLD_FILE, FoldResult, read_fold, run_fold
+from sercli.evaluation.run_fold import run_fold
 from sercli.splits.protocols import make_folds
 from sercli.training import loop
 from sercli.training.checkpoint import CHECKPOINT_FILE
@@ -51,13 +52,13 @@ def read_models(out: Path) -> dict[Path, tuple[bytes, int]]:
 def count_epochs(patch: pytest.MonkeyPatch) -> list[int]:
     """Numbers of the epochs that are trained from now on."""
     numbers: list[int] = []
-    run: Callable[..., Any] = loop._Epoch.run
+    train_epoch: Callable[..., Any] = loop._Run.train_epoch
 
-    def note(epoch: Any, *arguments: Any) -> Any:
-        numbers.append(epoch.number)
-        return run(epoch, *arguments)
+    def note(run: Any) -> Any:
+        numbers.append(len(run.history) + 1)
+        return train_epoch(run)
 
-    patch.setattr(loop._Epoch, "run", note)
+    patch.setattr(loop._Run, "train_epoch", note)
     return numbers
 
 
@@ -264,7 +265,7 @@ def test_a_training_that_was_finished_is_not_repeated_when_its_fold_was_not(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("sercli.evaluation.run_fold.score_utterances", stop)
+        patch.setattr("sercli.evaluation.run_fold.pool_logits", stop)
         with pytest.raises(KeyboardInterrupt):
             run_toy(data, tmp_path / "r", recipe=SMALL.with_max_epochs(2), protocol="paper")
     assert list_folds(tmp_path / "r") == [".seed0-fold1.partial"]

@@ -14,7 +14,6 @@ from sercli.features.store import FeatureStore
 from sercli.metrics import unweighted_average_recall
 from sercli.splits.protocols import make_folds
 from sercli.training.baselines import (
-    BASELINES,
     compute_baseline_logits,
     compute_functionals,
     score_baseline,
@@ -22,6 +21,7 @@ from sercli.training.baselines import (
     train_baseline,
 )
 from sercli.training.calibration import fit_temperature, to_probabilities
+from sercli.training.classifiers import BASELINES
 from sercli.training.data import CorpusFeatures
 from sercli.training.recipe_files import RECIPES
 from sercli.training.train import train

@@ -85,5 +85,5 @@ def test_a_masked_training_with_mixed_utterances_ends_in_a_model_of_all_labels(d
         training=replace(default.training, max_epochs=2, batch_size=4, masked=True),
     )
     result = train(data / "index.csv", data / "features.h5", recipe, tmp_path / "m", device="cpu")
-    assert result.model.labels == LABELS
-    assert all(0 < record.train_loss < 3 for record in result.members[0].history)
+    assert result.trained.model.labels == LABELS
+    assert all(0 < record.train_loss < 3 for record in result.trained.members[0].history)

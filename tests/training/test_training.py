@@ -22,7 +22,7 @@ from sercli.models.networks import build_network
 from sercli.splits.development import make_training_split
 from sercli.splits.fold import Fold
 from sercli.training import loop
-from sercli.training.calibration import fit_temperature, list_truth, pool_logits, score_utterances, to_probabilities
+from sercli.training.calibration import fit_temperature, list_truth, pool_logits, to_probabilities
 from sercli.training.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
 from sercli.training.data import CorpusFeatures
 from sercli.training.description import identify_checkpoint, identify_training
@@ -80,6 +80,7 @@ def without_seconds(members: tuple[FitResult, ...]) -> list[list[EpochRecord]]:
 
 def assert_same(one: TrainedModel | TrainingResult, other: TrainedModel | TrainingResult) -> None:
     """Equal graphs, temperatures, scores and histories."""
+    one, other = (given.trained if isinstance(given, TrainingResult) else given for given in (one, other))
     assert one.model.graph == other.model.graph
     assert one.model.temperature == other.model.temperature
     assert one.dev == other.dev
@@ -285,11 +286,11 @@ def test_train_writes_a_model_that_loads_and_curves(data: Path, features: Corpus
         "model.safetensors",
     ]
     model = load_model(out)
-    assert model.graph == result.model.graph
+    assert model.graph == result.trained.model.graph
     assert model.features.names == SMALL.features
     assert model.facts["training_data"]["ravdess"]["utterances"] == 72
     assert len(model.facts["training_data"]["ravdess"]["dev_speakers"]) == 2
-    assert (result.folder, result.saved, result.interrupted, result.missing) == (out, True, False, ())
+    assert (result.folder, result.saved, result.trained.interrupted, result.missing) == (out, True, False, ())
     header = "member,epoch,train_loss,train_accuracy,dev_loss,dev_accuracy,dev_uar,learning_rate,seconds"
     assert (out / "history.csv").read_text().splitlines()[0] == header
     card = (out / "MODEL_CARD.md").read_text()
@@ -345,14 +346,14 @@ def test_development_scores_and_temperature_are_those_of_the_saved_model(
     truth = list_truth(features, fold.dev)
     logits = pool_logits(features, fold.dev, model)
     assert model.temperature == fit_temperature(logits, truth) != 1.0
-    probabilities = score_utterances(features, fold.dev, model)
+    probabilities = model.probabilities(logits)
     hits = probabilities.argmax(axis=1) == truth
-    assert result.dev.accuracy == hits.mean() == model.facts["training"]["dev_accuracy"]
+    assert result.trained.dev.accuracy == hits.mean() == model.facts["training"]["dev_accuracy"]
     loss = -np.log(probabilities[np.arange(len(truth)), truth]).mean()
-    assert result.dev.loss == pytest.approx(loss)
+    assert result.trained.dev.loss == pytest.approx(loss)
     one = fold.dev[3]
     matrices, speech = zip(*features.segments(one), strict=True)
-    np.testing.assert_array_equal(score_utterances(features, [one], model)[0], model.predict_proba(matrices, speech))
+    np.testing.assert_array_equal(probabilities[3], model.predict_proba(matrices, speech))
 
 
 def test_weights_are_rounded_before_the_model_is_exported(features: CorpusFeatures, fold: Fold) -> None:
@@ -368,7 +369,7 @@ def test_few_arguments_are_enough(
     monkeypatch.chdir(tmp_path)
     result = train(recipe=SMALL.with_max_epochs(2), progress=True)
     assert result.folder == Path("models/paper")
-    assert load_model(result.folder).graph == result.model.graph
+    assert load_model(result.folder).graph == result.trained.model.graph
     assert "train paper: 100%" in capsys.readouterr().err
 
 
@@ -376,9 +377,9 @@ def test_ctrl_c_leaves_the_best_model_so_far_and_resume_ends_like_an_unbroken_ru
     whole = run_train(data, tmp_path / "whole", SMALL)
     out = tmp_path / "m"
     stopped = run_train(data, out, SMALL, on_epoch=stop_after(2, KeyboardInterrupt))
-    assert stopped.interrupted
+    assert stopped.trained.interrupted
     assert stopped.saved
-    assert len(stopped.members[0].history) == 2
+    assert len(stopped.trained.members[0].history) == 2
     assert load_model(out).facts["training"]["interrupted"]
     assert (out / CHECKPOINT_FILE).exists()
     resumed = run_train(data, out, SMALL, resume=True)
@@ -414,27 +415,27 @@ def test_an_interrupted_ensemble_has_its_finished_members_only(
 ) -> None:
     recipe, out = SMALL.with_max_epochs(2).with_members(3), tmp_path / "m"
     whole, alone = unbroken
-    run: Any = loop._Epoch.run
+    train_epoch: Any = loop._Run.train_epoch
 
     def stop(member: int, record: EpochRecord) -> None:
         if (member, record.epoch) == (1, epoch):
             raise KeyboardInterrupt
 
-    def stop_in_first_epoch(self: Any, network: Any, *arguments: Any) -> Any:
-        if (out / CHECKPOINT_FILE).exists() and self.number == 1:
+    def stop_in_first_epoch(run: Any) -> Any:
+        if (out / CHECKPOINT_FILE).exists() and not run.history:
             raise KeyboardInterrupt
-        return run(self, network, *arguments)
+        return train_epoch(run)
 
     with pytest.MonkeyPatch.context() as patch:
         if epoch == 0:
-            patch.setattr(loop._Epoch, "run", stop_in_first_epoch)
+            patch.setattr(loop._Run, "train_epoch", stop_in_first_epoch)
         stopped = run_train(data, out, recipe, on_epoch=stop)
-    assert stopped.interrupted
-    assert len(stopped.members) == 1
+    assert stopped.trained.interrupted
+    assert len(stopped.trained.members) == 1
     model = load_model(out)
     assert model.network["members"] == 1
     assert model.facts["training"]["members"] == 1
-    assert model.graph == alone.model.graph
+    assert model.graph == alone.trained.model.graph
     resumed = run_train(data, out, recipe, resume=True)
     assert_same(whole, resumed)
     assert load_model(out).network["members"] == 3
@@ -569,7 +570,7 @@ def test_fewer_epochs_than_were_trained_cannot_be_resumed(data: Path, tmp_path: 
     run_train(data, out, SMALL, on_epoch=stop_after(3, KeyboardInterrupt))
     with pytest.raises(ModelError, match="it has 3 epochs, expected at most 2"):
         run_train(data, out, SMALL.with_max_epochs(2), resume=True)
-    assert len(run_train(data, out, SMALL.with_max_epochs(3), resume=True).members[0].history) == 3
+    assert len(run_train(data, out, SMALL.with_max_epochs(3), resume=True).trained.members[0].history) == 3
 
 
 def test_a_model_folder_is_written_by_one_training_at_a_time(data: Path, tmp_path: Path) -> None:
