@@ -2,7 +2,7 @@
 
 Every command is a function of this package::
 
-    from sercli import Predictor, evaluate, featurize, predict_folder, prepare, train
+    from sercli import Predictor, compare, evaluate, featurize, inspect, predict_folder, prepare, train
 
     predict_folder("calls", "report.csv", progress=True)
     print(Predictor().predict("call.wav").emotion)
@@ -18,6 +18,8 @@ from sercli.version import __version__
 
 if TYPE_CHECKING:
     from sercli.corpora.prepare import prepare
+    from sercli.evaluation.compare import compare
+    from sercli.evaluation.inspect import inspect
     from sercli.evaluation.run import evaluate
     from sercli.prediction.batch import predict_folder
     from sercli.prediction.explain import explain
@@ -26,15 +28,29 @@ if TYPE_CHECKING:
     from sercli.training.train import train
     from sercli.training.tune import tune
 
-__all__ = ["Predictor", "__version__", "evaluate", "explain", "featurize", "predict_folder", "prepare", "train", "tune"]
+__all__ = [
+    "Predictor",
+    "__version__",
+    "compare",
+    "evaluate",
+    "explain",
+    "featurize",
+    "inspect",
+    "predict_folder",
+    "prepare",
+    "train",
+    "tune",
+]
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before ONNX Runtime is imported: recordings of people are private
 
 _MODULES = {
     "Predictor": "sercli.prediction.predictor",
+    "compare": "sercli.evaluation.compare",
     "evaluate": "sercli.evaluation.run",
     "explain": "sercli.prediction.explain",
     "featurize": "sercli.training.featurize",
+    "inspect": "sercli.evaluation.inspect",
     "predict_folder": "sercli.prediction.batch",
     "prepare": "sercli.corpora.prepare",
     "train": "sercli.training.train",

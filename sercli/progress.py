@@ -16,6 +16,10 @@ class Heartbeat:
     seconds: float
 
 
+Progress = Callable[[int, int], None]
+"""Called with the steps done and their total."""
+
+
 @contextlib.contextmanager
 def show_bar(description: str, *, enabled: bool = True) -> Iterator[Callable[[int, int], None]]:
     """Shows a tqdm bar while the block runs.
@@ -38,4 +42,14 @@ def show_bar(description: str, *, enabled: bool = True) -> Iterator[Callable[[in
             bar.total = total
             bar.update(done - bar.n)
 
+        yield update
+
+
+@contextlib.contextmanager
+def follow_progress(description: str, progress: bool | Progress) -> Iterator[Progress]:  # noqa: FBT001 - as callers have it
+    """Yields the function to call with progress: the given one, or that of a bar, which is shown if it is True."""
+    if callable(progress):
+        yield progress
+        return
+    with show_bar(description, enabled=progress) as update:
         yield update

@@ -28,13 +28,9 @@ def compare(
     from rich.table import Table
     from rich.text import Text
 
-    from sercli.errors import UsageError
-    from sercli.evaluation.compare import compare_results, write_comparison
+    from sercli.evaluation.compare import compare as run
 
-    if out and out.suffix.lower() != ".csv":
-        msg = f"--out takes a name ending in .csv, found {str(out)!r}"
-        raise UsageError(msg)
-    comparison = compare_results(results)
+    comparison = run(results, out)
     headings = ("recipe", "protocol", "seeds", "UAR", "95 %", "accuracy", "ECE", "women", "men")
     table = Table(box=None, pad_edge=False)
     for heading in headings:
@@ -55,7 +51,6 @@ def compare(
     if not comparison.comparable:
         console.warn("not comparable: these results are of different test utterances or protocols")
     if out:
-        write_comparison(out, comparison)
         console.say(f"saved {out}")
 
 

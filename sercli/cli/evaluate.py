@@ -7,13 +7,11 @@ import typer
 
 from sercli.audio.degradation import DEGRADATIONS
 from sercli.cli import console, options
-from sercli.errors import UsageError
-from sercli.splits.protocols import PROTOCOLS, describe_protocols, get_protocol, name_cross_protocol
+from sercli.splits.protocols import PROTOCOLS, describe_protocols, name_protocol
 
 if TYPE_CHECKING:
     from sercli.evaluation.folds import FoldResult
     from sercli.evaluation.report import EvaluationReport
-    from sercli.training.recipes import Recipe
 
 EPILOG = describe_protocols()
 
@@ -34,6 +32,7 @@ Degrade = Annotated[
         metavar="NAME",
         help=f"Also test on degraded recordings: {' or '.join(DEGRADATIONS)}.",
         show_default=False,
+        autocompletion=lambda: list(DEGRADATIONS),
     ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Results folder.", show_default="results/<protocol>-<recipe>")]
@@ -76,11 +75,13 @@ def evaluate(
 
     Example: `sercli evaluate --protocol emobox --recipe default`
     """
-    recipe = _read_recipe(recipe_name, changes, max_epochs).with_members(members)
-    protocol = _name_protocol(protocol, train_on, test_on)
-    # After all checks, because these take seconds to import.
-    from sercli.evaluation.run import evaluate as run
     from sercli.labels import parse_label_map
+    from sercli.training.recipe_files import get_recipe
+
+    recipe = get_recipe(recipe_name, changes or ()).with_max_epochs(max_epochs).with_members(members)
+    train, test = (options.parse_names(names or None) for names in (train_on, test_on))
+    protocol = name_protocol(protocol, train, test)  # before slow imports
+    from sercli.evaluation.run import evaluate as run
 
     with console.keeping_work(), console.show_progress(f"evaluate {protocol}", None) as bar:
 
@@ -113,25 +114,6 @@ def evaluate(
     if report.failures:
         console.show_failures([(failure.file, failure.reason) for failure in report.failures])
         raise typer.Exit(1)
-
-
-def _read_recipe(name: str, changes: list[str] | None, max_epochs: int | None) -> "Recipe":
-    from sercli.training.recipe_files import get_recipe
-
-    recipe = get_recipe(name, changes or ())
-    if max_epochs is not None and recipe.baseline:
-        msg = f"recipe {recipe.name} has no epochs: leave out --max-epochs"
-        raise UsageError(msg)
-    return recipe.with_max_epochs(max_epochs)
-
-
-def _name_protocol(name: str, train_on: str | None, test_on: str | None) -> str:
-    if (name == "cross") != bool(train_on and test_on) or bool(train_on) != bool(test_on):
-        msg = "--protocol cross, --train and --test go together: name the corpora to train and to test on"
-        raise UsageError(msg)
-    if name == "cross":
-        return name_cross_protocol(options.parse_names(train_on) or [], options.parse_names(test_on) or [])
-    return get_protocol(name).name
 
 
 def _show(report: "EvaluationReport") -> None:

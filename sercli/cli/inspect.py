@@ -46,38 +46,26 @@ def inspect(
 
     Example: `sercli inspect --results results/pooled-default --out corpus.html`
     """
-    from sercli.corpora.index import read_index
-    from sercli.errors import UsageError
-    from sercli.evaluation.inspection import inspect_index, write_inspection_page
-    from sercli.evaluation.label_errors import read_label_errors
-    from sercli.files import write_json
+    from sercli.evaluation.inspect import inspect as run
 
-    suffix = out.suffix.lower() if out else ""
-    if suffix not in {"", ".json", ".html"} or (out and not suffix):
-        msg = f"--out takes a name ending in .html or .json, found {str(out)!r}"
-        raise UsageError(msg)
-    rows = read_index(options.index_file(data_dir, index)).select(options.parse_names(corpora))
-    label_errors = read_label_errors(results, rows) if results else None
     path = options.store_file(data_dir, store)
-    with console.show_progress("measuring recordings", len(rows)) as bar:
-        inspection = inspect_index(
-            rows,
-            store=path if store or path.exists() else None,
-            label_errors=label_errors,
+    with console.show_progress("measuring recordings", None) as bar:
+        inspection = run(
+            options.index_file(data_dir, index),
+            path if store or path.exists() else None,
+            results,
+            out,
+            corpora=options.parse_names(corpora),
             jobs=jobs,
             progress=bar.update,
         )
     _show(inspection)
     if out:
-        if suffix == ".html":
-            write_inspection_page(out, inspection)
-        else:
-            write_json(out, inspection.to_dict())
         console.say(f"saved {out}")
 
 
 def _show(inspection: "Inspection") -> None:
-    from sercli.evaluation.inspection import UNITS
+    from sercli.evaluation.inspect import UNITS
 
     genders = [gender or "unknown" for gender in inspection.genders]
     labels = [(name, *counts.values()) for name, counts in inspection.labels.items()]

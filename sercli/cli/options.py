@@ -93,6 +93,12 @@ def store_file(data_dir: Path, given: Path | None) -> Path:
     return given or data_dir / "features.h5"
 
 
+def _complete_recipe() -> list[str]:
+    from sercli.training.recipe_files import list_recipes
+
+    return list(list_recipes())
+
+
 RecipeName = Annotated[
     str,
     typer.Option(
@@ -100,6 +106,7 @@ RecipeName = Annotated[
         metavar="NAME|FILE|MODEL",
         help="Name (see `sercli recipes`), TOML file, or model folder.",
         rich_help_panel=RECIPE,
+        autocompletion=_complete_recipe,
     ),
 ]
 Changes = Annotated[

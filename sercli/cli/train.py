@@ -67,6 +67,7 @@ def train(
     from sercli.training.recipe_files import get_recipe
 
     recipe = get_recipe(recipe_name, changes or ())  # before slow imports
+    recipe.require_trainable()
     recipe = recipe.with_max_epochs(max_epochs).with_members(members)
     from sercli.evaluation.report import read_scores
     from sercli.training.train import train as run

@@ -1,10 +1,10 @@
 """Compares the scores of results folders."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from sercli.errors import InputError
+from sercli.errors import InputError, UsageError
 from sercli.evaluation.predictions import PREDICTIONS_FILE, read_predictions
 from sercli.evaluation.report import REPORT_FILE, describe_test, report_errors
 from sercli.evaluation.scores import summarize
@@ -67,30 +67,33 @@ class Comparison:
     comparable: bool
 
 
-def compare_results(folders: Sequence[Path]) -> Comparison:
+def compare(results: Iterable[Path | str] | Path | str, out: Path | str | None = None) -> Comparison:
     """Compares results folders by scores recomputed from their predictions.
 
+    Example:
+        ``compare(["results/emobox-default", "results/emobox-svm"]).rows[0].recipe``
+
     Args:
-        folders: Results folders, or degradation folders inside them.
+        results: Results folders, or degradation folders inside them.
+        out: Table to write (CSV); None for none.
 
     Raises:
+        UsageError: If the name of the table does not end in ``.csv``.
         InputError: If a folder is missing or damaged, or none is given.
+        OSError: If the table cannot be written.
     """
-    if not folders:
+    if out is not None and Path(out).suffix.lower() != ".csv":
+        msg = f"--out takes a name ending in .csv, found {str(out)!r}"
+        raise UsageError(msg)
+    folders = [results] if isinstance(results, Path | str) else results
+    pairs = [_read(Path(folder)) for folder in folders]
+    if not pairs:
         msg = "nothing to compare: give results folders, as 'sercli evaluate' writes them"
         raise InputError(msg)
-    results = [_read(folder) for folder in folders]
-    rows = sorted((row for row, _ in results), key=lambda row: (-(row.uar or 0.0), row.folder))
-    return Comparison(rows=tuple(rows), comparable=len({test for _, test in results}) == 1)
-
-
-def write_comparison(path: Path, comparison: Comparison) -> None:
-    """Writes the table as CSV, atomically.
-
-    Raises:
-        OSError: If the file cannot be written.
-    """
-    write_table(path, [asdict(row) for row in comparison.rows])
+    rows = sorted((row for row, _ in pairs), key=lambda row: (-(row.uar or 0.0), row.folder))
+    if out is not None:
+        write_table(Path(out), [asdict(row) for row in rows])
+    return Comparison(rows=tuple(rows), comparable=len({test for _, test in pairs}) == 1)
 
 
 def _read(folder: Path) -> tuple[ComparedResults, tuple[object, ...]]:

@@ -1,7 +1,7 @@
 """Inspects an index before training: statistics, and issues to check."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,25 +14,19 @@ from sercli.corpora.index import Index, Utterance
 from sercli.errors import AudioError, SplitError
 from sercli.evaluation.label_errors import LabelError
 from sercli.features.store import FeatureStore
-from sercli.files import one_line, write_by_rename
+from sercli.files import one_line
 from sercli.labels import order_labels
-from sercli.page.render import render_page
 from sercli.parallel import map_in_threads
+from sercli.progress import Progress
 from sercli.splits.fold import Fold
 from sercli.splits.protocols import POOLED, make_folds
-from sercli.version import __version__
 
 MIN_DURATION, MAX_DURATION = 0.5, 30.0  # seconds
 MIN_SAMPLE_RATE = 16_000  # Hz
 MIN_SNR = 15.0  # dB
 MIN_UTTERANCES = 10  # per label
 QUANTILES = {"least": 0, "5 %": 5, "median": 50, "95 %": 95, "most": 100}
-UNITS = {"duration": "s", "peak": "dB", "level": "dB", "snr": "dB", "clipped": "share", "silence": "share"}
 HISTOGRAMS, BINS = ("duration", "level", "snr"), 30
-MAX_SHOWN = 500  # names per list in a page
-
-Progress = Callable[[int, int], None]
-"""Called with the number of recordings done and their total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,22 +121,6 @@ def inspect_index(
         issues=tuple(_find_issues(rows, levels, failures)),
         label_errors=label_errors,
     )
-
-
-def write_inspection_page(path: Path, inspection: Inspection) -> None:
-    """Writes an inspection as a self-contained HTML page, atomically."""
-    page = render_page(
-        "inspection.html",
-        scripts=(),
-        data={},
-        labels=list(inspection.labels),
-        inspection=inspection.to_dict(),
-        units=UNITS,
-        shown=MAX_SHOWN,
-        version=__version__,
-    )
-    with write_by_rename(path) as stream:
-        stream.write(page)
 
 
 def _measure(index: Index, jobs: int, progress: Progress) -> tuple[dict[str, Levels], dict[str, str]]:

@@ -24,7 +24,7 @@ from sercli.models.folder import HISTORY_FILE
 from sercli.parallel import map_as_done, pick_device
 from sercli.plots import save_curves
 from sercli.progress import show_bar
-from sercli.splits.protocols import get_protocol, make_folds
+from sercli.splits.protocols import get_protocol, make_folds, name_protocol
 from sercli.training.data import CorpusFeatures
 from sercli.training.description import identify_training
 from sercli.training.loop import EpochRecord
@@ -47,6 +47,8 @@ def evaluate(
     out: Path | str | None = None,
     *,
     protocol: str = "emobox",
+    train: Sequence[str] | None = None,
+    test: Sequence[str] | None = None,
     corpora: Sequence[str] | None = None,
     emotions: Sequence[str] = (),
     label_map: Mapping[str, str] | None = None,
@@ -76,7 +78,9 @@ def evaluate(
         store: Feature store of these utterances.
         recipe: Recipe, or its name, TOML file or model folder.
         out: Results folder; None for ``results/<protocol>-<recipe>``.
-        protocol: Name of a protocol, see `sercli.splits.protocols.get_protocol`.
+        protocol: Name of a protocol, see `sercli.splits.protocols.name_protocol`.
+        train: Corpora to train on, for protocol ``cross``.
+        test: Corpora to test on, for protocol ``cross``.
         corpora: Corpora to use; None for all in the index.
         emotions: Labels to keep, after merging; all if empty.
         label_map: Labels to merge into others, as in ``{"joy": "happy"}``.
@@ -100,8 +104,9 @@ def evaluate(
     """
     start = time.monotonic()
     recipe = get_recipe(recipe)
+    protocol = name_protocol(protocol, train, test)
     out = Path("results") / name_results(protocol, recipe) if out is None else Path(out)
-    _check_usage(protocol, recipe, out, degrade)
+    _check_usage(recipe, out, degrade)
     torch_device = str(pick_device(device))
     selection = LabelSelection(emotions=tuple(emotions), label_map=label_map or {})
     utterances = get_protocol(protocol).select(read_index(Path(index)).select(corpora).relabel(selection))
@@ -142,8 +147,7 @@ def name_results(protocol: str, recipe: Recipe) -> str:
     return f"{protocol}-{recipe.name}" + (f"-members{members}" if members > 1 else "")
 
 
-def _check_usage(protocol: str, recipe: Recipe, out: Path, degrade: str) -> None:
-    get_protocol(protocol)
+def _check_usage(recipe: Recipe, out: Path, degrade: str) -> None:
     if degrade:
         look_up("degradation", degrade, DEGRADATIONS)
     if degrade or recipe.network.members > 1:

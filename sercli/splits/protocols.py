@@ -99,6 +99,25 @@ def get_protocol(name: str) -> Protocol:
     raise UsageError(msg)
 
 
+def name_protocol(name: str, train: Sequence[str] | None = None, test: Sequence[str] | None = None) -> str:
+    """Returns the full name of a protocol; ``cross`` stands for the one of `name_cross_protocol`.
+
+    Args:
+        name: Name as for `get_protocol`, or ``cross``.
+        train: Corpora to train on, for ``cross``.
+        test: Corpora to test on, for ``cross``.
+
+    Raises:
+        UsageError: If the name is unknown, or corpora are given without ``cross`` or missing with it.
+    """
+    if len({name == "cross", train is not None, test is not None}) > 1:
+        msg = "--protocol cross, --train and --test go together: name the corpora to train and to test on"
+        raise UsageError(msg)
+    if train is not None and test is not None:
+        return name_cross_protocol(train, test)
+    return get_protocol(name).name
+
+
 def describe_protocols() -> str:
     """Lists all protocols with their descriptions as Markdown, for help texts."""
     descriptions = {name: rules.description for name, rules in PROTOCOLS.items()}

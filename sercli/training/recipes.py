@@ -159,6 +159,14 @@ class Recipe:
         """Number of networks to train, including teachers."""
         return self.network.members + (self.teachers.networks if self.teachers else 0)
 
+    def require_trainable(self) -> None:
+        """Checks that the recipe makes a model for use.
+
+        Raises:
+            UsageError: If it is a baseline.
+        """
+        self.require_network("is a baseline, only for 'sercli evaluate': train a recipe with a network")
+
     def require_network(self, problem: str) -> None:
         """Checks that the recipe is not a baseline.
 
@@ -200,8 +208,15 @@ class Recipe:
         return cls(**parts)
 
     def with_max_epochs(self, max_epochs: int | None) -> "Recipe":
-        """Returns the recipe with another maximum number of epochs; None keeps it."""
-        return self if max_epochs is None else replace(self, training=replace(self.training, max_epochs=max_epochs))
+        """Returns the recipe with another maximum number of epochs; None keeps it.
+
+        Raises:
+            UsageError: If it is a baseline.
+        """
+        if max_epochs is None:
+            return self
+        self.require_network("has no epochs: leave out --max-epochs")
+        return replace(self, training=replace(self.training, max_epochs=max_epochs))
 
     def with_members(self, members: int | None) -> "Recipe":
         """Returns the recipe for an ensemble of this many networks; None keeps it."""

@@ -150,7 +150,7 @@ def train(
 
 
 def _check_usage(recipe: Recipe, out: Path, *, resume: bool, restart: bool) -> None:
-    recipe.require_network("is a baseline, only for 'sercli evaluate': train a recipe with a network")
+    recipe.require_trainable()
     if resume and restart:
         msg = "--resume continues and --restart starts over: give one of them"
         raise UsageError(msg)

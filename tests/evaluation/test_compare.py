@@ -11,7 +11,7 @@ import pytest
 
 from sercli.cli.app import main
 from sercli.errors import InputError
-from sercli.evaluation.compare import COLUMNS, compare_results, write_comparison
+from sercli.evaluation.compare import COLUMNS, compare
 from sercli.evaluation.predictions import PredictionRow, Predictions, write_predictions
 from sercli.evaluation.scores import summarize
 from sercli.files import read_json_object, write_json
@@ -60,7 +60,7 @@ FILES = [f"{number}.wav" for number in range(96)]
 def test_the_best_comes_first_with_the_figures_of_its_predictions(tmp_path: Path) -> None:
     worse = write_results(tmp_path / "a", "svm", 0.4, files=FILES)
     better = write_results(tmp_path / "b", "paper", 0.8, files=FILES)
-    comparison = compare_results([worse, better])
+    comparison = compare([worse, better])
     assert [row.recipe for row in comparison.rows] == ["paper", "svm"]
     assert comparison.comparable
     for row in comparison.rows:
@@ -75,8 +75,8 @@ def test_different_tests_are_told_apart(tmp_path: Path) -> None:
     one = write_results(tmp_path / "a", "svm", 0.4, files=FILES)
     fewer = write_results(tmp_path / "b", "paper", 0.8, files=FILES[:48])
     other = write_results(tmp_path / "c", "paper", 0.8, files=FILES, protocol="random10")
-    assert not compare_results([one, fewer]).comparable
-    assert not compare_results([one, other]).comparable
+    assert not compare([one, fewer]).comparable
+    assert not compare([one, other]).comparable
 
 
 def test_tests_on_degraded_recordings_are_not_comparable_with_clean_ones(tmp_path: Path) -> None:
@@ -84,27 +84,28 @@ def test_tests_on_degraded_recordings_are_not_comparable_with_clean_ones(tmp_pat
     report = read_json_object(clean / "report.json")
     for folder in (telephone, again):
         write_json(folder / "report.json", {**report, "degradation": "telephone"})
-    assert not compare_results([clean, telephone]).comparable
-    assert compare_results([telephone, again]).comparable
-    assert compare_results([telephone]).rows[0].protocol == "loso, telephone"
+    assert not compare([clean, telephone]).comparable
+    assert compare([telephone, again]).comparable
+    assert compare([telephone]).rows[0].protocol == "loso, telephone"
 
 
 def test_packed_predictions_are_read(tmp_path: Path) -> None:
     folder = write_results(tmp_path / "a", "svm", 0.4, files=FILES)
-    (before,) = compare_results([folder]).rows
+    (before,) = compare([folder]).rows
     plain = folder / "predictions.csv"
     packed = gzip.compress(plain.read_bytes())
     (folder / "predictions.csv.gz").write_bytes(packed)
     plain.unlink()
-    assert compare_results([folder]).rows == (before,)
+    assert compare([folder]).rows == (before,)
     (folder / "predictions.csv.gz").write_bytes(packed[: len(packed) // 2])
     with pytest.raises(InputError, match="not a prediction"):
-        compare_results([folder])
+        compare([folder])
 
 
 def test_the_table_can_be_saved(tmp_path: Path) -> None:
-    comparison = compare_results([write_results(tmp_path / "a", "svm", 0.4, files=FILES)])
-    write_comparison(tmp_path / "t.csv", comparison)
+    folder = write_results(tmp_path / "a", "svm", 0.4, files=FILES)
+    comparison = compare(str(folder), tmp_path / "t.csv")
+    assert comparison == compare([folder])
     with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as stream:
         (row,) = csv.DictReader(stream)
     assert tuple(row) == COLUMNS
@@ -113,11 +114,11 @@ def test_the_table_can_be_saved(tmp_path: Path) -> None:
 
 def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"report\.json is missing"):
-        compare_results([tmp_path])
+        compare([tmp_path])
     with pytest.raises(InputError, match="is not a folder: expected results"):
-        compare_results([tmp_path / "notes.md"])
+        compare([tmp_path / "notes.md"])
     with pytest.raises(InputError, match="nothing to compare"):
-        compare_results([])
+        compare([])
 
 
 def test_predictions_that_were_cut_short_are_refused(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_predictions_that_were_cut_short_are_refused(tmp_path: Path) -> None:
     lines = (folder / "predictions.csv").read_text().splitlines(keepends=True)
     (folder / "predictions.csv").write_text("".join(lines[:50]))
     with pytest.raises(InputError, match="has 49 predictions, expected 96 by its report"):
-        compare_results([folder])
+        compare([folder])
 
 
 @pytest.mark.parametrize("probability", ["nan", "-1.0", "1e400", "lots"])
@@ -134,7 +135,7 @@ def test_what_is_no_probability_is_refused(tmp_path: Path, probability: str) -> 
     text = (folder / "predictions.csv").read_text()
     (folder / "predictions.csv").write_text(text.replace("0.65", probability, 1))
     with pytest.raises(InputError, match=r"row 1: not a prediction"):
-        compare_results([folder])
+        compare([folder])
 
 
 @pytest.mark.parametrize(("name", "value"), [("network", []), ("overall", [1]), ("seeds", 3)])
@@ -144,7 +145,7 @@ def test_a_report_of_another_shape_is_refused(tmp_path: Path, name: str, value: 
     (report["parameters"] if name == "network" else report)[name] = value
     write_json(folder / "report.json", report)
     with pytest.raises(InputError, match=r"report\.json is damaged"):
-        compare_results([folder])
+        compare([folder])
 
 
 def test_names_in_brackets_are_shown_as_they_are(

@@ -9,7 +9,7 @@ from sercli.audio.degradation import degrade
 from sercli.audio.segmentation import Segment, segment_blocks
 from sercli.corpora.index import read_index, write_index
 from sercli.errors import UsageError
-from sercli.evaluation.compare import compare_results
+from sercli.evaluation.compare import compare
 from sercli.evaluation.predictions import read_predictions
 from sercli.evaluation.scores import summarize
 from sercli.features.frontend import extract_features
@@ -45,7 +45,7 @@ def test_the_models_of_the_folder_are_tested_on_degraded_recordings(data: Path, 
     assert calls[0] == (0, total)
     assert calls[-1] == (total, total)
     assert not list(data.glob("*telephone*"))
-    comparison = compare_results([out, report.folder])
+    comparison = compare([out, report.folder])
     assert {row.protocol for row in comparison.rows} == {"loso", "loso, telephone"}
     assert not comparison.comparable
 

@@ -184,13 +184,33 @@ def test_a_corpus_is_tested_by_a_network_of_another_one(data: Path, tmp_path: Pa
         tmp_path / "r",
         index=replace(index, utterances=halves),
         recipe=SMALL.with_max_epochs(1),
-        protocol="cross-ravdess-to-other",
+        protocol="cross",
+        train=["ravdess"],
+        test=["other"],
     )
+    assert report.protocol == "cross-ravdess-to-other"
     assert report.corpora.keys() == {"other", "ravdess"}
     rows = read_predictions(tmp_path / "r" / "predictions.csv").rows
     assert {row.corpus for row in rows} == {"other"}
     assert "sad" not in {row.truth for row in rows}
     assert report.scores.overall.per_corpus.keys() == {"other"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"protocol": "cross", "train": ["ravdess"]}, "--protocol cross, --train and --test go together: name"),
+        ({"protocol": "loso", "train": ["ravdess"], "test": ["nemo"]}, "--protocol cross, --train and --test go"),
+        ({"protocol": "cross", "train": ["nemo"], "test": ["nemo"]}, "expected different corpora to train and to test"),
+        ({"protocol": "cross", "train": [], "test": ["nemo"]}, "found none to train on and nemo to test on"),
+        ({"protocol": "cross"}, "--protocol cross, --train and --test go together: name"),
+    ],
+)
+def test_corpora_to_train_and_test_on_go_with_protocol_cross(
+    tmp_path: Path, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        evaluate(tmp_path / "index.csv", tmp_path / "features.h5", "paper", tmp_path / "r", **arguments)
 
 
 def test_utterances_that_are_not_in_the_store_are_named(data: Path, tmp_path: Path) -> None:

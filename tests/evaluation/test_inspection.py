@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from sercli.corpora.index import Index, Utterance, read_index
-from sercli.evaluation.inspection import Inspection, inspect_index, write_inspection_page
+from sercli.errors import UsageError
+from sercli.evaluation.inspect import inspect, write_inspection_page
+from sercli.evaluation.inspection import Inspection, inspect_index
 from sercli.evaluation.label_errors import LabelError
 from tests.sounds import write_sound, write_tone
 
@@ -108,6 +110,23 @@ def test_toy_corpus_has_folds_and_no_issues(data: Path) -> None:
     assert inspection.stored is not None
     assert inspection.stored["utterances"] == len(index) == 96
     assert 0 < inspection.stored["speech"] <= inspection.hours * 3600
+
+
+def test_inspect_writes_what_it_returns(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    calls: list[tuple[int, int]] = []
+    inspection = inspect(
+        str(data / "index.csv"),
+        str(data / "features.h5"),
+        out=str(tmp_path / "i.json"),
+        progress=lambda *call: calls.append(call),
+    )
+    assert calls == [(done, 96) for done in range(1, 97)]
+    assert inspection.stored is not None
+    assert json.loads((tmp_path / "i.json").read_text()) == json.loads(json.dumps(inspection.to_dict()))
+    assert inspect(data / "index.csv", corpora=["ravdess"], progress=True) == replace(inspection, stored=None)
+    assert "inspect: 100%" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"--out takes a name ending in .html or .json, found 'i'"):
+        inspect(tmp_path / "index.csv", out="i")
 
 
 def test_labels_that_few_speakers_have(data: Path) -> None:

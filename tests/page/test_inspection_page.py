@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sercli.evaluation.inspection import inspect_index, write_inspection_page
+from sercli.evaluation.inspect import write_inspection_page
+from sercli.evaluation.inspection import inspect_index
 from sercli.evaluation.label_errors import LabelError
 from tests.evaluation.test_inspection import make_index
 

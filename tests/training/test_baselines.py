@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from sercli.cli.app import app
 from sercli.corpora.index import read_index
 from sercli.errors import UsageError
 from sercli.features.extraction import extract_store
@@ -126,3 +127,7 @@ def test_a_baseline_has_no_model_folder(features: CorpusFeatures, tmp_path: Path
     with pytest.raises(UsageError, match="recipe svm is a baseline"):
         train(folder / "index.csv", folder / "features.h5", "svm", tmp_path / "m")
     assert not (tmp_path / "m").exists()
+    with pytest.raises(UsageError, match="recipe svm is a baseline"):
+        app(["train", "--recipe", "svm", "--max-epochs", "3"], standalone_mode=False)
+    with pytest.raises(UsageError, match="recipe svm has no epochs: leave out --max-epochs"):
+        RECIPES["svm"].with_max_epochs(3)
