@@ -46,10 +46,21 @@ def show_bar(description: str, *, enabled: bool = True) -> Iterator[Callable[[in
 
 
 @contextlib.contextmanager
-def follow_progress(description: str, progress: bool | Progress) -> Iterator[Progress]:  # noqa: FBT001 - as callers have it
-    """Yields the function to call with progress: the given one, or that of a bar, which is shown if it is True."""
+def follow_progress(
+    description: str,
+    progress: bool | Callable[..., None],  # noqa: FBT001 - as users give it
+) -> Iterator[Callable[..., None]]:
+    """Chooses what is called with progress.
+
+    Args:
+        description: Text to the left of a bar.
+        progress: True for a bar while the block runs, False for none, or a function to call instead.
+
+    Yields:
+        A function that takes the steps done, their total, and possibly more, which a bar ignores.
+    """
     if callable(progress):
         yield progress
         return
     with show_bar(description, enabled=progress) as update:
-        yield update
+        yield lambda done, total, *_: update(done, total)

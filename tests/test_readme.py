@@ -29,7 +29,6 @@ from sercli.labels import EMOTIONS
 from sercli.prediction.rows import list_columns
 from sercli.training import recipe_files
 from sercli.training.checkpoint import CHECKPOINT_FILE
-from sercli.training.loop import EpochRecord
 from tests.corpora.server import open_shop
 from tests.toy import make_ravdess
 
@@ -145,10 +144,10 @@ def place(tmp_path: Path, files: Path, toy_ravdess: PinnedFile, monkeypatch: pyt
 def interrupt_training() -> None:
     """Leaves a training that was interrupted in its first epoch."""
 
-    def stop(_: int, record: EpochRecord) -> None:
+    def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    assert train("data/index.csv", "data/features.h5", "default", on_epoch=stop).trained.interrupted
+    assert train("data/index.csv", "data/features.h5", "default", progress=stop).trained.interrupted
 
 
 def check_first_report(section: str, output: str) -> None:

@@ -85,7 +85,7 @@ def evaluate(
 
     with console.keeping_work(), console.show_progress(f"evaluate {protocol}", None) as bar:
 
-        def show_fold(done: int, total: int, result: "FoldResult | None") -> None:
+        def show(done: int, total: int, result: "FoldResult | None") -> None:
             bar.update(done, total)
             if result:
                 console.say(
@@ -107,8 +107,7 @@ def evaluate(
             jobs=jobs,
             device=device,
             command=options.command_line(),
-            on_fold=show_fold,
-            on_recording=bar.update,
+            progress=show,
         )
     _show(report)
     if report.failures:

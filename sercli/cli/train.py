@@ -76,7 +76,8 @@ def train(
     records: list[tuple[int, EpochRecord]] = []
     with console.show_live(lambda: _epoch_table(records, recipe)) as live:
 
-        def show(network: int, record: "EpochRecord") -> None:
+        def show(done: int, _: int, record: "EpochRecord") -> None:
+            network = (done - 1) // recipe.training.max_epochs
             records.append((network, record))
             live.refresh(_name_network(network, recipe) + _epoch_line(record))
 
@@ -95,7 +96,7 @@ def train(
             restart=restart,
             command=options.command_line(),
             figures=scores,
-            on_epoch=show,
+            progress=show,
         )
     _show_result(result, recipe.network.members)
     if result.trained.interrupted:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sercli.cli import console, options
+from sercli.splits.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     from sercli.training.tune import Trial
@@ -13,7 +14,14 @@ if TYPE_CHECKING:
 
 Trials = Annotated[int, typer.Option("--trials", min=1, help="Number of trials, including those of earlier runs.")]
 Folds = Annotated[int, typer.Option("--folds", min=2, max=100, help="Cross-validation folds per trial.")]
-Protocol = Annotated[str, typer.Option("--protocol", help="Protocol that defines the test fold to set aside.")]
+Protocol = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        help="Protocol that defines the test fold to set aside.",
+        autocompletion=lambda: [name for name, rules in PROTOCOLS.items() if rules.speaker_independent],
+    ),
+]
 TestFold = Annotated[int, typer.Option("--test-fold", min=1, help="Number of the test fold to set aside.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Output folder.", show_default="tuning/<recipe>")]
 Restart = Annotated[bool, typer.Option("--restart", help="Discard the trials of earlier runs.")]
@@ -78,7 +86,7 @@ def tune(
             device=device,
             restart=restart,
             command=options.command_line(),
-            on_trial=show,
+            progress=show,
         )
     for name, share in sorted(result.importance.items(), key=lambda item: -item[1]):
         console.say(f"  {share:4.0%}  {name}")

@@ -23,7 +23,7 @@ _Recording = tuple[Path, str, str, _Models]  # path, SHA-256 when indexed, degra
 
 
 def score_degraded(
-    index: Index, tasks: Sequence[FoldTask], degradation: str, *, jobs: int, on_done: Callable[[int, int], None]
+    index: Index, tasks: Sequence[FoldTask], degradation: str, *, jobs: int, progress: Callable[[int, int, None], None]
 ) -> tuple[list[PredictionRow], list[Failure]]:
     """Tests each fold's model on its degraded test recordings.
 
@@ -34,7 +34,7 @@ def score_degraded(
         tasks: Finished folds.
         degradation: Degradation, one of `sercli.audio.degradation.DEGRADATIONS`.
         jobs: Number of worker processes.
-        on_done: Called with the number of recordings done and their total, before the first and after each.
+        progress: Called with the number of recordings done, their total, and None, before the first and after each.
 
     Returns:
         One row per fold and test recording, in the order of the tasks, and the recordings that failed.
@@ -54,7 +54,7 @@ def score_degraded(
         recordings.append((index.path_of(utterance), utterance.sha256, degradation, models))
     scored: dict[tuple[int, int], dict[int, list[float]]] = {(task.seed, task.fold.number): {} for task in tasks}
     failures: dict[str, Failure] = {}
-    on_done(0, len(tests))
+    progress(0, len(tests), None)
     results = map_in_order(_score_recording, recordings, jobs=jobs, batch=BATCH)
     for done, ((position, group), result) in enumerate(zip(tests, results, strict=True), start=1):
         if isinstance(result, str):
@@ -63,7 +63,7 @@ def score_degraded(
         else:
             for task, probabilities in zip(group, result, strict=True):
                 scored[task.seed, task.fold.number][position] = probabilities
-        on_done(done, len(tests))
+        progress(done, len(tests), None)
     rows = [
         row
         for (seed, fold), by_position in scored.items()

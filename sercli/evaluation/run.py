@@ -4,13 +4,13 @@ import csv
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Unpack
 
 from sercli.audio.degradation import DEGRADATIONS
 from sercli.config import look_up
-from sercli.corpora.index import read_index
 from sercli.errors import InputError, UsageError
 from sercli.evaluation.degraded import score_degraded
 from sercli.evaluation.folds import FOLDS_FOLDER, EvaluationPlan, FoldResult, FoldTask
@@ -18,24 +18,18 @@ from sercli.evaluation.predictions import PREDICTIONS_FILE, read_predictions
 from sercli.evaluation.report import REPORT_FILE, EvaluationReport, write_report
 from sercli.evaluation.run_fold import find_finished, get_method, run_fold
 from sercli.files import read_json_object, write_table
-from sercli.labels import LabelSelection
 from sercli.locks import lock_folder
 from sercli.models.folder import HISTORY_FILE
 from sercli.parallel import map_as_done, pick_device
 from sercli.plots import save_curves
-from sercli.progress import show_bar
+from sercli.progress import follow_progress
 from sercli.splits.protocols import get_protocol, make_folds, name_protocol
 from sercli.training.data import CorpusFeatures
 from sercli.training.description import identify_training
 from sercli.training.loop import EpochRecord
+from sercli.training.options import TrainingOptions, TrainingSettings
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
-
-OnFold = Callable[[int, int, FoldResult | None], None]
-"""Called with the number of finished folds, their total, and the fold just finished; None before any training."""
-
-OnRecording = Callable[[int, int], None]
-"""Called with the number of degraded recordings done, and their total."""
 
 _FOLD_NAME = re.compile(r"seed\d+-fold\d+|\.seed\d+-fold\d+\.(partial|old)")
 
@@ -49,18 +43,10 @@ def evaluate(
     protocol: str = "emobox",
     train: Sequence[str] | None = None,
     test: Sequence[str] | None = None,
-    corpora: Sequence[str] | None = None,
-    emotions: Sequence[str] = (),
-    label_map: Mapping[str, str] | None = None,
-    seed: int = 0,
     seeds: int = 1,
     degrade: str = "",
     jobs: int = 1,
-    device: str = "auto",
-    command: str = "",
-    progress: bool = False,
-    on_fold: OnFold = lambda *_: None,
-    on_recording: OnRecording = lambda *_: None,
+    **options: Unpack[TrainingOptions],
 ) -> EvaluationReport:
     """Trains and tests every fold of a protocol, and writes a results folder.
 
@@ -81,18 +67,10 @@ def evaluate(
         protocol: Name of a protocol, see `sercli.splits.protocols.name_protocol`.
         train: Corpora to train on, for protocol ``cross``.
         test: Corpora to test on, for protocol ``cross``.
-        corpora: Corpora to use; None for all in the index.
-        emotions: Labels to keep, after merging; all if empty.
-        label_map: Labels to merge into others, as in ``{"joy": "happy"}``.
-        seed: First seed.
-        seeds: Number of seeds, starting at `seed`; every fold is trained once with each.
+        seeds: Number of seeds, starting at ``seed``; every fold is trained once with each.
         degrade: Degradation, one of `sercli.audio.degradation.DEGRADATIONS`; empty for none.
         jobs: Number of folds trained in parallel on the CPU, one thread each; results do not depend on it.
-        device: Device for training: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        command: Command line, for the report.
-        progress: Whether to show a progress bar, for notebooks.
-        on_fold: Called before the first fold and after each.
-        on_recording: Called before the first degraded recording and after each.
+        **options: Further options: `sercli.training.options.TrainingOptions`.
 
     Raises:
         UsageError: If a name is unknown, or arguments contradict each other.
@@ -103,40 +81,39 @@ def evaluate(
         KeyboardInterrupt: On Ctrl-C; finished folds and checkpoints are kept.
     """
     start = time.monotonic()
+    settings = TrainingSettings(**options)
     recipe = get_recipe(recipe)
     protocol = name_protocol(protocol, train, test)
     out = Path("results") / name_results(protocol, recipe) if out is None else Path(out)
     _check_usage(recipe, out, degrade)
-    torch_device = str(pick_device(device))
-    selection = LabelSelection(emotions=tuple(emotions), label_map=label_map or {})
-    utterances = get_protocol(protocol).select(read_index(Path(index)).select(corpora).relabel(selection))
+    device = str(pick_device(settings.device))
+    utterances = get_protocol(protocol).select(settings.read_utterances(index))
     with CorpusFeatures(utterances, Path(store), recipe.features, copies=recipe.training.copies) as corpus:
         plan = EvaluationPlan(
             index=corpus.index,
             missing=corpus.missing,
-            selection=selection,
+            selection=settings.selection,
             store=Path(store),
             parameters=corpus.parameters,
             protocol=protocol,
             recipe=recipe,
-            seeds=tuple(range(seed, seed + seeds)),
-            device=torch_device if get_method(recipe).uses_gpu else "cpu",
+            seeds=tuple(range(settings.seed, settings.seed + seeds)),
+            device=device if get_method(recipe).uses_gpu else "cpu",
             out=out,
-            command=command,
+            command=settings.command,
         )
-        tasks = _make_tasks(plan, corpus)
-    with lock_folder(out, "sercli evaluate"), show_bar(f"evaluate {protocol}", enabled=progress) as update:
-
-        def notify(done: int, total: int, result: FoldResult | None) -> None:
-            update(done, total)
-            on_fold(done, total, result)
-
-        folds, n_trained = _run_folds(tasks, jobs, notify)
+        tasks = [
+            FoldTask(plan=plan, seed=seed, fold=fold, identity=identify_training(corpus, fold, recipe, seed))
+            for seed in plan.seeds
+            for fold in make_folds(plan.index, protocol, seed)
+        ]
+    with lock_folder(out, "sercli evaluate"), follow_progress(f"evaluate {protocol}", settings.progress) as update:
+        folds, n_trained = _run_folds(tasks, jobs, update)
         if not degrade or n_trained or not _is_reported(out / REPORT_FILE, folds):
             report = _report_folds(plan, tasks, folds, start)
             if not degrade:
                 return report
-        rows, failures = score_degraded(plan.index, tasks, degrade, jobs=jobs, on_done=on_recording)
+        rows, failures = score_degraded(plan.index, tasks, degrade, jobs=jobs, progress=update)
         seconds = time.monotonic() - start
         return write_report(out / degrade, plan, folds, rows, seconds=seconds, degradation=degrade, failures=failures)
 
@@ -157,25 +134,19 @@ def _check_usage(recipe: Recipe, out: Path, degrade: str) -> None:
         raise UsageError(msg)
 
 
-def _make_tasks(plan: EvaluationPlan, corpus: CorpusFeatures) -> list[FoldTask]:
-    return [
-        FoldTask(plan=plan, seed=seed, fold=fold, identity=identify_training(corpus, fold, plan.recipe, seed))
-        for seed in plan.seeds
-        for fold in make_folds(plan.index, plan.protocol, seed)
-    ]
-
-
-def _run_folds(tasks: Sequence[FoldTask], jobs: int, on_fold: OnFold) -> tuple[list[FoldResult], int]:
+def _run_folds(
+    tasks: Sequence[FoldTask], jobs: int, progress: Callable[[int, int, FoldResult | None], None]
+) -> tuple[list[FoldResult], int]:
     """Runs the tasks that are not finished; returns all results in order, and how many folds were trained."""
     results = {(task.seed, task.fold.number): find_finished(task) for task in tasks}
     missing = [task for task in tasks if results[task.seed, task.fold.number] is None]
     n_finished = len(tasks) - len(missing)
-    on_fold(n_finished, len(tasks), None)
+    progress(n_finished, len(tasks), None)
     if tasks[0].plan.device != "cpu":
         jobs = 1  # the networks would share one GPU
     for n_trained, result in enumerate(map_as_done(run_fold, missing, jobs=min(jobs, len(missing))), start=1):
         results[result.seed, result.fold] = result
-        on_fold(n_finished + n_trained, len(tasks), result)
+        progress(n_finished + n_trained, len(tasks), result)
     return [result for result in results.values() if result], len(missing)
 
 

@@ -1,29 +1,28 @@
 """Trains a model for use, and writes its model folder."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from sercli.corpora.index import read_index
 from sercli.cpus import count_cpus
 from sercli.errors import InputError, ModelError, UsageError
 from sercli.files import read_json_object, write_table
-from sercli.labels import LabelSelection, choose_negative
+from sercli.labels import choose_negative
 from sercli.locks import lock_folder
 from sercli.models.folder import HISTORY_FILE, JSON_FILE
 from sercli.models.model import save_model
 from sercli.models.self_test import score_test_signal
 from sercli.parallel import limit_threads, pick_device
 from sercli.plots import save_curves
-from sercli.progress import show_bar
+from sercli.progress import follow_progress
 from sercli.splits.development import make_training_split
 from sercli.training.checkpoint import CHECKPOINT_FILE
 from sercli.training.data import CorpusFeatures
-from sercli.training.loop import EpochRecord
+from sercli.training.options import TrainingOptions, TrainingSettings
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
-from sercli.training.trainer import OnEpoch, TrainedModel, remove_checkpoints, train_fold
+from sercli.training.trainer import TrainedModel, remove_checkpoints, train_fold
 from sercli.training.typicality import fit_typicality
 
 
@@ -56,18 +55,11 @@ def train(
     recipe: Recipe | str | Path = "default",
     out: Path | str | None = None,
     *,
-    corpora: Sequence[str] | None = None,
-    emotions: Sequence[str] = (),
-    label_map: Mapping[str, str] | None = None,
     negative: Sequence[str] | None = None,
-    seed: int = 0,
-    device: str = "auto",
     resume: bool = False,
     restart: bool = False,
     figures: Mapping[str, Any] | None = None,
-    command: str = "",
-    progress: bool = False,
-    on_epoch: OnEpoch | None = None,
+    **options: Unpack[TrainingOptions],
 ) -> TrainingResult:
     """Trains on all utterances of an index except those of the development speakers, and writes a model folder.
 
@@ -82,18 +74,12 @@ def train(
         store: Feature store of these utterances.
         recipe: Recipe, its name, TOML file or model folder.
         out: Model folder; None for ``models/<recipe>``.
-        corpora: Corpora to use; None for all in the index.
-        emotions: Labels to keep, after merging; all if empty.
-        label_map: Labels to merge into others, as in ``{"joy": "happy"}``.
         negative: Labels that count as negative in summaries; None for the default ones.
-        seed: Seed of the development speakers, weights, order and dropout.
-        device: Device for training: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         resume: Whether to resume the interrupted training in the folder.
         restart: Whether to discard the interrupted training in the folder.
         figures: Test scores of the recipe by protocol, for the model card.
-        command: Command line, for the description of the model.
-        progress: Whether to show a progress bar, for notebooks.
-        on_epoch: Called after each epoch with the number of the network (from 0, teachers first) and `EpochRecord`.
+        **options: Further options: `sercli.training.options.TrainingOptions`. Progress counts the epochs of all
+            networks, teachers first, as if each took the maximum number.
 
     Raises:
         UsageError: If the recipe is a baseline or unknown, the device is unknown, both `resume` and `restart` are
@@ -105,45 +91,48 @@ def train(
         SplitError: If there are too few speakers or utterances.
         InputError: If another training is writing the folder.
     """
+    settings = TrainingSettings(**options)
     recipe = get_recipe(recipe)
     out = Path("models") / recipe.name if out is None else Path(out)
     _check_usage(recipe, out, resume=resume, restart=restart)
-    torch_device = pick_device(device)
-    selection = LabelSelection(emotions=tuple(emotions), label_map=label_map or {})
-    utterances = read_index(Path(index)).select(corpora).relabel(selection)
+    device = pick_device(settings.device)
+    utterances = settings.read_utterances(index)
     negative = choose_negative(utterances.labels, negative)
     with CorpusFeatures(utterances, Path(store), recipe.features, copies=recipe.training.copies) as corpus:
-        fold = make_training_split(corpus.index, seed)
+        fold = make_training_split(corpus.index, settings.seed)
         with (
             lock_folder(out, "sercli train"),
             limit_threads(count_cpus()),
-            show_bar(f"train {recipe.name}", enabled=progress) as update,
+            follow_progress(f"train {recipe.name}", settings.progress) as update,
         ):
+            max_epochs = recipe.training.max_epochs
             if restart:
                 remove_checkpoints(out / CHECKPOINT_FILE)
             trained = train_fold(
                 corpus,
                 fold,
                 recipe,
-                seed=seed,
-                device=torch_device,
+                seed=settings.seed,
+                device=device,
                 checkpoint=out / CHECKPOINT_FILE,
                 resume=resume,
-                command=command,
-                on_epoch=_notify(recipe, update, on_epoch),
+                command=settings.command,
+                on_epoch=lambda network, record: update(
+                    network * max_epochs + record.epoch, recipe.n_networks * max_epochs, record
+                ),
             )
             saved = not (trained.interrupted and has_finished_model(out))
             if saved:
                 facts = {
                     **trained.model.facts,
-                    "label_selection": selection.to_dict(),
+                    "label_selection": settings.selection.to_dict(),
                     "figures": dict(figures or {}),
                     "not_in_store": list(corpus.missing),
                     "self_test": [round(probability, 6) for probability in score_test_signal(trained.model).tolist()],
                 }
                 model = fit_typicality(replace(trained.model, facts=facts, negative=negative), corpus, fold)
                 trained = replace(trained, model=model)
-                _write(out, trained, title=f"recipe {recipe.name}, seed {seed}")
+                _write(out, trained, title=f"recipe {recipe.name}, seed {settings.seed}")
             if not trained.interrupted:
                 remove_checkpoints(out / CHECKPOINT_FILE)
     return TrainingResult(folder=out, trained=trained, saved=saved, missing=corpus.missing)
@@ -164,17 +153,6 @@ def _check_usage(recipe: Recipe, out: Path, *, resume: bool, restart: bool) -> N
     if unfinished and not (resume or restart):
         msg = f"{out} has an interrupted training: continue it with --resume, or start over with --restart"
         raise ModelError(msg)
-
-
-def _notify(recipe: Recipe, update: Callable[[int, int], None], on_epoch: OnEpoch | None) -> OnEpoch:
-    max_epochs = recipe.training.max_epochs
-
-    def notify(network: int, record: EpochRecord) -> None:
-        update(network * max_epochs + record.epoch, recipe.n_networks * max_epochs)
-        if on_epoch:
-            on_epoch(network, record)
-
-    return notify
 
 
 def _write(out: Path, trained: TrainedModel, title: str) -> None:

@@ -10,25 +10,24 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
 
-from sercli.corpora.index import read_index
 from sercli.cpus import count_cpus
 from sercli.errors import InputError, ModelError, UsageError
 from sercli.files import one_line, write_by_rename, write_json, write_table
-from sercli.labels import LabelSelection
 from sercli.locks import lock_folder
 from sercli.parallel import limit_threads, pick_device
 from sercli.plots import save_tuning
-from sercli.progress import show_bar
+from sercli.progress import follow_progress
 from sercli.splits.fold import Fold
 from sercli.splits.tuning_folds import hold_out_test, make_inner_folds
 from sercli.training.data import CorpusFeatures
 from sercli.training.description import identify_training
 from sercli.training.loop import find_best
+from sercli.training.options import TrainingOptions, TrainingSettings
 from sercli.training.recipe_files import get_recipe, read_recipe_file, render_recipe, set_parameter
 from sercli.training.recipes import Recipe
 from sercli.training.search_space import Space, check_space, find_current_values, make_space, suggest
@@ -85,10 +84,6 @@ class TuningResult:
     test_speakers: tuple[str, ...]
 
 
-OnTrial = Callable[[int, int, Trial | None], None]
-"""Called with the number of finished trials, their total, and the one just finished; None before the first."""
-
-
 def tune(
     index: Path | str = "data/index.csv",
     store: Path | str = "data/features.h5",
@@ -101,15 +96,8 @@ def tune(
     test_fold: int = 1,
     space: Space | None = None,
     changes: Sequence[str] = (),
-    corpora: Sequence[str] | None = None,
-    emotions: Sequence[str] = (),
-    label_map: Mapping[str, str] | None = None,
-    seed: int = 0,
-    device: str = "auto",
     restart: bool = False,
-    command: str = "",
-    progress: bool = False,
-    on_trial: OnTrial = lambda *_: None,
+    **options: Unpack[TrainingOptions],
 ) -> TuningResult:
     """Searches for better parameters of a recipe; resumes an interrupted search.
 
@@ -124,15 +112,8 @@ def tune(
         test_fold: Number of the test fold, from 1.
         space: Search space; None for that of the recipe's file, or `make_space`.
         changes: Parameters of the recipe to change first, such as ``training.max_epochs=10``.
-        corpora: Corpora to use; None for all in the index.
-        emotions: Labels to keep, after merging; all if empty.
-        label_map: Labels to merge into others, as in ``{"joy": "happy"}``.
-        seed: Seed of folds, search and trainings.
-        device: Device for training: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         restart: Whether to discard the trials of earlier runs.
-        command: Command line, for the result.
-        progress: Whether to show a progress bar, for notebooks.
-        on_trial: Called before the first trial and after each.
+        **options: Further options: `sercli.training.options.TrainingOptions`.
 
     Raises:
         UsageError: If the recipe is a baseline, or the search space has an unknown parameter or an invalid value.
@@ -144,40 +125,34 @@ def tune(
     if importlib.util.find_spec("optuna") is None:
         msg = "the search needs Optuna: install it with pip install 'sercli[tune]'"
         raise UsageError(msg)
+    settings = TrainingSettings(**options)
     base = get_recipe(recipe, changes)
     base.require_network("is a baseline: only networks can be tuned")
     file = None if space or isinstance(recipe, Recipe) else read_recipe_file(recipe)
     space = space or (file.tune if file else None) or make_space(base)
     check_space(base, space, lambda name: f"{file.where}{file.find_line(name)}: " if file and file.tune else "")
     folder = Path("tuning") / base.name if out is None else Path(out)
-    selection = LabelSelection(emotions=tuple(emotions), label_map=label_map or {})
-    utterances = read_index(Path(index)).select(corpora).relabel(selection)
-    inner, test_speakers = hold_out_test(utterances, protocol, test_fold, seed)
+    inner, test_speakers = hold_out_test(settings.read_utterances(index), protocol, test_fold, settings.seed)
     with (
         CorpusFeatures(inner, Path(store), base.features, copies=base.training.copies) as corpus,
         lock_folder(folder, "sercli tune"),
         limit_threads(count_cpus()),
-        show_bar(f"tune {base.name}", enabled=progress) as update,
+        follow_progress(f"tune {base.name}", settings.progress) as update,
     ):
-
-        def notify(done: int, total: int, trial: Trial | None) -> None:
-            update(done, total)
-            on_trial(done, total, trial)
-
         search = _Search(
             corpus=corpus,
-            folds=make_inner_folds(corpus.index, folds, seed),
+            folds=make_inner_folds(corpus.index, folds, settings.seed),
             recipe=replace(base, teachers=None).with_members(1),
             space=space,
-            seed=seed,
-            device=pick_device(device),
+            seed=settings.seed,
+            device=pick_device(settings.device),
         )
         study = search.open_study(folder / STORAGE_FILE, restart=restart)
         try:
-            search.run(study, trials, notify)
+            search.run(study, trials, update)
         finally:
             has_result = any(trial.uar is not None for trial in _list_finished(study))
-            result = _write(folder, study, base, space, test_speakers, command) if has_result else None
+            result = _write(folder, study, base, space, test_speakers, settings.command) if has_result else None
         if result is None:
             msg = f"no trial in {folder} completed ({len(study.trials)} were pruned or failed): raise --trials"
             raise InputError(msg)
@@ -238,14 +213,14 @@ class _Search:
             study.enqueue_trial(values)  # the baseline
         return study
 
-    def run(self, study: "optuna.Study", trials: int, on_trial: OnTrial) -> None:
+    def run(self, study: "optuna.Study", trials: int, progress: Callable[[int, int, Trial | None], None]) -> None:
         done = len(_list_finished(study))
-        on_trial(done, trials, None)
+        progress(done, trials, None)
         while done < trials:
             study.optimize(self._run_trial, n_trials=1)
             finished = _list_finished(study)
             done = len(finished)
-            on_trial(done, trials, finished[-1])
+            progress(done, trials, finished[-1])
 
     def _run_trial(self, trial: "optuna.Trial") -> float:
         import optuna

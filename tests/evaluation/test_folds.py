@@ -124,7 +124,7 @@ def test_an_evaluation_killed_between_folds_goes_on_with_the_missing_ones(
         four_speakers,
         out,
         recipe=FOUR_EPOCHS,
-        on_fold=lambda _done, _total, fold: trained.extend([fold] if fold else []),
+        progress=lambda _done, _total, fold: trained.extend([fold] if fold else []),
     )
     assert len(trained) == FOLDS - len(before)
     assert {path: stamp for path, stamp in read_models(out).items() if path in before} == before
@@ -136,7 +136,7 @@ def test_ctrl_c_between_folds_keeps_them_and_the_next_run_ends_the_same(
 ) -> None:
     out = tmp_path / "r"
     with pytest.raises(KeyboardInterrupt):
-        run_toy(four_speakers, out, recipe=FOUR_EPOCHS, on_fold=interrupt_after(2))
+        run_toy(four_speakers, out, recipe=FOUR_EPOCHS, progress=interrupt_after(2))
     assert not (out / "report.json").exists()
     assert list_folds(out) == ["seed0-fold1", "seed0-fold2"]
     calls: list[tuple[int, int, bool]] = []
@@ -144,7 +144,7 @@ def test_ctrl_c_between_folds_keeps_them_and_the_next_run_ends_the_same(
         four_speakers,
         out,
         recipe=FOUR_EPOCHS,
-        on_fold=lambda done, total, fold: calls.append((done, total, fold is not None)),
+        progress=lambda done, total, fold: calls.append((done, total, fold is not None)),
     )
     assert calls == [(2, FOLDS, False), *((done, FOLDS, True) for done in range(3, FOLDS + 1))]
     assert (out / "predictions.csv").read_bytes() == four_epochs
@@ -175,7 +175,7 @@ def two_seeds(data: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_folds_of_another_recipe_are_replaced(data: Path, tmp_path: Path, two_seeds: bytes, other: Recipe) -> None:
     out = tmp_path / "r"
     with pytest.raises(KeyboardInterrupt):
-        run_toy(data, out, recipe=other, protocol="paper", seeds=2, on_fold=interrupt_after(1))
+        run_toy(data, out, recipe=other, protocol="paper", seeds=2, progress=interrupt_after(1))
     (old,) = read_models(out).values()
     run_toy(data, out, recipe=QUICK, protocol="paper", seeds=2)
     assert (out / "predictions.csv").read_bytes() == two_seeds
@@ -295,7 +295,7 @@ def test_a_folder_is_written_by_one_evaluation_at_a_time(data: Path, tmp_path: P
                 run_toy(data, tmp_path / "r", recipe=QUICK, protocol="paper")
             refused.append(str(error.value))
 
-    run_toy(data, tmp_path / "r", recipe=QUICK, protocol="paper", on_fold=start_another)
+    run_toy(data, tmp_path / "r", recipe=QUICK, protocol="paper", progress=start_another)
     assert len(refused) == 1
     assert not (tmp_path / "r" / ".lock").exists()
 

@@ -30,7 +30,7 @@ from sercli.training.loop import EpochRecord, FitResult, Teacher, fit, one_cycle
 from sercli.training.recipe_files import RECIPES
 from sercli.training.recipes import AugmentConfig, Recipe, TeacherConfig, TrainConfig
 from sercli.training.train import TrainingResult, train
-from sercli.training.trainer import TrainedModel, train_fold
+from sercli.training.trainer import OnEpoch, TrainedModel, train_fold
 from sercli.training.typicality import Segments
 from tests.toy_index import featurize_toy
 
@@ -270,7 +270,12 @@ def test_normalization_is_fitted_on_training_utterances_alone(features: CorpusFe
     np.testing.assert_allclose(trained.model.normalizer.std, frames.std(axis=0), rtol=1e-3, atol=1e-3)
 
 
-def run_train(data: Path, out: Path, recipe: Recipe, *, seed: int = 1, **options: Any) -> TrainingResult:
+def run_train(
+    data: Path, out: Path, recipe: Recipe, *, seed: int = 1, on_epoch: OnEpoch | None = None, **options: Any
+) -> TrainingResult:
+    if on_epoch:
+        max_epochs = recipe.training.max_epochs
+        options["progress"] = lambda done, _, record: on_epoch((done - 1) // max_epochs, record)
     return train(data / "index.csv", data / "features.h5", recipe, out, seed=seed, device="cpu", **options)
 
 

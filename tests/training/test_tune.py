@@ -92,10 +92,10 @@ def test_a_search_goes_on_where_it_ended_and_is_seeded(data: Path, tmp_path: Pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(data, tmp_path / "a", trials=3, on_trial=stop)
+        run(data, tmp_path / "a", trials=3, progress=stop)
     assert (tmp_path / "a/best.toml").is_file()
     calls: list[int] = []
-    resumed = run(data, tmp_path / "a", trials=3, on_trial=lambda done, *_: calls.append(done))
+    resumed = run(data, tmp_path / "a", trials=3, progress=lambda done, *_: calls.append(done))
     assert calls == [2, 3]
     assert len(resumed.trials) == 3
     whole = run(data, tmp_path / "b", trials=2)

@@ -1,0 +1,36 @@
+"""The options that train, evaluate and tune share."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import sercli
+from sercli.corpora.index import read_index
+from sercli.errors import InputError
+from sercli.training.options import TrainingOptions, TrainingSettings
+from tests.toy_index import index_toy
+
+
+def test_every_option_has_a_default() -> None:
+    assert {field.name: field.type for field in fields(TrainingSettings)} == TrainingOptions.__annotations__
+    assert TrainingSettings().seed == 0
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "tune"])
+def test_an_unknown_option_is_refused_before_anything_is_read(name: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'speed'"):
+        getattr(sercli, name)(tmp_path / "index.csv", tmp_path / "features.h5", "default", tmp_path / "out", speed=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_utterances_are_selected_by_corpus_and_label(tmp_path: Path) -> None:
+    index_toy(tmp_path, speakers=2, takes=1, seconds=0.1)
+    path = tmp_path / "index.csv"
+    assert TrainingSettings().read_utterances(str(path)) == read_index(path)
+    settings = TrainingSettings(corpora=["ravdess"], emotions=["neutral", "sad"], label_map={"angry": "sad"})
+    merged = settings.read_utterances(path)
+    assert merged.labels == ("neutral", "sad")
+    assert len(merged) == 3 * len(read_index(path)) // 4
+    with pytest.raises(InputError, match="corpus 'nemo' is not in the index"):
+        TrainingSettings(corpora=["nemo"]).read_utterances(path)
