@@ -1,6 +1,6 @@
 """sercli: recognizes the emotion in recorded speech.
 
-Every command is a function of this package::
+Every command but ``doctor`` is a function of this package; ``recipes`` is `list_recipes` and `get_recipe`::
 
     from sercli import Predictor, compare, evaluate, featurize, inspect, predict_folder, prepare, train
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sercli.prediction.explain import explain
     from sercli.prediction.predictor import Predictor
     from sercli.training.featurize import featurize
+    from sercli.training.recipe_files import get_recipe, list_recipes
     from sercli.training.train import train
     from sercli.training.tune import tune
 
@@ -35,7 +36,9 @@ __all__ = [
     "evaluate",
     "explain",
     "featurize",
+    "get_recipe",
     "inspect",
+    "list_recipes",
     "predict_folder",
     "prepare",
     "train",
@@ -50,7 +53,9 @@ _MODULES = {
     "evaluate": "sercli.evaluation.run",
     "explain": "sercli.prediction.explain",
     "featurize": "sercli.training.featurize",
+    "get_recipe": "sercli.training.recipe_files",
     "inspect": "sercli.evaluation.inspect",
+    "list_recipes": "sercli.training.recipe_files",
     "predict_folder": "sercli.prediction.batch",
     "prepare": "sercli.corpora.prepare",
     "train": "sercli.training.train",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sercli.errors import InputError
+from sercli.errors import InputError, UsageError
 from sercli.files import one_line
 
 if TYPE_CHECKING:
@@ -113,6 +113,21 @@ def _describe_owner(marker: Path) -> str:
     else:
         owner = f"by process {one_line(process)} on {one_line(host)} since {since}"
     return f" ({owner}; if that process no longer runs, remove {marker})"
+
+
+def require_folder(path: Path, content: str) -> None:
+    """Checks that a folder to write is not a file.
+
+    Args:
+        path: Folder, which may be missing.
+        content: What the folder is for, for the message.
+
+    Raises:
+        UsageError: If it is a file.
+    """
+    if path.exists() and not path.is_dir():
+        msg = f"{path} is a file, expected a folder for {content}: give another --out"
+        raise UsageError(msg)
 
 
 @contextlib.contextmanager

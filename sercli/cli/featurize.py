@@ -51,7 +51,7 @@ def featurize(
             seed=seed,
             restart=restart,
             cluster=dask,
-            on_progress=bar.update,
+            progress=bar.update,
         )
     console.say(
         f"{store_path}: {summary.extracted} extracted, {summary.reused} reused, {len(summary.failures)} of "

@@ -75,7 +75,7 @@ def compare(results: Iterable[Path | str] | Path | str, out: Path | str | None =
 
     Args:
         results: Results folders, or degradation folders inside them.
-        out: Table to write (CSV); None for none.
+        out: Table to write (CSV); None to write none.
 
     Raises:
         UsageError: If the name of the table does not end in ``.csv``.

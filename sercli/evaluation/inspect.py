@@ -35,7 +35,7 @@ def inspect(
         index: Index of utterances.
         store: Feature store of these utterances; None to skip it.
         results: Results folder of an evaluation, whose predictions reveal likely label errors; None without.
-        out: Page (``.html``) or data (``.json``) to write; None for neither.
+        out: Page (``.html``) or data (``.json``) to write; None to write neither.
         corpora: Corpora to use; None for all in the index.
         jobs: Number of recordings to decode in parallel.
         progress: True for a progress bar, or a function called with the number of recordings done and their total.

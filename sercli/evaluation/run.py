@@ -11,14 +11,14 @@ from typing import Unpack
 
 from sercli.audio.degradation import DEGRADATIONS
 from sercli.config import look_up
-from sercli.errors import InputError, UsageError
+from sercli.errors import InputError
 from sercli.evaluation.degraded import score_degraded
 from sercli.evaluation.folds import FOLDS_FOLDER, EvaluationPlan, FoldResult, FoldTask
 from sercli.evaluation.predictions import PREDICTIONS_FILE, read_predictions
 from sercli.evaluation.report import REPORT_FILE, EvaluationReport, write_report
 from sercli.evaluation.run_fold import find_finished, get_method, run_fold
 from sercli.files import read_json_object, write_table
-from sercli.locks import lock_folder
+from sercli.locks import lock_folder, require_folder
 from sercli.models.folder import HISTORY_FILE
 from sercli.parallel import map_as_done, pick_device
 from sercli.plots import save_curves
@@ -129,9 +129,7 @@ def _check_usage(recipe: Recipe, out: Path, degrade: str) -> None:
         look_up("degradation", degrade, DEGRADATIONS)
     if degrade or recipe.network.members > 1:
         recipe.require_network("has no network: leave out --degrade and --members")
-    if out.exists() and not out.is_dir():
-        msg = f"{out} is a file, expected a folder for the results: give another --out"
-        raise UsageError(msg)
+    require_folder(out, "the results")
 
 
 def _run_folds(
@@ -170,8 +168,8 @@ def _is_reported(path: Path, folds: Sequence[FoldResult]) -> bool:
         reported = read_json_object(path).get("folds")
     except InputError:
         return False
-    found = {fold.get("identity") for fold in reported} if isinstance(reported, list) else set()
-    return found >= {fold.identity for fold in folds}
+    identities = {fold.get("identity") for fold in reported} if isinstance(reported, list) else set()
+    return identities >= {fold.identity for fold in folds}
 
 
 def _write_history(out: Path, tasks: Sequence[FoldTask]) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,9 @@ from sercli.features.store import Content
 from sercli.features.utterance import Copy, Failure, Outcome, Task, extract_utterance
 from sercli.features.writer import StoreWriter
 from sercli.parallel import map_in_order
+from sercli.progress import Progress
 
 BATCH = 4  # utterances per task
-
-Progress = Callable[[int, int], None]
-"""Called with the number of utterances done and their total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +82,7 @@ def extract_store(
         seed: Seed of the augmentations.
         restart: Whether to recompute everything and replace a store with other parameters.
         cluster: Address of a Dask scheduler to use instead; its workers must see the recordings under the same paths.
-        progress: Called after each utterance.
+        progress: Called after each utterance with the number of utterances done and their total.
 
     Raises:
         CorpusError: If an utterance has no hash.

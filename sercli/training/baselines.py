@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sercli.metrics import Probabilities, unweighted_average_recall
 from sercli.splits.fold import Fold
-from sercli.training.calibration import fit_temperature, list_truth, to_probabilities
+from sercli.training.calibration import fit_temperature, list_truth
 from sercli.training.classifiers import BASELINES
 from sercli.training.data import CorpusFeatures
 
@@ -74,7 +75,8 @@ def train_baseline(corpus: CorpusFeatures, fold: Fold, name: str, *, copies: int
 def score_baseline(corpus: CorpusFeatures, positions: tuple[int, ...], trained: TrainedBaseline) -> Probabilities:
     """Computes calibrated probabilities of utterances, without copies, shape ``(n, n_labels)``."""
     logits = compute_baseline_logits(trained.pipeline, _vectors(corpus, positions), len(corpus.labels))
-    return to_probabilities(logits, trained.temperature)
+    probabilities: Probabilities = softmax(logits / trained.temperature, axis=1)
+    return probabilities
 
 
 def compute_baseline_logits(pipeline: Pipeline, vectors: Vectors, n_labels: int) -> Logits:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 
-from sercli.metrics import Labels, Probabilities
+from sercli.metrics import Labels
 from sercli.models.model import Logits, Model
 from sercli.training.data import CorpusFeatures
 
@@ -50,9 +50,3 @@ def fit_temperature(logits: npt.NDArray[np.floating], truth: Labels) -> float:
 
     bounds = np.log([MIN_TEMPERATURE, MAX_TEMPERATURE])
     return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
-
-
-def to_probabilities(logits: npt.NDArray[np.floating], temperature: float) -> Probabilities:
-    """Computes the softmax of logits of shape ``(n, n_labels)`` divided by a temperature."""
-    probabilities: Probabilities = softmax(logits.astype(np.float64) / temperature, axis=1)
-    return probabilities

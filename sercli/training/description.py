@@ -34,17 +34,17 @@ def describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, dict[str, Any
     dev, train = ({utterances[position].speaker for position in split} for split in (fold.dev, fold.train))
     described = {}
     for name in sorted({utterance.corpus for utterance in used}):
-        members = [utterance for utterance in used if utterance.corpus == name]
-        speakers = {utterance.speaker for utterance in members} - {""}
-        known = CORPORA.get(name)
+        of_corpus = [utterance for utterance in used if utterance.corpus == name]
+        speakers = {utterance.speaker for utterance in of_corpus} - {""}
+        published = CORPORA.get(name)
         described[name] = {
-            "utterances": len(members),
+            "utterances": len(of_corpus),
             "speakers": len(speakers),
             "dev_speakers": sorted((dev - train) & speakers),
-            "sha256": hashlib.sha256("".join(sorted(u.sha256 for u in members)).encode()).hexdigest(),
-            "language": known.language if known else "",
-            "license": known.license if known else "",
-            "citation": known.citation if known else "",
+            "sha256": hashlib.sha256("".join(sorted(u.sha256 for u in of_corpus)).encode()).hexdigest(),
+            "language": published.language if published else "",
+            "license": published.license if published else "",
+            "citation": published.citation if published else "",
         }
     return described
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from sercli.config import AudioConfig
 from sercli.corpora.index import read_index
-from sercli.features.extraction import ExtractionSummary, Progress, extract_store
+from sercli.features.extraction import ExtractionSummary, extract_store
 from sercli.features.frontend import FEATURES, FeatureConfig, order_features
 from sercli.features.parameters import StoreParameters
-from sercli.progress import show_bar
+from sercli.progress import Progress, follow_progress
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
 
@@ -26,8 +26,7 @@ def featurize(
     seed: int = 0,
     restart: bool = False,
     cluster: str | None = None,
-    progress: bool = False,
-    on_progress: Progress | None = None,
+    progress: bool | Progress = False,
 ) -> ExtractionSummary:
     """Computes the features of a recipe for every indexed utterance, and adds them to a feature store.
 
@@ -43,8 +42,7 @@ def featurize(
         seed: Seed of the augmented copies.
         restart: Whether to recompute everything and replace a store with other parameters.
         cluster: Address of a Dask scheduler to use instead of local workers.
-        progress: Whether to show a progress bar, for notebooks.
-        on_progress: Called after each utterance with the number of utterances done, and their total.
+        progress: True for a progress bar, or a function called with the number of utterances done and their total.
 
     Raises:
         UsageError: If the recipe or a feature is unknown.
@@ -60,7 +58,7 @@ def featurize(
     names = tuple(FEATURES) if ALL in features else order_features((*recipe.features, *features))
     parameters = StoreParameters(audio=audio or AudioConfig(), features=FeatureConfig(names=names))
     utterances = read_index(Path(index))
-    with show_bar("featurize", enabled=progress) as update:
+    with follow_progress("featurize", progress) as update:
         return extract_store(
             utterances,
             Path(store),
@@ -70,5 +68,5 @@ def featurize(
             seed=seed,
             restart=restart,
             cluster=cluster,
-            progress=on_progress or update,
+            progress=update,
         )

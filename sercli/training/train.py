@@ -9,7 +9,7 @@ from sercli.cpus import count_cpus
 from sercli.errors import InputError, ModelError, UsageError
 from sercli.files import read_json_object, write_table
 from sercli.labels import choose_negative
-from sercli.locks import lock_folder
+from sercli.locks import lock_folder, require_folder
 from sercli.models.folder import HISTORY_FILE, JSON_FILE
 from sercli.models.model import save_model
 from sercli.models.self_test import score_test_signal
@@ -143,9 +143,7 @@ def _check_usage(recipe: Recipe, out: Path, *, resume: bool, restart: bool) -> N
     if resume and restart:
         msg = "--resume continues and --restart starts over: give one of them"
         raise UsageError(msg)
-    if out.exists() and not out.is_dir():
-        msg = f"{out} is a file, expected a folder for the model: give another --out"
-        raise UsageError(msg)
+    require_folder(out, "the model")
     unfinished = (out / CHECKPOINT_FILE).exists()
     if resume and not unfinished:
         msg = f"nothing to resume in {out}: {CHECKPOINT_FILE} is missing; train without --resume"

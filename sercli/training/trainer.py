@@ -88,7 +88,7 @@ def train_fold(
         recipe: Features, network and training.
         seed: Seed of weights, order and dropout.
         device: Device to train on.
-        checkpoint: File for the state after each epoch; None for none.
+        checkpoint: File for the state after each epoch; None to save none.
         resume: Whether to resume from that file if it exists.
         command: Command line, for the description of the model.
         on_epoch: Called after each epoch.
@@ -213,7 +213,7 @@ class NetworkTrainer:
 
         Args:
             seed: Seed of weights, order, augmentation and dropout.
-            checkpoint: File for the state after each epoch; None for none.
+            checkpoint: File for the state after each epoch; None to save none.
             on_epoch: Called after each epoch.
             teacher: Teacher for distillation; None without.
         """

@@ -18,7 +18,7 @@ import torch
 from sercli.cpus import count_cpus
 from sercli.errors import InputError, ModelError, UsageError
 from sercli.files import one_line, write_by_rename, write_json, write_table
-from sercli.locks import lock_folder
+from sercli.locks import lock_folder, require_folder
 from sercli.parallel import limit_threads, pick_device
 from sercli.plots import save_tuning
 from sercli.progress import follow_progress
@@ -132,6 +132,7 @@ def tune(
     space = space or (file.tune if file else None) or make_space(base)
     check_space(base, space, lambda name: f"{file.where}{file.find_line(name)}: " if file and file.tune else "")
     folder = Path("tuning") / base.name if out is None else Path(out)
+    require_folder(folder, "the search")
     inner, test_speakers = hold_out_test(settings.read_utterances(index), protocol, test_fold, settings.seed)
     with (
         CorpusFeatures(inner, Path(store), base.features, copies=base.training.copies) as corpus,

@@ -33,7 +33,7 @@ def test_a_recipe_decides_features_and_copies(data: Path, tmp_path: Path, capsys
         ("default", ("all",), tuple(FEATURES), 12),
     ):
         seen.clear()
-        summary = featurize(data / "index.csv", store, recipe, features=features, on_progress=note)
+        summary = featurize(data / "index.csv", store, recipe, features=features, progress=note)
         assert (summary.utterances, summary.failures, summary.parameters.names) == (4, (), names)
         assert seen == [1, 2, 3, 4]
         with FeatureStore(store) as opened:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from scipy.special import softmax
 from torch import nn
 
 from sercli.corpora.index import Index, read_index
@@ -22,7 +23,7 @@ from sercli.models.networks import build_network
 from sercli.splits.development import make_training_split
 from sercli.splits.fold import Fold
 from sercli.training import loop
-from sercli.training.calibration import fit_temperature, list_truth, pool_logits, to_probabilities
+from sercli.training.calibration import fit_temperature, list_truth, pool_logits
 from sercli.training.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
 from sercli.training.data import CorpusFeatures
 from sercli.training.description import identify_checkpoint, identify_training
@@ -475,7 +476,7 @@ def test_other_labels_or_copies_are_another_training(features: CorpusFeatures, f
 def test_the_temperature_found_is_the_one_that_was_put_in() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (4_000, 8))
-    truth = np.asarray([rng.choice(8, p=row) for row in to_probabilities(logits, 1.0)])
+    truth = np.asarray([rng.choice(8, p=row) for row in softmax(logits, axis=1)])
     assert fit_temperature(3.0 * logits, truth) == pytest.approx(3.0, rel=0.08)
 
 

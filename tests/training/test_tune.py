@@ -179,6 +179,8 @@ def test_the_place_in_the_file_is_named_whether_names_are_quoted_or_not(tmp_path
 def test_arguments_that_cannot_be(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="recipe svm is a baseline"):
         tune(data / "index.csv", data / "features.h5", "svm", tmp_path / "t")
+    with pytest.raises(UsageError, match=r"index\.csv is a file, expected a folder for the search: give another --out"):
+        run(data, data / "index.csv")
     with pytest.raises(UsageError, match="protocol paper tests known speakers"):
         run(data, tmp_path / "t", protocol="paper")
     with pytest.raises(UsageError, match="protocol loso has folds 1 to 6, found 7"):
