@@ -77,7 +77,7 @@ def train(
     with console.show_live(lambda: _epoch_table(records, recipe)) as live:
 
         def show(done: int, _: int, record: "EpochRecord") -> None:
-            network = (done - 1) // recipe.training.max_epochs
+            network = (done - 1) // recipe.training.max_epochs  # from 0, teachers first
             records.append((network, record))
             live.refresh(_name_network(network, recipe) + _epoch_line(record))
 

@@ -233,7 +233,7 @@ class _Run:
         start, number = time.monotonic(), len(self.history) + 1
         epoch_seed = _seed_epoch(self._seed, number)
         torch.manual_seed(epoch_seed)
-        train_loss, train_accuracy = self._pass_over_train(number, torch.Generator().manual_seed(epoch_seed))
+        train_loss, train_accuracy = self._train_batches(number, torch.Generator().manual_seed(epoch_seed))
         scores = score_logits(compute_logits(self._network, self._dev).numpy(), self._dev.truth.cpu().numpy())
         # Weights are saved in half precision.
         finite = all(bool(parameter.half().isfinite().all()) for parameter in self._network.parameters())
@@ -257,7 +257,7 @@ class _Run:
             self._optimizer.learning_rate *= self._config.plateau_factor
         return record
 
-    def _pass_over_train(self, number: int, generator: torch.Generator) -> tuple[float, float]:
+    def _train_batches(self, number: int, generator: torch.Generator) -> tuple[float, float]:
         """Trains on all batches; returns the mean loss and the accuracy."""
         network, optimizer, config = self._network, self._optimizer, self._config
         network.train()

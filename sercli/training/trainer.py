@@ -104,17 +104,19 @@ def train_fold(
         fold=fold,
         recipe=recipe.with_members(1),
         normalizer=normalizer,
+        seed=seed,
         device=device,
+        checkpoint=checkpoint,
         identity=identify_checkpoint(corpus, fold, recipe, seed),
         resume=resume,
+        on_epoch=on_epoch,
     )
-    train = partial(trainer.train_all, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch)
     teachers: list[FitResult] = []
     n_first = recipe.teachers.networks if recipe.teachers else recipe.network.members
-    networks, results, interrupted = train(range(n_first))
+    networks, results, interrupted = trainer.train_all(range(n_first))
     if recipe.teachers and not interrupted:
         teachers, teacher = results, Teacher(network=Ensemble(networks).eval(), config=recipe.teachers)
-        networks, results, interrupted = train(range(n_first, recipe.n_networks), teacher=teacher)
+        networks, results, interrupted = trainer.train_all(range(n_first, recipe.n_networks), teacher)
     network = networks[0] if len(networks) == 1 else Ensemble(networks)
     model = _export(network, corpus, recipe.with_members(len(networks)), normalizer)
     model, dev = _calibrate(model, corpus, fold)
@@ -161,35 +163,34 @@ class NetworkTrainer:
         fold: Training and development utterances.
         recipe: Recipe of one network.
         normalizer: Normalization of the features.
+        seed: Seed of the first network, from which those of the others are derived.
         device: Device to train on.
+        checkpoint: File for the state of the first network, from which the others are named; None to save none.
         identity: Identity of the checkpoints.
         resume: Whether to resume from checkpoints that exist.
+        on_epoch: Called after each epoch.
     """
 
     corpus: CorpusFeatures
     fold: Fold
     recipe: Recipe
     normalizer: Normalizer
+    seed: int
     device: torch.device
+    checkpoint: Path | None = None
     identity: str = ""
     resume: bool = False
+    on_epoch: OnEpoch = lambda *_: None
 
     def train_all(
-        self,
-        numbers: range,
-        *,
-        seed: int,
-        checkpoint: Path | None,
-        on_epoch: OnEpoch,
-        teacher: Teacher | None = None,
+        self, numbers: range, teacher: Teacher | None = None
     ) -> tuple[list[nn.Module], list[FitResult], bool]:
         """Trains networks by number; returns them, their results, and whether Ctrl-C ended the training early."""
         networks: list[nn.Module] = []
         results: list[FitResult] = []
         for number in numbers:
-            path = name_checkpoint(checkpoint, number) if checkpoint else None
             try:
-                network, result = self.train_one(seed_network(seed, number), path, partial(on_epoch, number), teacher)
+                network, result = self.train_one(number, teacher)
             except KeyboardInterrupt:  # in the first epoch
                 if not networks:
                     raise
@@ -202,22 +203,15 @@ class NetworkTrainer:
                 return networks, results, True
         return networks, results, False
 
-    def train_one(
-        self,
-        seed: int,
-        checkpoint: Path | None = None,
-        on_epoch: Callable[[EpochRecord], None] = lambda _: None,
-        teacher: Teacher | None = None,
-    ) -> tuple[nn.Module, FitResult]:
+    def train_one(self, number: int, teacher: Teacher | None = None) -> tuple[nn.Module, FitResult]:
         """Trains one network.
 
         Args:
-            seed: Seed of weights, order, augmentation and dropout.
-            checkpoint: File for the state after each epoch; None to save none.
-            on_epoch: Called after each epoch.
+            number: Number of the network, from 0.
             teacher: Teacher for distillation; None without.
         """
-        config = self.recipe.training
+        config, seed = self.recipe.training, seed_network(self.seed, number)
+        checkpoint = name_checkpoint(self.checkpoint, number) if self.checkpoint else None
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = build_network(self.recipe.network, len(self.normalizer.mean), len(self.corpus.labels))
@@ -227,7 +221,7 @@ class NetworkTrainer:
         def save(record: EpochRecord, make_checkpoint: Callable[[], Checkpoint]) -> None:
             if checkpoint:
                 save_checkpoint(checkpoint, make_checkpoint(), self.identity)
-            on_epoch(record)
+            self.on_epoch(number, record)
 
         batches = partial(self.corpus.batches, normalizer=self.normalizer, device=self.device)
         result = fit(

@@ -234,10 +234,15 @@ class _Search:
         for fold in self.folds:
             normalizer = self.corpus.fit_normalizer(fold.train)
             trainer = NetworkTrainer(
-                corpus=self.corpus, fold=fold, recipe=recipe, normalizer=normalizer, device=self.device
+                corpus=self.corpus,
+                fold=fold,
+                recipe=recipe,
+                normalizer=normalizer,
+                seed=self.seed,
+                device=self.device,
             )
             try:
-                _, result = trainer.train_one(self.seed)
+                _, result = trainer.train_one(0)
             except ModelError:  # the loss is not finite
                 raise optuna.TrialPruned from None
             if result.interrupted:
