@@ -1,0 +1,50 @@
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sercli.corpora.index import Index
+from sercli.errors import SplitError
+from sercli.splits.development import make_training_split
+from tests.splits.indexes import INDEX, SMALL, make_index
+
+
+@pytest.mark.parametrize("corpus", SMALL)
+def test_every_small_corpus_is_trained_on_or_refused(corpus: str) -> None:
+    index = SMALL[corpus]
+    try:
+        fold = make_training_split(index, 0)
+    except SplitError:
+        return
+    assert len({index.utterances[n].emotion for n in fold.train}) > 1
+    assert fold.dev
+
+
+def test_a_training_split_holds_out_speakers_of_every_corpus() -> None:
+    nemo = make_index(speakers=9, corpus="nemo", gendered=False)
+    both = Index(folder=Path(), utterances=(*nemo.utterances, *INDEX.utterances))
+    fold = make_training_split(both, 0)
+    dev = {both.utterances[n].speaker for n in fold.dev}
+    assert Counter(name.split("-")[0] for name in dev) == {"nemo": 2, "ravdess": 2}
+    assert not dev & {both.utterances[n].speaker for n in fold.train}
+    assert len(fold.train) + len(fold.dev) == len(both)
+
+
+def test_a_training_split_without_speakers_is_random() -> None:
+    unnamed = replace(INDEX, utterances=tuple(replace(u, speaker="") for u in INDEX.utterances))
+    fold = make_training_split(unnamed, 0)
+    assert len(fold.dev) == pytest.approx(len(INDEX) / 9, abs=2)
+
+
+def test_a_training_split_is_random_where_one_speaker_is_unknown() -> None:
+    first, *others = INDEX.utterances
+    fold = make_training_split(replace(INDEX, utterances=(replace(first, speaker=""), *others)), 0)
+    assert len(fold.dev) == pytest.approx(len(INDEX) / 9, abs=2)
+    assert len(fold.train) + len(fold.dev) == len(INDEX)
+
+
+def test_nothing_is_learned_from_one_emotion() -> None:
+    sad = replace(INDEX, utterances=tuple(u for u in INDEX.utterances if u.emotion == "sad"))
+    with pytest.raises(SplitError, match="at least 2 emotions to learn from, found sad"):
+        make_training_split(sad, 0)
