@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,28 +15,13 @@ from torch import nn
 from sercli.errors import ModelError
 from sercli.models.blocks import Ensemble, Network
 from sercli.models.config import NetworkConfig
-from sercli.models.export import MAX_ERROR, export_network, round_weights, whiten_embedding
+from sercli.models.export import MAX_ERROR, export_network, pack_weights, round_weights, whiten_embedding
 from sercli.models.networks import NETWORKS, build_network
+from tests.models.toy import N_FEATURES, SMALL, make_network
 
-N_FEATURES = 10
-SMALL = {"channels": (12, 16), "lstm_size": 8, "attention_size": 8, "dense_size": 8}
 Array = npt.NDArray[np.float32]
 
 batches = st.lists(st.integers(1, 150), min_size=1, max_size=5)
-
-
-@cache
-def make_network(name: str, members: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = build_network(NetworkConfig.from_dict({**SMALL, "name": name, "members": members}), N_FEATURES, 8)
-        for module in network.modules():
-            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-                # Statistics of their own, so that padding would show.
-                nn.init.normal_(module.running_mean)  # type: ignore[arg-type]
-                nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
-                nn.init.normal_(module.bias)
-    return network.eval()
 
 
 @cache
@@ -198,3 +184,19 @@ class _Constant(Network):
 def test_a_graph_that_differs_from_its_network_is_refused() -> None:
     with pytest.raises(ModelError, match=rf"differs from the trained one by .*, expected at most {MAX_ERROR:.0e}"):
         export_network(_Constant(), N_FEATURES)
+
+
+def test_rounded_weights_take_half_the_room_and_lose_nothing() -> None:
+    config = NetworkConfig(channels=(32, 32), lstm_size=32, attention_size=32, dense_size=32)
+    network = build_network(config, 2, 8).eval()
+    for name, vector in network.named_buffers():
+        if name.endswith("running_var"):
+            vector[0] = 1e5  # beyond half precision
+    single = pack_weights(network)
+    round_weights(network)
+    half = pack_weights(network)
+    assert len(half) < 0.6 * len(single)
+    loaded = build_network(config, 2, 8)
+    loaded.load_state_dict(safetensors.torch.load(half))
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], tensor, rtol=0, atol=0)
