@@ -6,11 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from sercli.audio.decode import read_signal
 from sercli.audio.preprocess import preprocess, resample, to_mono
 from sercli.audio.signal import Signal
 from sercli.config import AudioConfig
 
 Samples = npt.NDArray[np.float64]
+SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 
 
 def make_tone(
@@ -65,6 +67,13 @@ def write_sound(path: Path, samples: Samples, sample_rate: int = 16_000, subtype
     with path.open("wb") as stream:
         soundfile.write(stream, samples, sample_rate, subtype=subtype, format=path.suffix[1:].upper())
     return path
+
+
+def read_sample(name: str) -> Signal:
+    """Reads a sample of the project, in shape ``(n_samples,)``, at 16 kHz."""
+    signal, rate = read_signal(SAMPLES / name)
+    assert (rate, signal.shape[1]) == (16_000, 1)
+    return np.ascontiguousarray(signal[:, 0])
 
 
 def preprocess_recording(signal: Signal, sample_rate: int, config: AudioConfig) -> Signal:

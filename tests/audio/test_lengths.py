@@ -1,174 +1,168 @@
-"""Headers that are wrong about the length: every sample is read, and nothing that is not sound."""
+"""Lengths that FLAC, MP3 and Ogg declare wrongly, and files of them that end too early."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
-from sercli.audio.decode import AudioReader
-from sercli.audio.signal import BLOCK, Signal
+from sercli.audio.decode import read_facts
 from sercli.errors import AudioError
-from tests.headers import PCM_GUID, aiff, au, caf, chunk, fmt, rf64, riff, w64, wav
-
-SAMPLES = np.random.default_rng(0).integers(-20_000, 20_000, 16_000).astype("<i2")
-PCM = SAMPLES.tobytes()
-SIZE = len(PCM)
-LIST = chunk(b"LIST", b"INFOISFT\x0e\0\0\0Lavf58.76.100\0")
-ID3 = chunk(b"id3 ", b"ID3\x03\0\0\0\0\0\x0a" + bytes(10))
-BEXT = chunk(b"bext", b"x" * 603) + chunk(b"iXML", b"<a/>")
-CUE = chunk(b"cue ", b"\1\0\0\0" + bytes(24))
-NONE = ""
-ZERO = "header says 0.0 s, decoded 2.0 s"
-HALF = "header says 1.0 s, decoded 2.0 s"
-GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")
-W64_LIST = b"junk" + GUID + (24 + 16).to_bytes(8, "little") + b"x" * 16
-CAF_INFO = b"info" + (8).to_bytes(8, "big") + b"12345678"
-# Content, and the warning that is expected.
-WRONG = {
-    "as it should be": (wav(PCM), NONE),
-    "FFmpeg to a pipe": (wav(PCM, 0xFFFF_FFFF), NONE),
-    "recorder that was killed": (wav(PCM, 0), ZERO),
-    "largest signed number": (wav(PCM, 0x7FFF_FFFF), NONE),
-    "sox to a pipe": (wav(PCM, 0x7FFF_F000), NONE),
-    "GStreamer": (wav(PCM, 0xFFFF_FFFF - 36), NONE),
-    "round": (wav(PCM, 0xFFFF_0000), NONE),
-    "arecord": (wav(PCM, 0x8000_0000), NONE),
-    "half": (wav(PCM, SIZE // 2), HALF),
-    "wrapped, at a number of bytes that is odd": (wav(PCM, 15_999), HALF),
-    "LIST behind": (wav(PCM, after=LIST), NONE),
-    "id3 behind": (wav(PCM, after=ID3), NONE),
-    "bext behind": (wav(PCM, after=BEXT), NONE),
-    "cue behind": (wav(PCM, after=CUE), NONE),
-    "unknown chunk behind": (wav(PCM, after=chunk(b"Xq9 ", b"x" * 600)), NONE),
-    "several behind": (wav(PCM, after=LIST + CUE + BEXT + ID3), NONE),
-    "LIST behind, size unknown": (wav(PCM, 0xFFFF_FFFF, after=LIST), NONE),
-    "several behind, size 0": (wav(PCM, 0, after=BEXT + ID3), ZERO),
-    "LIST behind, size half": (wav(PCM, SIZE // 2, after=LIST), HALF),
-    "LIST cut behind": (wav(PCM, after=LIST[:-6]), NONE),
-    "LIST before": (wav(PCM, before=LIST), NONE),
-    "odd chunk without pad before": (wav(PCM, before=b"junk\3\0\0\0abc"), NONE),
-    "zeros in a LIST before": (wav(PCM, 0, before=chunk(b"LIST", bytes(4_000))), ZERO),
-    "fact that is wrong": (wav(PCM, before=chunk(b"fact", b"\1\0\0\0")), NONE),
-    "outer size too small": (riff(fmt(), chunk(b"data", PCM), size=100), NONE),
-    "two chunks of sound": (riff(fmt(), chunk(b"data", PCM[:20_000]), chunk(b"data", PCM[20_000:])), NONE),
-    "two chunks of sound with LIST": (
-        riff(fmt(), chunk(b"data", PCM[:20_000]), LIST, chunk(b"data", PCM[20_000:])),
-        NONE,
-    ),
-    "extensible": (riff(fmt(0xFFFE, extra=b"\x16\0\x10\0\4\0\0\0" + PCM_GUID), chunk(b"data", PCM, 0)), ZERO),
-    "bytes of a frame 0": (riff(fmt().replace(b"\2\0\x10\0", b"\0\0\x10\0"), chunk(b"data", PCM)), NONE),
-    "byte of half a sample": (riff(fmt(), chunk(b"data", PCM + b"\1")), NONE),
-    "big-endian": (
-        riff(fmt(order=">"), chunk(b"data", SAMPLES.byteswap().tobytes(), 0, ">"), name=b"RIFX", order=">"),
-        ZERO,
-    ),
-    "tag before": (b"ID3\x03\0\0\0\0\0\x0a" + bytes(10) + wav(PCM), NONE),
-    "zeros before": (bytes(512) + wav(PCM, 0xFFFF_FFFF), NONE),
-    "RF64": (rf64(PCM, SIZE), NONE),
-    "RF64 with an empty length": (rf64(PCM, 0), ZERO),
-    "RF64 with half the length": (rf64(PCM, SIZE // 2), HALF),
-    "RF64 of unknown length": (rf64(PCM, 0xFFFF_FFFF_FFFF_FFFF), NONE),
-    "BW64": (rf64(PCM, SIZE, b"BW64"), NONE),
-    "W64": (w64(PCM), NONE),
-    "W64 to a pipe": (w64(PCM, 0x7FFF_FFFF_FFFF_FFFF), NONE),
-    "W64 with half the length": (w64(PCM, SIZE // 2 + 24), HALF),
-    "W64 that was never closed": (w64(PCM, 24), ZERO),
-    "W64 with a chunk behind": (w64(PCM, after=W64_LIST), NONE),
-    "AIFF": (aiff(PCM), NONE),
-    "AIFF by sox to a pipe": (aiff(PCM, 0x7F00_0008, 0x3F80_0000), NONE),
-    "AIFF by FFmpeg to a pipe": (aiff(PCM, 0, 0), ZERO),
-    "AIFF with half the length": (aiff(PCM, SIZE // 2 + 8, SIZE // 4), HALF),
-    "AIFF with half the frames": (aiff(PCM, frames=SIZE // 4), HALF),
-    "AIFF with a chunk behind": (aiff(PCM, after=chunk(b"ANNO", b"call", order=">")), NONE),
-    "AU": (au(PCM), NONE),
-    "AU to a pipe": (au(PCM, 0xFFFF_FFFF), NONE),
-    "AU that was never closed": (au(PCM, 0), ZERO),
-    "AU with half the length": (au(PCM, SIZE // 2), HALF),
-    "CAF": (caf(PCM), NONE),
-    "CAF to a pipe": (caf(PCM, -1), NONE),
-    "CAF that was never closed": (caf(PCM, 0), ZERO),
-    "CAF with half the length": (caf(PCM, SIZE // 2 + 4), HALF),
-    "CAF with a chunk behind": (caf(PCM, after=CAF_INFO), NONE),
-}
-CUT = {
-    "WAV": wav(PCM),
-    "RF64": rf64(PCM, SIZE),
-    "W64": w64(PCM),
-    "AIFF": aiff(PCM),
-    "AU": au(PCM),
-    "CAF": caf(PCM),
-}
+from tests.audio.reading import read
+from tests.encoded import encode
+from tests.sounds import Samples, make_tone, write_tone
+from tests.streams import clear_end_of_stream, write_tracks
 
 
-def read(path: Path) -> tuple[Signal, int, tuple[str, ...]]:
-    reader, blocks, rate = AudioReader(path), [], 0
-    for block, rate in reader:  # noqa: B007 - of the last block
-        assert 0 < len(block) <= BLOCK
-        assert block.dtype == np.float32
-        blocks.append(block)
-    return np.concatenate(blocks), rate, reader.warnings
+def write_flac(path: Path, samples: Samples, total: int | None = None) -> Path:
+    """FLAC that declares another number of samples."""
+    soundfile.write(path, samples, 16_000, format="FLAC")
+    if total is not None:
+        content = bytearray(path.read_bytes())
+        number = int.from_bytes(content[18:26], "big") & ~0xF_FFFF_FFFF | total
+        content[18:26] = number.to_bytes(8, "big")
+        path.write_bytes(content)
+    return path
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_every_sample_is_read_whatever_the_header_says(tmp_path: Path, name: str) -> None:
-    content, warning = WRONG[name]
-    (tmp_path / "a.wav").write_bytes(content)
-    signal, rate, warnings = read(tmp_path / "a.wav")
-    assert rate == 8_000
-    np.testing.assert_array_equal(signal[:, 0], SAMPLES / np.float32(32_768))
-    assert warnings == ((warning,) if warning else ())
-
-
-@pytest.mark.parametrize("kind", CUT)
 @pytest.mark.parametrize(
-    ("kept", "length"), [(0.02, "0.0 of 2.0"), (0.4, "0.8 of 2.0"), (0.705, "1.4 of 2.0"), (0.98, "1.96 of 2.00")]
+    ("total", "warning"),
+    [(None, ()), (0, ()), (24_000, ("header says 1.5 s, decoded 3.0 s",)), (96_000, ("cut short: 3.0 of 6.0 s",))],
 )
-def test_a_cut_file_is_read_as_far_as_it_goes(tmp_path: Path, kind: str, kept: float, length: str) -> None:
-    path = tmp_path / "a.wav"
-    path.write_bytes(CUT[kind][: len(CUT[kind]) - SIZE + int(kept * SIZE)])
-    signal, _, (warning,) = read(path)
-    np.testing.assert_array_equal(signal[:, 0], SAMPLES[: int(kept * SIZE) // 2] / np.float32(32_768))
-    assert warning == f"cut short: {length} s"
+def test_flac_is_read_to_its_end_whatever_it_declares(
+    tmp_path: Path, total: int | None, warning: tuple[str, ...]
+) -> None:
+    samples = make_tone(seconds=3)
+    expected, _ = soundfile.read(write_flac(tmp_path / "whole.flac", samples), dtype="float32", always_2d=True)
+    signal, rate, warnings = read(write_flac(tmp_path / "a.flac", samples, total))
+    np.testing.assert_array_equal(signal, expected)
+    assert (rate, warnings) == (16_000, warning)
 
 
-@pytest.mark.parametrize("kind", CUT)
-@pytest.mark.parametrize("size", [None, "unknown"])
-def test_files_joined_behind_one_another_are_all_read(tmp_path: Path, kind: str, size: str | None) -> None:
-    content = CUT[kind]
-    if size:
-        unknown = {"WAV": wav(PCM, 0xFFFF_FFFF), "AU": au(PCM, 0xFFFF_FFFF), "CAF": caf(PCM, -1)}
-        content = unknown.get(kind, content)
-    (tmp_path / "a").write_bytes(content * 3)
-    signal, _, warnings = read(tmp_path / "a")
-    np.testing.assert_array_equal(signal[:, 0], np.tile(SAMPLES, 3) / np.float32(32_768))
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.9, 0.99])
+def test_cut_flac_is_read_as_far_as_it_goes(tmp_path: Path, kept: float) -> None:
+    samples = make_tone(seconds=3)
+    expected, _ = soundfile.read(write_flac(tmp_path / "whole.flac", samples), dtype="float32", always_2d=True)
+    content = (tmp_path / "whole.flac").read_bytes()
+    (tmp_path / "a.flac").write_bytes(content[: int(kept * len(content))])
+    signal, _, warnings = read(tmp_path / "a.flac")
+    assert len(signal) >= kept * len(expected) - 2 * 4_096
+    np.testing.assert_array_equal(signal, expected[: len(signal)])
+    assert warnings == (f"cut short: {len(signal) / 16_000:.1f} of 3.0 s",)
+    with pytest.raises(AudioError, match="cut short"):
+        read_facts(tmp_path / "a.flac")
+
+
+def test_damage_in_the_middle_of_flac_is_said_and_what_follows_is_in_its_place(tmp_path: Path) -> None:
+    path = write_flac(tmp_path / "a.flac", make_tone(seconds=4))
+    expected, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 3_000] = bytes(3_000)
+    path.write_bytes(content)
+    signal, _, warnings = read(path)
+    assert warnings
+    np.testing.assert_array_equal(signal[:12_000], expected[:12_000])
+
+
+def test_a_tag_before_flac_does_no_harm(tmp_path: Path) -> None:
+    path = write_flac(tmp_path / "a.flac", make_tone(seconds=1))
+    expected, _, _ = read(path)
+    path.write_bytes(b"ID3\x03\0\0\0\0\0\x0a" + bytes(10) + path.read_bytes() + b"TAG" + bytes(125))
+    signal, _, warnings = read(path)
+    np.testing.assert_array_equal(signal, expected)
     assert warnings == ()
 
 
-def test_joined_files_of_other_formats_are_converted_to_the_first(tmp_path: Path) -> None:
-    stereo = np.stack([SAMPLES, SAMPLES], axis=1).tobytes()
-    other = riff(fmt(channels=2, rate=16_000), chunk(b"data", stereo))
-    (tmp_path / "a.wav").write_bytes(wav(PCM) + other + wav(PCM))
-    signal, rate, warnings = read(tmp_path / "a.wav")
-    assert (rate, signal.shape, warnings) == (8_000, (40_000, 1), ())
-    for part in (signal[:16_000, 0], signal[24_000:, 0]):
-        np.testing.assert_array_equal(part, SAMPLES / np.float32(32_768))
+@pytest.mark.parametrize("kind", ["ogg", "opus"])
+def test_ogg_without_the_mark_of_the_end_is_whole(tmp_path: Path, kind: str) -> None:
+    path = encode(tmp_path, "a", kind, make_tone(seconds=3), 16_000)
+    expected, _, _ = read(path)
+    path.write_bytes(clear_end_of_stream(path.read_bytes()))
+    signal, rate, warnings = read(path)
+    assert len(signal) / rate == pytest.approx(len(expected) / rate, abs=0.05)
+    assert warnings == ()
 
 
-@pytest.mark.parametrize("content", [wav(b""), wav(PCM)[:44], wav(PCM)[:43], aiff(b""), au(b""), caf(b"")])
-def test_a_header_without_sound_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.wav").write_bytes(content)
-    with pytest.raises(AudioError, match="contains no samples"):
-        read(tmp_path / "a.wav")
+def write_mp3(path: Path, samples: Samples, *, xing: bool = True, rate: int = 16_000) -> bytes:
+    options = {"write_xing": "1" if xing else "0"}
+    return write_tracks(path, "mp3", "libmp3lame", rate, [[(0.0, samples)]], options).read_bytes()
 
 
-def test_a_header_without_a_place_for_sound_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.wav").write_bytes(riff(fmt()))
-    with pytest.raises(AudioError, match=r"is not a sound file .*No 'data' chunk"):
-        read(tmp_path / "a.wav")
+def set_frames(content: bytes, factor: float) -> bytes:
+    data = bytearray(content)
+    at = max(data.find(b"Xing"), data.find(b"Info")) + 8
+    data[at : at + 4] = round(int.from_bytes(data[at : at + 4], "big") * factor).to_bytes(4, "big")
+    return bytes(data)
 
 
-def test_garbage_behind_the_sound_is_short_or_told_on(tmp_path: Path) -> None:
-    (tmp_path / "a.wav").write_bytes(wav(PCM) + bytes(128))
-    assert read(tmp_path / "a.wav")[2] == ()
-    (tmp_path / "a.wav").write_bytes(wav(PCM) + bytes(SIZE))
-    assert read(tmp_path / "a.wav")[2] == ("header says 2.0 s, decoded 4.0 s",)
+def test_mp3_is_read_to_its_end_whatever_stands_in_its_header_or_beside_it(tmp_path: Path) -> None:
+    quiet_first = np.concatenate([np.zeros((32_000, 1)), make_tone(seconds=2)])
+    plain, bare = write_mp3(tmp_path / "x", quiet_first), write_mp3(tmp_path / "x", quiet_first, xing=False)
+    id3 = b"ID3\x04\0\0\0\0\x07\x76" + bytes(1_014)
+    cases = {
+        "as it should be": (plain, 4.0, ""),
+        "without a header": (bare, 4.0, ""),
+        "half the frames": (set_frames(plain, 0.5), 4.0, "header says 2.0"),
+        "twice the frames": (set_frames(plain, 2), 4.0, "header says 8."),
+        "no frames": (set_frames(plain, 0), 4.0, ""),
+        "joined": (plain + bare + plain, 12.0, "header says 4.1"),
+        "joined without headers": (bare + bare, 8.0, ""),
+        "garbage first": (bytes(3_000) + bare, 4.0, ""),
+        "text first": (b"HTTP/1.1 200 OK\r\n\r\n" + bare, 4.0, ""),
+        "in the middle of a frame": (bare[100:], 4.0, ""),
+        "two tags": (id3 + b"ID3\x03\0\0\0\0\0\x0a" + bytes(10) + bare, 4.0, ""),
+        "tags behind": (bare + b"APETAGEX" + bytes(200) + b"TAG" + bytes(125), 4.0, ""),
+        "cut": (plain[: len(plain) * 3 // 4], 3.0, "cut short: "),
+        "cut without a header": (bare[: len(bare) * 3 // 4 + 7], 3.0, "cut short: "),
+    }
+    (tmp_path / "._a.mp3").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        \0\2" + bytes(4_000))
+    for name, (content, seconds, warning) in cases.items():
+        (tmp_path / "a.mp3").write_bytes(content)
+        signal, rate, warnings = read(tmp_path / "a.mp3")
+        assert len(signal) / rate == pytest.approx(seconds, abs=0.2), name
+        assert len(warnings) == bool(warning), (name, warnings)
+        assert "".join(warnings).startswith(warning), (name, warnings)
+
+
+def read_seconds(path: Path) -> tuple[float, tuple[str, ...]]:
+    signal, rate, warnings = read(path)
+    return len(signal) / rate, warnings
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.5, 0.7, 0.85, 0.95, 0.9999])
+def test_cut_ogg_is_read_as_far_as_it_goes(tmp_path: Path, kept: float) -> None:
+    path = write_tone(tmp_path / "a.ogg", seconds=6)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    seconds, warnings = read_seconds(path)
+    assert 6 * kept - 2.5 < seconds < 6
+    assert warnings == ("cut short: the file ends in the middle of a packet",)
+    with pytest.raises(AudioError, match="cut short"):
+        read_facts(path)
+
+
+@pytest.mark.parametrize("kept", [0.01, 0.1])
+def test_ogg_cut_in_its_header_is_refused(tmp_path: Path, kept: float) -> None:
+    path = write_tone(tmp_path / "a.ogg", seconds=6)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(AudioError, match="cannot be decoded"):
+        read_facts(path)
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 3, 4, 26, 27, 40])
+def test_ogg_cut_around_the_start_of_a_page_keeps_all_pages_before(tmp_path: Path, beyond: int) -> None:
+    path = write_tone(tmp_path / "a.ogg", seconds=6)
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"OggS") + beyond])
+    seconds, warnings = read_seconds(path)
+    assert 3 < seconds < 6
+    # Between two pages, nothing is missing but the mark of the end, which not all programs write.
+    assert bool(warnings) == bool(beyond)
+
+
+def test_tag_behind_the_stream_does_no_harm(tmp_path: Path) -> None:
+    path = write_tone(tmp_path / "a.ogg", seconds=6)
+    facts = read_facts(path)
+    path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
+    assert read_facts(path) == facts

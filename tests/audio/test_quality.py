@@ -1,15 +1,12 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from sercli.audio.decode import read_signal
 from sercli.audio.quality import MAX_CLIPPED, MIN_LEVELS, MIN_SNR, MIN_SPEECH, QualityMeter
 from sercli.audio.signal import Signal
 from sercli.audio.splitters import count_speech
 from sercli.audio.vad import FRAME, SAMPLE_RATE, VoiceDetector, frame_power
+from tests.sounds import read_sample
 
-SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 SPEECH = ("man-even.wav", "woman-even.ogg", "woman-low-slow.wav")
 
 
@@ -21,7 +18,7 @@ def make_speech() -> Signal:
     """Several sentences, peaking at half of full scale, with pauses of a second and a faint background."""
     parts: list[Signal] = []
     for name in SPEECH:
-        signal = read_signal(SAMPLES / name)[0][:, 0]
+        signal = read_sample(name)
         parts += [0.5 * signal / np.abs(signal).max(), np.zeros(SAMPLE_RATE, np.float32)]
     speech = np.concatenate(parts)
     return speech + make_noise(len(speech), 0.0005)
@@ -64,7 +61,7 @@ def test_clean_speech_has_no_warnings(block: int) -> None:
 
 @pytest.mark.parametrize("name", [*SPEECH, "man-low-slow.flac", "man-high-fast.flac", "woman-high-fast.wav"])
 def test_a_clean_sentence_has_no_warnings(name: str) -> None:
-    assert hear(read_signal(SAMPLES / name)[0][:, 0]) == ()
+    assert hear(read_sample(name)) == ()
 
 
 def test_speech_in_as_loud_noise_is_noisy() -> None:
@@ -140,7 +137,7 @@ def test_a_recording_of_a_few_frames_is_only_short(n_frames: int) -> None:
 
 
 def test_a_cut_out_syllable_is_only_short() -> None:
-    speech = read_signal(SAMPLES / "man-even.wav")[0][:, 0]
+    speech = read_sample("man-even.wav")
     loudest = int(np.convolve(speech**2, np.ones(4_000), mode="valid").argmax())
     (warning,) = hear(speech[loudest : loudest + 4_000])
     assert warning.startswith("only 0.")

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sercli.audio.decode import read_signal
 from sercli.audio.preprocess import StreamResampler, preprocess
 from sercli.audio.segmentation import (
     HEARTBEAT,
@@ -28,9 +27,8 @@ from sercli.audio.signal import Signal
 from sercli.config import AUTO, MIX, SPLIT, AudioConfig
 from sercli.errors import UsageError
 from sercli.progress import Heartbeat
-from tests.sounds import write_sound
+from tests.sounds import read_sample, write_sound
 
-SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 SPOKEN = ("woman-low-slow.wav", "man-even.wav", "woman-even.ogg", "man-low-slow.flac")
 RATE = 16_000
 AUDIO, CONFIG = AudioConfig(), SegmentationConfig()
@@ -73,10 +71,9 @@ def cut(
 
 
 @cache
-def read_sample(name: str) -> Signal:
-    signal, rate = read_signal(SAMPLES / name)
-    assert rate == RATE
-    scaled: Signal = signal[:, 0] / np.abs(signal).max() * np.float32(0.7)
+def read_leveled(name: str) -> Signal:
+    signal = read_sample(name)
+    scaled: Signal = signal / np.abs(signal).max() * np.float32(0.7)
     return scaled
 
 
@@ -87,7 +84,7 @@ def make_talk() -> tuple[Signal, tuple[tuple[float, float], ...]]:
     parts: list[Signal] = []
     spans = []
     for name in SPOKEN:
-        sentence = read_sample(name)
+        sentence = read_leveled(name)
         parts.append(1e-4 * rng.standard_normal(round(PAUSE * RATE)).astype(np.float32))
         start = sum(map(len, parts)) / RATE
         loud = np.flatnonzero(np.abs(sentence) > 0.05 * np.abs(sentence).max())
@@ -125,7 +122,7 @@ def make_bursts(seconds: float, *, pitch: float = 700.0, seed: int = 0) -> Sampl
 
 @pytest.mark.parametrize("name", SPOKEN)
 def test_a_short_recording_is_scored_whole_and_trimmed_as_in_training(name: str) -> None:
-    signal = read_sample(name)
+    signal = read_leveled(name)
     (segment,) = cut(signal).segments
     expected = preprocess(signal, AUDIO)
     np.testing.assert_array_equal(segment.signal, expected.signal)
@@ -152,7 +149,7 @@ def test_a_long_recording_is_cut_at_its_pauses() -> None:
 
 
 def test_speech_without_pauses_is_cut_into_segments_of_bounded_length() -> None:
-    sentence = read_sample("man-even.wav")
+    sentence = read_leveled("man-even.wav")
     loud = np.flatnonzero(np.abs(sentence) > 0.05)
     found = cut(np.tile(sentence[loud[0] : loud[-1]], 20))
     assert len(found.segments) > 5
@@ -267,7 +264,7 @@ def test_silence_hum_hiss_and_steady_tones_are_without_speech(make: Callable[[fl
 
 
 def test_a_silent_side_is_still_a_side() -> None:
-    for signal in (make_talk()[0], read_sample("man-even.wav")):
+    for signal in (make_talk()[0], read_leveled("man-even.wav")):
         sides = np.stack([signal, np.zeros_like(signal)], axis=1)
         for wide, spoken in ((sides, "1"), (sides[:, ::-1], "2")):
             found = cut(wide, channels=AUTO)

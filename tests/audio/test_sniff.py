@@ -7,9 +7,19 @@ import pytest
 import soundfile
 
 from sercli.audio.decode import read_signal
-from sercli.audio.sniff import HEAD_BYTES, find_demuxer, looks_like_sound, read_head
+from sercli.audio.sniff import (
+    HEAD_BYTES,
+    RAW_FORMATS,
+    SUFFIXES,
+    UNSUPPORTED_SUFFIXES,
+    find_demuxer,
+    find_mpeg,
+    looks_like_sound,
+    read_head,
+)
 from sercli.errors import AudioError, InputError
 from sercli.prediction.discovery import find_recordings
+from tests.encoded import ENCODERS
 from tests.sounds import make_tone
 
 SECONDS = 1.2
@@ -174,3 +184,48 @@ def test_a_head_is_of_regular_files_only(tmp_path: Path) -> None:
 )
 def test_a_head_shows_sound_and_demuxer(head: bytes, sound: bool | None, demuxer: str | None) -> None:
     assert (looks_like_sound(head), find_demuxer(head)) == (sound, demuxer)
+
+
+@pytest.mark.parametrize(
+    "suffix", sorted({*RAW_FORMATS, ".vox", ".pcm", ".raw", ".dss", ".au", ".htk", ".wav", ".mp3"})
+)
+def test_text_is_never_taken_for_headerless_sound(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a{suffix}").write_text("package AutoLoader; # a text, whatever its suffix\n" * 50)
+    message = f"{suffix} is not supported" if suffix in UNSUPPORTED_SUFFIXES else "is not a sound file"
+    with pytest.raises(AudioError, match=message):
+        read_signal(tmp_path / f"a{suffix}")
+
+
+def test_the_content_goes_before_the_suffix_of_a_headerless_format(tmp_path: Path) -> None:
+    for suffix in (*RAW_FORMATS, ".vox", ".pcm"):
+        path = tmp_path / f"a{suffix}"
+        ENCODERS["wav"](path, make_tone(seconds=1, sample_rate=22_050), 22_050)
+        signal, rate = read_signal(path)
+        assert (rate, len(signal)) == (22_050, 22_050)
+
+
+def test_what_is_not_gsm_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.gsm").write_bytes(np.random.default_rng(0).bytes(3_300))
+    with pytest.raises(AudioError, match="is not a sound file"):
+        read_signal(tmp_path / "a.gsm")
+
+
+@pytest.mark.parametrize("suffix", [".vox", ".pcm", ".raw"])
+def test_formats_of_unknown_rate_are_not_guessed(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a{suffix}").write_bytes(np.random.default_rng(0).bytes(8_000))
+    with pytest.raises(AudioError, match=rf"^\{suffix} is not supported: convert it to WAV$"):
+        read_signal(tmp_path / f"a{suffix}")
+
+
+def test_suffixes_are_lower_case_and_each_is_read_or_not() -> None:
+    every = [*SUFFIXES, *UNSUPPORTED_SUFFIXES]
+    assert len(set(every)) == len(every)
+    assert all(suffix == suffix.lower() and suffix[0] == "." for suffix in every)
+    assert set(RAW_FORMATS) <= set(SUFFIXES)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_frames_of_mpeg_are_found_in_noise_or_companded_silence(seed: int) -> None:
+    noise = np.random.default_rng(seed).bytes(20_000)
+    assert find_mpeg(noise, whole=True) is None
+    assert find_mpeg(bytes([(0xFF, 0x7F, 0xD5, 0x55)[seed % 4]]) * 20_000, whole=True) is None

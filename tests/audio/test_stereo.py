@@ -3,18 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sercli.audio.decode import AudioReader, read_signal
+from sercli.audio.decode import AudioReader
 from sercli.audio.preprocess import SILENCE
 from sercli.audio.signal import Signal
 from sercli.audio.stereo import SAME, correlate_sides
-from tests.sounds import write_sound
+from tests.sounds import read_sample, write_sound
 
-SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 RATE = 16_000
-
-
-def read_sample(name: str) -> Signal:
-    return np.ascontiguousarray(read_signal(SAMPLES / name)[0][:, 0])
 
 
 def make_noise(seconds: float = 3.0, level: float = 0.1, seed: int = 0) -> Signal:

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sercli.audio.decode import read_signal
 from sercli.audio.vad import CONTEXT, FRAME, SAMPLE_RATE, STATE, VoiceDetector
+from tests.sounds import read_sample
 
-SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 SPEECH = (
     "man-even.wav",
     "man-high-fast.flac",
@@ -24,12 +23,6 @@ SPEECH = (
     "woman-low-slow.wav",
 )
 Vector = npt.NDArray[np.float32]
-
-
-def read_sample(name: str) -> Vector:
-    signal, rate = read_signal(SAMPLES / name)
-    assert rate == SAMPLE_RATE
-    return np.ascontiguousarray(signal[:, 0])
 
 
 def detect(signal: Vector, **options: Any) -> Vector:
