@@ -16,13 +16,10 @@ from sercli.errors import DownloadError
 from tests.corpora import server
 from tests.corpora.server import Answer, Shop, open_shop
 
+pytestmark = pytest.mark.usefixtures("no_proxy")
+
 CONTENT = np.random.default_rng(1).bytes(300_000)
 HASTY = RetryPolicy(attempts=3, first_wait=0.01, longest_wait=0.02, timeout=5)
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 def pin(url: str, content: bytes = CONTENT) -> PinnedFile:

@@ -1,63 +1,25 @@
-"""Preparing: from a folder, an archive or a download to rows of the index."""
+"""Preparing: from recordings to rows of the index."""
 
-import hashlib
 import json
 import os
 import shutil
-import zipfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from sercli.corpora.corpus import Corpus, PinnedFile, Source
-from sercli.corpora.datasets import folders, nemo, ravdess, user_table
-from sercli.corpora.download import RetryPolicy
-from sercli.corpora.index import Index, read_index, write_index
-from sercli.corpora.prepare import Outcome, Request, decode_recordings, prepare_corpus
-from sercli.errors import ArchiveError, CorpusError, DownloadError, InputError, UsageError
+from sercli.corpora.corpus import Source
+from sercli.corpora.datasets import nemo, ravdess, user_table
+from sercli.corpora.index import read_index, write_index
+from sercli.corpora.prepare import decode_recordings, prepare_corpus
+from sercli.errors import ArchiveError, CorpusError, InputError
 from sercli.files import hash_file
-from tests.corpora import server
-from tests.corpora.server import Shop, open_shop
+from tests.corpora.archives import zip_folder
+from tests.corpora.preparing import NAME, prepare, read, request
 from tests.sounds import make_tone, write_sound, write_tone
 from tests.toy import make_ravdess
-
-HASTY = RetryPolicy(attempts=2, first_wait=0.01, longest_wait=0.01, timeout=5)
-NAME = "Actor_01/03-01-03-01-01-01-01.wav"
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Path:
-    return make_ravdess(tmp_path / "toy", speakers=2, takes=1, seconds=0.1)
-
-
-def request(tmp_path: Path, corpus: Corpus = ravdess.CORPUS, **fields: Any) -> Request:
-    data = tmp_path / "data"
-    return Request(corpus=corpus, index=data / "index.csv", data_dir=data, policy=HASTY, **fields)
-
-
-def prepare(tmp_path: Path, corpus: Corpus = ravdess.CORPUS, **fields: Any) -> Outcome:
-    return prepare_corpus(request(tmp_path, corpus, **fields))
-
-
-def read(tmp_path: Path) -> Index:
-    return read_index(tmp_path / "data/index.csv")
-
-
-def make_zip(path: Path, folder: Path) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    with zipfile.ZipFile(path, "w") as stream:
-        for file in sorted(folder.rglob("*.*")):
-            stream.write(file, f"deep/down/{file.relative_to(folder)}")
-    return path
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
@@ -260,46 +222,6 @@ def test_bad_recording_is_told_every_time(tmp_path: Path, toy: Path) -> None:
     assert not second.unchanged
 
 
-def test_zip_is_unpacked_below_data_once(tmp_path: Path, toy: Path) -> None:
-    archive = make_zip(tmp_path / "toy.zip", toy)
-    seen: list[str] = []
-    prepare_corpus(request(tmp_path, source=archive), lambda stage, *_: seen.append(stage))
-    assert set(seen) == {"unpack", "index"}
-    assert read(tmp_path).utterances[0].file.startswith("ravdess/recordings/deep/down/Actor_01/")
-    assert prepare(tmp_path, source=archive).unchanged
-    (tmp_path / "data" / read(tmp_path).utterances[0].file).unlink()
-    assert not prepare(tmp_path, source=archive).unchanged
-    assert len(read(tmp_path)) == 8
-
-
-def test_another_zip_replaces_the_first(tmp_path: Path, toy: Path) -> None:
-    prepare(tmp_path, source=make_zip(tmp_path / "toy.zip", toy))
-    (toy / NAME).unlink()
-    prepare(tmp_path, source=make_zip(tmp_path / "less.zip", toy))
-    assert len(read(tmp_path)) == 7
-    assert len(list((tmp_path / "data").rglob("*.wav"))) == 7
-
-
-def test_what_a_zip_replaces_comes_back_if_it_cannot_be_indexed(tmp_path: Path, toy: Path) -> None:
-    prepare(tmp_path, source=make_zip(tmp_path / "toy.zip", toy))
-    before = read(tmp_path)
-    write_tone(tmp_path / "others/other.wav")
-    with pytest.raises(CorpusError, match="nothing under"):
-        prepare(tmp_path, source=make_zip(tmp_path / "other.zip", tmp_path / "others"))
-    assert read(tmp_path) == before
-    assert sorted(path.name for path in (tmp_path / "data/ravdess").iterdir()) == ["prepared.json", "recordings"]
-    assert all((tmp_path / "data" / row.file).is_file() for row in before.utterances)
-    assert prepare(tmp_path, source=tmp_path / "toy.zip").unchanged
-
-
-def test_nothing_is_removed_where_nothing_is_unpacked(tmp_path: Path, toy: Path) -> None:
-    mine = write_tone(tmp_path / "data/ravdess/recordings.old/mine.wav")
-    prepare(tmp_path, source=toy)
-    with pytest.raises(CorpusError, match="nothing under"):
-        prepare(tmp_path, source=mine.parent)
-    assert mine.is_file()
-
-
 def copy_twice(toy: Path, folder: Path) -> Path:
     """The corpus as Kaggle has it: all of it, and again in a folder within."""
     shutil.copytree(toy, folder)
@@ -310,144 +232,12 @@ def copy_twice(toy: Path, folder: Path) -> Path:
 @pytest.mark.parametrize("packed", [False, True])
 def test_corpus_that_is_there_twice_counts_once(tmp_path: Path, toy: Path, packed: bool) -> None:
     folder = copy_twice(toy, tmp_path / "kaggle")
-    outcome = prepare(tmp_path, source=make_zip(tmp_path / "kaggle.zip", folder) if packed else folder)
+    outcome = prepare(tmp_path, source=zip_folder(tmp_path / "kaggle.zip", folder) if packed else folder)
     assert len(outcome.utterances) == len({Path(row.file).name for row in outcome.utterances}) == 8
     assert len(outcome.copies) == 8
     assert "copy of " in str(outcome.copies[0])
     assert (outcome.problems, outcome.extra) == ((), ())
     assert outcome.miscounted["neutral"] == (96, 2)
-
-
-def test_folder_of_archives_is_unpacked_once(tmp_path: Path, toy: Path) -> None:
-    for actor in ("Actor_01", "Actor_02"):
-        make_zip(tmp_path / f"zips/{actor}.zip", toy / actor)
-    assert len(prepare(tmp_path, source=tmp_path / "zips").utterances) == 8
-    assert read(tmp_path).utterances[0].file.startswith("ravdess/recordings/Actor_01.zip/deep/down/03-")
-    assert prepare(tmp_path, source=tmp_path / "zips").unchanged
-    (tmp_path / "zips/Actor_02.zip").unlink()
-    assert len(prepare(tmp_path, source=tmp_path / "zips").utterances) == 4
-
-
-def test_archive_of_archives_is_indexed(tmp_path: Path, toy: Path) -> None:
-    for actor in ("Actor_01", "Actor_02"):
-        make_zip(tmp_path / f"zips/{actor}.zip", toy / actor)
-    outcome = prepare(tmp_path, source=make_zip(tmp_path / "all.zip", tmp_path / "zips"))
-    assert len(outcome.utterances) == 8
-    assert prepare(tmp_path, source=tmp_path / "all.zip").unchanged
-
-
-def test_archive_beside_recordings_is_named(tmp_path: Path, toy: Path) -> None:
-    make_zip(tmp_path / "again.zip", toy).rename(toy / "again.zip")  # not in place, where it would hold itself
-    outcome = prepare(tmp_path, source=toy)
-    assert len(outcome.utterances) == 8
-    assert [str(extra) for extra in outcome.extra] == ["again.zip: archive beside recordings, not unpacked"]
-
-
-def test_folder_of_archives_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "x").mkdir()
-    (tmp_path / "x/all.7z").write_bytes(b"7z")
-    with pytest.raises(CorpusError, match=r"no recording under .*/x, but all\.7z, .*: unpack it and give the folder"):
-        prepare(tmp_path, source=tmp_path / "x")
-
-
-def test_git_lfs_pointers_are_named(tmp_path: Path, toy: Path) -> None:
-    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 72862\n"
-    (toy / NAME).write_text(pointer)
-    (problem,) = prepare(tmp_path, source=toy).problems
-    assert str(problem) == f"{NAME}: is a Git LFS pointer, not the file itself: run 'git lfs pull' in its repository"
-    for path in toy.rglob("*.wav"):
-        path.write_text(pointer)
-    with pytest.raises(CorpusError, match=r"none of the 8 recordings .* the first: .*: run 'git lfs pull'"):
-        prepare(tmp_path, source=toy)
-
-
-def test_git_annex_pointers_are_named(tmp_path: Path, toy: Path) -> None:
-    names = sorted(path.relative_to(toy).as_posix() for path in toy.rglob("*.wav"))
-    (toy / names[0]).unlink()
-    (toy / names[0]).symlink_to(".git/annex/objects/Xx/Yy/MD5E-s9--00.wav/MD5E-s9--00.wav")
-    (toy / names[1]).write_text("/annex/objects/MD5E-s9--00.wav\n")
-    problems = prepare(tmp_path, source=toy).problems
-    assert [problem.file for problem in problems] == names[:2]
-    assert all("git-annex pointer" in problem.reason for problem in problems)
-
-
-def test_folder_of_another_owner_is_not_replaced(tmp_path: Path, toy: Path) -> None:
-    mine = write_tone(tmp_path / "data/ravdess/recordings/mine.wav")
-    with pytest.raises(InputError, match="was not created by sercli"):
-        prepare(tmp_path, source=make_zip(tmp_path / "toy.zip", toy))
-    assert mine.is_file()
-
-
-def test_zip_cut_short_changes_nothing(tmp_path: Path, toy: Path) -> None:
-    archive = make_zip(tmp_path / "toy.zip", toy)
-    prepare(tmp_path, source=archive)
-    before = read(tmp_path)
-    os.truncate(archive, archive.stat().st_size // 2)
-    with pytest.raises(ArchiveError, match="not a valid zip archive"):
-        prepare(tmp_path, source=archive)
-    assert read(tmp_path) == before
-    assert len(list((tmp_path / "data").rglob("*.wav"))) == 8
-
-
-def pinned_to(shop: Shop) -> Corpus:
-    md5 = hashlib.md5(shop.content, usedforsecurity=False).hexdigest()
-    archive = PinnedFile(url=shop.url, name="toy.zip", size=len(shop.content), md5=md5)
-    return replace(ravdess.CORPUS, archive=archive)
-
-
-def test_download_is_fetched_unpacked_and_indexed(tmp_path: Path, toy: Path) -> None:
-    content = make_zip(tmp_path / "toy.zip", toy).read_bytes()
-    seen: list[str] = []
-    with open_shop(content, server.cut_after(5_000)) as shop:
-        prepare_corpus(request(tmp_path, pinned_to(shop)), lambda stage, *_: seen.append(stage))
-        assert shop.ranges == ["", "bytes=5000-"]
-        assert sorted(set(seen), key=seen.index) == ["download", "unpack", "index"]
-        assert len(read(tmp_path)) == 8
-        # All is in place, then all but the index, the recordings, and the archive.
-        assert prepare(tmp_path, pinned_to(shop)).unchanged
-        (tmp_path / "data/index.csv").unlink()
-        assert not prepare(tmp_path, pinned_to(shop)).unchanged
-        shutil.rmtree(tmp_path / "data/ravdess/recordings")
-        assert len(prepare(tmp_path, pinned_to(shop)).utterances) == 8
-        (tmp_path / "data/ravdess/toy.zip").unlink()
-        assert prepare(tmp_path, pinned_to(shop)).unchanged
-        assert len(shop.ranges) == 2
-
-
-def test_verified_zip_is_gone_on_from(tmp_path: Path, toy: Path) -> None:
-    home = tmp_path / "data/ravdess"
-    home.mkdir(parents=True)
-    with open_shop(make_zip(home / "toy.zip", toy).read_bytes()) as shop:
-        prepare(tmp_path, pinned_to(shop))
-        assert shop.ranges == []
-    assert len(read(tmp_path)) == 8
-
-
-def test_altered_download_is_not_unpacked(tmp_path: Path, toy: Path) -> None:
-    content = make_zip(tmp_path / "toy.zip", toy).read_bytes()
-    with open_shop(content) as shop:
-        corpus = pinned_to(shop)
-        shop.content = content[:-1] + b"x"
-        with pytest.raises(DownloadError, match="altered or damaged"):
-            prepare(tmp_path, corpus)
-    assert list((tmp_path / "data").rglob("*.*")) == []
-
-
-@pytest.mark.parametrize(
-    ("corpus", "fields", "message"),
-    [
-        (nemo.CORPUS, {}, "cannot download nemo: .*amu-cai/nEMO.*--from PATH"),
-        (user_table.CORPUS, {}, "give it with --labels FILE"),
-        (ravdess.CORPUS, {"labels": Path("x.csv")}, "--labels is for the corpus csv"),
-        (ravdess.CORPUS, {"label_map": {"joy": "happy"}}, "--map is for your own recordings .audformat, csv, fol"),
-        (folders.CORPUS, {}, "folders needs your recordings: give their folder or archive with --from PATH"),
-        (ravdess.CORPUS, {"url": "http://x", "source": Path()}, "--url is for a download"),
-        (nemo.CORPUS, {"url": "http://x"}, "--url is for a download"),
-    ],
-)
-def test_wrong_requests(tmp_path: Path, corpus: Corpus, fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        prepare(tmp_path, corpus, **fields)
 
 
 def test_nothing_there(tmp_path: Path) -> None:
@@ -481,7 +271,7 @@ def test_damaged_index_is_said_at_once_and_kept(tmp_path: Path, toy: Path) -> No
 
 
 def test_damaged_markers_mean_doing_it_again(tmp_path: Path, toy: Path) -> None:
-    archive = make_zip(tmp_path / "toy.zip", toy)
+    archive = zip_folder(tmp_path / "toy.zip", toy)
     prepare(tmp_path, source=archive)
     for marker in ("prepared.json", "recordings/.sercli.json"):
         for text in ("", "[]", json.dumps({"started_ns": "x", "md5": 1})):
