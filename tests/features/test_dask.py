@@ -3,28 +3,17 @@
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sercli.errors import InputError
 from sercli.features.extraction import extract_store
 from sercli.features.parameters import StoreParameters
-from sercli.features.store import FeatureStore
 from tests.command import run_sercli
 from tests.dask_cluster import Cluster
+from tests.features.stores import assert_same_stores
 from tests.toy_index import index_toy
 
 PARAMETERS = StoreParameters()
-
-
-def assert_same_store(one: Path, other: Path) -> None:
-    with FeatureStore(one) as first, FeatureStore(other) as second:
-        assert first.rows == second.rows
-        assert first.parameters == second.parameters
-        for name in first.parameters.names:
-            np.testing.assert_array_equal(first.count_frames(name), second.count_frames(name))
-            frames = first.read_frames(0, len(first), name)
-            np.testing.assert_array_equal(frames, second.read_frames(0, len(second), name))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
@@ -51,7 +40,7 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_store(cluster: Cluster, tm
     assert cluster.workers[1].poll() is None
     assert seen == list(range(1, len(index) + 1))
     assert summary.failures == ()
-    assert_same_store(tmp_path / "local.h5", tmp_path / "dask.h5")
+    assert_same_stores(tmp_path / "local.h5", tmp_path / "dask.h5")
 
 
 def test_the_command_uses_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
@@ -59,7 +48,7 @@ def test_the_command_uses_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
     status, out, err = run_sercli("featurize", "--dask", cluster.address, "--store", "dask.h5", cwd=tmp_path)
     assert (status, out) == (0, ""), err
     assert run_sercli("featurize", "--store", "local.h5", cwd=tmp_path)[0] == 0
-    assert_same_store(tmp_path / "local.h5", tmp_path / "dask.h5")
+    assert_same_stores(tmp_path / "local.h5", tmp_path / "dask.h5")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")

@@ -12,51 +12,20 @@ import pytest
 from sercli.audio.augment import draw_augmentations, name_copy
 from sercli.audio.decode import read_signal
 from sercli.audio.segmentation import Segment, read_segments
-from sercli.corpora.index import Index, Utterance, read_index
+from sercli.corpora.index import Index, read_index
 from sercli.errors import InputError, StoreError
 from sercli.features.extraction import extract_store
-from sercli.features.frontend import FEATURES, Feature, FeatureConfig, HalfMatrix, extract_features
+from sercli.features.frontend import FEATURES, Feature, FeatureConfig, extract_features
 from sercli.features.parameters import StoreParameters
 from sercli.features.store import FeatureStore
-from sercli.features.utterance import Copy, Failure, Task, extract_utterance
 from sercli.features.writer import journal_path
-from sercli.files import hash_file
 from tests.command import run_sercli, start_sercli
-from tests.sounds import make_tone, preprocess_recording, write_sound
+from tests.features.stores import assert_same_stores, read_all, write_long
+from tests.sounds import preprocess_recording, write_sound
 from tests.toy_index import index_toy
 
 PARAMETERS = StoreParameters()
 LOGMEL = PARAMETERS.select(("logmel",))
-
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("toy")
-    index_toy(folder, speakers=2, takes=2)
-    return folder
-
-
-def read_all(path: Path) -> tuple[list[str], list[HalfMatrix]]:
-    with FeatureStore(path) as store:
-        names = [f"{row.file} {row.augmentation}" for row in store.rows]
-        return names, [store.read(number) for number in range(len(store))]
-
-
-def assert_same_stores(one: Path, other: Path) -> None:
-    (names, matrices), (other_names, others) = read_all(one), read_all(other)
-    assert names == other_names
-    assert names
-    for matrix, expected in zip(matrices, others, strict=True):
-        np.testing.assert_array_equal(matrix, expected)
-
-
-def write_long(path: Path, seconds: float) -> Index:
-    """A recording with a pause every two seconds, and its index."""
-    tone = make_tone(seconds=seconds)[:, 0]
-    tone[np.arange(len(tone)) % 32_000 < 12_000] *= 1e-3
-    write_sound(path, tone)
-    utterance = Utterance(file=path.name, corpus="csv", emotion="happy", sha256=hash_file(path))
-    return Index(folder=path.parent, utterances=(utterance,))
 
 
 def test_the_store_holds_what_preprocessing_and_front_end_give(toy: Path, tmp_path: Path) -> None:
@@ -89,58 +58,6 @@ def test_a_long_recording_has_a_row_for_each_segment_that_prediction_would_see(t
         assert {row.augmentation for row in copies} == {
             name_copy(each) for each in draw_augmentations(index.utterances[0].sha256, 1, 0)
         }
-
-
-def test_features_of_long_recordings_go_through_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = write_long(tmp_path / "long.wav", 20)
-    parameters = replace(PARAMETERS, segmentation=replace(PARAMETERS.segmentation, method="windows"))
-    extract_store(index, tmp_path / "memory.h5", parameters)
-    monkeypatch.setattr("sercli.features.utterance.SPILL", 100_000)
-    path = tmp_path / "long.wav"
-    task = Task(
-        path=path,
-        file="long.wav",
-        sha256=hash_file(path),
-        copies=(Copy(augmentation=None, names=("logmel",)), Copy(augmentation=None, names=("rms",))),
-        folder=tmp_path,
-        prefix=".f.h5.",
-    )
-    outcome = extract_utterance(task, parameters)
-    assert not isinstance(outcome, Failure)
-    assert [isinstance(extracted.data, Path) for extracted in outcome] == [True, False]
-    in_memory = extract_utterance(replace(task, folder=None), parameters)
-    assert not isinstance(in_memory, Failure)
-    for extracted, expected in zip(outcome, in_memory, strict=True):
-        with extracted.open() as stream:
-            assert stream.read() == expected.data
-        extracted.discard()
-    extract_store(index, tmp_path / "file.h5", parameters)
-    assert_same_stores(tmp_path / "memory.h5", tmp_path / "file.h5")
-    assert list(tmp_path.glob(".*.tmp")) == []
-
-
-def test_a_failure_in_the_middle_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sercli.features.utterance.SPILL", 10_000)
-    path = tmp_path / "long.wav"
-    write_long(path, 20)
-
-    def fail_late(*arguments: Any, **options: Any) -> Any:
-        yield from list(read_segments(*arguments, **options))[:1]
-        assert list(tmp_path.glob(".f.*.tmp"))
-        msg = "the disk fell off"
-        raise InputError(msg)
-
-    monkeypatch.setattr("sercli.features.utterance.read_segments", fail_late)
-    task = Task(
-        path=path,
-        file="long.wav",
-        sha256=hash_file(path),
-        copies=(Copy(augmentation=None, names=("logmel",)),),
-        folder=tmp_path,
-        prefix=".f.",
-    )
-    assert extract_utterance(task, LOGMEL) == Failure(file="long.wav", reason="the disk fell off")
-    assert list(tmp_path.glob(".f.*.tmp")) == []
 
 
 def test_order_and_content_do_not_depend_on_jobs(toy: Path, tmp_path: Path) -> None:
@@ -306,60 +223,6 @@ def test_killed_at_any_moment_nothing_finished_is_lost(tmp_path: Path) -> None:
     assert status == 0, err
     extract_store(index, tmp_path / "whole.h5", PARAMETERS)
     assert_same_stores(store, tmp_path / "whole.h5")
-
-
-def test_workers_import_no_torch() -> None:
-    code = (
-        "import sys, sercli.features.extraction, sercli.features.utterance\n"
-        "print(*sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'librosa', 'sklearn', 'onnxruntime'}))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
-
-
-@pytest.mark.parametrize(
-    ("kind", "scored"),
-    [
-        ("recording", True),
-        ("noise", False),
-        ("tone", False),
-        ("silence", False),
-        ("shout", True),
-        ("long", True),
-        ("tiny", False),
-    ],
-)
-def test_segments_skip_vad_are_those_of_prediction(toy: Path, tmp_path: Path, kind: str, scored: bool) -> None:
-    """Featurize does without voice activity detection where it changes nothing."""
-    path = tmp_path / "a.wav"
-    rng = np.random.default_rng(0)
-    if kind == "recording":
-        index = read_index(toy / "index.csv")
-        path = index.path_of(index.utterances[0])
-    elif kind == "long":
-        write_long(path, 20)
-    else:
-        envelope = np.clip(np.sin(np.arange(32_000) / 3_000), 0, 1)
-        made = {
-            "noise": 0.1 * rng.standard_normal(32_000),
-            "tone": make_tone(seconds=2.0)[:, 0],
-            "silence": np.zeros(32_000),
-            "shout": np.clip(5 * rng.standard_normal(32_000) * envelope, -1, 1),
-            "tiny": make_tone(seconds=0.01)[:, 0],
-        }
-        write_sound(path, made[kind])
-    expected, found = (
-        [
-            part
-            for part in read_segments(path, PARAMETERS.audio, PARAMETERS.segmentation, skip_vad=skip_vad)
-            if isinstance(part, Segment)
-        ]
-        for skip_vad in (False, True)
-    )
-    assert [(part.start, part.end) for part in found] == [(part.start, part.end) for part in expected]
-    assert bool(found) == scored
-    for part, other in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(part.signal, other.signal)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
