@@ -1,0 +1,40 @@
+from dataclasses import replace
+from pathlib import Path
+
+from sercli.corpora.index import Index
+from sercli.features.extraction import extract_store
+from sercli.features.parameters import StoreParameters
+from sercli.splits.fold import Fold
+from sercli.training.data import CorpusFeatures
+from sercli.training.description import identify_training
+from sercli.training.recipe_files import RECIPES
+from tests.training.toy import (
+    SMALL,
+)
+
+
+def test_other_labels_or_copies_are_another_training(features: CorpusFeatures, fold: Fold) -> None:
+    relabelled = replace(features.index, utterances=tuple(replace(u, emotion="sad") for u in features.index.utterances))
+    before = identify_training(features, fold, SMALL, 0)
+    original, features.index = features.index, relabelled
+    assert identify_training(features, fold, SMALL, 0) != before
+    features.index = original
+    assert identify_training(features, fold, SMALL, 0) == before
+
+
+def test_an_identity_names_what_training_depends_on_and_nothing_else(
+    index: Index, features: CorpusFeatures, spectra: CorpusFeatures, fold: Fold, tmp_path: Path
+) -> None:
+    default = RECIPES["default"]
+    extract_store(index, tmp_path / "plain.h5", StoreParameters())
+    with CorpusFeatures(index, tmp_path / "plain.h5", ("logmel",)) as plain:
+        assert identify_training(plain, fold, default, 0) == identify_training(spectra, fold, default, 0), "no copies"
+    before = identify_training(features, fold, SMALL, 0)
+    others = [
+        identify_training(features, fold, SMALL, 1),
+        identify_training(features, fold, SMALL.with_members(2), 0),
+        identify_training(features, replace(fold, train=fold.train[1:]), SMALL, 0),
+        identify_training(features, fold, replace(SMALL, features=("logmel",)), 0),
+        identify_training(features, fold, replace(SMALL, training=replace(SMALL.training, copies=0)), 0),
+    ]
+    assert len({before, *others}) == 6
