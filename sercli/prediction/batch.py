@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO, Unpack, cast
 
 from sercli.cpus import count_cpus
 from sercli.errors import UsageError
@@ -20,7 +20,7 @@ from sercli.labels import choose_negative
 from sercli.models.folder import list_files, model_digest, read_description
 from sercli.prediction.discovery import Recording, find_recordings
 from sercli.prediction.finished import FinishedRecordings, open_finished
-from sercli.prediction.outputs import Outputs
+from sercli.prediction.outputs import OutputOptions, Outputs
 from sercli.prediction.pool import end_idle_workers, start_ahead
 from sercli.prediction.predictor import Predictor
 from sercli.prediction.report import (
@@ -30,7 +30,7 @@ from sercli.prediction.report import (
     open_report,
 )
 from sercli.prediction.rows import Prediction, SegmentPrediction, list_columns
-from sercli.prediction.settings import ScoringSettings
+from sercli.prediction.settings import ScoringOptions, check_names
 from sercli.prediction.summary import BatchSummary
 from sercli.prediction.timeline import write_timelines
 from sercli.progress import show_bar
@@ -72,88 +72,70 @@ class BatchResult:
     seconds: float
 
 
+class PredictOptions(ScoringOptions, OutputOptions, total=False):
+    """Options of `predict_folder` in addition to `ScoringOptions` and `OutputOptions`.
+
+    Attributes:
+        vad: ``on``, the default, splits long recordings at pauses; ``off`` uses fixed windows, of 6 s unless `window`
+            is given.
+        negative: Labels that count as negative in the summary; None for those stored with the model.
+        labels: Table of known labels, or ``names`` for RAVDESS file names.
+        label_map: Labels of the table to merge into others.
+    """
+
+    vad: str
+    negative: Sequence[str] | None
+    labels: Path | str | None
+    label_map: Mapping[str, str] | None
+
+
 def predict_folder(
     paths: Iterable[str | Path] | str | Path,
     out: Path | str | None = None,
     *,
     model: Path | str | None = None,
-    segments: Path | str | None = None,
-    segments_format: str | None = None,
-    channels: str = "auto",
-    vad: str = "on",
-    window: float | None = None,
-    hop: float | None = None,
-    min_confidence: float = 0.0,
-    emotions: Sequence[str] = (),
-    negative: Sequence[str] | None = None,
-    labels: Path | str | None = None,
-    label_map: Mapping[str, str] | None = None,
-    html: Path | str | None = None,
-    embed_audio: bool = False,
     jobs: int | None = None,
     cluster: str | None = None,
-    device: str = "auto",
-    timeout: float = ScoringSettings().timeout,
     restart: bool = False,
     progress: bool | ShowProgress = False,
     on_resume: Callable[[int], None] = lambda _: None,
     stdin: BinaryIO | None = None,
     stdout: IO[str] | None = None,
+    **options: Unpack[PredictOptions],
 ) -> BatchResult:
     """Scores all recordings under some paths and writes a report, like ``sercli predict``.
 
     Example::
 
-        result = predict_folder("calls", "report.csv", progress=True)
+        result = predict_folder("calls", "report.csv", vad="off", progress=True)
         print(result.summary.answered, "of", result.summary.rows)
 
     Args:
         paths: Files, folders, and patterns such as ``calls/**/*.mp3``; ``-`` reads a list from `stdin`.
         out: Report; its suffix determines the format.
         model: Model folder; None for the model included in the package.
-        segments: Timeline of all recordings, or a folder, ending in ``/``, for one timeline per recording.
-        segments_format: Format of the timelines in a folder; None for csv.
-        channels: How to handle channels: ``auto``, ``mix`` or ``split``.
-        vad: ``on`` splits long recordings at pauses, ``off`` uses fixed windows.
-        window: Length of fixed windows (s); implies `vad` ``off``. None for 6 s with ``off``.
-        hop: Distance between window starts (s); None for the window length.
-        min_confidence: Confidence below which an emotion is ``uncertain``, 0 to 1.
-        emotions: Labels of the model to keep, whose probabilities then sum to 1; all if empty.
-        negative: Labels that count as negative in the summary; None for those stored with the model.
-        labels: Table of known labels, or ``names`` for RAVDESS file names.
-        label_map: Labels of the table to merge into others.
-        html: Page to write in addition to a report in another format.
-        embed_audio: Whether to embed the recordings in the page instead of linking them.
         jobs: Number of worker processes; None for one per available CPU.
         cluster: Address of a Dask scheduler to use instead.
-        device: Where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        timeout: Seconds without progress after which a recording fails.
         restart: Whether to start over instead of resuming.
         progress: True for a progress bar, or a function called as recordings are done.
         on_resume: Called with the number of recordings finished by an interrupted run.
         stdin: Stream to read a list of paths from.
         stdout: Stream to write rows to as CSV if there is no `out`.
+        **options: Further options: `ScoringOptions`, `OutputOptions` and `PredictOptions`.
 
     Raises:
         UsageError: If arguments contradict each other, or an output path is not writable.
         InputError: If there are no recordings, another run is writing the report, or the cluster cannot be used.
         ModelError: If the model cannot be used.
         OSError: If an output cannot be written.
+        TypeError: If there is no such option.
     """
     began = time.monotonic()
+    check_names("predict_folder", options, PredictOptions)
+    html, embed_audio = options.get("html"), options.get("embed_audio", False)
     outputs = Outputs.choose(out, html, embed_audio=embed_audio)
-    window, hop = _choose_windows(vad, window, hop)
-    predictor = Predictor(
-        model,
-        channels=channels,
-        window=window,
-        hop=hop,
-        min_confidence=min_confidence,
-        emotions=emotions,
-        device=device,
-        timeout=timeout,
-        envelope=outputs.page is not None,
-    )
+    predictor = Predictor(model, envelope=outputs.page is not None, **_choose_scoring(options))
+    negative = options.get("negative")
     negative = predictor.negative if negative is None else choose_negative(predictor.labels, negative)
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     unread: Counter[str] = Counter()
@@ -164,8 +146,10 @@ def predict_folder(
         workers = count_cpus() if jobs is None else jobs
         if not cluster:
             start_ahead(min(workers, count_cpus(), len(recordings)))  # they load during the checks
-        truth = _find_truth(str(labels or ""), label_map, recordings, predictor.model_labels)
-        outputs = outputs.add_timelines(str(segments or ""), segments_format, recordings)
+        labels = options.get("labels")
+        truth = _find_truth(str(labels or ""), options.get("label_map"), recordings, predictor.model_labels)
+        segments = str(options.get("segments") or "")
+        outputs = outputs.add_timelines(segments, options.get("segments_format"), recordings)
         inputs = [*([Path(labels)] if labels else []), *list_files(predictor.settings.folder)]
         outputs.check_collisions([*inputs, *(recording.path for recording in recordings)])
         run = _Run(
@@ -289,7 +273,9 @@ class _Run:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _choose_windows(vad: str, window: float | None, hop: float | None) -> tuple[float | None, float | None]:
+def _choose_scoring(options: PredictOptions) -> ScoringOptions:
+    """Returns the options of the predictor, with the windows that `vad` implies."""
+    vad, window, hop = options.get("vad", "on"), options.get("window"), options.get("hop")
     if vad not in {"on", "off"}:
         msg = f"--vad should be on or off, found {vad!r}"
         raise UsageError(msg)
@@ -301,7 +287,8 @@ def _choose_windows(vad: str, window: float | None, hop: float | None) -> tuple[
     if window is not None and hop is not None and hop > window:
         msg = f"--hop {hop:g} would leave gaps between windows of {window:g} s: give at most the window"
         raise UsageError(msg)
-    return window, hop
+    scoring = {name: value for name, value in options.items() if name in ScoringOptions.__annotations__}
+    return cast("ScoringOptions", {**scoring, "window": window})
 
 
 def _start_page(

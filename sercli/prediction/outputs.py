@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 from sercli.errors import InputError, UsageError
 from sercli.files import read_json_object, write_json
@@ -15,6 +15,22 @@ from sercli.prediction.timeline import TimelinePlan, plan_timelines
 
 if TYPE_CHECKING:
     from sercli.prediction.truth import Scores
+
+
+class OutputOptions(TypedDict, total=False):
+    """What `predict_folder` writes beside its report.
+
+    Attributes:
+        html: Page to write in addition to a report in another format.
+        embed_audio: Whether to embed the recordings in the page instead of linking them.
+        segments: Timeline of all recordings, or a folder, ending in ``/``, for one timeline per recording.
+        segments_format: Format of the timelines in a folder; None for csv.
+    """
+
+    html: Path | str | None
+    embed_audio: bool
+    segments: Path | str | None
+    segments_format: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,15 +5,15 @@ from collections.abc import Callable, Generator, Iterable, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from sercli.cpus import count_cpus
 from sercli.labels import select_labels
-from sercli.models.folder import DEFAULT_MODEL, read_description
+from sercli.models.folder import read_description
 from sercli.prediction.discovery import Recording
 from sercli.prediction.pool import Message, WorkerPool
 from sercli.prediction.rows import Prediction, RecordingResult
-from sercli.prediction.settings import ScoringSettings
+from sercli.prediction.settings import ScoringOptions, ScoringSettings, check_names
 from sercli.progress import Heartbeat
 
 if TYPE_CHECKING:
@@ -35,20 +35,13 @@ class Predictor:
 
     Args:
         model: Model folder; None for the model included in the package.
-        channels: ``auto`` splits stereo files whose sides differ, such as calls, and mixes the rest; ``mix`` and
-            ``split`` apply to all recordings.
-        window: Length of fixed windows instead of segments split at pauses (s), 0.1 to 60.
-        hop: Distance between window starts (s); None for the window length.
-        min_confidence: Confidence below which an emotion is ``uncertain``, 0 to 1.
-        emotions: Labels of the model to keep, whose probabilities then sum to 1; all if empty.
-        device: Where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``. All but ``cpu`` need another build of
-            ONNX Runtime, such as onnxruntime-gpu; ``auto`` uses it if installed.
-        timeout: Seconds without a heartbeat after which a recording fails.
         envelope: Whether to compute the peak envelope of each row.
+        **options: Other options of scoring, as `ScoringOptions`.
 
     Raises:
         ModelError: If the model folder is missing or damaged.
         UsageError: If a value is out of range, or the model lacks a label.
+        TypeError: If there is no such option.
 
     Attributes:
         settings: Scoring settings.
@@ -58,29 +51,10 @@ class Predictor:
     """
 
     def __init__(
-        self,
-        model: Path | str | None = None,
-        *,
-        channels: str = "auto",
-        window: float | None = None,
-        hop: float | None = None,
-        min_confidence: float = 0.0,
-        emotions: Sequence[str] = (),
-        device: str = "auto",
-        timeout: float = ScoringSettings().timeout,
-        envelope: bool = False,
+        self, model: Path | str | None = None, *, envelope: bool = False, **options: Unpack[ScoringOptions]
     ) -> None:
-        self.settings = ScoringSettings(
-            model=str(DEFAULT_MODEL if model is None else model),
-            channels=channels,
-            window=float(window or 0.0),
-            hop=float(hop or window or 0.0),
-            min_confidence=float(min_confidence),
-            emotions=tuple(emotions),
-            device=device,
-            timeout=float(timeout),
-            envelope=envelope,
-        )
+        check_names("Predictor", options, ScoringOptions)
+        self.settings = ScoringSettings.choose(model, envelope=envelope, **options)
         description = read_description(self.settings.folder)
         self.model_labels: tuple[str, ...] = tuple(description["labels"])
         self.labels = select_labels(self.model_labels, self.settings.emotions)

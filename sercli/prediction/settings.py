@@ -1,7 +1,10 @@
 """Scoring settings: all that determines a recording's rows besides the recording; quick to import, JSON-ready."""
 
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self, TypedDict, Unpack
 
 from sercli.config import AUTO, CHANNEL_MODES, Config
 from sercli.errors import UsageError
@@ -11,20 +14,40 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 MAX_WINDOW = 60.0  # seconds
 
 
+class ScoringOptions(TypedDict, total=False):
+    """How recordings are scored: keyword arguments of `Predictor` and `predict_folder`.
+
+    Attributes:
+        channels: ``mix`` averages all channels, ``split`` scores each; ``auto``, the default, splits stereo files
+            whose sides differ, such as calls, and mixes the rest.
+        window: Length of fixed windows instead of segments split at pauses (s), 0.1 to 60; None for segments.
+        hop: Distance between window starts (s); None for the window length.
+        min_confidence: Confidence below which an emotion is ``uncertain``, 0 to 1; 0 by default.
+        emotions: Labels of the model to keep, whose probabilities then sum to 1; all if empty.
+        device: Where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``. All but ``cpu`` need another build of
+            ONNX Runtime, such as onnxruntime-gpu; ``auto``, the default, uses it if installed.
+        timeout: Seconds without a heartbeat after which a recording fails; 120 by default.
+    """
+
+    channels: str
+    window: float | None
+    hop: float | None
+    min_confidence: float
+    emotions: Sequence[str]
+    device: str
+    timeout: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringSettings(Config):
     """Settings for scoring recordings.
 
+    Attributes without a description are those of `ScoringOptions`, filled in.
+
     Attributes:
         model: Model folder.
-        channels: ``mix`` averages all channels, ``split`` scores each; ``auto`` splits stereo files whose sides differ,
-            such as calls, and mixes the rest.
-        window: Length of fixed windows instead of the model's segmentation (s); 0 for the latter.
-        hop: Distance between window starts (s).
-        min_confidence: Confidence below which an emotion is ``uncertain``, 0 to 1.
-        emotions: Labels of the model to keep; all if empty.
-        device: Where the network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        timeout: Seconds without a heartbeat after which a recording fails.
+        window: Length of fixed windows (s); 0 for the model's segmentation.
+        hop: Distance between window starts (s); 0 without windows.
         envelope: Whether to compute the peak envelope of each row, for pages.
         overlap: Whether to run the network in a thread during decoding and segmentation, to use an idle CPU.
     """
@@ -58,7 +81,47 @@ class ScoringSettings(Config):
             msg = f"{name} should be {expected}, found {getattr(self, name)!r}"
             raise UsageError(msg)
 
+    @classmethod
+    def choose(
+        cls, model: Path | str | None = None, *, envelope: bool = False, **options: Unpack[ScoringOptions]
+    ) -> Self:
+        """Makes settings from options; those that are left out or None get their defaults.
+
+        Args:
+            model: Model folder; None for the model included in the package.
+            envelope: Whether to compute the peak envelope of each row.
+            **options: Options of scoring.
+
+        Raises:
+            UsageError: If a value is out of range.
+        """
+        defaults = cls()
+        values: dict[str, Any] = {
+            name: type(getattr(defaults, name))(value) for name, value in options.items() if value is not None
+        }
+        values["hop"] = values.get("hop") or values.get("window", 0.0)
+        return cls(model=str(model or DEFAULT_MODEL), envelope=envelope, **values)
+
     @property
     def folder(self) -> Path:
         """Returns the model folder."""
         return Path(self.model)
+
+
+def check_names(function: str, names: Iterable[str], options: type) -> None:
+    """Refuses keyword arguments that are not among a function's options.
+
+    Args:
+        function: Name of the function, for the message.
+        names: Names of the given arguments.
+        options: Typed dict of the options.
+
+    Raises:
+        TypeError: If there is such an argument; the message names the closest option.
+    """
+    for name in names:
+        if name not in options.__annotations__:
+            near = difflib.get_close_matches(name, options.__annotations__, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            msg = f"{function}() got an unexpected keyword argument {name!r}{hint}"
+            raise TypeError(msg)
