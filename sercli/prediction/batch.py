@@ -23,13 +23,8 @@ from sercli.prediction.finished import FinishedRecordings, open_finished
 from sercli.prediction.outputs import OutputOptions, Outputs
 from sercli.prediction.pool import end_idle_workers, start_ahead
 from sercli.prediction.predictor import Predictor
-from sercli.prediction.report import (
-    PAGE,
-    CsvRows,
-    Writer,
-    open_report,
-)
-from sercli.prediction.rows import Prediction, SegmentPrediction, list_columns
+from sercli.prediction.report import open_report, open_stream
+from sercli.prediction.rows import Prediction, SegmentPrediction
 from sercli.prediction.settings import ScoringOptions, check_names
 from sercli.prediction.summary import BatchSummary
 from sercli.prediction.timeline import write_timelines
@@ -217,7 +212,7 @@ class _Run:
                 on_resume(len(positions))
             self._score_rest(finished, positions)
             results = (finished.read(recording.name).predictions for recording in self.recordings)
-            with _open_rows(out, self.predictor.labels, segments=self.outputs.timelines is not None) as write:
+            with open_report(out, self.predictor.labels, segments=self.outputs.timelines is not None) as write:
                 self._write(results, write)
             self._save_summary()  # before the journal is removed
 
@@ -226,8 +221,9 @@ class _Run:
         results = self.predictor.predict_in_order(
             self.recordings, jobs=self.jobs, cluster=self.cluster, progress=self._note
         )
-        with contextlib.closing(results), _open_stream(stdout, self.predictor.labels) as writer:
-            self._write(results, writer.write if writer else self.collected.append)
+        rows = open_stream(stdout, self.predictor.labels) if stdout else contextlib.nullcontext(self.collected.append)
+        with contextlib.closing(results), rows as write:
+            self._write(results, write)
         self._save_summary()
 
     def _score_rest(self, finished: FinishedRecordings, positions: set[int]) -> None:
@@ -337,24 +333,3 @@ def _score(summary: BatchSummary, truth: dict[str, str]) -> "Scores | None":
     from sercli.prediction.truth import score  # loads numpy and what draws pictures
 
     return score(summary.kept, truth, summary.labels, rows=summary.rows)
-
-
-@contextlib.contextmanager
-def _open_rows(out: Path, labels: Sequence[str], *, segments: bool) -> Iterator[Callable[[Prediction], None]]:
-    """Opens the report for rows; a page takes whole recordings instead."""
-    if out.suffix.lower() == PAGE:
-        yield lambda _: None
-        return
-    with open_report(out, labels, segments=segments) as writer:
-        yield writer.write
-
-
-@contextlib.contextmanager
-def _open_stream(stdout: IO[str] | None, labels: Sequence[str]) -> Iterator[Writer | None]:
-    if stdout is None:
-        yield None
-        return
-    writer = Writer(CsvRows(stdout, list_columns(labels)), labels)
-    yield writer
-    writer.finish()
-    stdout.flush()

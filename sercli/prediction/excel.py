@@ -1,87 +1,44 @@
 """Reports as Excel workbooks."""
 
-import contextlib
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import IO, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
 
 from xlsxwriter import Workbook
 from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.worksheet import Worksheet
 
-from sercli.prediction.report import Writer, encodable
-from sercli.prediction.rows import list_columns
+from sercli.prediction.report import RowWriter, encodable
 
-T = TypeVar("T")
-
-MAX_ROWS = 1_048_576  # of a worksheet, by Excel's own limit
-MAX_TEXT = 32_767  # characters of a cell, likewise
+MAX_ROWS = 1_048_576  # rows of a worksheet, Excel's limit
+MAX_TEXT = 32_767  # characters of a cell, Excel's limit
 WIDTHS = {"file": 50, "error": 50, "warning": 50}  # characters; other columns keep Excel's width
 
 _OPTIONS = {"constant_memory": True, "use_zip64": True, "nan_inf_to_errors": True}
 
 
-@contextlib.contextmanager
-def open_workbook(stream: IO[bytes], labels: Sequence[str], max_rows: int = MAX_ROWS) -> Iterator[Writer]:
-    """Opens a writer of a workbook, which keeps finished rows in temporary files.
-
-    Args:
-        stream: Gets the workbook when the writer is finished.
-        labels: Labels of the probabilities.
-        max_rows: Number of rows after which another worksheet begins.
-    """
-    with tempfile.TemporaryDirectory(prefix="sercli-") as folder:
-        workbook = Workbook(_Target(stream), {**_OPTIONS, "tmpdir": folder})
-        try:
-            yield Writer(ExcelRows(workbook, list_columns(labels), max_rows), labels)
-        finally:
-            for sheet in workbook.worksheets():
-                sheet._opt_close()  # where the workbook was not closed
-
-
-class _Target:
-    """A stream that raises the first write error and ignores writes during cleanup."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._failed = False
-
-    def write(self, data: bytes) -> int:
-        return self._try(lambda: self._stream.write(data), len(data))
-
-    def flush(self) -> None:
-        self._try(self._stream.flush, None)
-
-    def tell(self) -> int:
-        return self._try(self._stream.tell, 0)
-
-    def seek(self, position: int, whence: int = 0) -> int:
-        return self._try(lambda: self._stream.seek(position, whence), position)
-
-    def _try(self, action: Callable[[], T], otherwise: T) -> T:
-        if self._failed:
-            return otherwise
-        try:
-            return action()
-        except OSError:
-            self._failed = True
-            raise
-
-
-class ExcelRows:
+class ExcelRows(RowWriter):
     """A table in a workbook, continued on further worksheets where Excel allows no more rows.
 
-    Text is written as text whatever it begins with, so that no name is taken for a formula, a link or a number.
+    Finished rows are kept in temporary files. Text is written as text whatever it begins with, so that no name is taken
+    for a formula, a link or a number.
 
     Args:
-        workbook: Workbook to add worksheets to; closed by `finish`.
+        stream: Gets the workbook at the end.
         columns: Columns to write, in order.
         max_rows: Number of rows after which another worksheet begins.
     """
 
-    def __init__(self, workbook: Workbook, columns: Sequence[str], max_rows: int) -> None:
-        self._workbook, self._columns, self._max_rows = workbook, columns, max_rows
-        self._bold = workbook.add_format({"bold": True})
+    def __init__(self, stream: IO[bytes], columns: Sequence[str], max_rows: int = MAX_ROWS) -> None:
+        super().__init__(stream, columns)
+        self._max_rows = max_rows
+        self._folder = tempfile.TemporaryDirectory(prefix="sercli-")
+        # Not written to the stream at once: on a full disk, the zip file would be closed twice.
+        self._file = Path(self._folder.name, "workbook.xlsx")
+        self._workbook = Workbook(self._file, {**_OPTIONS, "tmpdir": self._folder.name})
+        self._bold = self._workbook.add_format({"bold": True})
         self._sheet = self._add_sheet()
         self._row = 1
 
@@ -89,7 +46,7 @@ class ExcelRows:
         """Writes one row."""
         if self._row == self._max_rows:
             self._sheet, self._row = self._add_sheet(), 1
-        for column, name in enumerate(self._columns):
+        for column, name in enumerate(self.columns):
             value = row[name]
             if isinstance(value, str):
                 self._sheet.write_string(self._row, column, encodable(value)[:MAX_TEXT])
@@ -107,10 +64,18 @@ class ExcelRows:
             self._workbook.close()
         except FileCreateError as error:
             raise error.args[0] from None  # the OSError that it wraps
+        with self._file.open("rb") as workbook:
+            shutil.copyfileobj(workbook, self.stream)
+
+    def close(self) -> None:
+        """Removes the temporary files."""
+        for sheet in self._workbook.worksheets():
+            sheet._opt_close()  # where the workbook was not closed
+        self._folder.cleanup()
 
     def _add_sheet(self) -> Worksheet:
         sheet = self._workbook.add_worksheet()
-        for column, name in enumerate(self._columns):
+        for column, name in enumerate(self.columns):
             if name in WIDTHS:
                 sheet.set_column(column, column, WIDTHS[name])
             sheet.write_string(0, column, name, self._bold)

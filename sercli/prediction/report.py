@@ -4,9 +4,9 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from sercli.errors import UsageError
 from sercli.files import find_obstacle, make_csv_writer, write_by_rename
@@ -17,111 +17,107 @@ FORMULA_STARTS = "=+-@\t\r"  # first characters of formulas in spreadsheets, and
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class RowWriter(Protocol):
-    """Writes rows, given as values by column, to a stream."""
-
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Writes one row."""
-
-    def finish(self) -> None:
-        """Writes what follows the last row."""
-
-
-class CsvRows:
-    """A table with a header; text that a spreadsheet would treat as a formula is prefixed with a quote.
+class RowWriter:
+    """Base of the writers of rows, which are given as values by column.
 
     Args:
         stream: Stream to write to.
-        columns: Columns to write, in order.
-        delimiter: Delimiter between cells.
+        columns: Columns to write, in order; needed for tables only.
     """
 
-    def __init__(self, stream: IO[str], columns: Sequence[str], delimiter: str = ",") -> None:
-        self._write, self._columns = make_csv_writer(stream, delimiter), columns
-        self._begun = False  # a run that fails before its first row leaves no header on stdout
+    def __init__(self, stream: IO[Any], columns: Sequence[str] = ()) -> None:
+        self.stream, self.columns = stream, columns
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Writes one row."""
-        self._begin()
-        self._write([to_cell(row[name]) for name in self._columns])
+        raise NotImplementedError
 
     def finish(self) -> None:
-        """Writes the header if there were no rows."""
-        self._begin()
+        """Writes what follows the last row; nothing unless the format has an end."""
 
-    def _begin(self) -> None:
+    def close(self) -> None:
+        """Releases what the writer holds, finished or not; nothing unless it holds more than its stream."""
+
+
+class CsvRows(RowWriter):
+    """A table with a header; text that a spreadsheet would treat as a formula is prefixed with a quote."""
+
+    delimiter = ","
+    _begun = False  # a run that fails before its first row leaves no header on stdout
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Writes one row."""
+        self.finish()
+        self._write_cells([to_cell(row[name]) for name in self.columns])
+
+    def finish(self) -> None:
+        """Writes the header unless it is written."""
         if not self._begun:
-            self._write(self._columns)
+            self._write_cells = make_csv_writer(self.stream, self.delimiter)
+            self._write_cells(self.columns)
             self._begun = True
 
 
-class JsonLinesRows:
+class TsvRows(CsvRows):
+    """A table separated by tabs."""
+
+    delimiter = "\t"
+
+
+class JsonLinesRows(RowWriter):
     """JSON Lines, one object per row."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
-
     def write(self, row: Mapping[str, Any]) -> None:
         """Writes one row."""
-        self._stream.write(_to_json(row) + "\n")
-
-    def finish(self) -> None:
-        """Does nothing: no text follows the last row."""
+        self.stream.write(_to_json(row) + "\n")
 
 
-class JsonRows:
+class JsonRows(RowWriter):
     """A JSON list with one object per line."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream, self._before = stream, "[\n"
+    _before = "[\n"
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Writes one row."""
-        self._stream.write(self._before + _to_json(row))
+        self.stream.write(self._before + _to_json(row))
         self._before = ",\n"
 
     def finish(self) -> None:
         """Closes the list."""
-        self._stream.write("[]\n" if self._before == "[\n" else "\n]\n")
+        self.stream.write("[]\n" if self._before == "[\n" else "\n]\n")
 
 
-WRITERS: dict[str, Callable[[IO[str], Sequence[str]], RowWriter]] = {
-    ".csv": CsvRows,
-    ".tsv": partial(CsvRows, delimiter="\t"),
-    ".json": lambda stream, _: JsonRows(stream),
-    ".jsonl": lambda stream, _: JsonLinesRows(stream),
-}
-"""Makes the writer of each text format for a stream and columns, by suffix."""
+def _make_excel_rows(stream: IO[bytes], columns: Sequence[str]) -> RowWriter:
+    from sercli.prediction.excel import ExcelRows  # slow to import, and few want it
+
+    return ExcelRows(stream, columns)
 
 
-class Writer:
-    """Writes predictions as the rows of a report.
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of reports.
 
-    Args:
-        rows: Writer of the format.
-        labels: Labels of the probabilities.
-        segments: Whether rows include their segments.
+    Attributes:
+        make_rows: Makes the writer for a stream and columns; None for the page, which takes whole recordings instead.
+        binary: Whether the stream is one of bytes.
+        nested: Whether rows can include their segments.
     """
 
-    def __init__(self, rows: RowWriter, labels: Sequence[str], *, segments: bool = False) -> None:
-        self._rows, self._labels, self._segments = rows, labels, segments
-
-    def write(self, prediction: Prediction) -> None:
-        """Writes one row."""
-        row: dict[str, Any] = prediction.to_row(self._labels)
-        if self._segments:
-            row["segments"] = [segment.to_row(self._labels) for segment in prediction.segments]
-        self._rows.write(row)
-
-    def finish(self) -> None:
-        """Writes what follows the last row."""
-        self._rows.finish()
+    make_rows: Callable[[IO[Any], Sequence[str]], RowWriter] | None
+    binary: bool = False
+    nested: bool = False
 
 
-EXCEL = ".xlsx"
 PAGE = ".html"
-SUFFIXES: tuple[str, ...] = (*WRITERS, EXCEL, PAGE)
-"""Suffixes of all report formats."""
+FORMATS = {
+    ".csv": Format(CsvRows),
+    ".tsv": Format(TsvRows),
+    ".json": Format(JsonRows, nested=True),
+    ".jsonl": Format(JsonLinesRows, nested=True),
+    ".xlsx": Format(_make_excel_rows, binary=True),
+    PAGE: Format(None),
+}
+"""Formats of reports, by suffix."""
 
 
 def name_summary(report: Path) -> Path:
@@ -138,10 +134,10 @@ def check_report_path(path: Path) -> None:
     """Checks, before any work, that a report can be written to a path.
 
     Raises:
-        UsageError: If the suffix is not one of `SUFFIXES`, the path is a folder, or it would be inside a file.
+        UsageError: If the suffix is not in `FORMATS`, the path is a folder, or it would be inside a file.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        msg = f"unknown kind of report {path.name!r}: expected a name ending in {', '.join(SUFFIXES)}"
+    if path.suffix.lower() not in FORMATS:
+        msg = f"unknown kind of report {path.name!r}: expected a name ending in {', '.join(FORMATS)}"
         raise UsageError(msg)
     if path.is_dir():
         msg = f"cannot write the report to {path}: it is a folder"
@@ -157,28 +153,52 @@ def check_report_path(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def open_report(path: Path, labels: Sequence[str], *, segments: bool = False) -> Iterator[Writer]:
-    """Opens a writer for the format named by the path's suffix, with these labels of the probabilities.
+def open_report(path: Path, labels: Sequence[str], *, segments: bool = False) -> Iterator[Callable[[Prediction], None]]:
+    """Opens a report in the format named by the path's suffix; yields a function that writes a row.
 
     The report appears when the block ends without an error; until then an existing file is kept.
+
+    Args:
+        path: Report; nothing is written if it is a page.
+        labels: Labels of the probabilities.
+        segments: Whether rows include their segments, in formats that can nest them.
 
     Raises:
         UsageError: If `check_report_path` raises it.
         OSError: If the file cannot be written.
     """
     check_report_path(path)
-    suffix = path.suffix.lower()
-    with contextlib.ExitStack() as stack:
-        stream = stack.enter_context(write_by_rename(path, "wb" if suffix == EXCEL else "w"))
-        if suffix == EXCEL:
-            from sercli.prediction.excel import open_workbook  # slow to import, and few want it
+    kind = FORMATS[path.suffix.lower()]
+    if kind.make_rows is None:
+        yield lambda _: None
+        return
+    with write_by_rename(path, "wb" if kind.binary else "w") as stream:
+        rows = kind.make_rows(stream, list_columns(labels))
+        with _open_rows(rows, labels, segments=segments and kind.nested) as write:
+            yield write
 
-            writer = stack.enter_context(open_workbook(stream, labels))
-        else:
-            nested = segments and suffix in {".json", ".jsonl"}  # tables have no place for segments
-            writer = Writer(WRITERS[suffix](stream, list_columns(labels)), labels, segments=nested)
-        yield writer
-        writer.finish()
+
+@contextlib.contextmanager
+def open_stream(stream: IO[str], labels: Sequence[str]) -> Iterator[Callable[[Prediction], None]]:
+    """Opens a report as CSV on a stream; yields a function that writes a row."""
+    with _open_rows(CsvRows(stream, list_columns(labels)), labels) as write:
+        yield write
+    stream.flush()
+
+
+@contextlib.contextmanager
+def _open_rows(
+    rows: RowWriter, labels: Sequence[str], *, segments: bool = False
+) -> Iterator[Callable[[Prediction], None]]:
+    def write(prediction: Prediction) -> None:
+        row: dict[str, Any] = prediction.to_row(labels)
+        if segments:
+            row["segments"] = [segment.to_row(labels) for segment in prediction.segments]
+        rows.write(row)
+
+    with contextlib.closing(rows):
+        yield write
+        rows.finish()
 
 
 def escape_formula(text: str) -> str:
@@ -208,6 +228,6 @@ def encodable(text: str) -> str:
     return _SURROGATE.sub(_escape, text)
 
 
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

@@ -1,5 +1,6 @@
 """Reports as workbooks, read back by another library."""
 
+import contextlib
 import errno
 import io
 import os
@@ -11,7 +12,7 @@ import openpyxl
 import pytest
 
 from sercli.labels import EMOTIONS
-from sercli.prediction.excel import MAX_TEXT, open_workbook
+from sercli.prediction.excel import MAX_TEXT, ExcelRows
 from sercli.prediction.report import open_report
 from sercli.prediction.rows import Prediction, list_columns
 
@@ -54,9 +55,9 @@ def read(source: Path | io.BytesIO) -> list[list[list[object]]]:
 
 
 def test_names_are_whole_and_never_formulas(tmp_path: Path) -> None:
-    with open_report(tmp_path / "r.xlsx", EMOTIONS) as writer:
+    with open_report(tmp_path / "r.xlsx", EMOTIONS) as write:
         for name in NAMES:
-            writer.write(predict(name))
+            write(predict(name))
     ((header, *rows),) = read(tmp_path / "r.xlsx")
     assert header == list(COLUMNS)
     assert [row[0] for row in rows] == NAMES
@@ -66,9 +67,9 @@ def test_names_are_whole_and_never_formulas(tmp_path: Path) -> None:
 
 
 def test_numbers_are_numbers_and_nothing_is_an_empty_cell(tmp_path: Path) -> None:
-    with open_report(tmp_path / "r.XLSX", EMOTIONS) as writer:
-        writer.write(predict("a.wav"))
-        writer.write(Prediction(file="b.wav", status="failed", error="=contains no samples"))
+    with open_report(tmp_path / "r.XLSX", EMOTIONS) as write:
+        write(predict("a.wav"))
+        write(Prediction(file="b.wav", status="failed", error="=contains no samples"))
     ((header, first, second),) = read(tmp_path / "r.XLSX")
     row = dict(zip(header, first, strict=True))
     assert (row["start"], row["end"], row["confidence"], row["p_calm"]) == (0, 3.5, 0.25, 0.125)
@@ -77,9 +78,9 @@ def test_numbers_are_numbers_and_nothing_is_an_empty_cell(tmp_path: Path) -> Non
 
 
 def test_names_that_are_not_text_are_escaped(tmp_path: Path) -> None:
-    with open_report(tmp_path / "r.xlsx", EMOTIONS) as writer:
-        writer.write(predict(os.fsdecode(b"latin1-\xe4.wav")))
-        writer.write(predict("x" * (MAX_TEXT + 9)))
+    with open_report(tmp_path / "r.xlsx", EMOTIONS) as write:
+        write(predict(os.fsdecode(b"latin1-\xe4.wav")))
+        write(predict("x" * (MAX_TEXT + 9)))
     ((_, first, second),) = read(tmp_path / "r.xlsx")
     assert first[0] == r"latin1-\xe4.wav"
     assert second[0] == "x" * MAX_TEXT
@@ -93,10 +94,10 @@ def test_report_without_rows_has_a_header(tmp_path: Path) -> None:
 
 def test_rows_go_on_in_another_worksheet() -> None:
     stream = io.BytesIO()
-    with open_workbook(stream, EMOTIONS, max_rows=3) as writer:
+    with contextlib.closing(ExcelRows(stream, COLUMNS, max_rows=3)) as rows:
         for number in range(5):
-            writer.write(predict(f"{number}.wav"))
-        writer.finish()
+            rows.write(predict(f"{number}.wav").to_row(EMOTIONS))
+        rows.finish()
     sheets = read(stream)
     assert [[row[0] for row in sheet] for sheet in sheets] == [
         ["file", "0.wav", "1.wav"],
@@ -106,8 +107,8 @@ def test_rows_go_on_in_another_worksheet() -> None:
 
 
 def interrupt_report(path: Path, temporary: Path) -> None:
-    with open_report(path, EMOTIONS) as writer:
-        writer.write(predict("a.wav"))
+    with open_report(path, EMOTIONS) as write:
+        write(predict("a.wav"))
         assert list(temporary.iterdir()) != []
         raise KeyboardInterrupt
 
@@ -125,20 +126,23 @@ def test_failure_leaves_the_older_report_and_nothing_else(tmp_path: Path, monkey
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_full_disk_is_an_error_of_the_system() -> None:
-    with Path("/dev/full").open("wb", buffering=0) as stream, open_workbook(stream, EMOTIONS) as writer:
-        writer.write(predict("a.wav"))
+    with (
+        Path("/dev/full").open("wb", buffering=0) as stream,
+        contextlib.closing(ExcelRows(stream, COLUMNS)) as rows,
+    ):
+        rows.write(predict("a.wav").to_row(EMOTIONS))
         with pytest.raises(OSError, match="No space left") as raised:
-            writer.finish()
+            rows.finish()
     assert raised.value.errno == errno.ENOSPC
 
 
 def test_rows_do_not_stay_in_memory(tmp_path: Path) -> None:
     def measure(rows: int) -> int:
-        with open_report(tmp_path / "r.xlsx", EMOTIONS) as writer:
-            writer.write(predict("first.wav"))
+        with open_report(tmp_path / "r.xlsx", EMOTIONS) as write:
+            write(predict("first.wav"))
             tracemalloc.start()
             for number in range(rows):
-                writer.write(predict(f"{number}.wav"))
+                write(predict(f"{number}.wav"))
             size, _ = tracemalloc.get_traced_memory()
             tracemalloc.stop()
         return size

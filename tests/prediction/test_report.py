@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sercli.errors import UsageError
 from sercli.labels import EMOTIONS
-from sercli.prediction.report import WRITERS, check_report_path, escape_formula, open_report
+from sercli.prediction.report import FORMATS, Format, RowWriter, check_report_path, escape_formula, open_report
 from sercli.prediction.rows import Prediction, Status, Value, list_columns
 
 COLUMNS = list_columns(EMOTIONS)
@@ -56,9 +56,9 @@ predictions = st.builds(
 
 
 def write(path: Path, rows: Iterable[Prediction]) -> Path:
-    with open_report(path, EMOTIONS) as writer:
+    with open_report(path, EMOTIONS) as write_row:
         for row in rows:
-            writer.write(row)
+            write_row(row)
     return path
 
 
@@ -91,7 +91,20 @@ def test_rows_come_back_from_every_format(suffix: str, rows: list[Prediction], t
 
 
 def test_every_format_of_the_contract_has_a_writer() -> None:
-    assert tuple(WRITERS) == SUFFIXES
+    assert tuple(FORMATS) == (*SUFFIXES, ".xlsx", ".html")
+
+
+def test_a_format_is_a_class_and_an_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class MarkdownRows(RowWriter):
+        def write(self, row: Mapping[str, Any]) -> None:
+            self.stream.write(f"| {row['file']} | {row['emotion']} | {len(row['segments'])} |\n")
+
+    with pytest.raises(UsageError, match="unknown kind of report"):
+        check_report_path(tmp_path / "r.md")
+    monkeypatch.setitem(FORMATS, ".md", Format(MarkdownRows, nested=True))
+    with open_report(tmp_path / "r.md", EMOTIONS, segments=True) as write_row:
+        write_row(OK)
+    assert (tmp_path / "r.md").read_text() == "| a.wav | sad | 0 |\n"
 
 
 def test_columns_are_those_of_the_contract() -> None:
@@ -242,8 +255,8 @@ def test_labels_of_any_text_are_columns(tmp_path: Path, suffix: str) -> None:
     labels = ("=1+1", 'a,"b', "<b>x</b>", "θυμός")
     row = Prediction(file="a.wav", status="ok", emotion="=1+1", confidence=0.25, probabilities=(0.25,) * 4)
     path = tmp_path / f"r{suffix}"
-    with open_report(path, labels) as writer:
-        writer.write(row)
+    with open_report(path, labels) as write_row:
+        write_row(row)
     text = path.read_text(encoding="utf-8")
     if suffix in {".csv", ".tsv"}:
         header, cells = csv.reader(text.splitlines(), delimiter="," if suffix == ".csv" else "\t")
