@@ -7,6 +7,7 @@ import typer
 
 from sercli.cli import console, options
 from sercli.models.folder import DEFAULT_MODEL
+from sercli.prediction.settings import EXPLANATION_SUFFIXES
 
 
 def explain(
@@ -18,7 +19,7 @@ def explain(
             "--out",
             "-o",
             metavar="FILE",
-            help="Picture, page or data: .png, .svg, .html or .json.",
+            help=f"Picture, page or data: {', '.join(EXPLANATION_SUFFIXES)}.",
             show_default="JSON on stdout",
         ),
     ] = None,

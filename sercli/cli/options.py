@@ -10,6 +10,7 @@ import typer
 from sercli.cpus import count_cpus
 from sercli.errors import UsageError
 from sercli.labels import read_label, split_labels
+from sercli.prediction.settings import DEVICES
 
 RECIPE, DATA, EXECUTION = "Recipe", "Data", "Execution"  # panels of the help
 
@@ -62,7 +63,12 @@ Dask = Annotated[
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed.", rich_help_panel=EXECUTION)]
 Device = Annotated[
     str,
-    typer.Option("--device", help="One of auto, cpu, cuda, mps; auto prefers a GPU.", rich_help_panel=EXECUTION),
+    typer.Option(
+        "--device",
+        help=f"One of {', '.join(DEVICES)}; auto prefers a GPU.",
+        rich_help_panel=EXECUTION,
+        autocompletion=lambda: list(DEVICES),
+    ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show details and tracebacks.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")]

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sercli.cli import console, options
+from sercli.config import CHANNEL_MODES
 from sercli.models.folder import DEFAULT_MODEL
+from sercli.prediction.report import FORMATS
+from sercli.prediction.settings import MAX_WINDOW, ScoringSettings
+from sercli.prediction.timeline import TIMELINES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 OUTPUT, SCORING, KNOWN = "Output", "Scoring", "Known emotions"  # panels of the help
 MOST_CHANNELS = 3  # channels with a column of their own on the screen
 SHOWN_NEGATIVE = 5  # most negative recordings listed on the screen
+_DEFAULTS = ScoringSettings()
 
 
 Paths = Annotated[
@@ -37,7 +42,7 @@ Out = Annotated[
         "--out",
         "-o",
         metavar="FILE",
-        help="Report: .csv, .tsv, .xlsx, .json, .jsonl or .html.",
+        help=f"Report: {', '.join(FORMATS)}.",
         show_default="CSV on stdout",
         rich_help_panel=OUTPUT,
     ),
@@ -65,7 +70,7 @@ Segments = Annotated[
     typer.Option(
         "--segments",
         metavar="FILE|DIR/",
-        help="Timeline: .csv, .tsv, .json, .jsonl, .rttm, .txt, .srt, .vtt; or a folder.",
+        help=f"Timeline: {', '.join(TIMELINES)}; or a folder.",
         show_default=False,
         rich_help_panel=OUTPUT,
     ),
@@ -77,6 +82,7 @@ SegmentsFormat = Annotated[
         metavar="NAME",
         help="Format of the timelines in a folder.",
         show_default="csv",
+        autocompletion=lambda: [suffix[1:] for suffix in TIMELINES],
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -84,7 +90,8 @@ Channels = Annotated[
     str,
     typer.Option(
         "--channels",
-        metavar="auto|mix|split",
+        metavar="|".join(CHANNEL_MODES),
+        autocompletion=lambda: list(CHANNEL_MODES),
         help="Mix or split the channels; auto splits stereo whose channels differ.",
         rich_help_panel=SCORING,
     ),
@@ -94,6 +101,7 @@ Vad = Annotated[
     typer.Option(
         "--vad",
         metavar="on|off",
+        autocompletion=lambda: ["on", "off"],
         help="Split long recordings at pauses; off uses fixed windows.",
         rich_help_panel=SCORING,
     ),
@@ -103,7 +111,7 @@ Window = Annotated[
     typer.Option(
         "--window",
         min=0.1,
-        max=60.0,
+        max=MAX_WINDOW,
         help="Length of fixed windows (s); implies --vad off.",
         show_default="6 with --vad off",
         rich_help_panel=SCORING,
@@ -114,7 +122,7 @@ Hop = Annotated[
     typer.Option(
         "--hop",
         min=0.01,
-        max=60.0,
+        max=MAX_WINDOW,
         help="Distance between window starts (s).",
         show_default="the window length",
         rich_help_panel=SCORING,
@@ -190,21 +198,21 @@ def predict(
     embed_audio: EmbedAudio = False,
     segments: Segments = None,
     segments_format: SegmentsFormat = None,
-    channels: Channels = "auto",
+    channels: Channels = _DEFAULTS.channels,
     vad: Vad = "on",
     window: Window = None,
     hop: Hop = None,
-    min_confidence: MinConfidence = 0.0,
+    min_confidence: MinConfidence = _DEFAULTS.min_confidence,
     emotions: Emotions = "",
     negative: Negative = None,
     labels: Labels = None,
     label_map: LabelMap = "",
     model: options.ModelDir = None,
     jobs: options.Jobs = options.default_jobs(),
-    timeout: Timeout = 120.0,
+    timeout: Timeout = _DEFAULTS.timeout,
     restart: Restart = False,
     dask: options.Dask = None,
-    device: options.Device = "auto",
+    device: options.Device = _DEFAULTS.device,
 ) -> None:
     """Recognize the emotion of every recording and write a report.
 

@@ -17,13 +17,13 @@ from sercli.files import write_by_rename
 from sercli.models.folder import DEFAULT_MODEL
 from sercli.models.model import Features, Model, load_model
 from sercli.plots import ExplainedSegment, draw_explanation
+from sercli.prediction.settings import EXPLANATION_SUFFIXES
 
-MAX_SEGMENTS = 4  # that are explained; a picture holds no more
+MAX_SEGMENTS = 4  # segments per explanation; more do not fit a picture
 CELL_SECONDS = 0.16  # width of an occluded cell
 N_BANDS = 6  # rows of cells, from the lowest frequency to the highest
 N_PEAKS = 600  # points of the waveform
 DECIMALS = 5
-SUFFIXES = (".png", ".svg", ".html", ".json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Explanation:
         emotion: The most probable label, which the attribution is for.
         probabilities: Calibrated probability of each label, of the whole recording.
         n_segments: Segments of the recording.
-        segments: Those in which the emotion is most probable, at most `MAX_SEGMENTS`, in order of time.
+        segments: Segments with the highest probability of the emotion, at most `MAX_SEGMENTS`, in order of time.
     """
 
     file: str
@@ -95,7 +95,7 @@ def write_explanation(path: Path, explanation: Explanation) -> None:
     """Writes an explanation as a picture, a page or JSON, by the suffix of the path.
 
     Raises:
-        UsageError: If the suffix is another.
+        UsageError: If the suffix is not supported.
         OSError: If it cannot be written.
     """
     check_explanation_path(path)
@@ -119,13 +119,14 @@ def write_explanation(path: Path, explanation: Explanation) -> None:
 
 
 def check_explanation_path(path: Path) -> None:
-    """Refuses a path whose suffix names no format of an explanation.
+    """Checks that the suffix of a path names a format of explanations.
 
     Raises:
-        UsageError: If it does not.
+        UsageError: If the suffix is not supported.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        msg = f"an explanation is written as {' '.join(SUFFIXES)}: found {str(path)!r}"
+    if path.suffix.lower() not in EXPLANATION_SUFFIXES:
+        *first, last = EXPLANATION_SUFFIXES
+        msg = f"--out expects a name ending in {', '.join(first)} or {last}, found {str(path)!r}"
         raise UsageError(msg)
 
 
@@ -161,7 +162,7 @@ def _explain(
 
 
 def _occlude(model: Model, matrix: Features, target: int, width: int) -> npt.NDArray[np.float64]:
-    """Attribution of each cell, shape ``(n_bands, n_cells)``."""
+    """Computes the attribution of each cell, shape ``(n_bands, n_cells)``."""
     rows, columns = (np.array_split(np.arange(n), min(n, count)) for n, count in _count_cells(matrix, width))
     mean = model.normalizer.mean[:, None]
 

@@ -11,6 +11,7 @@ from sercli.errors import UsageError
 from sercli.models.folder import DEFAULT_MODEL
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+EXPLANATION_SUFFIXES = (".png", ".svg", ".html", ".json")
 MAX_WINDOW = 60.0  # seconds
 
 

@@ -25,7 +25,12 @@ class TimelineWriter:
     Args:
         stream: Stream to write to.
         labels: Labels of the probabilities.
+
+    Attributes:
+        single: Whether the format has no field for the recording, so that a file holds only one.
     """
+
+    single = False
 
     def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
         self.stream, self.labels = stream, labels
@@ -125,6 +130,8 @@ class RttmTimeline(TimelineWriter):
 class CaptionTimeline(TimelineWriter):
     """Base of captions for players: segments of all channels, ordered by start time."""
 
+    single = True
+
     def write_recording(self, predictions: Sequence[Prediction]) -> None:
         """Writes the segments of a recording."""
         pairs = [(prediction, segment) for prediction in predictions for segment in prediction.segments]
@@ -185,9 +192,6 @@ TIMELINES: dict[str, type[TimelineWriter]] = {
 }
 """Formats by suffix."""
 
-OF_ONE = (".txt", ".srt", ".vtt")
-"""Formats without a field for the recording."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelinePlan:
@@ -227,7 +231,7 @@ def plan_timelines(target: Path, kind: str, recordings: Sequence[Recording], *, 
         return TimelinePlan(target=target, suffix=suffix, sidecars=sidecars)
     suffix = target.suffix.lower()
     _check_format(suffix)
-    if suffix in OF_ONE and len(recordings) > 1:
+    if TIMELINES[suffix].single and len(recordings) > 1:
         msg = (
             f"{target.name} cannot tell {len(recordings)} recordings apart: give a folder, as "
             f"--segments {target.stem}/ --segments-format {suffix[1:]}"

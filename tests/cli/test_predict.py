@@ -9,16 +9,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import typer
 
 from sercli.cli import main
+from sercli.cli.app import app
+from sercli.config import CHANNEL_MODES
 from sercli.labels import EMOTIONS
+from sercli.prediction.report import FORMATS
 from sercli.prediction.rows import list_columns
+from sercli.prediction.settings import DEVICES, EXPLANATION_SUFFIXES
+from sercli.prediction.timeline import TIMELINES
 from tests.command import Process, start_sercli
 from tests.sounds import write_sound, write_tone
 from tests.toy import make_ravdess
@@ -461,6 +467,41 @@ def test_options_that_do_not_fit_are_wrong_usage(run: Run, calls: Path, argument
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert message in err
     assert not Path("r.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "choices"),
+    [
+        ("predict", "out", FORMATS),
+        ("predict", "segments", TIMELINES),
+        ("explain", "out", EXPLANATION_SUFFIXES),
+        ("predict", "device", DEVICES),
+        ("train", "device", DEVICES),
+    ],
+)
+def test_help_lists_all_choices(command: str, name: str, choices: Iterable[str]) -> None:
+    assert ", ".join(choices) in find_parameter(command, name).help
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [
+        ("channels", list(CHANNEL_MODES)),
+        ("vad", ["on", "off"]),
+        ("device", list(DEVICES)),
+        ("segments_format", [suffix[1:] for suffix in TIMELINES]),
+    ],
+)
+def test_the_shell_completes_choices(name: str, choices: list[str]) -> None:
+    parameter = find_parameter("predict", name)
+    context = typer.Context(typer.main.get_command(app))
+    assert [item.value for item in parameter.shell_complete(context, "")] == choices
+    assert [item.value for item in parameter.shell_complete(context, choices[-1])] == choices[-1:]
+
+
+def find_parameter(command: str, name: str) -> Any:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return next(parameter for parameter in commands[command].params if parameter.name == name)
 
 
 def test_fixed_windows_of_any_size(run: Run, calls: Path) -> None:

@@ -16,7 +16,7 @@ from sercli.errors import UsageError
 from sercli.labels import EMOTIONS
 from sercli.prediction.discovery import Recording, find_recordings
 from sercli.prediction.rows import Prediction, SegmentPrediction
-from sercli.prediction.timeline import OF_ONE, TIMELINES, plan_timelines, write_timelines
+from sercli.prediction.timeline import TIMELINES, plan_timelines, write_timelines
 
 COLUMNS = ("file", "start", "end", "channel", "emotion", "confidence", *(f"p_{emotion}" for emotion in EMOTIONS))
 PROBABILITIES = (0.1,) * 3 + (0.3,) + (0.1,) * 4
@@ -191,7 +191,7 @@ def test_a_timeline_without_segments_is_a_file_all_the_same(tmp_path: Path, suff
 def test_names_that_are_no_text_can_be_written(tmp_path: Path, suffix: str) -> None:
     content = write(tmp_path / f"t{suffix}", make_row(os.fsdecode(b"caf\xe9.wav"), (0, 1)))
     shown = {".rttm": "caf%5Cxe9.wav", ".json": r"caf\\xe9.wav", ".jsonl": r"caf\\xe9.wav"}
-    assert suffix in OF_ONE or shown.get(suffix, r"caf\xe9.wav") in content
+    assert TIMELINES[suffix].single or shown.get(suffix, r"caf\xe9.wav") in content
 
 
 @pytest.mark.parametrize("name", ["=1+1.wav", "+49.wav", "-x.wav", "@x.wav", "\tx.wav", "'=x.wav"])
@@ -202,7 +202,7 @@ def test_names_like_formulas_are_escaped_in_tables(tmp_path: Path, name: str) ->
         assert cells["file"] == f"'{name}"
 
 
-@pytest.mark.parametrize("suffix", OF_ONE)
+@pytest.mark.parametrize("suffix", [".txt", ".srt", ".vtt"])
 def test_a_format_of_one_recording_refuses_two_in_one_file(tmp_path: Path, suffix: str) -> None:
     message = (
         f"t{suffix} cannot tell 2 recordings apart: give a folder, as --segments t/ --segments-format {suffix[1:]}"
