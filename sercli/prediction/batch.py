@@ -9,8 +9,9 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, Unpack, cast
 
@@ -19,13 +20,13 @@ from sercli.errors import UsageError
 from sercli.labels import choose_negative
 from sercli.models.folder import list_files, model_digest, read_description
 from sercli.prediction.discovery import Recording, find_recordings
-from sercli.prediction.finished import FinishedRecordings, open_finished
+from sercli.prediction.finished import open_finished
 from sercli.prediction.outputs import OutputOptions, Outputs
 from sercli.prediction.pool import end_idle_workers, start_ahead
-from sercli.prediction.predictor import Predictor
+from sercli.prediction.predictor import OnScored, Predictor, put_in_order
 from sercli.prediction.report import open_report, open_stream
-from sercli.prediction.rows import Prediction, SegmentPrediction
-from sercli.prediction.settings import ScoringOptions, check_names
+from sercli.prediction.rows import Prediction, RecordingResult, SegmentPrediction
+from sercli.prediction.settings import ScoringOptions, ScoringSettings, check_names
 from sercli.prediction.summary import BatchSummary
 from sercli.prediction.timeline import write_timelines
 from sercli.progress import show_bar
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from sercli.prediction.truth import Scores
 
 DEFAULT_WINDOW = 6.0  # seconds
-
-Rows = tuple[Prediction, ...]
-"""Rows of one recording."""
 
 ShowProgress = Callable[[int, int, float], None]
 """Called with the number of recordings done, their total, and the seconds of audio done."""
@@ -147,126 +145,128 @@ def predict_folder(
         outputs = outputs.add_timelines(segments, options.get("segments_format"), recordings)
         inputs = [*([Path(labels)] if labels else []), *list_files(predictor.settings.folder)]
         outputs.check_collisions([*inputs, *(recording.path for recording in recordings)])
-        run = _Run(
+        page = _start_page(outputs.page, predictor, negative, truth, recordings if embed_audio else None)
+        on_scored = stack.enter_context(_follow(progress, len(recordings)))
+        batch = _Batch(
             recordings=recordings,
-            predictor=predictor,
-            jobs=workers,
-            cluster=cluster,
+            score=partial(predictor.predict_as_done, recordings, jobs=workers, cluster=cluster, progress=on_scored),
+            settings=predictor.settings,
             outputs=outputs,
-            began=began,
-            summary=BatchSummary(labels=predictor.labels, negative=negative, keep=truth, unread=unread),
+            page=page,
             truth=truth,
-            page=_start_page(outputs.page, predictor, negative, truth, recordings if embed_audio else None),
+            summary=BatchSummary(labels=predictor.labels, negative=negative, keep=truth, unread=unread),
+            began=began,
         )
-        with run.show(progress):
-            if outputs.report:
-                run.write_report(outputs.report, restart=restart, on_resume=on_resume)
-            else:
-                run.stream(stdout)
+        if outputs.report:
+            return _write_report(batch, outputs.report, restart=restart, on_resume=on_resume)
+        return _stream_rows(batch, stdout)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    recordings: Sequence[Recording]
+    score: Callable[..., Generator[tuple[int, RecordingResult], None, None]]  # as they are done, but for `finished`
+    settings: ScoringSettings
+    outputs: Outputs
+    page: "ReportPage | None"
+    truth: Mapping[str, str]
+    summary: BatchSummary
+    began: float
+
+
+def _write_report(batch: _Batch, out: Path, *, restart: bool, on_resume: Callable[[int], None]) -> BatchResult:
+    """Scores into a journal beside the report, and writes the report at the end."""
+    with open_finished(out, _make_cache_key(batch.settings), restart=restart) as finished:
+        positions = finished.find(batch.recordings)
+        if positions:
+            on_resume(len(positions))
+        seconds = 0.0
+        with contextlib.closing(batch.score(finished=positions)) as results:
+            for position, result in results:
+                finished.add(batch.recordings[position].name, result)
+                seconds += result.duration
+        kept = (finished.read(recording.name) for recording in batch.recordings)
+        with open_report(out, batch.summary.labels, segments=batch.outputs.timelines is not None) as write:
+            scores = _write_rows(batch, kept, write)
+        return _conclude(batch, scores, finished_before=len(positions), audio_seconds=seconds)
+
+
+def _stream_rows(batch: _Batch, stdout: IO[str] | None) -> BatchResult:
+    """Writes or collects rows as soon as they are ready; cannot be resumed."""
+    predictions: list[Prediction] = []
+    rows = contextlib.nullcontext(predictions.append) if stdout is None else open_stream(stdout, batch.summary.labels)
+    with contextlib.closing(batch.score()) as results, rows as write:
+        scores = _write_rows(batch, put_in_order(results), write)
+    return _conclude(batch, scores, audio_seconds=batch.summary.duration, predictions=tuple(predictions))
+
+
+def _write_rows(
+    batch: _Batch, results: Iterable[RecordingResult], write: Callable[[Prediction], None]
+) -> "Scores | None":
+    """Writes rows, timelines and page, and summarizes the rows; returns their scores against known labels."""
+    rows: Iterator[Sequence[Prediction]] = (result.predictions for result in results)
+    if batch.outputs.timelines:
+        rows = write_timelines(batch.outputs.timelines, rows, batch.summary.labels)
+    for recording, predictions in zip(batch.recordings, rows, strict=True):
+        for prediction in predictions:
+            write(prediction)
+        batch.summary.add_recording(tuple(predictions))
+        if batch.page:
+            batch.page.add_recording(recording, predictions)
+    scores = None
+    if batch.truth:
+        from sercli.prediction.truth import score  # loads numpy and what draws pictures
+
+        scores = score(batch.summary.kept, batch.truth, batch.summary.labels, rows=batch.summary.rows)
+    if batch.page:
+        batch.page.save(batch.summary, scores)
+    return scores
+
+
+def _conclude(
+    batch: _Batch,
+    scores: "Scores | None",
+    *,
+    audio_seconds: float,
+    finished_before: int = 0,
+    predictions: tuple[Prediction, ...] = (),
+) -> BatchResult:
+    """Writes the files that accompany a report."""
+    seconds = time.monotonic() - batch.began
     return BatchResult(
-        summary=run.summary,
-        scores=run.scores,
-        predictions=tuple(run.collected),
-        saved=run.saved,
-        finished_before=run.finished_before,
-        audio_seconds=run.heard,
-        seconds=time.monotonic() - began,
+        summary=batch.summary,
+        scores=scores,
+        predictions=predictions,
+        saved=batch.outputs.save_summary(batch.summary, scores, seconds),
+        finished_before=finished_before,
+        audio_seconds=audio_seconds,
+        seconds=seconds,
     )
 
 
-@dataclass(slots=True, kw_only=True)
-class _Run:
-    recordings: Sequence[Recording]
-    predictor: Predictor
-    jobs: int
-    cluster: str | None
-    outputs: Outputs
-    began: float
-    summary: BatchSummary
-    truth: dict[str, str]
-    page: "ReportPage | None"
-    scores: "Scores | None" = None
-    _progress: ShowProgress = lambda *_: None
-    heard: float = 0.0
-    finished_before: int = 0
-    collected: list[Prediction] = field(default_factory=list)
-    saved: tuple[Path, ...] = ()
+def _make_cache_key(settings: ScoringSettings) -> str:
+    """Returns the cache key of all settings that affect the rows."""
+    values = settings.to_dict()
+    content = {
+        "sercli": __version__,
+        **{name: value for name, value in values.items() if name not in {"device", "timeout", "overlap"}},
+        "model": model_digest(settings.folder),
+        "row": [field.name for field in fields(Prediction)],  # as the journal keeps it
+        "segment": [field.name for field in fields(SegmentPrediction)],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    @contextlib.contextmanager
-    def show(self, progress: bool | ShowProgress) -> Iterator[None]:  # noqa: FBT001 - as in `predict_folder`
-        """Shows a progress bar, or calls a function, while the block runs."""
-        if progress is not True:
-            self._progress = progress or (lambda *_: None)
-            yield
-            return
+
+@contextlib.contextmanager
+def _follow(progress: bool | ShowProgress, total: int) -> Iterator[OnScored]:  # noqa: FBT001 - as in `predict_folder`
+    """Shows a progress bar, or calls a function, while the block runs."""
+    if progress is True:
         with show_bar("predict") as update:
-            self._progress = lambda done, total, _: update(done, total)
-            yield
-
-    def write_report(self, out: Path, *, restart: bool, on_resume: Callable[[int], None]) -> None:
-        """Scores into a journal beside the report, and writes the report at the end."""
-        with open_finished(out, self._key, restart=restart) as finished:
-            positions = finished.find(self.recordings)
-            self.finished_before = len(positions)
-            if positions:
-                on_resume(len(positions))
-            self._score_rest(finished, positions)
-            results = (finished.read(recording.name).predictions for recording in self.recordings)
-            with open_report(out, self.predictor.labels, segments=self.outputs.timelines is not None) as write:
-                self._write(results, write)
-            self._save_summary()  # before the journal is removed
-
-    def stream(self, stdout: IO[str] | None) -> None:
-        """Writes or collects rows as soon as they are ready; cannot be resumed."""
-        results = self.predictor.predict_in_order(
-            self.recordings, jobs=self.jobs, cluster=self.cluster, progress=self._note
-        )
-        rows = open_stream(stdout, self.predictor.labels) if stdout else contextlib.nullcontext(self.collected.append)
-        with contextlib.closing(results), rows as write:
-            self._write(results, write)
-        self._save_summary()
-
-    def _score_rest(self, finished: FinishedRecordings, positions: set[int]) -> None:
-        results = self.predictor.predict_as_done(
-            self.recordings, jobs=self.jobs, cluster=self.cluster, progress=self._note, finished=positions
-        )
-        with contextlib.closing(results):
-            for position, result in results:
-                finished.add(self.recordings[position].name, result)
-
-    def _write(self, groups: Iterable[Rows], write: Callable[[Prediction], None]) -> None:
-        rows: Iterator[Sequence[Prediction]] = iter(groups)
-        if self.outputs.timelines:
-            rows = write_timelines(self.outputs.timelines, rows, self.predictor.labels)
-        for recording, predictions in zip(self.recordings, rows, strict=True):
-            for prediction in predictions:
-                write(prediction)
-            self.summary.add_recording(tuple(predictions))
-            if self.page:
-                self.page.add_recording(recording, predictions)
-        self.scores = _score(self.summary, self.truth)
-        if self.page:
-            self.page.save(self.summary, self.scores)
-
-    def _save_summary(self) -> None:
-        self.saved = self.outputs.save_summary(self.summary, self.scores, time.monotonic() - self.began)
-
-    def _note(self, done: int, seconds: float) -> None:
-        self.heard = seconds
-        self._progress(done, len(self.recordings), seconds)
-
-    @property
-    def _key(self) -> str:
-        """Returns the cache key of all settings that affect the rows."""
-        settings = self.predictor.settings.to_dict()
-        content = {
-            "sercli": __version__,
-            **{name: value for name, value in settings.items() if name not in {"device", "timeout", "overlap"}},
-            "model": model_digest(self.predictor.settings.folder),
-            "row": [field.name for field in fields(Prediction)],  # as the journal keeps it
-            "segment": [field.name for field in fields(SegmentPrediction)],
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+            yield lambda done, _: update(done, total)
+    elif not progress:
+        yield lambda *_: None
+    else:
+        yield lambda done, seconds: progress(done, total, seconds)
 
 
 def _choose_scoring(options: PredictOptions) -> ScoringOptions:
@@ -325,11 +325,3 @@ def _find_truth(
     from sercli.prediction.truth import find_labels
 
     return find_labels(labels, recordings, known, label_map)
-
-
-def _score(summary: BatchSummary, truth: dict[str, str]) -> "Scores | None":
-    if not truth:
-        return None
-    from sercli.prediction.truth import score  # loads numpy and what draws pictures
-
-    return score(summary.kept, truth, summary.labels, rows=summary.rows)

@@ -1,7 +1,7 @@
 """Python interface for prediction: one recording in this process, or many in workers."""
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Sequence, Set
+from collections.abc import Callable, Generator, Iterable, Iterator, Set
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -88,29 +88,10 @@ class Predictor:
         progress: OnScored | None = None,
     ) -> Generator[Prediction, None, None]:
         """Yields the rows of a report, in the order of the recordings; arguments as for `predict_as_done`."""
-        groups = self.predict_in_order(recordings, jobs=jobs, cluster=cluster, progress=progress)
-        with contextlib.closing(groups):
-            for predictions in groups:
-                yield from predictions
-
-    def predict_in_order(
-        self,
-        recordings: Iterable[Path | str | Recording],
-        *,
-        jobs: int = 1,
-        cluster: str | None = None,
-        progress: OnScored | None = None,
-    ) -> Generator[tuple[Prediction, ...], None, None]:
-        """Like `predict_many`, but yields the rows of each recording together."""
-        held: dict[int, tuple[Prediction, ...]] = {}
-        due = 0
         results = self.predict_as_done(recordings, jobs=jobs, cluster=cluster, progress=progress)
         with contextlib.closing(results):
-            for position, result in results:
-                held[position] = result.predictions
-                while due in held:
-                    yield held.pop(due)
-                    due += 1
+            for result in put_in_order(results):
+                yield from result.predictions
 
     def predict_as_done(
         self,
@@ -144,26 +125,34 @@ class Predictor:
         positions = [position for position in range(len(tasks)) if position not in finished]
         if not positions:
             return
-        count = _Count(progress, len(finished))
-        messages = self._score([tasks[position] for position in positions], jobs, cluster)
-        with contextlib.closing(messages):
+        left = [tasks[position] for position in positions]
+        with contextlib.ExitStack() as stack:
+            if cluster:
+                from sercli.prediction.cluster import score_on_cluster
+
+                messages = score_on_cluster(left, self.settings, cluster)
+            else:
+                cpus = min(jobs, count_cpus())
+                workers = max(1, min(cpus, len(left)))
+                pool = WorkerPool(replace(self.settings, overlap=workers < cpus), workers)
+                messages = stack.enter_context(pool).score(left)
+            stack.enter_context(contextlib.closing(messages))
+            count = _Count(progress, len(finished))
             for number, message in messages:
                 count.note(number, message)
                 if isinstance(message, RecordingResult):
                     yield positions[number], message
 
-    def _score(
-        self, recordings: Sequence[Recording], jobs: int, cluster: str | None
-    ) -> Generator[tuple[int, Message], None, None]:
-        if cluster:
-            from sercli.prediction.cluster import score_on_cluster
 
-            yield from score_on_cluster(recordings, self.settings, cluster)
-            return
-        cpus = min(jobs, count_cpus())
-        workers = max(1, min(cpus, len(recordings)))
-        with WorkerPool(replace(self.settings, overlap=workers < cpus), workers) as pool:
-            yield from pool.score(recordings)
+def put_in_order(results: Iterable[tuple[int, RecordingResult]]) -> Iterator[RecordingResult]:
+    """Yields results by position, from 0, each as soon as it and all before it are there."""
+    waiting: dict[int, RecordingResult] = {}
+    due = 0
+    for position, result in results:
+        waiting[position] = result
+        while due in waiting:
+            yield waiting.pop(due)
+            due += 1
 
 
 class _Count:
