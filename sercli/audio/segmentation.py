@@ -4,7 +4,7 @@ A recording up to `SegmentationConfig.max_whole` is one segment, as in training.
 by voice activity detection (VAD), into segments as long as those the network was trained on.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,11 +79,13 @@ class ChannelSummary:
         name: Name of the channel, as in `Segment.channel`.
         speech: Speech in its segments (s).
         warnings: How the channel differs from training data, as short phrases.
+        unheard: Whether the VAD found nothing although there is sound that comes and goes; all of it is then scored.
     """
 
     name: str
     speech: float
     warnings: tuple[str, ...] = ()
+    unheard: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,44 +156,29 @@ def segment_blocks(
     skip_vad: bool = False,
 ) -> Iterator[Segment | Heartbeat | Summary]:
     """Like `read_segments`, for blocks returned by `read`, which may be called more than once."""
-    summary: Summary | None = None
-    unheard: tuple[str, ...] = ()
-    for event in _run(read, audio, segmentation, channels, None, skip_vad=skip_vad):
-        if isinstance(event, _Ending):
-            summary, unheard = event.summary, event.unheard
-        else:
-            yield event
+    summary = yield from _segment_once(read, audio, segmentation, channels, skip_vad=skip_vad)
     if summary is None:
         return
+    unheard = {channel.name for channel in summary.channels if channel.unheard}
     if unheard:
-        # The VAD found nothing, but there is sound that comes and goes: score all of it.
         windows = replace(segmentation, method=WINDOWS, hop=segmentation.max_segment)
-        speech = dict.fromkeys(unheard, 0.0)
-        for event in _run(read, audio, windows, channels, unheard):
-            if isinstance(event, Segment):
-                speech[event.channel] += event.speech
-            if not isinstance(event, _Ending):
-                yield event
-        merged = [replace(channel, speech=speech.get(channel.name, channel.speech)) for channel in summary.channels]
+        again = yield from _segment_once(read, audio, windows, channels, only=unheard)
+        speech = {channel.name: channel.speech for channel in again.channels} if again else {}
+        merged = [replace(each, speech=each.speech + speech.get(each.name, 0.0)) for each in summary.channels]
         summary = replace(summary, channels=tuple(merged))
     yield summary
 
 
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    summary: Summary
-    unheard: tuple[str, ...]  # channels where nothing was scored although the level suggests speech
-
-
-def _run(
+def _segment_once(
     read: Callable[[], Blocks],
     audio: AudioConfig,
     segmentation: SegmentationConfig,
     channels: str,
-    only: Sequence[str] | None,
     *,
+    only: Set[str] | None = None,
     skip_vad: bool = False,
-) -> Iterator[Segment | Heartbeat | _Ending]:
+) -> Generator[Segment | Heartbeat, None, Summary | None]:
+    """Yields the segments of one pass, of all channels or `only` some; returns the summary, None without blocks."""
     segmenter: _Segmenter | None = None
     route = Route(MIX)
     frames, reported, rate = 0, 0.0, 1
@@ -208,9 +195,9 @@ def _run(
             reported = frames / rate
             yield Heartbeat(seconds=reported)
     if segmenter is None or waiting is None:
-        return
+        return None
     yield from segmenter.feed(route.apply(waiting), last=True)
-    yield segmenter.end(frames / rate)
+    return Summary(duration=frames / rate, channels=segmenter.summarize())
 
 
 class _Segmenter:
@@ -222,7 +209,7 @@ class _Segmenter:
         source_rate: int,
         audio: AudioConfig,
         config: SegmentationConfig,
-        only: Sequence[str] | None,
+        only: Set[str] | None,
         *,
         skip_vad: bool,
     ) -> None:
@@ -286,10 +273,8 @@ class _Segmenter:
         for number, channel in enumerate(self._channels):
             yield from channel.cut_speech(centered[number], probabilities[number], power[number], last=last)
 
-    def end(self, duration: float) -> _Ending:
-        unheard = tuple(channel.name for channel in self._channels if channel.is_unheard)
-        channels = tuple(channel.summarize() for channel in self._channels)
-        return _Ending(Summary(duration=duration, channels=channels), unheard)
+    def summarize(self) -> tuple[ChannelSummary, ...]:
+        return tuple(channel.summarize() for channel in self._channels)
 
 
 class _Channel:
@@ -371,12 +356,8 @@ class _Channel:
         if before > self._origin:
             self._buffer, self._origin = self._buffer[before - self._origin :], before
 
-    @property
-    def is_unheard(self) -> bool:
-        """Whether nothing of a long recording was scored although there is sound that comes and goes."""
-        return self._speech_method and not self._count and self._total > 0 and not self.meter.is_silent
-
     def summarize(self) -> ChannelSummary:
-        heard = self._heard and not self.is_unheard
+        unheard = self._speech_method and not self._count and self._total > 0 and not self.meter.is_silent
+        heard = self._heard and not unheard
         warnings = self.meter.judge(self._speech, heard=heard) if self._count or not heard else ()
-        return ChannelSummary(name=self.name, speech=self._speech, warnings=warnings)
+        return ChannelSummary(name=self.name, speech=self._speech, warnings=warnings, unheard=unheard)

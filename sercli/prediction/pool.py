@@ -152,18 +152,6 @@ class WorkerPool:
         while len(self._workers) < self._count:
             self._start_worker()
         end_idle_workers()  # workers that were started ahead and are not needed
-        yield from self._run()
-
-    def _start_worker(self) -> None:
-        worker = _idle.pop() if _idle else _spawn()
-        worker.heard = time.monotonic()
-        self._workers.append(worker)
-        self._send(worker, self._settings)
-        worker.listener = threading.Thread(target=self._listen, args=(worker,), name="sercli-worker", daemon=True)
-        worker.listener.start()
-        self._supply(worker)
-
-    def _run(self) -> Iterator[tuple[int, Message]]:
         looked = time.monotonic()
         while any(worker.tasks for worker in self._workers):
             away = time.monotonic() - looked
@@ -179,6 +167,15 @@ class WorkerPool:
             except queue.Empty:
                 continue
             yield from self._replace(worker) if message is None else self._take(worker, message)
+
+    def _start_worker(self) -> None:
+        worker = _idle.pop() if _idle else _spawn()
+        worker.heard = time.monotonic()
+        self._workers.append(worker)
+        self._send(worker, self._settings)
+        worker.listener = threading.Thread(target=self._listen, args=(worker,), name="sercli-worker", daemon=True)
+        worker.listener.start()
+        self._supply(worker)
 
     def _take(self, worker: _Worker, message: dict[str, Any]) -> Iterator[tuple[int, Message]]:
         if "error" in message:
