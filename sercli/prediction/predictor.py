@@ -7,7 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from sercli.config import MIX, SPLIT
 from sercli.cpus import count_cpus
+from sercli.errors import UsageError
 from sercli.labels import select_labels
 from sercli.models.folder import read_description
 from sercli.prediction.discovery import Recording
@@ -67,12 +69,18 @@ class Predictor:
         return RecordingScorer(self.settings)
 
     def predict(self, path: Path | str) -> Prediction:
-        """Scores one recording in this process, with all channels mixed.
+        """Scores one recording in this process; mixes its channels, also those that ``auto`` would split.
 
         Returns:
             Prediction with times in seconds and probabilities 0 to 1; its status is ``failed`` for an unusable file.
+
+        Raises:
+            UsageError: If the channels are to be split, which gives several rows.
         """
-        (prediction,) = self._scorer.score_now(_to_recording(path), channels="mix").predictions
+        if self.settings.channels == SPLIT:
+            msg = "predict returns one row, so it cannot split the channels: call predict_channels"
+            raise UsageError(msg)
+        (prediction,) = self._scorer.score_now(_to_recording(path), channels=MIX).predictions
         return prediction
 
     def predict_channels(self, path: Path | str) -> tuple[Prediction, ...]:

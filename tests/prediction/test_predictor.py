@@ -268,6 +268,20 @@ def test_options_out_of_range_are_wrong_usage(model_folder: Path, options: dict[
         Predictor(model_folder, **options)
 
 
+def test_one_row_is_a_mix_and_never_one_of_split_channels(predictor: Predictor, tmp_path: Path) -> None:
+    low, high = (read_signal(write_tone(tmp_path / "tone.wav", frequency=hertz))[0] for hertz in (200, 900))
+    call = write_sound(tmp_path / "call.wav", np.hstack([low, high]).astype(float))
+    folder = predictor.settings.folder
+    mixed = Predictor(folder, window=6.0, channels="mix").predict(call)
+    assert (mixed.channel, mixed.status) == ("mix", "ok")
+    auto, split = (Predictor(folder, window=6.0, channels=channels) for channels in ("auto", "split"))
+    assert auto.predict(call) == mixed
+    for each in (auto, split):
+        assert [row.channel for row in each.predict_channels(call)] == ["1", "2"]
+    with pytest.raises(UsageError, match="cannot split the channels: call predict_channels"):
+        split.predict(call)
+
+
 def test_a_missing_model_folder_says_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no model at .*gone: expected a folder with model\.onnx and model\.json"):
         Predictor(tmp_path / "gone")
