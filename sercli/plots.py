@@ -163,11 +163,11 @@ def save_tuning(path: Path, scores: Sequence[float | None], importance: Mapping[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedSegment:
-    """A segment of a recording and what its emotion was recognized from.
+    """Segment with what its prediction rests on.
 
     Attributes:
-        start: Seconds from the beginning of the recording.
-        end: Likewise.
+        start: Start, from the beginning of the recording (s).
+        end: End, from the beginning of the recording (s).
         probabilities: Calibrated probability of each label.
         peaks: Absolute peak of the waveform in steps of equal length.
         features: Input features of the network (log-mel in dB), shape ``(n_features, n_frames)``.

@@ -164,7 +164,9 @@ def segment_blocks(
         windows = replace(segmentation, method=WINDOWS, hop=segmentation.max_segment)
         again = yield from _segment_once(read, audio, windows, channels, only=unheard)
         speech = {channel.name: channel.speech for channel in again.channels} if again else {}
-        merged = [replace(each, speech=each.speech + speech.get(each.name, 0.0)) for each in summary.channels]
+        merged = [
+            replace(channel, speech=channel.speech + speech.get(channel.name, 0.0)) for channel in summary.channels
+        ]
         summary = replace(summary, channels=tuple(merged))
     yield summary
 

@@ -29,7 +29,7 @@ def doctor(
     wrong = []
     for check in examine(path, data_dir):
         state = Text("ok", style="green") if check.ok else Text("WRONG", style="bold red")
-        table.add_row(check.name, state, Text(check.found, overflow="fold"))
+        table.add_row(check.name, state, Text(check.detail, overflow="fold"))
         wrong += [] if check.ok else [check.name]
     console.stdout.print(table, soft_wrap=False)
     if wrong:

@@ -315,7 +315,7 @@ def _find_truth(
     labels: str,
     label_map: Mapping[str, str] | None,
     recordings: Sequence[Recording],
-    known: Sequence[str],
+    model_labels: Sequence[str],
 ) -> dict[str, str]:
     if not labels:
         if label_map:
@@ -324,4 +324,4 @@ def _find_truth(
         return {}
     from sercli.prediction.truth import find_labels
 
-    return find_labels(labels, recordings, known, label_map)
+    return find_labels(labels, recordings, model_labels, label_map)

@@ -36,14 +36,14 @@ def score_on_cluster(
         InputError: If the cluster is unreachable or has no worker.
         ModelError: If the model cannot be used there.
     """
-    placed = [replace(recording, path=recording.path.absolute()) for recording in recordings]
+    absolute = [replace(recording, path=recording.path.absolute()) for recording in recordings]
     remote = replace(settings, model=str(settings.folder.absolute()))
     with connect_to_cluster(address) as client:
         from distributed import KilledWorker, as_completed
 
         threads = max(1, sum(client.nthreads().values()))
-        size = max(1, min(MAX_BATCH, len(placed) // (AHEAD * threads)))
-        batches = _batch(placed, size)
+        size = max(1, min(MAX_BATCH, len(absolute) // (AHEAD * threads)))
+        batches = _batch(absolute, size)
         submitted: dict[Any, tuple[tuple[int, Recording], ...]] = {}
 
         def submit(batch: tuple[tuple[int, Recording], ...]) -> Any:
@@ -80,10 +80,10 @@ _pools: "queue.SimpleQueue[tuple[dict[str, Any], WorkerPool]]" = queue.SimpleQue
 def _score_batch(recordings: Sequence[Recording], settings: dict[str, Any]) -> list[dict[str, Any]]:
     """Runs on the cluster: scores recordings in a pool that is kept for later calls with the same settings."""
     try:
-        known, pool = _pools.get_nowait()
+        pool_settings, pool = _pools.get_nowait()
     except queue.Empty:
-        known, pool = {}, None
-    if pool is None or known != settings:
+        pool_settings, pool = {}, None
+    if pool is None or pool_settings != settings:
         if pool:
             pool.close()
         pool = WorkerPool(ScoringSettings.from_dict(settings), workers=1)

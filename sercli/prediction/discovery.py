@@ -63,16 +63,16 @@ def find_recordings(
         InputError: If a path does not exist, a given folder is unreadable, stdin is neither sound nor a list, or there
             are no recordings.
     """
-    places = list(paths)
+    paths = list(paths)
     recordings: dict[str, Recording] = {}
     search = _Search(set(), Counter() if unread is None else unread)
-    for place in places:
+    for path in paths:
         matches: Iterable[Recording]
-        matches = _read_stdin(stdin, spool, search) if place == "-" and stdin is not None else _find(place, search)
+        matches = _read_stdin(stdin, spool, search) if path == "-" and stdin is not None else _find(path, search)
         for recording in matches:
             recordings.setdefault(os.path.realpath(recording.path), recording)
     if not recordings:
-        shown = ", ".join(one_line(place) for place in places[:3]) + (", …" if len(places) > 3 else "")
+        shown = ", ".join(one_line(path) for path in paths[:3]) + (", …" if len(paths) > 3 else "")
         left_out = f"; not supported: {', '.join(f'{n} {suffix}' for suffix, n in search.unread.items())}"
         msg = f"no recording in {shown}: expected sound files, such as WAV, FLAC, Ogg, MP3 or M4A, at any depth"
         raise InputError(msg + (left_out if search.unread else ""))

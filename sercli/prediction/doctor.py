@@ -34,12 +34,12 @@ class Check:
 
     Attributes:
         name: What was looked at.
-        found: What was found, in one line, without the path of the home folder.
+        detail: What was found, in one line, without the path of the home folder.
         ok: Whether sercli can work with it.
     """
 
     name: str
-    found: str
+    detail: str
     ok: bool = True
 
 
@@ -51,8 +51,8 @@ def examine(model: Path, data_dir: Path) -> Iterator[Check]:
         data_dir: Folder that corpora and features go to.
     """
     checks: dict[str, Callable[[], Check]] = {
-        "sercli": lambda: Check(name="sercli", found=f"{__version__}, Python {platform.python_version()}"),
-        "system": lambda: Check(name="system", found=platform.platform()),
+        "sercli": lambda: Check(name="sercli", detail=f"{__version__}, Python {platform.python_version()}"),
+        "system": lambda: Check(name="system", detail=platform.platform()),
         "libraries": _check_libraries,
         "processors": _check_cpus,
         "memory": _check_memory,
@@ -66,10 +66,10 @@ def examine(model: Path, data_dir: Path) -> Iterator[Check]:
     }
     for name, check in checks.items():
         try:
-            made = check()
+            result = check()
         except (SercliError, OSError, ImportError, ValueError, RuntimeError) as error:
-            made = Check(name=name, found=one_line(error), ok=False)
-        yield replace(made, found=hide_home(made.found))
+            result = Check(name=name, detail=one_line(error), ok=False)
+        yield replace(result, detail=hide_home(result.detail))
 
 
 def hide_home(text: str) -> str:
@@ -84,22 +84,22 @@ def _check_libraries() -> Check:
     try:
         required = importlib.metadata.requires("sercli") or []
     except importlib.metadata.PackageNotFoundError:
-        return Check(name="libraries", found="sercli is not installed: pip install .", ok=False)
-    names = [re.match(r"[\w.-]+", each) for each in required if "extra ==" not in each]
+        return Check(name="libraries", detail="sercli is not installed: pip install .", ok=False)
+    matches = [re.match(r"[\w.-]+", requirement) for requirement in required if "extra ==" not in requirement]
     versions, missing = [], []
-    for name in sorted(found[0] for found in names if found):
+    for name in sorted(match[0] for match in matches if match):
         try:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
     if missing:
-        return Check(name="libraries", found=f"missing: {', '.join(missing)}; install sercli again", ok=False)
-    return Check(name="libraries", found=", ".join(versions))
+        return Check(name="libraries", detail=f"missing: {', '.join(missing)}; install sercli again", ok=False)
+    return Check(name="libraries", detail=", ".join(versions))
 
 
 def _check_cpus() -> Check:
     usable, present = count_cpus(), os.cpu_count() or 1
-    return Check(name="processors", found=f"{usable} usable of {present}")
+    return Check(name="processors", detail=f"{usable} usable of {present}")
 
 
 def _check_memory() -> Check:
@@ -107,8 +107,8 @@ def _check_memory() -> Check:
         page = os.sysconf("SC_PAGE_SIZE")
         total, free = (page * os.sysconf(f"SC_{kind}PHYS_PAGES") for kind in ("", "AV"))
     except (AttributeError, ValueError, OSError):  # Windows, macOS
-        return Check(name="memory", found="not known on this system")
-    return Check(name="memory", found=f"{total / GIGA:.1f} GB, {free / GIGA:.1f} GB free")
+        return Check(name="memory", detail="not known on this system")
+    return Check(name="memory", detail=f"{total / GIGA:.1f} GB, {free / GIGA:.1f} GB free")
 
 
 def _check_providers() -> Check:
@@ -118,8 +118,8 @@ def _check_providers() -> Check:
 
     available = onnxruntime.get_available_providers()
     chosen = choose_provider("auto", available)
-    found = f"{chosen} of {', '.join(available)} (ONNX Runtime {onnxruntime.__version__})"
-    return Check(name="predict runs on", found=found)
+    detail = f"{chosen} of {', '.join(available)} (ONNX Runtime {onnxruntime.__version__})"
+    return Check(name="predict runs on", detail=detail)
 
 
 def _check_torch() -> Check:
@@ -129,7 +129,7 @@ def _check_torch() -> Check:
 
     device = pick_device("auto")
     name = f"{device} ({torch.cuda.get_device_name(0)})" if device.type == "cuda" else str(device)
-    return Check(name="train runs on", found=f"{name} (torch {torch.__version__})")
+    return Check(name="train runs on", detail=f"{name} (torch {torch.__version__})")
 
 
 def _check_codecs() -> Check:
@@ -137,23 +137,23 @@ def _check_codecs() -> Check:
     import soundfile
 
     missing = [name for name in CODECS if name not in av.codecs_available]
-    found = f"libsndfile {soundfile.__libsndfile_version__}, FFmpeg of PyAV {av.__version__}"
+    detail = f"libsndfile {soundfile.__libsndfile_version__}, FFmpeg of PyAV {av.__version__}"
     if missing:
         return Check(
-            name="codecs", found=f"{found} without {', '.join(missing)}: pip install --only-binary av av", ok=False
+            name="codecs", detail=f"{detail} without {', '.join(missing)}: pip install --only-binary av av", ok=False
         )
-    return Check(name="codecs", found=f"{found}: all {len(CODECS)} codecs are available")
+    return Check(name="codecs", detail=f"{detail}: all {len(CODECS)} codecs are available")
 
 
 def _check_folder(name: str, folder: Path) -> Check:
     if obstacle := find_obstacle(folder):
-        return Check(name=name, found=f"{folder.absolute()}: {obstacle} is not a folder", ok=False)
-    present = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+        return Check(name=name, detail=f"{folder.absolute()}: {obstacle} is not a folder", ok=False)
+    present = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(present).free
     state = "" if present == folder.absolute() else ", not made yet"
     writable = is_writable(folder.absolute())
-    found = f"{folder.absolute()}{state}, {free / GIGA:.1f} GB free{'' if writable else ', not writable'}"
-    return Check(name=name, found=found, ok=writable and free > LEAST_SPACE)
+    detail = f"{folder.absolute()}{state}, {free / GIGA:.1f} GB free{'' if writable else ', not writable'}"
+    return Check(name=name, detail=detail, ok=writable and free > LEAST_SPACE)
 
 
 def _check_model(folder: Path) -> Check:
@@ -164,11 +164,11 @@ def _check_model(folder: Path) -> Check:
     name = f"{folder} ({model_digest(folder)})"
     expected = model.facts.get("self_test")
     if not expected:
-        return Check(name="model", found=f"{name} loads; it was saved without an output to compare with")
+        return Check(name="model", detail=f"{name} loads; it was saved without an output to compare with")
     difference = measure_difference(model, expected)
     if difference > TOLERANCE:
-        return Check(name="model", found=f"{name}: output differs from the stored one by {difference:.4f}", ok=False)
-    return Check(name="model", found=f"{name}: output equals the stored one within {difference:.6f}")
+        return Check(name="model", detail=f"{name}: output differs from the stored one by {difference:.4f}", ok=False)
+    return Check(name="model", detail=f"{name}: output equals the stored one within {difference:.6f}")
 
 
 def _check_recording(folder: Path) -> Check:
@@ -186,6 +186,6 @@ def _check_recording(folder: Path) -> Check:
     seconds = time.monotonic() - began
     if row.status != "ok":
         return Check(
-            name="recording", found=f"a synthetic recording was {row.status}: {row.error or 'no speech'}", ok=False
+            name="recording", detail=f"a synthetic recording was {row.status}: {row.error or 'no speech'}", ok=False
         )
-    return Check(name="recording", found=f"a synthetic recording was scored by a worker process in {seconds:.1f} s")
+    return Check(name="recording", detail=f"a synthetic recording was scored by a worker process in {seconds:.1f} s")

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sercli.audio.segmentation import Segment, Summary, read_segments
+from sercli.config import MIX, SPLIT
 from sercli.errors import AudioError, UsageError
 from sercli.features.frontend import extract_features
 from sercli.files import write_by_rename
@@ -131,10 +132,10 @@ def check_explanation_path(path: Path) -> None:
 
 
 def _read(path: Path, model: Model, channel: str) -> Iterator[Segment]:
-    found = list(read_segments(path, model.audio, model.segmentation, channels="mix" if channel == "mix" else "split"))
-    segments = [each for each in found if isinstance(each, Segment)]
-    own = [segment for segment in segments if segment.channel == channel]
-    names = [each.name for each in found[-1].channels] if isinstance(found[-1], Summary) else []
+    events = list(read_segments(path, model.audio, model.segmentation, channels=MIX if channel == MIX else SPLIT))
+    own = [event for event in events if isinstance(event, Segment) and event.channel == channel]
+    *_, last = events
+    names = [summary.name for summary in last.channels] if isinstance(last, Summary) else []
     if channel not in names:
         msg = f"{path} has no channel {channel!r}: expected mix or one of {', '.join(names)}"
         raise UsageError(msg)
@@ -191,9 +192,9 @@ def _log_odds(logits: npt.NDArray[np.float64], target: int) -> npt.NDArray[np.fl
 
 def _round(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _round(each) for name, each in value.items()}
+        return {name: _round(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_round(each) for each in value]
+        return [_round(item) for item in value]
     if isinstance(value, np.ndarray):
         return np.round(value, DECIMALS).tolist()
     return round(value, DECIMALS) if isinstance(value, float) else value

@@ -85,7 +85,7 @@ def open_finished(report: Path, key: str, *, restart: bool = False) -> Iterator[
 
 
 def hash_recording(recording: Recording) -> str:
-    """SHA-256 of a recording's file; empty if it cannot be read."""
+    """Computes the SHA-256 of a recording; empty if it cannot be read."""
     try:
         return hash_file(recording.path) if recording.path.is_file() else ""
     except (OSError, ValueError):

@@ -40,7 +40,7 @@ class Outputs:
     Attributes:
         report: Report; None to stream or collect the rows.
         page: HTML page; the same as `report` if that is one; None for no page.
-        timelines: Timelines; None for none.
+        timelines: Timelines; None if there are none.
     """
 
     report: Path | None = None
@@ -80,11 +80,11 @@ class Outputs:
         """
         taken = {os.path.realpath(path) for path in inputs}
         for path in self._list_written():
-            place = os.path.realpath(path)
-            if place in taken:
+            real = os.path.realpath(path)
+            if real in taken:
                 msg = f"{path} is read or written already: give another name for the report or the timelines"
                 raise UsageError(msg)
-            taken.add(place)
+            taken.add(real)
         for file in (self.report, self.page):
             if file and self.timelines and _lies_in(self.timelines.target, file):
                 msg = f"{self.timelines.target} would lie inside the report, which is a file: give another folder"
@@ -107,9 +107,9 @@ class Outputs:
         saved: list[Path] = []
         if self.report:
             outdated = _drew_confusions(self.report)
-            known: dict[str, Any] = scores.to_dict() if scores else {}
-            facts = {"report": encodable(self.report.name), "seconds": round(seconds, 3)}
-            write_json(name_summary(self.report), {**summary.to_dict(), **facts, **known})
+            facts: dict[str, Any] = {"report": encodable(self.report.name), "seconds": round(seconds, 3)}
+            facts.update(scores.to_dict() if scores else {})
+            write_json(name_summary(self.report), {**summary.to_dict(), **facts})
             saved += [self.report, name_summary(self.report)]
             if scores and scores.scored:
                 from sercli.prediction.truth import save_confusions

@@ -41,7 +41,7 @@ class ReportPage:
     Args:
         path: HTML file to write; links to recordings are relative to its folder.
         labels: Labels in the order of the probabilities.
-        negative: Those of them that count as negative.
+        negative: Labels that count as negative.
         description: Content of ``model.json``.
         truth: Known emotions by name of the recording.
         embed: Whether to put the recordings themselves into the page.
@@ -62,7 +62,7 @@ class ReportPage:
         self._numbers = {**{label: number for number, label in enumerate(labels)}, **NOT_AN_EMOTION}
         self._negative = [self._numbers[label] for label in negative]
         self._folder = os.path.realpath(path.parent)
-        self._places: dict[Path, str] = {}  # addresses of the folders that recordings lie in
+        self._links: dict[Path, str] = {}  # addresses of folders of recordings
         self._folders: dict[tuple[str, str], int] = {}  # positions by name and address
         self._kinds: dict[str, int] = {}
         self._rows: list[list[Any]] = []
@@ -106,27 +106,30 @@ class ReportPage:
         return [self._kinds.setdefault(kind, len(self._kinds)), 0 if text == kind else text]
 
     def _count(self) -> dict[str, defaultdict[str, "Count"]]:
-        """Counts recordings and channels by result, failure reason and warning; also with any emotion or warning."""
+        """Counts recordings and channels by result, failure reason and warning.
+
+        Under ``all``, counts those with any emotion, and with any warning.
+        """
         results, kinds = ({number: name for name, number in names.items()} for names in (self._numbers, self._kinds))
         channels, recordings = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
         for *_, sides, error in self._rows:
             in_recording = [{("failed", kinds[error[0]])}] if error else []
             for _, result, *_, warnings, _ in sides:
-                known = {("result", results[result]), *(("warning", kinds[kind]) for kind, _ in warnings)}
-                known.update([("all", "emotion")] if result >= NOT_AN_EMOTION[UNCERTAIN] else [])
-                known.update([("all", "doubt")] if warnings else [])
-                in_recording.append(known)
+                groups = {("result", results[result]), *(("warning", kinds[kind]) for kind, _ in warnings)}
+                groups.update([("all", "emotion")] if result >= NOT_AN_EMOTION[UNCERTAIN] else [])
+                groups.update([("all", "doubt")] if warnings else [])
+                in_recording.append(groups)
             channels.update(chain(*in_recording))
             recordings.update(set().union(*in_recording))
         counts: dict[str, defaultdict[str, Count]] = {
             name: defaultdict(Count) for name in ("result", "failed", "warning", "all")
         }
-        for (group, name), found in recordings.items():
-            counts[group][name] = Count(found, channels[group, name])
+        for (group, name), count in recordings.items():
+            counts[group][name] = Count(count, channels[group, name])
         return counts
 
     def _link(self, recording: Recording) -> str | int:
-        """Returns the address of a recording, which may hold its content; 0 for its name in the page, -1 for none."""
+        """Returns a data URL or relative URL; 0 if that equals the shown name, -1 if the recording cannot be linked."""
         if self._embed:
             return _embed(recording.path)
         if recording.name == "stdin" and recording.path != Path("stdin"):
@@ -136,20 +139,20 @@ class ReportPage:
 
     def _find_link(self, folder: Path) -> str:
         """Returns the address of a folder relative to the page."""
-        if folder not in self._places:
+        if folder not in self._links:
             real = os.path.realpath(folder)
             try:
-                self._places[folder] = _quote(os.path.relpath(real, self._folder).replace(os.sep, "/"))
+                self._links[folder] = _quote(os.path.relpath(real, self._folder).replace(os.sep, "/"))
             except ValueError:  # another drive of Windows
-                self._places[folder] = Path(real).as_uri()
-        return self._places[folder]
+                self._links[folder] = Path(real).as_uri()
+        return self._links[folder]
 
     def save(self, summary: BatchSummary, scores: "Scores | None") -> None:
         """Writes the page by rename.
 
         Args:
             summary: Counts of all rows.
-            scores: Against known labels, if there are any.
+            scores: Scores against known labels; None without any.
 
         Raises:
             OSError: If it cannot be written.
@@ -172,7 +175,7 @@ class ReportPage:
             data=data,
             labels=self._labels,
             summary=summary,
-            shares=_share_out(summary, [*self._labels, UNCERTAIN]),
+            shares=_tabulate_shares(summary, [*self._labels, UNCERTAIN]),
             confidence=sum(share.confidence for share in summary.total().values()),
             counts=self._count(),
             minimum=minimum,
@@ -235,8 +238,8 @@ class _Details:
 def _by_significance(values: "array[int]") -> bytes:
     """Returns the bytes of numbers: the lowest byte of each, then the next ones."""
     content = values.tobytes()
-    places = range(values.itemsize) if sys.byteorder == "little" else reversed(range(values.itemsize))
-    return b"".join(content[place :: values.itemsize] for place in places)
+    order = range(values.itemsize) if sys.byteorder == "little" else reversed(range(values.itemsize))
+    return b"".join(content[start :: values.itemsize] for start in order)
 
 
 def check_embedded(recordings: Sequence[Recording]) -> None:
@@ -266,8 +269,8 @@ def _quote(path: str) -> str:
     return urllib.parse.quote(os.fsencode(path))
 
 
-def _share_out(summary: BatchSummary, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """Computes each emotion's share of speech, over all rows first, then by channel if there are several."""
+def _tabulate_shares(summary: BatchSummary, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Tabulates each emotion's share of speech, over all rows first, then by channel if there are several."""
     groups = {"all": summary.total(), **(dict(sorted(summary.emotions.items())) if len(summary.emotions) > 1 else {})}
     shares = []
     for name, emotions in groups.items():
@@ -290,5 +293,5 @@ def _share_out(summary: BatchSummary, labels: Sequence[str]) -> list[dict[str, A
 
 
 def _choose_figures(figures: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The first test on unseen speakers, which says most about new recordings."""
+    """Chooses the first test on unseen speakers, which says most about new recordings."""
     return next((score for score in figures.values() if score.get("speaker_independent")), None)

@@ -124,7 +124,7 @@ class Prediction:
             KeyError: If a value is missing.
         """
         segments = tuple(
-            SegmentPrediction(**{**each, "probabilities": tuple(each["probabilities"])}) for each in values["segments"]
+            SegmentPrediction(**{**row, "probabilities": tuple(row["probabilities"])}) for row in values["segments"]
         )
         rest: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
         rest["segments"] = segments

@@ -225,8 +225,8 @@ def plan_timelines(target: Path, kind: str, recordings: Sequence[Recording], *, 
         _check_format(suffix)
         _refuse_file(target)
         sidecars = _name_sidecars(target, suffix, recordings)
-        if odd := next((path for path in sidecars.values() if path.is_dir()), None):
-            msg = f"cannot write the timeline {odd}: it is a folder; give another folder to --segments"
+        if blocked := next((path for path in sidecars.values() if path.is_dir()), None):
+            msg = f"cannot write the timeline {blocked}: it is a folder; give another folder to --segments"
             raise UsageError(msg)
         return TimelinePlan(target=target, suffix=suffix, sidecars=sidecars)
     suffix = target.suffix.lower()

@@ -102,47 +102,47 @@ def find_labels(
 
 
 def _read_table(
-    table: Path, recordings: Sequence[Recording], known: Sequence[str], mapping: Mapping[str, str]
+    table: Path, recordings: Sequence[Recording], labels: Sequence[str], mapping: Mapping[str, str]
 ) -> dict[str, str]:
     rows = read_rows(table, ("file", "emotion"), optional=SPAN)
-    placed = _with_places(table, rows)
-    places = list(dict.fromkeys(place for _, place in placed))
-    matches = match_files(places, [recording.path for recording in recordings], Path())
-    paths = {place: path for path, place in matches.items()}
-    refuse_segments(table, [(row, paths[place]) for row, place in placed if place in paths])
+    located = _with_paths(table, rows)
+    files = list(dict.fromkeys(file for _, file in located))
+    matches = match_files(files, [recording.path for recording in recordings], Path())
+    paths = {file: path for path, file in matches.items()}
+    refuse_segments(table, [(row, paths[file]) for row, file in located if file in paths])
     values: dict[str, str] = {}
     unknown = []
-    for place, (line, label) in _collect(table, rows, "emotion").items():
-        if emotion := match_label(label, mapping, known):
-            values[place] = emotion
+    for file, (line, label) in _collect(table, rows, "emotion").items():
+        if emotion := match_label(label, mapping, labels):
+            values[file] = emotion
         elif label:
             unknown.append((line, label))
     if unknown:
-        raise CorpusError(describe_unknown_labels(table, unknown, known))
-    labels = {
+        raise CorpusError(describe_unknown_labels(table, unknown, labels))
+    known = {
         recording.name: values[matches[recording.path]]
         for recording in recordings
         if matches.get(recording.path) in values
     }
-    if not labels:
+    if not known:
         line, row = rows[0]
         msg = (
             f"none of the {len(recordings)} recordings has a known label: {table} names {row['file'][:80]!r} in line "
             f"{line}, the recordings are named as {_show_example(recordings)}; expected the same path or file name"
         )
         raise InputError(msg)
-    return labels
+    return known
 
 
-def _with_places(table: Path, rows: Iterable[Row]) -> list[tuple[Row, str]]:
+def _with_paths(table: Path, rows: Iterable[Row]) -> list[tuple[Row, str]]:
     """Returns the rows with the real paths of their files."""
     return [((line, row), os.path.realpath(table.parent / row["file"])) for line, row in rows]
 
 
 def _collect(table: Path, rows: Iterable[Row], column: str) -> dict[str, tuple[int, str]]:
     values: dict[str, tuple[int, str]] = {}
-    for (line, row), place in _with_places(table, rows):
-        first, value = values.setdefault(place, (line, row[column]))
+    for (line, row), file in _with_paths(table, rows):
+        first, value = values.setdefault(file, (line, row[column]))
         if value != row[column]:
             name = one_line(row["file"])
             msg = f"{table}, line {line}: {name} is {value!r} in line {first} and {row[column]!r} here"
@@ -154,16 +154,16 @@ def _show_example(recordings: Sequence[Recording]) -> str:
     return repr(recordings[0].name[:80]) if recordings else "nothing"
 
 
-def _read_names(recordings: Iterable[Recording], known: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
-    labels = {}
+def _read_names(recordings: Iterable[Recording], labels: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
+    known = {}
     for recording in recordings:
         try:
             annotation = ravdess.parse_name(recording.path.stem)
         except CorpusError:
             continue
-        if annotation and (emotion := match_label(annotation.emotion, mapping, known)):
-            labels[recording.name] = emotion
-    return labels
+        if annotation and (emotion := match_label(annotation.emotion, mapping, labels)):
+            known[recording.name] = emotion
+    return known
 
 
 def score(predictions: Iterable[Prediction], truth: Mapping[str, str], labels: Sequence[str], *, rows: int) -> Scores:

@@ -26,7 +26,7 @@ def test_nothing_is_wrong_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("HOME", str(tmp_path))
     checks = list(examine(DEFAULT_MODEL, tmp_path / "data"))
     assert [check for check in checks if not check.ok] == []
-    found = {check.name: check.found for check in checks}
+    found = {check.name: check.detail for check in checks}
     assert found["data folder"].startswith(f"~{os.sep}data, not made yet")
     assert "output equals the stored one" in found["model"]
     assert "scored by a worker process" in found["recording"]
@@ -62,12 +62,12 @@ def test_a_model_that_answers_otherwise_is_wrong(tmp_path: Path) -> None:
         path.write_text(json.dumps({**description, **changed}))
         check = run("model", tmp_path / "model")
         assert check.ok == ok
-        assert ("output differs" in check.found) != ok
+        assert ("output differs" in check.detail) != ok
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"amrnb"})
-    assert run("codecs").found.endswith("without amrnb: pip install --only-binary av av")
+    assert run("codecs").detail.endswith("without amrnb: pip install --only-binary av av")
     version = importlib.metadata.version
 
     def lack_rich(name: str) -> str:
@@ -76,7 +76,7 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         return version(name)
 
     monkeypatch.setattr(importlib.metadata, "version", lack_rich)
-    assert run("libraries") == Check(name="libraries", found="missing: rich; install sercli again", ok=False)
+    assert run("libraries") == Check(name="libraries", detail="missing: rich; install sercli again", ok=False)
 
 
 def test_a_folder_that_cannot_be_written_is_wrong(without_rights: Path) -> None:
