@@ -246,7 +246,10 @@ class _Segmenter:
         while self._held.shape[1] >= hop or last:
             part, self._held = self._held[:, :hop], self._held[:, hop:]
             ending = last and not self._held.shape[1]
-            yield from self._take(part, last=ending)
+            centered = self._stream.center(part)
+            probabilities, power = self._stream.detect(centered, last=ending)
+            for channel, *part_of_channel in zip(self._channels, centered, probabilities, power, strict=True):
+                yield from channel.cut_speech(*part_of_channel, last=ending)
             if ending:
                 return
 
@@ -267,13 +270,6 @@ class _Segmenter:
             return True
         power = frame_power(np.pad(signals, ((0, 0), (0, -signals.shape[1] % FRAME))))
         return any(is_flat(channel) for channel in power)
-
-    def _take(self, part: Signal, *, last: bool) -> Iterator[Segment]:
-        assert self._stream is not None  # noqa: S101 - set before
-        centered = self._stream.center(part)
-        probabilities, power = self._stream.detect(centered, last=last)
-        for number, channel in enumerate(self._channels):
-            yield from channel.cut_speech(centered[number], probabilities[number], power[number], last=last)
 
     def summarize(self) -> tuple[ChannelSummary, ...]:
         return tuple(channel.summarize() for channel in self._channels)

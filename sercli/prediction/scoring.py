@@ -71,37 +71,34 @@ class RecordingScorer:
         Yields:
             Heartbeats, then the result.
         """
+        envelope = EnvelopeMeter() if self.settings.envelope else None
         sha256 = ""
         try:
             if recording.problem:
                 raise AudioError(recording.problem)
-            with np.errstate(all="ignore"):  # feature extraction rejects samples such as 1e38
+            # Feature extraction rejects samples such as 1e38. No thread outlives the recording, so that forking between
+            # recordings is safe.
+            thread = ThreadPoolExecutor(1) if self.settings.overlap else contextlib.nullcontext()
+            with np.errstate(all="ignore"), thread as executor:
                 sha256 = yield from _hash(recording.path)
-                yield from self._score(recording, sha256, channels or self.settings.channels)
+                pending = _Pending(self.model, executor)
+                for event in read_segments(
+                    recording.path,
+                    self.model.audio,
+                    self._segmentation,
+                    channels=channels or self.settings.channels,
+                    listen=envelope.add if envelope else None,
+                ):
+                    if isinstance(event, Segment):
+                        pending.add(event)
+                    elif isinstance(event, Heartbeat):
+                        yield event
+                    else:
+                        yield self._finish(recording.name, sha256, event, pending.finish(), envelope)
         except (SercliError, OSError, MemoryError) as error:
             yield RecordingResult.failed(recording.name, one_line(error) or type(error).__name__, sha256)
         except Exception as error:  # noqa: BLE001 - whatever a library raises for one recording, the batch goes on
             yield RecordingResult.failed(recording.name, f"{type(error).__name__}: {one_line(error)}", sha256)
-
-    def _score(self, recording: Recording, sha256: str, channels: str) -> Iterator[Heartbeat | RecordingResult]:
-        envelope = EnvelopeMeter() if self.settings.envelope else None
-        segments = read_segments(
-            recording.path,
-            self.model.audio,
-            self._segmentation,
-            channels=channels,
-            listen=envelope.add if envelope else None,
-        )
-        # No thread outlives the recording, so that forking between recordings is safe.
-        with ThreadPoolExecutor(1) if self.settings.overlap else contextlib.nullcontext() as executor:
-            pending = _Pending(self.model, executor)
-            for event in segments:
-                if isinstance(event, Segment):
-                    pending.add(event)
-                elif isinstance(event, Heartbeat):
-                    yield event
-                else:
-                    yield self._finish(recording.name, sha256, event, pending.finish(), envelope)
 
     @property
     def _segmentation(self) -> SegmentationConfig:
