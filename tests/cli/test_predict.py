@@ -1,6 +1,7 @@
 """``sercli predict`` as users see it: exit status, stdout, stderr, and what is left when it is stopped."""
 
 import csv
+import inspect
 import io
 import json
 import os
@@ -21,6 +22,7 @@ from sercli.cli import main
 from sercli.cli.app import app
 from sercli.config import CHANNEL_MODES
 from sercli.labels import EMOTIONS
+from sercli.prediction.batch import PredictOptions, predict_folder
 from sercli.prediction.report import FORMATS
 from sercli.prediction.rows import list_columns
 from sercli.prediction.settings import DEVICES, EXPLANATION_SUFFIXES
@@ -467,6 +469,14 @@ def test_options_that_do_not_fit_are_wrong_usage(run: Run, calls: Path, argument
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert message in err
     assert not Path("r.csv").exists()
+
+
+def test_the_command_has_the_options_of_the_function() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    offered = {parameter.name for parameter in commands["predict"].params} - {"verbose", "quiet"}
+    own = {name for name in inspect.signature(predict_folder).parameters if name != "options"}
+    renamed = own - {"cluster", "progress", "on_resume", "stdin", "stdout"} | {"dask"}
+    assert offered == renamed | PredictOptions.__optional_keys__
 
 
 @pytest.mark.parametrize(
