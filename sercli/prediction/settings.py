@@ -11,8 +11,9 @@ from sercli.errors import UsageError
 from sercli.models.folder import DEFAULT_MODEL
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-EXPLANATION_SUFFIXES = (".png", ".svg", ".html", ".json")
 MAX_WINDOW = 60.0  # seconds
+EXPLANATION_SUFFIXES = (".png", ".svg", ".html", ".json")
+"""Formats of explanations; here because help lists them without loading what draws them."""
 
 
 class ScoringOptions(TypedDict, total=False):
@@ -91,7 +92,7 @@ class ScoringSettings(Config):
         Args:
             model: Model folder; None for the model included in the package.
             envelope: Whether to compute the peak envelope of each row.
-            **options: Options of scoring.
+            **options: Options to fill in.
 
         Raises:
             UsageError: If a value is out of range.
@@ -101,7 +102,7 @@ class ScoringSettings(Config):
             name: type(getattr(defaults, name))(value) for name, value in options.items() if value is not None
         }
         values["hop"] = values.get("hop") or values.get("window", 0.0)
-        return cls(model=str(model or DEFAULT_MODEL), envelope=envelope, **values)
+        return cls(model=str(DEFAULT_MODEL if model is None else model), envelope=envelope, **values)
 
     @property
     def folder(self) -> Path:
