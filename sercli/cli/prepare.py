@@ -13,7 +13,7 @@ from sercli.corpora.registry import CORPORA
 
 if TYPE_CHECKING:
     from sercli.corpora.corpus import Corpus
-    from sercli.corpora.prepare import Outcome
+    from sercli.corpora.prepare import PrepareResult
 
 SOURCE = "Source"  # panel of the help
 SHOWN = 5  # names shown of each list, unless verbose
@@ -118,7 +118,7 @@ def prepare(
             url=url,
             jobs=jobs,
             force=force,
-            on_progress=bars.update,
+            progress=bars.update,
         )
     chosen = get_corpus(corpus)
     _show_table(chosen, outcome)
@@ -152,7 +152,7 @@ class _Bars:
         self._stack = stack
         self._stage = ""
 
-    def update(self, stage: str, done: int, total: int) -> None:
+    def update(self, done: int, total: int, stage: str) -> None:
         """Shows the progress of a stage, in recordings for ``index`` and else in bytes."""
         if stage != self._stage:
             self._stack.close()
@@ -170,7 +170,7 @@ def _open_bars() -> Iterator[_Bars]:
         yield _Bars(stack)
 
 
-def _show_table(corpus: "Corpus", outcome: "Outcome") -> None:
+def _show_table(corpus: "Corpus", outcome: "PrepareResult") -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -193,7 +193,7 @@ def _show_table(corpus: "Corpus", outcome: "Outcome") -> None:
     console.say(_describe(outcome))
 
 
-def _describe(outcome: "Outcome") -> str:
+def _describe(outcome: "PrepareResult") -> str:
     rows = outcome.utterances
     hours = sum(row.duration for row in rows) / 3600
     return ", ".join(
@@ -210,7 +210,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _show_exceptions(corpus: "Corpus", outcome: "Outcome", limit: int | None) -> None:
+def _show_exceptions(corpus: "Corpus", outcome: "PrepareResult", limit: int | None) -> None:
     """Shows what is missing, excluded or failed: one line per kind, with at most `limit` names."""
     if outcome.missing:
         console.warn(console.summarize(f"missing from {corpus.name}", list(outcome.missing), limit))
@@ -227,7 +227,7 @@ def _show_exceptions(corpus: "Corpus", outcome: "Outcome", limit: int | None) ->
         console.show_error(console.summarize("not indexed", failed, limit))
 
 
-def _show_result(corpus: "Corpus", outcome: "Outcome", index: Path) -> None:
+def _show_result(corpus: "Corpus", outcome: "PrepareResult", index: Path) -> None:
     count = _count(len(outcome.utterances), "utterance")
     if outcome.near_misses:
         console.warn(f"these labels are synonyms of sercli's: merge them with --map '{outcome.near_misses}'")

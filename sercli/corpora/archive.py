@@ -1,20 +1,18 @@
 """Safe extraction of untrusted archives: inside one folder, bounded, all or nothing."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 from sercli.corpora.archive_members import BLOCK, DAMAGE, REMEDY, SUFFIXES, Limits, Member, raise_damaged, read_members
 from sercli.errors import ArchiveError
 from sercli.files import name_file, name_previous, remove_folder, replace_folder, write_json
+from sercli.progress import Progress
 
 MAX_BYTES = 16 << 30  # that archives may unpack to; RAVDESS takes 0.6 GB
 MAX_MEMBERS = 200_000
 MAX_NESTING = 2  # archives within archives
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes that are done and their total, which may grow."""
 
 
 def unpack_archives(

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +12,7 @@ import httpx
 from sercli.corpora.corpus import PinnedFile
 from sercli.errors import DownloadError
 from sercli.files import hash_file, one_line
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes that are done and their total."""
+from sercli.progress import Progress
 
 # Transient errors: request timeout, too many requests, and servers in trouble.
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}

@@ -20,17 +20,17 @@ from sercli.files import hash_file, one_line, write_json
 from sercli.labels import is_absent, suggest_map
 from sercli.locks import hold_lock
 from sercli.parallel import map_in_threads
-from sercli.progress import show_bar
+from sercli.progress import follow_progress
 
 PREPARED_MARKER = "prepared.json"  # under data/<corpus>/: what the rows of the index were made from
 
 _COMPARED = ("emotion", "speaker", "gender", "intensity", "statement", "repetition")
 
-__all__ = ["Outcome", "Request", "prepare", "prepare_corpus"]
+__all__ = ["PrepareResult", "Request", "prepare", "prepare_corpus"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class PrepareResult:
     """Result of preparing a corpus.
 
     Attributes:
@@ -74,9 +74,8 @@ def prepare(
     url: str | None = None,
     jobs: int | None = None,
     force: bool = False,
-    progress: bool = False,
-    on_progress: StageProgress | None = None,
-) -> Outcome:
+    progress: bool | StageProgress = False,
+) -> PrepareResult:
     """Prepares a corpus: fetches it, checks its recordings and writes their rows to the index.
 
     Example:
@@ -92,8 +91,8 @@ def prepare(
         url: Mirror of the download.
         jobs: Recordings to decode at the same time; None for one per CPU.
         force: Unpack and index again what is in place.
-        progress: Show a progress bar, for notebooks.
-        on_progress: Called with the stage, what is done and what there is to do.
+        progress: True for a progress bar, or a function called with how much of a stage is done, how much there is,
+            and the stage: ``download``, ``unpack`` or ``index``.
 
     Raises:
         UsageError: If the corpus is unknown, or an argument is missing or does not apply to it.
@@ -113,11 +112,11 @@ def prepare(
         jobs=count_cpus() if jobs is None else jobs,
         force=force,
     )
-    with show_bar(f"prepare {corpus}", enabled=progress) as update:
-        return prepare_corpus(request, on_progress or (lambda _stage, done, total: update(done, total)))
+    with follow_progress(f"prepare {corpus}", progress) as update:
+        return prepare_corpus(request, update)
 
 
-def prepare_corpus(request: Request, progress: StageProgress = lambda *_: None) -> Outcome:
+def prepare_corpus(request: Request, progress: StageProgress = lambda *_: None) -> PrepareResult:
     """Fetches and unpacks a corpus where needed, checks its recordings, and writes their rows to the index.
 
     Recordings that cannot be labeled or decoded are listed in the outcome; the others are indexed.
@@ -135,7 +134,7 @@ def prepare_corpus(request: Request, progress: StageProgress = lambda *_: None) 
         return _index_source(request, old, open_source(request, progress, stack), progress)
 
 
-def _index_source(request: Request, old: Index, source: Source, progress: StageProgress) -> Outcome:
+def _index_source(request: Request, old: Index, source: Source, progress: StageProgress) -> PrepareResult:
     labeled = _drop_undecodable_names(_label(request, source), source.folder)
     left = [Problem(file=name, reason="archive beside recordings, not unpacked") for name in source.archives]
     labeled = replace(labeled, extra=(*labeled.extra, *left))
@@ -239,7 +238,7 @@ def _make_index(
             name = relative_name(path, request.index.parent)
             rows.append(_make_row(name, request.corpus.name, annotation, *facts))
             digests[name] = facts[0].signal_sha256
-        progress("index", done, len(paths))
+        progress(done, len(paths), "index")
     if not rows:
         msg = f"none of the {len(paths)} recordings under {folder} can be decoded; the first: {failures[0]}"
         raise CorpusError(msg)
@@ -263,7 +262,7 @@ def _show_name(path: Path, folder: Path) -> str:
 
 def _make_outcome(
     corpus: Corpus, index: Index, labeled: LabeledRecordings, failures: Sequence[Problem], *, unchanged: bool
-) -> Outcome:
+) -> PrepareResult:
     utterances = tuple(row for row in index.utterances if row.corpus == corpus.name)
     counts = Counter(row.emotion for row in utterances)
     known = tuple(
@@ -272,7 +271,7 @@ def _make_outcome(
         if (reason := corpus.defects.get(Path(failure.file).stem))
     )
     others = tuple(failure for failure in failures if Path(failure.file).stem not in corpus.defects)
-    return Outcome(
+    return PrepareResult(
         utterances=utterances,
         problems=(*labeled.problems, *others),
         missing=labeled.missing,

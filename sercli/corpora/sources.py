@@ -21,9 +21,9 @@ from sercli.locks import lock_folder
 RECORDINGS = "recordings"  # folder under data/<corpus>/ that archives are unpacked into
 UNPACKED_MARKER = ".sercli.json"  # in that folder: which archives it holds, so that they are unpacked once
 
-StageProgress = Callable[[str, int, int], None]
-"""Called with the stage (``download``, ``unpack`` or ``index``), how much of it is done, and how much there is:
-bytes in the first two stages, recordings in the third."""
+StageProgress = Callable[[int, int, str], None]
+"""Called with how much of a stage is done, how much there is, and the stage: ``download`` and ``unpack`` in bytes,
+``index`` in recordings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +143,7 @@ def _download(request: Request, progress: StageProgress, stack: contextlib.ExitS
         folder.parent,
         url=request.url,
         policy=request.policy,
-        progress=lambda done, total: progress("download", done, total),
+        progress=lambda done, total: progress(done, total, "download"),
     )
     return _unpack(request, folder, {"": archive}, progress, stack)
 
@@ -166,7 +166,7 @@ def _unpack(
         folder,
         marker=(UNPACKED_MARKER, {"archives": [path.name for path in archives.values()], "md5": md5}),
         keep_previous=True,
-        progress=lambda done, total: progress("unpack", done, total),
+        progress=lambda done, total: progress(done, total, "unpack"),
     )
     stack.enter_context(restore_on_error(folder))
     return folder

@@ -64,9 +64,9 @@ def test_files_below_the_index_have_relative_names(tmp_path: Path) -> None:
 
 
 def test_progress_counts_recordings(tmp_path: Path, toy: Path) -> None:
-    seen: list[tuple[str, int, int]] = []
+    seen: list[tuple[int, int, str]] = []
     prepare_corpus(request(tmp_path, source=toy), lambda *step: seen.append(step))
-    assert seen == [("index", done, 8) for done in range(1, 9)]
+    assert seen == [(done, 8, "index") for done in range(1, 9)]
 
 
 def test_same_sound_in_another_format_is_a_duplicate(tmp_path: Path, toy: Path) -> None:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("no_proxy")
 def test_zip_is_unpacked_below_data_once(tmp_path: Path, toy: Path) -> None:
     archive = zip_folder(tmp_path / "toy.zip", toy)
     seen: list[str] = []
-    prepare_corpus(request(tmp_path, source=archive), lambda stage, *_: seen.append(stage))
+    prepare_corpus(request(tmp_path, source=archive), lambda *step: seen.append(step[2]))
     assert set(seen) == {"unpack", "index"}
     assert read(tmp_path).utterances[0].file.startswith("ravdess/recordings/deep/down/Actor_01/")
     assert prepare(tmp_path, source=archive).unchanged
@@ -122,7 +122,7 @@ def test_download_is_fetched_unpacked_and_indexed(tmp_path: Path, toy: Path) -> 
     content = zip_folder(tmp_path / "toy.zip", toy).read_bytes()
     seen: list[str] = []
     with open_shop(content, server.cut_after(5_000)) as shop:
-        prepare_corpus(request(tmp_path, pinned_to(shop)), lambda stage, *_: seen.append(stage))
+        prepare_corpus(request(tmp_path, pinned_to(shop)), lambda *step: seen.append(step[2]))
         assert shop.ranges == ["", "bytes=5000-"]
         assert sorted(set(seen), key=seen.index) == ["download", "unpack", "index"]
         assert len(read(tmp_path)) == 8

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sercli.corpora.corpus import Annotation, LabeledRecordings, Source
-from sercli.corpora.prepare import Outcome, Request, prepare_corpus
+from sercli.corpora.prepare import PrepareResult, Request, prepare_corpus
 from sercli.corpora.registry import CORPORA, get_corpus, guess_corpus
 from sercli.errors import CorpusError
 from tests.corpora.datasets.published import SAMPLES, make_published
@@ -31,7 +31,7 @@ def expect(corpus: str) -> list[Annotation]:
     return sorted(SAMPLES[corpus].recordings.values(), key=str)
 
 
-def prepare(corpus: str, source: Path, folder: Path) -> Outcome:
+def prepare(corpus: str, source: Path, folder: Path) -> PrepareResult:
     return prepare_corpus(
         Request(corpus=get_corpus(corpus), index=folder / "index.csv", data_dir=folder, source=source)
     )
