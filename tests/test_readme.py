@@ -160,7 +160,7 @@ def check_first_report(section: str, output: str) -> None:
         assert (written.startswith(begin), written.endswith(end)) == (True, True), (line, written)
     printed = re.search(r"^    \$ sercli predict .*\n((?:    .*\n)+)", section, re.MULTILINE)
     assert printed
-    texts = (re.sub(r"in [\d.]+ s \(\d+ × real time\)", "in N s", text) for text in (printed[1], output))
+    texts = (re.sub(r"in [\d.]+ s:", "in N s:", text) for text in (printed[1], output))
     wanted, words = (" ".join(text.split()) for text in texts)
     assert wanted.count(" … ") == 1
     assert re.search(".*".join(map(re.escape, wanted.split(" … "))), words)

@@ -98,11 +98,18 @@ def show_progress(description: str, total: int | None) -> Iterator["Bar"]:
 
 @contextlib.contextmanager
 def show_audio_progress(description: str) -> Iterator["AudioBar"]:
-    """Shows a progress bar of recordings with hours of audio, speed and time left, in a terminal only."""
+    """Shows a progress bar of recordings with length of audio, speed and time left, in a terminal only."""
     with _open_progress(
         MofNCompleteColumn(), TextColumn("{task.fields[audio]}"), TimeElapsedColumn(), TimeRemainingColumn()
     ) as progress:
         yield AudioBar(progress, description)
+
+
+def show_length(seconds: float) -> str:
+    """Returns a length of audio in seconds, minutes or hours."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
 class AudioBar:
@@ -116,7 +123,7 @@ class AudioBar:
     def update(self, recordings: int, total: int, seconds: float) -> None:
         """Sets the number of recordings done, their total, and the seconds of audio done."""
         speed = seconds / max(time.monotonic() - self._began, 1e-3)
-        audio = f"{seconds / 3600:.2f} h, {speed:.0f} × real time"
+        audio = f"{show_length(seconds)}, {speed:.0f} × real time"
         self._progress.update(self._task, completed=recordings, total=total, audio=audio)
 
 

@@ -293,9 +293,10 @@ def _show_summary(result: "BatchResult") -> None:
     recordings = f"{summary.recordings} {'recording' if summary.recordings == 1 else 'recordings'}"
     rows = f" in {summary.rows} rows" if summary.rows != summary.recordings else ""
     before = f", all but {earlier} of the recordings" if earlier else ""
+    # The rate of a few seconds of audio would be that of starting up.
+    rate = f" ({heard / seconds:.0f} × real time)" if heard >= 60 else ""
     console.say(
-        f"{recordings}{rows}, {summary.duration / 3600:.2f} hours of audio{before} in {seconds:.1f} s "
-        f"({heard / seconds:.0f} × real time): "
+        f"{recordings}{rows}, {console.show_length(summary.duration)} of audio{before} in {seconds:.1f} s{rate}: "
         f"{summary.answered} ok, {summary.silent} without speech, {len(summary.failures)} failed"
     )
     if summary.note:
