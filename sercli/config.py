@@ -55,6 +55,25 @@ def describe_unknown(name: str, known: Iterable[str]) -> str:
     return f"is not a parameter: {hint}expected one of {', '.join(sorted(known))}"
 
 
+def check_names(function: str, names: Iterable[str], options: type) -> None:
+    """Refuses keyword arguments that are not among a function's options.
+
+    Args:
+        function: Name of the function, for the message.
+        names: Names of the given arguments.
+        options: Typed dict of the options.
+
+    Raises:
+        TypeError: If there is such an argument; the message names the closest option.
+    """
+    for name in names:
+        if name not in options.__annotations__:
+            near = difflib.get_close_matches(name, options.__annotations__, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            msg = f"{function}() got an unexpected keyword argument {name!r}{hint}"
+            raise TypeError(msg)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Base of all parameter sets: equality by value, to and from JSON."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Unpack
 
 from sercli.audio.degradation import DEGRADATIONS
-from sercli.config import look_up
+from sercli.config import check_names, look_up
 from sercli.errors import InputError
 from sercli.evaluation.degraded import score_degraded
 from sercli.evaluation.folds import FOLDS_FOLDER, EvaluationPlan, FoldResult, FoldTask
@@ -81,6 +81,7 @@ def evaluate(
         KeyboardInterrupt: On Ctrl-C; finished folds and checkpoints are kept.
     """
     start = time.monotonic()
+    check_names("evaluate", options, TrainingOptions)
     settings = TrainingSettings(**options)
     recipe = get_recipe(recipe)
     protocol = name_protocol(protocol, train, test)

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, Unpack, cast
 
+from sercli.config import check_names
 from sercli.cpus import count_cpus
 from sercli.errors import UsageError
 from sercli.labels import choose_negative
@@ -26,7 +27,7 @@ from sercli.prediction.pool import end_idle_workers, start_ahead
 from sercli.prediction.predictor import OnScored, Predictor, put_in_order
 from sercli.prediction.report import open_report, open_stream
 from sercli.prediction.rows import Prediction, RecordingResult, SegmentPrediction
-from sercli.prediction.settings import ScoringOptions, ScoringSettings, check_names
+from sercli.prediction.settings import ScoringOptions, ScoringSettings
 from sercli.prediction.summary import BatchSummary
 from sercli.prediction.timeline import write_timelines
 from sercli.progress import show_bar
@@ -271,18 +272,12 @@ def _follow(progress: bool | ShowProgress, total: int) -> Iterator[OnScored]:  #
 
 def _choose_scoring(options: PredictOptions) -> ScoringOptions:
     """Returns the options of the predictor, with the windows that `vad` implies."""
-    vad, window, hop = options.get("vad", "on"), options.get("window"), options.get("hop")
+    vad, window = options.get("vad", "on"), options.get("window")
     if vad not in {"on", "off"}:
         msg = f"--vad should be on or off, found {vad!r}"
         raise UsageError(msg)
     if vad == "off" and window is None:
         window = DEFAULT_WINDOW
-    if window is None and hop is not None:
-        msg = "--hop goes with fixed windows: give --window or --vad off too"
-        raise UsageError(msg)
-    if window is not None and hop is not None and hop > window:
-        msg = f"--hop {hop:g} would leave gaps between windows of {window:g} s: give at most the window"
-        raise UsageError(msg)
     scoring = {name: value for name, value in options.items() if name in ScoringOptions.__annotations__}
     return cast("ScoringOptions", {**scoring, "window": window})
 

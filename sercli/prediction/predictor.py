@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from sercli.config import MIX, SPLIT
+from sercli.config import MIX, SPLIT, check_names
 from sercli.cpus import count_cpus
 from sercli.errors import UsageError
 from sercli.labels import select_labels
@@ -15,7 +15,7 @@ from sercli.models.folder import read_description
 from sercli.prediction.discovery import Recording
 from sercli.prediction.pool import Message, WorkerPool
 from sercli.prediction.rows import Prediction, RecordingResult
-from sercli.prediction.settings import ScoringOptions, ScoringSettings, check_names
+from sercli.prediction.settings import ScoringOptions, ScoringSettings
 from sercli.progress import Heartbeat
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """Scoring settings: all that determines a recording's rows besides the recording; quick to import, JSON-ready."""
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
@@ -95,8 +94,15 @@ class ScoringSettings(Config):
             **options: Options to fill in.
 
         Raises:
-            UsageError: If a value is out of range.
+            UsageError: If a value is out of range, or `hop` is given without `window` or is longer.
         """
+        window, hop = options.get("window"), options.get("hop")
+        if window is None and hop is not None:
+            msg = "--hop goes with fixed windows: give --window or --vad off too"
+            raise UsageError(msg)
+        if window is not None and hop is not None and hop > window:
+            msg = f"--hop {hop:g} would leave gaps between windows of {window:g} s: give at most the window"
+            raise UsageError(msg)
         defaults = cls()
         values: dict[str, Any] = {
             name: type(getattr(defaults, name))(value) for name, value in options.items() if value is not None
@@ -108,22 +114,3 @@ class ScoringSettings(Config):
     def folder(self) -> Path:
         """Returns the model folder."""
         return Path(self.model)
-
-
-def check_names(function: str, names: Iterable[str], options: type) -> None:
-    """Refuses keyword arguments that are not among a function's options.
-
-    Args:
-        function: Name of the function, for the message.
-        names: Names of the given arguments.
-        options: Typed dict of the options.
-
-    Raises:
-        TypeError: If there is such an argument; the message names the closest option.
-    """
-    for name in names:
-        if name not in options.__annotations__:
-            near = difflib.get_close_matches(name, options.__annotations__, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            msg = f"{function}() got an unexpected keyword argument {name!r}{hint}"
-            raise TypeError(msg)

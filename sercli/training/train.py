@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from sercli.config import check_names
 from sercli.cpus import count_cpus
 from sercli.errors import InputError, ModelError, UsageError
 from sercli.files import read_json_object, write_table
@@ -91,6 +92,7 @@ def train(
         SplitError: If there are too few speakers or utterances.
         InputError: If another training is writing the folder.
     """
+    check_names("train", options, TrainingOptions)
     settings = TrainingSettings(**options)
     recipe = get_recipe(recipe)
     out = Path("models") / recipe.name if out is None else Path(out)

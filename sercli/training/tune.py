@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 import torch
 
+from sercli.config import check_names
 from sercli.cpus import count_cpus
 from sercli.errors import InputError, ModelError, UsageError
 from sercli.files import one_line, write_by_rename, write_json, write_table
@@ -125,6 +126,7 @@ def tune(
     if importlib.util.find_spec("optuna") is None:
         msg = "the search needs Optuna: install it with pip install 'sercli[tune]'"
         raise UsageError(msg)
+    check_names("tune", options, TrainingOptions)
     settings = TrainingSettings(**options)
     base = get_recipe(recipe, changes)
     base.require_network("is a baseline: only networks can be tuned")

@@ -19,8 +19,8 @@ def test_every_option_has_a_default() -> None:
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "tune"])
 def test_an_unknown_option_is_refused_before_anything_is_read(name: str, tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument 'speed'"):
-        getattr(sercli, name)(tmp_path / "index.csv", tmp_path / "features.h5", "default", tmp_path / "out", speed=2)
+    with pytest.raises(TypeError, match=rf"{name}\(\) got an unexpected .* 'seeed'; did you mean seed"):
+        getattr(sercli, name)(tmp_path / "index.csv", tmp_path / "features.h5", "default", tmp_path / "out", seeed=2)
     assert not list(tmp_path.iterdir())
 
 
