@@ -143,6 +143,8 @@ def _run(
     if workers == 1:
         yield from map(function, tasks)
         return
+    # loky replaces a worker that grows by 300 MB, as by importing torch, and warns as of a fault.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     with joblib.parallel_config(**config):
         results = joblib.Parallel(workers, return_as=return_as, **options)(joblib.delayed(function)(t) for t in tasks)
         try:

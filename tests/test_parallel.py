@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from sercli.errors import InputError
-from sercli.parallel import limit_threads, map_in_order
+from sercli.parallel import limit_threads, map_as_done, map_in_order
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +40,22 @@ def test_results_come_in_the_order_of_the_tasks() -> None:
     expected = [number / 2 for number in range(20)]
     assert list(map_in_order(halve, range(20), jobs=2)) == expected
     assert list(map_in_order(halve, range(20))) == expected
+
+
+def grow(megabytes: int) -> int:
+    _kept.append(b"x" * (megabytes << 20))
+    time.sleep(1.1)  # loky looks at a worker's memory once a second
+    return os.getpid()
+
+
+_kept: list[bytes] = []
+
+
+def test_a_worker_that_grows_is_replaced_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    workers = list(map_as_done(grow, [1, 1, 400, 400, 1, 1], jobs=2))
+    assert len(workers) == 6
+    assert len(set(workers)) > 2
+    assert capfd.readouterr() == ("", "")
 
 
 def end_worker(parent: int) -> None:
