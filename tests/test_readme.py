@@ -21,6 +21,7 @@ import pytest
 from typer.main import get_command
 
 from sercli import train
+from sercli.cli import console
 from sercli.cli.app import COMMANDS, app
 from sercli.corpora.corpus import PinnedFile
 from sercli.corpora.datasets import ravdess
@@ -135,6 +136,8 @@ def place(tmp_path: Path, files: Path, toy_ravdess: PinnedFile, monkeypatch: pyt
     monkeypatch.setitem(CORPORA, "ravdess", replace(ravdess.CORPUS, archive=toy_ravdess))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("COLUMNS", "120")
+    for stream in (console.stdout, console.stderr):
+        monkeypatch.setattr(stream, "width", 120)  # which they may have taken from the terminal before
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     monkeypatch.delenv("SERCLI_DATA_DIR", raising=False)
     monkeypatch.chdir(folder)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import torch
 from sercli.corpora.index import read_index, write_index
 from sercli.errors import InputError, StoreError
 from sercli.evaluation.folds import FOLD_FILE, FoldResult, read_fold
+from sercli.evaluation.report import EvaluationReport
 from sercli.evaluation.run import evaluate
 from sercli.evaluation.run_fold import run_fold
 from sercli.splits.protocols import make_folds
@@ -150,9 +152,21 @@ def test_ctrl_c_between_folds_keeps_them_and_the_next_run_ends_the_same(
     assert (out / "predictions.csv").read_bytes() == four_epochs
 
 
-def test_a_finished_evaluation_is_not_trained_again(data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "r"
-    first = run_toy(data, out, recipe=QUICK, protocol="paper")
+@pytest.fixture(scope="module")
+def quick_results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EvaluationReport]:
+    out = tmp_path_factory.mktemp("results") / "quick"
+    return out, run_toy(data, out, recipe=QUICK, protocol="paper")
+
+
+@pytest.fixture
+def finished(quick_results: tuple[Path, EvaluationReport], tmp_path: Path) -> tuple[Path, EvaluationReport]:
+    """A results folder of one fold, and its report."""
+    folder, report = quick_results
+    return shutil.copytree(folder, tmp_path / "r"), report
+
+
+def test_a_finished_evaluation_is_not_trained_again(data: Path, finished: tuple[Path, EvaluationReport]) -> None:
+    out, first = finished
     before = read_models(out)
     again = run_toy(data, out, recipe=QUICK, protocol="paper", command="sercli evaluate again")
     assert read_models(out) == before
@@ -182,10 +196,11 @@ def test_folds_of_another_recipe_are_replaced(data: Path, tmp_path: Path, two_se
     assert old not in read_models(out).values()
 
 
-def test_a_fold_of_other_labels_or_another_division_is_replaced(data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "r"
+def test_a_fold_of_other_labels_or_another_division_is_replaced(
+    data: Path, finished: tuple[Path, EvaluationReport]
+) -> None:
+    out, first = finished
     index = read_index(data / "index.csv")
-    first = run_toy(data, out, recipe=QUICK, protocol="paper")
     relabeled = replace(index, utterances=(replace(index.utterances[0], emotion="sad"), *index.utterances[1:]))
     second = run_toy(data, out, recipe=QUICK, protocol="paper", index=relabeled)
     third = run_toy(data, out, recipe=QUICK, protocol="loso")
@@ -202,9 +217,8 @@ def test_folds_that_the_report_does_not_cover_are_removed_and_other_files_stay(d
     assert list_folds(out) == [".DS_Store", "seed1-fold1"]
 
 
-def test_curves_and_models_go_with_their_report(data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "r"
-    run_toy(data, out, recipe=QUICK, protocol="paper")
+def test_curves_and_models_go_with_their_report(data: Path, finished: tuple[Path, EvaluationReport]) -> None:
+    out, _ = finished
     assert (out / "curves.png").exists()
     report = run_toy(data, out, recipe=RECIPES["knn"], protocol="paper")
     assert report.recipe == "knn"
@@ -227,9 +241,10 @@ def test_curves_and_models_go_with_their_report(data: Path, tmp_path: Path) -> N
     ],
     ids=["without model", "cut", "empty", "of another version", "of another type"],
 )
-def test_a_damaged_fold_is_trained_again(data: Path, tmp_path: Path, damage: Callable[[Path], object]) -> None:
-    out = tmp_path / "r"
-    report = run_toy(data, out, recipe=QUICK, protocol="paper")
+def test_a_damaged_fold_is_trained_again(
+    data: Path, finished: tuple[Path, EvaluationReport], damage: Callable[[Path], object]
+) -> None:
+    out, report = finished
     fold = out / "folds" / "seed0-fold1"
     damage(fold)
     assert run_toy(data, out, recipe=QUICK, protocol="paper").scores == report.scores
