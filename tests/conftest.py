@@ -1,6 +1,10 @@
 """Fixtures that all tests share."""
 
 import os
+
+# Before NumPy is imported: two test processes with two threads each would mostly wait for each other.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import signal
 import tempfile
 from collections.abc import Iterator
