@@ -83,7 +83,7 @@ def test_featurize_adds_what_is_asked_for(copy: Path) -> None:
         (("--recipe", "svm"), (*RECIPES["svm"].features, "rms", "zcr"), 144, 144),
         (("--features", "all"), tuple(FEATURES), 144, 0),
     ):
-        status, _, err = run_sercli("featurize", *arguments, cwd=copy)
+        status, _, err = run_sercli("featurize", "--jobs", "1", *arguments, cwd=copy)
         assert status == 0
         assert f": {extracted} extracted, {rows - extracted} reused, 0 of 48" in err
         with FeatureStore(copy / "data/features.h5") as store:

@@ -16,9 +16,11 @@ from sercli.corpora.index import read_index, write_index
 from sercli.corpora.prepare import decode_recordings, prepare_corpus
 from sercli.errors import ArchiveError, CorpusError, InputError
 from sercli.files import hash_file
+from sercli.splits.protocols import make_folds
 from tests.corpora.archives import zip_folder
 from tests.corpora.preparing import NAME, prepare, read, request
 from tests.sounds import make_tone, write_sound, write_tone
+from tests.splits.indexes import OF_RAVDESS, side_of
 from tests.toy import make_ravdess
 
 
@@ -290,7 +292,7 @@ def test_inspection_keeps_the_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.corpus
-def test_real_ravdess(tmp_path: Path, corpora: Path) -> None:
+def test_real_ravdess_is_whole_and_its_duplicates_stay_together(tmp_path: Path, corpora: Path) -> None:
     outcome = prepare(tmp_path, source=corpora / "ravdess", jobs=2)
     rows = outcome.utterances
     assert (outcome.problems, outcome.missing, outcome.extra, outcome.miscounted) == ((), (), (), {})
@@ -302,6 +304,12 @@ def test_real_ravdess(tmp_path: Path, corpora: Path) -> None:
     assert sum(row.channels == 2 for row in rows) == 5
     (copy,) = [row for row in rows if row.duplicate_of]
     assert Path(copy.file).parent == Path(copy.duplicate_of).parent == corpora / "ravdess/Actor_07"
+    index = read_index(tmp_path / "data/index.csv")
+    twins = [n for n, row in enumerate(index.utterances) if row.file in {copy.file, copy.duplicate_of}]
+    assert len(twins) == 2
+    for protocol in set(OF_RAVDESS) - {"split"}:
+        for fold in make_folds(index, protocol, 0):
+            assert len({side_of(fold, position) for position in twins}) == 1
     assert prepare(tmp_path, source=corpora / "ravdess").unchanged
 
 

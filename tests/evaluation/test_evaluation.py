@@ -50,7 +50,7 @@ def test_unseen_speakers_are_learned(results: Path) -> None:
 @pytest.mark.parametrize("recipe", [SMALL, DEFAULT], ids=["paper", "default"])
 def test_permuted_labels_stay_at_chance(data: Path, tmp_path: Path, recipe: Recipe) -> None:
     index = permute_labels(read_index(data / "index.csv"))
-    report = run_toy(data, tmp_path / "r", index=index, recipe=recipe)
+    report = run_toy(data, tmp_path / "r", index=index, recipe=recipe, protocol="k3")
     # Four emotions: chance is 0.25, and 96 utterances give it a standard deviation of 0.045.
     assert 0.1 < (report.scores.overall.uar or 0) < 0.4
 
@@ -133,12 +133,7 @@ def test_the_report_says_how_it_came_about(results: Path) -> None:
     assert set(report["overall"]["per_gender"]) == {"female", "male"}
 
 
-def test_folds_side_by_side_and_one_by_one_give_the_same(data: Path, results: Path, tmp_path: Path) -> None:
-    run_toy(data, tmp_path / "r", jobs=2)
-    assert (tmp_path / "r" / "predictions.csv").read_bytes() == (results / "predictions.csv").read_bytes()
-
-
-def test_two_evaluations_in_one_process_do_not_meet(data: Path, tmp_path: Path) -> None:
+def test_two_evaluations_in_one_process_do_not_meet_and_jobs_change_nothing(data: Path, tmp_path: Path) -> None:
     index = read_index(data / "index.csv")
     some = replace(index, utterances=tuple(u for u in index.utterances if u.speaker != "ravdess-01"))
     two_folds: dict[str, Any] = {"recipe": SMALL.with_max_epochs(1), "protocol": "paper", "seeds": 2}

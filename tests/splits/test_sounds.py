@@ -1,13 +1,11 @@
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from sercli.corpora.index import read_index
 from sercli.errors import SplitError
 from sercli.splits.development import make_training_split
 from sercli.splits.protocols import make_folds
-from tests.splits.indexes import BOTH, INDEX, OF_RAVDESS, side_of
+from tests.splits.indexes import BOTH, INDEX
 
 
 def test_sounds_that_corpora_or_speakers_share_are_left_out_of_training() -> None:
@@ -24,27 +22,6 @@ def test_sounds_that_corpora_or_speakers_share_are_left_out_of_training() -> Non
     # All utterances of a label with one sound are on one side.
     with pytest.raises(SplitError, match="no utterance of 'calm' to train on"):
         make_folds(replace(INDEX, utterances=shared), "loso", 0)
-
-
-@pytest.mark.corpus
-def test_the_duplicates_of_the_real_corpus_stay_together(corpora: Path, tmp_path: Path) -> None:
-    from sercli.corpora.prepare import Request, prepare_corpus
-    from sercli.corpora.registry import get_corpus
-
-    request = Request(
-        corpus=get_corpus("ravdess"),
-        index=tmp_path / "index.csv",
-        data_dir=tmp_path,
-        source=corpora / "ravdess",
-        jobs=2,
-    )
-    prepare_corpus(request)
-    index = read_index(tmp_path / "index.csv")
-    pair = [n for n, u in enumerate(index.utterances) if u.duplicate_of]
-    original = next(n for n, u in enumerate(index.utterances) if u.file == index.utterances[pair[0]].duplicate_of)
-    for protocol in set(OF_RAVDESS) - {"split"}:
-        for fold in make_folds(index, protocol, 0):
-            assert side_of(fold, pair[0]) == side_of(fold, original)
 
 
 def test_across_corpora_a_recording_that_both_have_does_not_train() -> None:
