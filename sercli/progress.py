@@ -21,31 +21,6 @@ Progress = Callable[[int, int], None]
 
 
 @contextlib.contextmanager
-def show_bar(description: str, *, enabled: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """Shows a tqdm bar while the block runs.
-
-    Args:
-        description: Text to the left of the bar.
-        enabled: Whether to show the bar.
-
-    Yields:
-        A function that takes the steps done and their total.
-    """
-    if not enabled:
-        yield lambda *_: None
-        return
-    from tqdm.auto import tqdm  # looks for a notebook; not needed without a bar
-
-    with tqdm(desc=description) as bar:
-
-        def update(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield update
-
-
-@contextlib.contextmanager
 def follow_progress(
     description: str,
     progress: bool | Callable[..., None],  # noqa: FBT001 - as users give it
@@ -62,5 +37,15 @@ def follow_progress(
     if callable(progress):
         yield progress
         return
-    with show_bar(description, enabled=progress) as update:
-        yield lambda done, total, *_: update(done, total)
+    if not progress:
+        yield lambda *_: None
+        return
+    from tqdm.auto import tqdm  # looks for a notebook; not needed without a bar
+
+    with tqdm(desc=description) as bar:
+
+        def update(done: int, total: int, *_: object) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield update

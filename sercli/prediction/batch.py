@@ -24,13 +24,13 @@ from sercli.prediction.discovery import Recording, find_recordings
 from sercli.prediction.finished import open_finished
 from sercli.prediction.outputs import OutputOptions, Outputs
 from sercli.prediction.pool import end_idle_workers, start_ahead
-from sercli.prediction.predictor import OnScored, Predictor, put_in_order
+from sercli.prediction.predictor import Predictor, put_in_order
 from sercli.prediction.report import open_report, open_stream
 from sercli.prediction.rows import Prediction, RecordingResult, SegmentPrediction
 from sercli.prediction.settings import ScoringOptions, ScoringSettings
 from sercli.prediction.summary import BatchSummary
 from sercli.prediction.timeline import write_timelines
-from sercli.progress import show_bar
+from sercli.progress import follow_progress
 from sercli.version import __version__
 
 if TYPE_CHECKING:
@@ -147,10 +147,16 @@ def predict_folder(
         inputs = [*([Path(labels)] if labels else []), *list_files(predictor.settings.folder)]
         outputs.check_collisions([*inputs, *(recording.path for recording in recordings)])
         page = _start_page(outputs.page, predictor, negative, truth, recordings if embed_audio else None)
-        on_scored = stack.enter_context(_follow(progress, len(recordings)))
+        update = stack.enter_context(follow_progress("predict", progress))
         batch = _Batch(
             recordings=recordings,
-            score=partial(predictor.predict_as_done, recordings, jobs=workers, cluster=cluster, progress=on_scored),
+            score=partial(
+                predictor.predict_as_done,
+                recordings,
+                jobs=workers,
+                cluster=cluster,
+                progress=lambda done, seconds: update(done, len(recordings), seconds),
+            ),
             settings=predictor.settings,
             outputs=outputs,
             page=page,
@@ -256,18 +262,6 @@ def _make_cache_key(settings: ScoringSettings) -> str:
         "segment": [field.name for field in fields(SegmentPrediction)],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def _follow(progress: bool | ShowProgress, total: int) -> Iterator[OnScored]:  # noqa: FBT001 - as in `predict_folder`
-    """Shows a progress bar, or calls a function, while the block runs."""
-    if progress is True:
-        with show_bar("predict") as update:
-            yield lambda done, _: update(done, total)
-    elif not progress:
-        yield lambda *_: None
-    else:
-        yield lambda done, seconds: progress(done, total, seconds)
 
 
 def _choose_scoring(options: PredictOptions) -> ScoringOptions:
