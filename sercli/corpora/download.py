@@ -79,7 +79,7 @@ def fetch(
         folder: Folder to download to; made if missing.
         url: Address of a mirror; its file must match the published size and checksum.
         policy: When to retry and when to give up.
-        progress: Called as bytes arrive.
+        progress: Called before the first byte is written, and as bytes arrive.
 
     Raises:
         DownloadError: If the server does not deliver the file, or delivers another one.
@@ -184,6 +184,7 @@ def _write_body(
     response: httpx.Response, part: Path, start: int, pinned: PinnedFile, url: str, progress: Progress
 ) -> None:
     done = start
+    progress(done, pinned.size)
     try:
         with part.open("ab" if start else "wb") as stream:
             for block in response.iter_raw():

@@ -48,8 +48,16 @@ def test_fetches_and_reports_progress(tmp_path: Path) -> None:
         path = fetch(pin(shop.url), tmp_path / "new", progress=lambda done, total: seen.append((done, total)))
     assert path == tmp_path / "new/file.zip"
     assert_whole(tmp_path / "new")
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert (seen[0], seen[-1]) == ((0, len(CONTENT)), (len(CONTENT), len(CONTENT)))
     assert seen == sorted(seen)
+
+
+def test_reports_progress_before_the_file_exists(tmp_path: Path) -> None:
+    exists: list[bool] = []
+    with open_shop(CONTENT) as shop:
+        fetch(pin(shop.url), tmp_path, progress=lambda *_: exists.append((tmp_path / "file.zip.part").exists()))
+    assert not exists[0]
+    assert all(exists[1:])
 
 
 def test_whole_file_is_not_fetched_again(tmp_path: Path) -> None:
