@@ -11,7 +11,7 @@ from sercli.cli import console, options
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sercli.evaluation.inspection import Inspection
+    from sercli.evaluation.index_statistics import Inspection
 
 MAX_NAMES, MAX_ERRORS = 5, 20  # names per issue and label errors shown, unless verbose
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sercli.corpora.index import read_index
 from sercli.errors import UsageError
-from sercli.evaluation.inspection import Inspection, inspect_index
+from sercli.evaluation.index_statistics import Inspection, inspect_index
 from sercli.evaluation.label_errors import read_label_errors
 from sercli.files import write_by_rename, write_json
 from sercli.page.render import render_page

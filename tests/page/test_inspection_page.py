@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from sercli.evaluation.index_statistics import inspect_index
 from sercli.evaluation.inspect import write_inspection_page
-from sercli.evaluation.inspection import inspect_index
 from sercli.evaluation.label_errors import LabelError
-from tests.evaluation.test_inspection import make_index
+from tests.evaluation.test_inspect import make_index
 
 ERROR = LabelError(
     file="<img src=x onerror=window.hacked=1>.wav",

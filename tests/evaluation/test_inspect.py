@@ -10,8 +10,8 @@ import pytest
 
 from sercli.corpora.index import Index, Utterance, read_index
 from sercli.errors import UsageError
+from sercli.evaluation.index_statistics import Inspection, inspect_index
 from sercli.evaluation.inspect import inspect, write_inspection_page
-from sercli.evaluation.inspection import Inspection, inspect_index
 from sercli.evaluation.label_errors import LabelError
 from tests.sounds import write_sound, write_tone
 
