@@ -67,9 +67,9 @@ def warn(message: str) -> None:
 
 
 def show_error(message: str) -> None:
-    """Prints an error line on stderr, even if quiet."""
+    """Prints an error on stderr in one line, whatever file names it contains, even if quiet."""
     quiet, stderr.quiet = stderr.quiet, False
-    stderr.print(Text(f"error: {message}", style="red"))
+    stderr.print(Text(f"error: {one_line(message)}", style="red"))
     stderr.quiet = quiet
 
 

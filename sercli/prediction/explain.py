@@ -132,7 +132,12 @@ def check_explanation_path(path: Path) -> None:
 
 
 def _read(path: Path, model: Model, channel: str) -> Iterator[Segment]:
-    events = list(read_segments(path, model.audio, model.segmentation, channels=MIX if channel == MIX else SPLIT))
+    channels = MIX if channel == MIX else SPLIT
+    try:
+        events = list(read_segments(path, model.audio, model.segmentation, channels=channels))
+    except AudioError as reason:
+        msg = f"{path}: {reason}"
+        raise AudioError(msg) from None
     own = [event for event in events if isinstance(event, Segment) and event.channel == channel]
     *_, last = events
     names = [summary.name for summary in last.channels] if isinstance(last, Summary) else []

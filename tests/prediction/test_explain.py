@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -188,8 +189,12 @@ def test_a_channel_is_explained_by_itself(planted: Path, models: tuple[Model, Mo
 
 def test_silence_and_unknown_formats_are_refused(models: tuple[Model, Model, bytes], tmp_path: Path) -> None:
     silence = write_sound(tmp_path / "silence.wav", np.zeros(RATE, np.float32))
-    with pytest.raises(AudioError, match="no speech found"):
+    with pytest.raises(AudioError, match=r"silence\.wav: no speech found"):
         explain(silence, models[0])
+    (tmp_path / "text.wav").write_text("text")
+    for name, reason in (("text.wav", "is not a sound file"), ("gone.wav", "no such file"), (".", "is a folder")):
+        with pytest.raises(AudioError, match=f"^{re.escape(str(tmp_path / name))}: {reason}"):
+            explain(tmp_path / name, models[0])
     result = CliRunner().invoke(app, ["explain", str(silence), "--out", str(tmp_path / "x.gif")])
     assert isinstance(result.exception, UsageError)
     assert not (tmp_path / "x.gif").exists()
