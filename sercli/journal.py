@@ -56,9 +56,10 @@ class Journal:
             else:
                 self._file.truncate(0)
                 self._file.write(_MAGIC + json.dumps(identity).encode() + b"\n")
-                self._file.flush()
+                with name_file(path):
+                    self._file.flush()
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def __enter__(self) -> "Journal":
@@ -112,7 +113,8 @@ class Journal:
 
     def close(self) -> None:
         """Closes and keeps the file."""
-        self._file.close()
+        with name_file(self.path):  # closing writes again what could not be written
+            self._file.close()
 
     def remove(self) -> None:
         """Closes and removes the file."""

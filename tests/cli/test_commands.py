@@ -181,9 +181,10 @@ def test_wrong_usage_gives_status_2(copy: Path, arguments: tuple[str, ...], mess
     assert "Traceback" not in err
 
 
-def test_featurize_on_a_full_disk_keeps_the_old_store(copy: Path) -> None:
+@pytest.mark.parametrize("disk", [10, 1_000_000], ids=["full from the start", "full later"])
+def test_featurize_on_a_full_disk_keeps_the_old_store(copy: Path, disk: int) -> None:
     before = (copy / "data/features.h5").read_bytes()
-    status, _, err = run_sercli("featurize", "--restart", "--features", "all", "--jobs", "1", cwd=copy, disk=1_000_000)
+    status, _, err = run_sercli("featurize", "--restart", "--features", "all", "--jobs", "1", cwd=copy, disk=disk)
     assert status == 1
     assert "error: File too large (data/features.h5.part): " in err
     assert len(err.splitlines()) == 1
