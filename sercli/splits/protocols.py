@@ -150,8 +150,7 @@ def _check_corpus(index: Index, rules: Protocol) -> None:
         raise SplitError(msg)
     if not rules.needs_speakers:
         return
-    names = [*(name for name, other in PROTOCOLS.items() if other.corpus in index.corpora), "random10"]
-    others = f"or use --protocol {', '.join(names)} or paper, which need no speakers"
+    others = f"or use --protocol {', '.join([*_find_published(index), 'random10'])} or paper"
     unknown = [utterance.file for utterance in index.utterances if not utterance.speaker]
     if unknown:
         msg = (
@@ -167,6 +166,17 @@ def _check_corpus(index: Index, rules: Protocol) -> None:
                 f"{MAX_DEV_SPEAKERS} for dev, 1 for train), found {len(speakers)} of {corpus}: add more, {others}"
             )
             raise SplitError(msg)
+
+
+def _find_published(index: Index) -> list[str]:
+    """Returns the protocols of corpora whose speakers are all in the index."""
+    speakers = {(u.corpus, u.speaker) for u in index.utterances if u.speaker}
+    present = Counter(corpus for corpus, _ in speakers)
+    return [
+        name
+        for name, rules in PROTOCOLS.items()
+        if rules.corpus and present[rules.corpus] == CORPORA[rules.corpus].speakers
+    ]
 
 
 def _check_complete(index: Index, folds: Sequence[Fold]) -> None:
@@ -262,7 +272,10 @@ def _speaker_folds(name: str, count: int) -> Protocol:
                 folds[number % count].add(speaker)
             drawn |= set(order)
         if name != POOLED and (count < MIN_FOLDS or not all(folds)):
-            msg = f"protocol {name} needs at least {MIN_FOLDS} folds, each with a speaker, found {len(drawn)} speakers"
+            msg = (
+                f"protocol {name} needs at least {MIN_FOLDS} folds, each with a speaker, found {len(drawn)} speakers: "
+                f"use k{MIN_FOLDS} to k{len(drawn)}"
+            )
             raise SplitError(msg)
         return [_by_speaker(index, speakers) for speakers in folds if speakers]
 

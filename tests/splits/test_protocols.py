@@ -78,7 +78,9 @@ def test_speakers_of_two_corpora_are_on_one_side() -> None:
 def test_folds_by_speaker_are_as_many_as_named() -> None:
     assert len(make_folds(INDEX, "k5", 0)) == 5
     for name in ("k1", "k25"):
-        with pytest.raises(SplitError, match=f"protocol {name} needs at least 2 folds, each with a speaker, found 24"):
+        with pytest.raises(
+            SplitError, match=f"{name} needs at least 2 folds, each with a speaker, found 24 speakers: use k2 to k24"
+        ):
             make_folds(INDEX, name, 0)
     for name in ("k0", "k05", "k"):
         with pytest.raises(UsageError, match="unknown protocol"):
@@ -135,6 +137,7 @@ def test_unknown_speakers_and_too_few_of_an_emotion_are_refused() -> None:
     [
         ("one speaker", "loso", "needs at least 4 speakers per corpus .*, found 1 of csv: add more, or use"),
         ("three speakers", "loso", "needs at least 4 speakers per corpus .*, found 3 of csv"),
+        ("one speaker of RAVDESS", "loso", "found 1 of ravdess: add more, or use --protocol random10 or paper$"),
         ("three speakers", "pooled", "needs at least 4 speakers per corpus .*, found 3 of csv"),
         ("no speakers", "loso", "needs the speaker of every utterance, 96 of 96 have none"),
         ("no speakers", "pooled", "needs the speaker of every utterance, 96 of 96 have none"),
