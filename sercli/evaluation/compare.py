@@ -6,9 +6,9 @@ from pathlib import Path
 
 from sercli.errors import InputError, UsageError
 from sercli.evaluation.predictions import PREDICTIONS_FILE, read_predictions
-from sercli.evaluation.report import REPORT_FILE, describe_test, report_errors
+from sercli.evaluation.report import describe_test, read_report, report_errors
 from sercli.evaluation.scores import summarize
-from sercli.files import read_json_object, write_table
+from sercli.files import write_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ def _read(folder: Path) -> tuple[ComparedResults, tuple[object, ...]]:
     if not folder.is_dir():
         msg = f"{folder} is not a folder: expected results, as 'sercli evaluate' writes them"
         raise InputError(msg)
-    report = read_json_object(folder / REPORT_FILE)
+    report = read_report(folder)
     predictions = read_predictions(folder / PREDICTIONS_FILE)
     scores = summarize(predictions)
     overall = scores.overall

@@ -172,6 +172,18 @@ def report_errors(folder: Path) -> Iterator[None]:
         raise InputError(msg) from None
 
 
+def read_report(folder: Path) -> dict[str, Any]:
+    """Reads the report of a results folder.
+
+    Raises:
+        InputError: If the folder has no report, or a damaged one.
+    """
+    if not (folder / REPORT_FILE).exists():
+        msg = f"{folder / REPORT_FILE} is missing: expected a results folder, as 'sercli evaluate' writes it"
+        raise InputError(msg)
+    return read_json_object(folder / REPORT_FILE)
+
+
 def read_scores(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any]]:
     """Reads the main scores of results folders by protocol, for a model card.
 
@@ -184,7 +196,7 @@ def read_scores(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any
     """
     scores = {}
     for folder in folders:
-        report = read_json_object(folder / REPORT_FILE)
+        report = read_report(folder)
         with report_errors(folder):
             if report["recipe"] != recipe:
                 msg = f"{folder} is of recipe {report['recipe']!r}, expected {recipe!r}"

@@ -13,6 +13,7 @@ from sercli.cli.app import main
 from sercli.errors import InputError
 from sercli.evaluation.compare import COLUMNS, compare
 from sercli.evaluation.predictions import PredictionRow, Predictions, write_predictions
+from sercli.evaluation.report import read_scores
 from sercli.evaluation.scores import summarize
 from sercli.files import read_json_object, write_json
 from sercli.labels import EMOTIONS
@@ -113,8 +114,10 @@ def test_the_table_can_be_saved(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"report\.json is missing"):
+    with pytest.raises(InputError, match=r"report\.json is missing: expected a results folder, as 'sercli evaluate'"):
         compare([tmp_path])
+    with pytest.raises(InputError, match=r"report\.json is missing: expected a results folder, as 'sercli evaluate'"):
+        read_scores([tmp_path / "none"], "svm")
     with pytest.raises(InputError, match="is not a folder: expected results"):
         compare([tmp_path / "notes.md"])
     with pytest.raises(InputError, match="nothing to compare"):
