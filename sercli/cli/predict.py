@@ -1,6 +1,7 @@
 """`sercli predict`: scores recordings and writes a report."""
 
 import contextlib
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -251,7 +252,7 @@ def predict(
             restart=restart,
             progress=bar.update,
             on_resume=lambda count: console.say(f"{count} recordings were finished before (--restart starts over)"),
-            stdin=sys.stdin.buffer if sys.stdin else None,
+            stdin=sys.stdin.buffer if sys.stdin else io.BytesIO(),
             stdout=None if out else sys.stdout,
         )
     if console.is_verbose():

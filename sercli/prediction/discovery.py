@@ -63,7 +63,7 @@ def find_recordings(
         InputError: If a path does not exist, a given folder is unreadable, stdin is neither sound nor a list, or there
             are no recordings.
     """
-    paths = list(paths)
+    paths = list(dict.fromkeys(paths))  # stdin, too, is read once
     recordings: dict[str, Recording] = {}
     search = _Search(set(), Counter() if unread is None else unread)
     for path in paths:
@@ -72,7 +72,8 @@ def find_recordings(
         for recording in matches:
             recordings.setdefault(os.path.realpath(recording.path), recording)
     if not recordings:
-        shown = ", ".join(one_line(path) for path in paths[:3]) + (", …" if len(paths) > 3 else "")
+        names = ("stdin" if path == "-" and stdin is not None else one_line(path) for path in paths[:3])
+        shown = ", ".join(names) + (", …" if len(paths) > 3 else "")
         left_out = f"; not supported: {', '.join(f'{n} {suffix}' for suffix, n in search.unread.items())}"
         msg = f"no recording in {shown}: expected sound files, such as WAV, FLAC, Ogg, MP3 or M4A, at any depth"
         raise InputError(msg + (left_out if search.unread else ""))

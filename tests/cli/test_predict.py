@@ -66,10 +66,10 @@ def run(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeyp
     monkeypatch.setenv("COLUMNS", "80")
     before = signal.getsignal(signal.SIGTERM)
 
-    def run_predict(*arguments: str | Path, stdin: bytes = b"", model: Path = model, vad: str = "off") -> Result:
+    def run_predict(*arguments: str | Path, stdin: bytes | None = b"", model: Path = model, vad: str = "off") -> Result:
         argv = ["sercli", "predict", "--model", str(model), "--vad", vad, "--jobs", "1", *map(str, arguments)]
         monkeypatch.setattr(sys, "argv", argv)
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        monkeypatch.setattr(sys, "stdin", None if stdin is None else io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit) as stopped:
             main()
         signal.signal(signal.SIGTERM, before)
@@ -156,9 +156,10 @@ def test_a_list_on_stdin(run: Run, calls: Path) -> None:
     status, out, err = run("-", stdin=b"calls/c.flac\0gone.wav\0")
     assert (status, [row["status"] for row in read_csv(out)]) == (1, ["ok", "failed"])
     assert "error: gone.wav: no such file" in err
-    assert run("-", stdin=b"") == Result(
-        1, "", "error: the list of recordings on stdin is empty: expected one path per line\n"
-    )
+    for nothing in (b"", None):
+        assert run("-", stdin=nothing) == Result(
+            1, "", "error: the list of recordings on stdin is empty: expected one path per line\n"
+        )
 
 
 def test_bad_recordings_are_rows_and_lines_and_status_1(run: Run, calls: Path) -> None:

@@ -80,6 +80,11 @@ def test_a_list_holds_files_and_folders_and_may_hold_stale_names(here: Path) -> 
     ]
 
 
+def test_stdin_named_twice_is_read_once(here: Path) -> None:
+    touch(here, "a.wav")
+    assert names("-", "-", stdin=b"a.wav\n") == ["a.wav"]
+
+
 def test_a_dash_is_a_file_name_where_nothing_is_to_be_read(here: Path) -> None:
     touch(here, "-")
     assert names("-") == ["-"]
@@ -112,6 +117,8 @@ def test_a_folder_without_recordings_is_refused_in_one_line(here: Path) -> None:
     touch(here, "empty/notes.txt", "new\nline/notes.txt")
     with pytest.raises(InputError, match=r"^no recording in empty, new line: expected sound files"):
         find_recordings(["empty", "new\nline"])
+    with pytest.raises(InputError, match=r"^no recording in stdin: expected sound files"):
+        names("-", stdin=b"empty\n")
 
 
 def test_a_closed_folder_below_is_a_recording_with_a_problem(without_rights: Path) -> None:
