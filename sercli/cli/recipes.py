@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from sercli.cli import console, options
+from sercli.errors import UsageError
 
 
 def recipes(
@@ -13,8 +14,9 @@ def recipes(
         typer.Argument(help="List the recipes, or show one with all its parameters."),
     ] = "list",
     recipe: Annotated[
-        str, typer.Argument(metavar="[RECIPE]", help="For show: name, TOML file or model folder.")
-    ] = "default",
+        str | None,
+        typer.Argument(metavar="[RECIPE]", help="For show: name, TOML file or model folder.", show_default="default"),
+    ] = None,
     *,
     changes: options.Changes = None,
 ) -> None:
@@ -25,8 +27,13 @@ def recipes(
     from sercli.training.recipe_files import describe_recipe, get_recipe, list_recipes, render_recipe
 
     if action == "show":
-        console.stdout.print(render_recipe(get_recipe(recipe, changes or ())), markup=False, end="")
+        console.stdout.print(render_recipe(get_recipe(recipe or "default", changes or ())), markup=False, end="")
         return
+    if recipe or changes:
+        msg = (
+            f"'sercli recipes list' takes no recipe and no --set: expected 'sercli recipes show {recipe or 'default'}'"
+        )
+        raise UsageError(msg)
     width = max(map(len, list_recipes()))
     for name in list_recipes():
         console.stdout.print(f"{name:{width}}  {describe_recipe(name)}", markup=False)

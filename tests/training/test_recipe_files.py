@@ -175,3 +175,6 @@ def test_the_command_lists_and_shows_recipes(capsys: pytest.CaptureFixture[str])
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(RECIPES)
     assert not app(["recipes", "show", "paper", "--set", "name=mine"], standalone_mode=False)
     assert capsys.readouterr().out == render_recipe(replace(RECIPES["paper"], name="mine"))
+    for more in ("svm", "--set=name=mine"):
+        with pytest.raises(UsageError, match="takes no recipe and no --set: expected 'sercli recipes show"):
+            app(["recipes", "list", more], standalone_mode=False)
