@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sercli.cli import console, options
-from sercli.splits.protocols import PROTOCOLS
+from sercli.splits.protocols import PROTOCOLS, get_protocol
 
 if TYPE_CHECKING:
     from sercli.training.tune import Trial
@@ -57,7 +57,9 @@ def tune(
     from sercli.labels import parse_label_map
     from sercli.training.recipe_files import get_recipe
 
-    recipe = get_recipe(recipe_name, changes or ())  # before slow imports
+    recipe = get_recipe(recipe_name, changes or ())  # errors before slow imports
+    recipe.require_network("is a baseline: only networks can be tuned")
+    protocol = get_protocol(protocol).name
     from sercli.training.tune import tune as run
 
     with console.keeping_work(), console.show_progress(f"tune {recipe.name}", trials) as bar:

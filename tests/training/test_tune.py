@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +123,18 @@ def test_a_search_that_is_interrupted_in_its_first_trial_repeats_it_and_logs_no_
     assert "Traceback" not in capfd.readouterr().err
     (first,) = run(data, tmp_path / "deep/t", trials=1).trials
     assert first.parameters == {"training.learning_rate": 1e-7, "network.channels": "[8]"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(("--recipe", "svm"), "recipe svm is a baseline"), (("--protocol", "best"), "unknown protocol 'best'")],
+)
+def test_the_command_refuses_names_before_slow_imports(
+    arguments: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sercli.training.tune", None)  # importing it raises ImportError
+    with pytest.raises(UsageError, match=message):
+        app(["tune", *arguments], standalone_mode=False)
 
 
 def test_the_command_searches_what_the_recipe_names(
