@@ -56,10 +56,12 @@ def _show_version(requested: bool) -> None:
 @app.callback()
 def root(
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - for its callback
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Recognize the emotion in recorded speech.
 
@@ -67,14 +69,16 @@ def root(
 
     Train your own model on RAVDESS: prepare, featurize, train, evaluate, predict.
     """
+    console.set_verbose(verbose)
+    console.set_quiet(quiet)
 
 
 def _add_verbosity(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options --verbose and --quiet to a command."""
+    """Adds the options --verbose and --quiet to a command, which may also stand before it."""
 
     def run(*, verbose: options.Verbose = False, quiet: options.Quiet = False, **values: Any) -> None:
-        console.set_verbose(verbose)
-        console.set_quiet(quiet)
+        console.set_verbose(verbose or console.is_verbose())
+        console.set_quiet(quiet or console.stderr.quiet)
         command(**values)
 
     own, (*added, _) = (inspect.signature(function).parameters.values() for function in (command, run))

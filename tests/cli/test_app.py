@@ -65,6 +65,33 @@ def test_a_traceback_shows_only_when_asked_for(tmp_path: Path, option: str) -> N
     assert verbose.endswith(brief)
 
 
+def test_verbose_and_quiet_may_stand_before_the_command(tmp_path: Path) -> None:
+    assert "Traceback" in run_sercli("-v", "featurize", cwd=tmp_path)[2]
+    assert run_sercli("--quiet", "prepare", "--list", cwd=tmp_path)[2] == ""
+    assert run_sercli("prepare", "--list", cwd=tmp_path)[2] != ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("explain",),
+        ("compare",),
+        ("predict",),
+        ("featurize", "--index"),
+        ("train", "--recipe"),
+        ("prepare", "--from"),
+        ("explain", "x", "--out"),
+        ("doctor",),
+    ],
+)
+def test_a_strange_name_leaves_an_error_in_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    status, out, err = run_sercli(*arguments, "line\nbreak\x1b[31m", cwd=tmp_path)
+    assert status in {1, 2}
+    assert out == ""
+    assert err.startswith("error: ")
+    assert (err.count("\n"), err.count("\x1b")) == (1, 0)
+
+
 def list_parameters() -> list[tuple[str, object]]:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     return [(name, parameter) for name, command in commands.items() for parameter in command.params]
