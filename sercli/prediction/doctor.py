@@ -118,7 +118,7 @@ def _check_providers() -> Check:
 
     available = onnxruntime.get_available_providers()
     chosen = choose_provider("auto", available)
-    detail = f"{chosen} of {', '.join(available)} (ONNX Runtime {onnxruntime.__version__})"
+    detail = f"{chosen} (ONNX Runtime {onnxruntime.__version__}, which has {', '.join(available)})"
     return Check(name="predict runs on", detail=detail)
 
 
