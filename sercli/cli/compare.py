@@ -49,7 +49,7 @@ def compare(
         table.add_row(*names, str(row.seeds), _show(row.uar), interval, *map(_show, scores))
     console.stdout.print(table)
     if not comparison.comparable:
-        console.warn("not comparable: these results are of different test utterances or protocols")
+        console.warn("not comparable: these results are of different test utterances, protocols or degradations")
     if out:
         console.say(f"saved {out}")
 
