@@ -47,7 +47,7 @@ def compare(
         # As Text, so that square brackets in names are not markup.
         names = (Text(row.recipe), Text(row.protocol))
         table.add_row(*names, str(row.seeds), _show(row.uar), interval, *map(_show, scores))
-    console.stdout.print(table)
+    (console.stderr if out else console.stdout).print(table)
     if not comparison.comparable:
         console.warn("not comparable: these results are of different test utterances, protocols or degradations")
     if out:

@@ -33,11 +33,15 @@ def read_description(folder: Path) -> dict[str, Any]:
         msg = f"no model at {folder}: expected a folder with {ONNX_FILE} and {JSON_FILE}, as written by 'sercli train'"
         raise ModelError(msg)
     path = folder / JSON_FILE
+    if not path.exists():
+        msg = f"{path} is missing: expected a model folder, as written by 'sercli train'"
+        raise ModelError(msg)
     description = read_json_object(path, ModelError)
     version = description.get("schema_version")
     if version != SCHEMA_VERSION:
         command = str(description.get("command") or "sercli train")
-        msg = f"{path} has schema version {version!r}, expected {SCHEMA_VERSION}: make it again with '{command}'"
+        found = "no schema version" if version is None else f"schema version {version!r}"
+        msg = f"{path} has {found}, expected {SCHEMA_VERSION}: make it again with '{command}'"
         raise ModelError(msg)
     try:
         if not all(isinstance(label, str) for label in description["labels"]):

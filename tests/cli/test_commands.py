@@ -288,10 +288,14 @@ def test_baselines_are_evaluated_and_compared(copy: Path) -> None:
     status, out, err = run_sercli(
         "compare", "results/loso-logistic", "results/loso-knn", "--out", "table.csv", cwd=copy
     )
-    assert (status, err) == (0, "saved table.csv\n")
-    names = [line.split()[0] for line in out.splitlines()]
+    assert (status, out) == (0, "")
+    *table, saved = err.splitlines()
+    assert saved == "saved table.csv"
+    names = [line.split()[0] for line in table]
     assert names[0] == "recipe"
     assert sorted(names[1:]) == ["knn", "logistic"]
+    status, out, err = run_sercli("compare", "results/loso-logistic", "results/loso-knn", cwd=copy)
+    assert (status, out.splitlines(), err) == (0, table, "")
     assert len((copy / "table.csv").read_text().splitlines()) == 3
     status, out, err = run_sercli("compare", "results/none", cwd=copy)
     assert (status, out) == (1, "")

@@ -270,8 +270,8 @@ def test_wrong_calls_say_why_in_one_line(
         ("model.onnx", lambda _: None, "model.onnx is missing: the model folder is incomplete"),
         ("model.onnx", lambda _: b"", "model.onnx is not the file that model.json names"),
         ("model.json", lambda whole: whole[: len(whole) // 2], "model.json is not valid JSON"),
-        ("model.json", lambda _: None, "model.json is missing"),
-        ("model.json", lambda _: b"{}", "has schema version None, expected 2: make it again with 'sercli train'"),
+        ("model.json", lambda _: None, "model.json is missing: expected a model folder, as written by 'sercli train'"),
+        ("model.json", lambda _: b"{}", "has no schema version, expected 2: make it again with 'sercli train'"),
     ],
     ids=["graph cut", "graph missing", "graph empty", "json cut", "json missing", "json empty"],
 )
