@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-from sklearn.covariance import LedoitWolf
 
 from sercli.errors import SercliError
 from sercli.features.utterance import extract_degraded
@@ -41,6 +40,8 @@ def fit_typicality(model: Model, corpus: CorpusFeatures, fold: Fold) -> Model:
         corpus: Utterances with the features that the model was trained on.
         fold: Training and development utterances of the model.
     """
+    from sklearn.covariance import LedoitWolf  # slow, and needed at the end of a training only
+
     train = [model.pool(*pair) for pair in _embed(map(corpus.segments, _subsample(fold.train, MAX_UTTERANCES)), model)]
     estimate = LedoitWolf().fit(train)
     whitening = np.linalg.cholesky(estimate.precision_)
