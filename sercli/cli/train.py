@@ -147,10 +147,10 @@ def _epoch_table(all_records: "list[tuple[int, EpochRecord]]", recipe: "Recipe")
     config, network = recipe.training, all_records[-1][0]
     records = [record for number, record in all_records if number == network]
     mean_seconds = sum(record.seconds for record in records) / len(records)
-    minutes = ((recipe.n_networks - network) * config.max_epochs - records[-1].epoch) * mean_seconds / 60
+    n_left = (recipe.n_networks - network) * config.max_epochs - records[-1].epoch
+    left = f"at most {n_left * mean_seconds / 60:.0f} min left" if n_left else "calibrating the model"
     table = Table(
-        title=f"{_name_network(network, recipe)}epoch {records[-1].epoch} of at most {config.max_epochs}, "
-        f"at most {minutes:.0f} min left",
+        title=f"{_name_network(network, recipe)}epoch {records[-1].epoch} of at most {config.max_epochs}, {left}",
         title_justify="left",
     )
     for name in (

@@ -1,11 +1,16 @@
 """The five commands one after the other on a toy corpus, and what happens when each is disturbed."""
 
+import io
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from typer.testing import CliRunner
 
+from sercli.cli import console
+from sercli.cli.app import app
 from sercli.corpora.index import read_index
 from sercli.features.frontend import FEATURES
 from sercli.features.store import FeatureStore
@@ -242,6 +247,17 @@ def test_ctrl_c_in_evaluate_keeps_finished_folds(copy: Path, jobs: str) -> None:
     assert status == 0, err
     assert err.count("development UAR") == 6 - len(finished)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
+
+
+def test_a_terminal_shows_what_train_is_doing(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "stderr", Console(file=screen, force_terminal=True, width=120, color_system=None))
+    asked = ("train", "--recipe", "data/small.toml", "--max-epochs", "2")
+    monkeypatch.chdir(copy)
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    assert "reading features and training the first epoch" in screen.getvalue()
+    assert "epoch 1 of at most 2, at most 0 min left" in screen.getvalue()
+    assert "epoch 2 of at most 2, calibrating the model" in screen.getvalue()
 
 
 def test_ctrl_c_in_train_leaves_a_model(copy: Path) -> None:
