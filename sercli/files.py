@@ -201,8 +201,13 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Seque
             write(row.values())
 
 
-def read_json_object(path: Path, error: type[InputError] = InputError) -> dict[str, Any]:
+def read_json_object(path: Path, error: type[InputError] = InputError, expected: str = "") -> dict[str, Any]:
     """Reads a JSON file that contains one object.
+
+    Args:
+        path: File to read.
+        error: Class of the errors.
+        expected: What its folder should be, for the message if the file is missing.
 
     Raises:
         InputError: If it is missing, not JSON, or not an object (of the class `error`).
@@ -210,7 +215,7 @@ def read_json_object(path: Path, error: type[InputError] = InputError) -> dict[s
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        msg = f"{path} is missing"
+        msg = f"{path} is missing{f': expected {expected}' if expected else ''}"
         raise error(msg) from None
     except (ValueError, RecursionError) as reason:
         msg = f"{path} is not valid JSON ({one_line(reason)}): it may be cut short; restore it, or make it again"

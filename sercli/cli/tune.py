@@ -58,7 +58,7 @@ def tune(
     from sercli.training.recipe_files import get_recipe
 
     recipe = get_recipe(recipe_name, changes or ())  # errors before slow imports
-    recipe.require_network("is a baseline: only networks can be tuned")
+    recipe.require_tunable()
     protocol = get_protocol(protocol).name
     from sercli.training.tune import tune as run
 

@@ -178,10 +178,7 @@ def read_report(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: If the folder has no report, or a damaged one.
     """
-    if not (folder / REPORT_FILE).exists():
-        msg = f"{folder / REPORT_FILE} is missing: expected a results folder, as 'sercli evaluate' writes it"
-        raise InputError(msg)
-    return read_json_object(folder / REPORT_FILE)
+    return read_json_object(folder / REPORT_FILE, expected="a results folder, as 'sercli evaluate' writes it")
 
 
 def read_scores(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any]]:

@@ -167,6 +167,14 @@ class Recipe:
         """
         self.require_network("is a baseline, only for 'sercli evaluate': train a recipe with a network")
 
+    def require_tunable(self) -> None:
+        """Checks that the recipe has parameters to search.
+
+        Raises:
+            UsageError: If it is a baseline.
+        """
+        self.require_network("is a baseline: only networks can be tuned")
+
     def require_network(self, problem: str) -> None:
         """Checks that the recipe is not a baseline.
 

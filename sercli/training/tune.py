@@ -129,7 +129,7 @@ def tune(
     check_names("tune", options, TrainingOptions)
     settings = TrainingSettings(**options)
     base = get_recipe(recipe, changes)
-    base.require_network("is a baseline: only networks can be tuned")
+    base.require_tunable()
     file = None if space or isinstance(recipe, Recipe) else read_recipe_file(recipe)
     space = space or (file.tune if file else None) or make_space(base)
     check_space(base, space, lambda name: f"{file.where}{file.find_line(name)}: " if file and file.tune else "")
