@@ -33,7 +33,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         msg = f"no model at {folder}: expected a folder with {ONNX_FILE} and {JSON_FILE}, as written by 'sercli train'"
         raise ModelError(msg)
     path = folder / JSON_FILE
-    description = read_json_object(path, ModelError, "a model folder, as written by 'sercli train'")
+    description = read_json_object(path, ModelError, expected="a model folder, as written by 'sercli train'")
     version = description.get("schema_version")
     if version != SCHEMA_VERSION:
         command = str(description.get("command") or "sercli train")
