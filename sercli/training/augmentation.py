@@ -1,7 +1,7 @@
 """Augmentation of batches of log-mel spectrograms, on the network's device.
 
-Simulates other playing speeds, vocal tract lengths, microphones, noise and telephones on the power of the mel bands.
-No audio is decoded or stored again, and the augmentation differs from epoch to epoch.
+Simulates other playing speeds, vocal tract lengths, microphones, rooms, noise and telephones on the power of the mel
+bands. No audio is decoded or stored again, and the augmentation differs from epoch to epoch.
 """
 
 import math
@@ -22,6 +22,8 @@ from sercli.training.recipes import AugmentConfig
 MIN_FRAMES = 8  # shortest utterance after a change of speed
 EQUALIZER_POINTS = 5  # knots of the random frequency response of microphone and room
 EQUALIZER_DB = 4.0  # std of the gain at each knot
+REVERBERATION_TIME = (0.2, 1.0)  # seconds in which the sound decays by 60 dB
+DIRECT_TO_REVERBERANT = (-3.0, 10.0)  # dB
 NOISE_SHARE = 0.7  # share of degraded utterances with noise
 TELEPHONE_SHARE = 0.7  # share of degraded utterances through a telephone, independent of the noise
 TELEPHONE_NYQUIST = TELEPHONE_RATE / 2  # Hz
@@ -31,6 +33,7 @@ UPPER_ROLLOFF, LOWER_ROLLOFF = 200.0, 18.0  # dB per octave: a resampling filter
 NOISE_SNR = (8.0, 35.0)  # dB, relative to the utterance's 80th percentile of frame power
 # Exponent of the frequency in the noise's power per hertz: 0 is white, -1 pink, -2 brown.
 NOISE_SLOPE = (-1.5, 0.2)
+BABBLE_VOICES = 5
 CODEC_SNR = (30.0, 40.0)  # dB; G.711 has about 37 at any level (ITU-T G.712)
 
 
@@ -59,6 +62,7 @@ class SpectralAugmentation:
         # The front end's bands are normalized to unit area ("slaney"), so a band holds power per hertz. Adjacent bands
         # overlap by half, so half the base of each triangle is the bandwidth that it accounts for.
         self._bandwidths = torch.tensor((edges[2:] - edges[:-2]) / 2, dtype=torch.float32, device=device)
+        self._hop = features.hop_length / features.sample_rate
 
     def __call__(
         self, batch: Tensor, n_frames: Tensor, targets: Tensor, generator: torch.Generator
@@ -80,9 +84,8 @@ class SpectralAugmentation:
         if config.degraded:
             degraded = draw.chosen(config.degraded).nonzero()[:, 0]
             if len(degraded):
-                decibels = batch[degraded] * self._std + self._mean
-                decibels = self._degrade(decibels, n_frames[degraded], _Random(len(degraded), generator, batch.device))
-                batch = batch.index_copy(0, degraded, (decibels - self._mean) / self._std)
+                draw_degraded = _Random(len(degraded), generator, batch.device)
+                batch, n_frames = self._degrade(batch, n_frames, degraded, draw_degraded)
         batch = _mask_bands_and_frames(batch, n_frames, config, draw)
         if config.mixup:
             batch, n_frames, targets = _mix(batch, n_frames, targets, config.mixup, draw)
@@ -111,18 +114,46 @@ class SpectralAugmentation:
         low, high = self._hertz[upper - 1], self._hertz[upper]
         return (upper - 1 + (hertz - low) / (high - low)).clamp(0, len(self._hertz) - 1)
 
-    def _degrade(self, decibels: Tensor, n_frames: Tensor, draw: "_Random") -> Tensor:
-        """Applies a frequency response, noise and a telephone, then restores the level of each utterance."""
-        mask = frame_mask(n_frames, decibels.shape[2])[:, None]
-        power = _to_power(decibels) * mask
-        level = self._total_power(power).sum(dim=1)
-        power = self._equalize(power, draw)
-        power = self._add_noise(power, mask, draw)
-        power = self._pass_telephone(power, draw)
-        changed = self._total_power(power * mask).sum(dim=1).clamp(min=AMIN)
-        degraded = 10 * (power * (level / changed)[:, None, None]).clamp(min=AMIN).log10()
-        top = degraded.masked_fill(~mask, -torch.inf).amax(dim=(1, 2), keepdim=True)
-        return degraded.maximum(top - TOP_DB)
+    def _degrade(self, batch: Tensor, n_frames: Tensor, degraded: Tensor, draw: "_Random") -> tuple[Tensor, Tensor]:
+        """Applies a frequency response, a room, noise and a telephone to some utterances, and keeps their mean power.
+
+        Args:
+            batch: Normalized features, shape ``(batch, n_mels, n_frames)``.
+            n_frames: Frames of each utterance, shape ``(batch,)``.
+            degraded: Numbers of these utterances, shape ``(n,)``.
+            draw: Random values for these.
+
+        Returns:
+            The batch, and the lengths of its utterances; noisy ones may be longer than before.
+        """
+        clean = self._to_clean_power(batch[degraded], n_frames[degraded])
+        lengths, mean = n_frames[degraded], self._total_power(clean).sum(dim=1) / n_frames[degraded]
+        power = self._equalize(clean, draw)
+        spoken = frame_mask(lengths, power.shape[2])
+        speech = self._total_power(power).masked_fill(~spoken, torch.nan).nanquantile(0.8, dim=1)
+        slope, snr = draw.between(*NOISE_SLOPE)[:, None], draw.between(*NOISE_SNR)
+        noisy = draw.chosen(NOISE_SHARE)
+        if self.config.noise_margin:
+            power, lengths = self._add_margins(power, lengths, noisy, draw)
+        if self.config.reverberation:
+            power = self._reverberate(power, draw)
+        noise = self._make_noise(power.shape, slope, draw)
+        if self.config.babble:
+            noise = self._replace_by_babble(noise, self._to_clean_power(batch, n_frames), n_frames, draw)
+        power = power + noise * (speech * _to_power(-snr) * noisy)[:, None, None]
+        mask = frame_mask(lengths, power.shape[2])[:, None]
+        power = self._pass_telephone(power, draw) * mask
+        changed = (self._total_power(power).sum(dim=1) / lengths).clamp(min=AMIN)
+        decibels = 10 * (power * (mean / changed)[:, None, None]).clamp(min=AMIN).log10()
+        top = decibels.masked_fill(~mask, -torch.inf).amax(dim=(1, 2), keepdim=True)
+        changed_batch = (decibels.maximum(top - TOP_DB) - self._mean) / self._std
+        longer = changed_batch.shape[2] - batch.shape[2]
+        batch = F.pad(batch, (0, longer))
+        return batch.index_copy(0, degraded, changed_batch), n_frames.index_copy(0, degraded, lengths)
+
+    def _to_clean_power(self, batch: Tensor, n_frames: Tensor) -> Tensor:
+        """Returns the power per hertz of normalized features, zero beyond each length."""
+        return _to_power(batch * self._std + self._mean) * frame_mask(n_frames, batch.shape[2])[:, None]
 
     def _total_power(self, power: Tensor) -> Tensor:
         """Sums the power of each frame over all frequencies: ``(batch, n_mels, n_frames)`` to ``(batch, n_frames)``."""
@@ -133,14 +164,57 @@ class SpectralAugmentation:
         curve = F.interpolate(knots, power.shape[1], mode="linear", align_corners=True)[:, 0]
         return power * _to_power(curve)[:, :, None]
 
-    def _add_noise(self, power: Tensor, mask: Tensor, draw: "_Random") -> Tensor:
-        """Adds Gaussian noise whose power per hertz follows a power of the frequency."""
-        slope, snr = draw.between(*NOISE_SLOPE)[:, None], draw.between(*NOISE_SNR)
+    def _add_margins(self, power: Tensor, n_frames: Tensor, noisy: Tensor, draw: "_Random") -> tuple[Tensor, Tensor]:
+        """Adds silence before and after noisy utterances, mostly little; returns the power and the new lengths.
+
+        Noise keeps the ends of a recording from being trimmed, so that a network hears it alone.
+        """
+        longest = noisy * (self.config.noise_margin / self._hop)
+        before, after = ((draw.between(0, 1).square() * longest).long() for _ in range(2))
+        lengths = n_frames + before + after
+        total = max(int(lengths.max()), power.shape[2])
+        frames = torch.arange(total, device=power.device) - before[:, None]
+        inside = (frames >= 0) & (frames < n_frames[:, None])
+        return _take_frames(power, frames.clamp(0, power.shape[2] - 1)) * inside[:, None], lengths
+
+    def _reverberate(self, power: Tensor, draw: "_Random") -> Tensor:
+        """Adds exponentially decaying echoes, whose power fluctuates as that of noise."""
+        seconds, ratio = draw.between(*REVERBERATION_TIME), draw.between(*DIRECT_TO_REVERBERANT)
+        rooms = draw.chosen(self.config.reverberation).nonzero()[:, 0]
+        decay = (-6 * math.log(10) * self._hop / seconds[rooms])[:, None, None]  # per frame, natural logarithm
+        steps = torch.arange(power.shape[2], device=power.device)
+        delay = (steps - steps[:, None]).clamp(min=0)
+        echoes = (delay * decay).exp() * (delay > 0)
+        # The echoes of a single frame sum to the reverberant power.
+        share = (-decay).expm1() * _to_power(-ratio[rooms])[:, None, None]
+        echo = power[rooms] @ (echoes * share)
+        return power.index_add(0, rooms, echo * draw.exponential(echo.shape))
+
+    def _make_noise(self, shape: torch.Size, slope: Tensor, draw: "_Random") -> Tensor:
+        """Makes Gaussian noise whose power per hertz follows a power of the frequency, with a mean power of 1."""
         spectrum = (self._hertz / 500.0) ** slope
         spectrum = spectrum / (spectrum @ self._bandwidths)[:, None]
-        speech = self._total_power(power).masked_fill(~mask[:, 0], torch.nan).nanquantile(0.8, dim=1)
-        noise = speech * _to_power(-snr) * draw.chosen(NOISE_SHARE)
-        return power + (spectrum * noise[:, None])[:, :, None] * draw.exponential(power.shape)
+        return spectrum[:, :, None] * draw.exponential(shape)
+
+    def _replace_by_babble(self, noise: Tensor, voices: Tensor, n_frames: Tensor, draw: "_Random") -> Tensor:
+        """Replaces some of the noise by the sum of random utterances, each repeated from a random frame on.
+
+        Args:
+            noise: Shape ``(n, n_mels, total)``.
+            voices: Power of all utterances, shape ``(batch, n_mels, n_frames)``.
+            n_frames: Frames of all utterances, shape ``(batch,)``.
+            draw: Random values.
+        """
+        chosen = draw.chosen(self.config.babble).nonzero()[:, 0]
+        steps = torch.arange(noise.shape[2], device=noise.device)
+        babble = noise.new_zeros(len(chosen), *noise.shape[1:])
+        for _ in range(BABBLE_VOICES):
+            speaker = (draw.between(0, 1) * len(voices)).long()[chosen]
+            lengths = n_frames[speaker][:, None]
+            start = (draw.between(0, 1)[chosen, None] * lengths).long()
+            voice = _take_frames(voices[speaker], (start + steps) % lengths)
+            babble += voice / self._total_power(voice).mean(dim=1).clamp(min=AMIN)[:, None, None]
+        return noise.index_copy(0, chosen, babble / BABBLE_VOICES)
 
     def _pass_telephone(self, power: Tensor, draw: "_Random") -> Tensor:
         """Limits the band, and adds a codec's quantization noise, which is white and follows the level."""
@@ -154,6 +228,11 @@ class SpectralAugmentation:
         white = passed / (passed @ self._bandwidths)
         noise = self._total_power(power) * (_to_power(-draw.between(*CODEC_SNR)) * chosen)[:, None]
         return power + white[:, None] * noise[:, None]
+
+
+def _take_frames(power: Tensor, frames: Tensor) -> Tensor:
+    """Selects frames ``(batch, total)`` of ``(batch, n_mels, n_frames)``."""
+    return power.gather(2, frames[:, None].expand(-1, power.shape[1], -1))
 
 
 def _to_power(decibels: Tensor) -> Tensor:

@@ -74,6 +74,9 @@ class AugmentConfig(Config):
         speed: Maximum absolute log of the playing speed.
         warp: Maximum absolute log of the factor on all frequencies (Jaitly & Hinton 2013, "VTLP").
         degraded: Share of utterances with another frequency response, noise or a telephone codec, 0 to 1.
+        reverberation: Share of degraded utterances in a reverberant room, 0 to 1.
+        babble: Share of noisy utterances with babble of other utterances rather than steady noise, 0 to 1.
+        noise_margin: Longest noise before and after a noisy utterance (s).
         frequency_mask: Maximum width of the frequency mask in bands, at most n_mels / 4 (Park et al. 2019,
             "SpecAugment").
         time_mask: Maximum width of the time mask in frames, at most n_frames / 4.
@@ -83,13 +86,17 @@ class AugmentConfig(Config):
     speed: float = 0.0
     warp: float = 0.0
     degraded: float = 0.0
+    reverberation: float = 0.0
+    babble: float = 0.0
+    noise_margin: float = 0.0
     frequency_mask: int = 0
     time_mask: int = 0
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("speed", "warp", "degraded"):
+        for name in ("speed", "warp", "degraded", "reverberation", "babble"):
             self._require(condition=0 <= getattr(self, name) <= 1, name=name, expected="0 to 1")
+        self._require(condition=0 <= self.noise_margin <= 10, name="noise_margin", expected="0 to 10")
         for name in ("frequency_mask", "time_mask", "mixup"):
             self._require(condition=0 <= getattr(self, name) <= 10_000, name=name, expected="0 to 10000")
 

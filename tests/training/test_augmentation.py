@@ -62,6 +62,19 @@ def to_db(batch: torch.Tensor) -> torch.Tensor:
     return batch * torch.from_numpy(NORMALIZER.std)[:, None] + torch.from_numpy(NORMALIZER.mean)[:, None]
 
 
+def measure_power(batch: torch.Tensor) -> torch.Tensor:
+    """Total power of each frame of a normalized log-mel spectrogram."""
+    edges = mel_frequencies(BANDS + 2, fmin=40, fmax=8_000)
+    bandwidths = torch.tensor(edges[2:] - edges[:-2], dtype=torch.float32)[:, None]
+    return (10 ** (to_db(batch) / 10) * bandwidths).sum(dim=-2)
+
+
+def choose(monkeypatch: pytest.MonkeyPatch, **values: float) -> None:
+    """Turns off all degradations by constants but those named."""
+    for name, value in {"NOISE_SHARE": 0.0, "TELEPHONE_SHARE": 0.0, "EQUALIZER_DB": 0.0, **values}.items():
+        monkeypatch.setattr(augmentation, name, value)
+
+
 def test_nothing_asked_for_changes_nothing() -> None:
     batch, n_frames = make_batch()
     altered, lengths, targets = augment(AugmentConfig())
@@ -75,6 +88,7 @@ def test_nothing_asked_for_changes_nothing() -> None:
     [
         AugmentConfig(speed=0.2, warp=0.1),
         AugmentConfig(degraded=1.0),
+        AugmentConfig(degraded=1.0, reverberation=1.0, babble=0.5, noise_margin=0.5),
         AugmentConfig(frequency_mask=8, time_mask=16),
         AugmentConfig(mixup=0.3),
         RECIPES["default"].augmentation,
@@ -135,14 +149,18 @@ def test_a_made_up_telephone_does_to_the_bands_what_a_real_one_does() -> None:
     assert (lost_in_copies < 6).float().mean() > 0.1
 
 
-def test_the_level_is_kept_whatever_the_channel_does() -> None:
+@pytest.mark.parametrize(
+    "config",
+    [AugmentConfig(degraded=1.0), AugmentConfig(degraded=1.0, reverberation=1.0, babble=0.5, noise_margin=0.5)],
+)
+def test_the_level_is_kept_whatever_the_channel_does(config: AugmentConfig) -> None:
     batch, n_frames = make_batch()
-    altered, *_ = augment(AugmentConfig(degraded=1.0))
-    edges = mel_frequencies(BANDS + 2, fmin=40, fmax=8_000)
-    bandwidths = torch.tensor(edges[2:] - edges[:-2], dtype=torch.float32)[:, None]
-    for row, length in enumerate(n_frames.tolist()):
-        power = [(10 ** (to_db(b[row, :, :length]) / 10) * bandwidths).sum() for b in (batch, altered)]
-        torch.testing.assert_close(power[1], power[0], rtol=1e-2, atol=0)
+    altered, lengths, _ = augment(config)
+    for row in range(len(batch)):
+        before, after = (
+            measure_power(b[row, :, :length]).mean() for b, length in ((batch, n_frames[row]), (altered, lengths[row]))
+        )
+        torch.testing.assert_close(after, before, rtol=1e-2, atol=0)
 
 
 @pytest.mark.parametrize("slope", [-1.5, 0.0])
@@ -159,8 +177,7 @@ def test_simulated_noise_has_the_spectrum_and_level_of_real_noise(
     noisy = extract_logmel(tone + noise)[:, 5:-5]
     monkeypatch.setattr(augmentation, "NOISE_SLOPE", (slope, slope))
     monkeypatch.setattr(augmentation, "NOISE_SNR", (20.0, 20.0))
-    for name, value in (("NOISE_SHARE", 1.0), ("TELEPHONE_SHARE", 0.0), ("EQUALIZER_DB", 0.0)):
-        monkeypatch.setattr(augmentation, name, value)
+    choose(monkeypatch, NOISE_SHARE=1.0)
     made = to_db(degrade_batch(torch.from_numpy(NORMALIZER.apply(clean.T).T.copy())[None]))[0]
     away = np.r_[4:85, 112:124]  # bands without the tone
     difference = 10 * np.log10((10 ** (made.numpy() / 10)).mean(1) / (10 ** (noisy / 10)).mean(1))[away]
@@ -171,8 +188,7 @@ def test_simulated_noise_has_the_spectrum_and_level_of_real_noise(
 
 def test_the_level_of_noise_does_not_depend_on_padding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(augmentation, "NOISE_SNR", (10.0, 10.0))
-    for name, value in (("NOISE_SHARE", 1.0), ("TELEPHONE_SHARE", 0.0)):
-        monkeypatch.setattr(augmentation, name, value)
+    choose(monkeypatch, NOISE_SHARE=1.0, EQUALIZER_DB=4.0)
     batch, _ = make_batch((100,))
     alone = degrade_batch(batch.expand(100, -1, -1))
     padded = degrade_batch(torch.nn.functional.pad(batch, (0, 300)).expand(100, -1, -1), length=100)
@@ -181,8 +197,7 @@ def test_the_level_of_noise_does_not_depend_on_padding(monkeypatch: pytest.Monke
 
 
 def test_the_noise_of_the_codec_is_that_of_the_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("NOISE_SHARE", 0.0), ("TELEPHONE_SHARE", 1.0), ("EQUALIZER_DB", 0.0)):
-        monkeypatch.setattr(augmentation, name, value)
+    choose(monkeypatch, TELEPHONE_SHARE=1.0)
     lowpass = scipy.signal.butter(12, 1_000, fs=16_000, output="sos")
     rumble = scipy.signal.sosfilt(lowpass, np.random.default_rng(0).standard_normal(32_000)).astype(np.float32)
     clean = extract_logmel(0.2 * rumble)[:, 5:-5]
@@ -195,10 +210,65 @@ def test_the_noise_of_the_codec_is_that_of_the_real_one(monkeypatch: pytest.Monk
     assert float(by_band.max() - by_band.min()) < 1  # white
 
 
-def degrade_batch(batch: torch.Tensor, length: int | None = None) -> torch.Tensor:
+def test_a_made_up_room_decays_as_a_real_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    choose(monkeypatch)
+    monkeypatch.setattr(augmentation, "REVERBERATION_TIME", (0.5, 0.5))
+    monkeypatch.setattr(augmentation, "DIRECT_TO_REVERBERANT", (0.0, 0.0))
+    rng, rate = np.random.default_rng(0), 16_000
+    click = np.zeros(rate, np.float32)
+    click[4_000:5_024] = rng.standard_normal(1_024)
+    response = rng.standard_normal(rate // 2) * 10 ** (-3 * np.arange(rate // 2) / (rate // 2))
+    response /= np.sqrt(np.sum(response**2))
+    response[0] = 1.0
+    clean, real = extract_logmel(click), extract_logmel(scipy.signal.fftconvolve(click, response)[:rate])
+    batch = torch.from_numpy(NORMALIZER.apply(clean.T).T.copy())[None].expand(20, -1, -1)
+    made = to_db(degrade_batch(batch, reverberation=1.0))
+    tail = np.r_[24:36]  # 60 to 250 ms after the click
+    by_frame = 10 * (10 ** (made.numpy() / 10)).mean(axis=(0, 1)).clip(1e-10)
+    slopes = [
+        np.polyfit(tail * 0.016, 10 * np.log10(power[tail]), 1)[0]
+        for power in ((10 ** (real / 10)).mean(axis=0), by_frame)
+    ]
+    assert slopes[1] == pytest.approx(-120, abs=6)  # dB per second
+    assert slopes[0] == pytest.approx(slopes[1], abs=15)
+    ratio = [10 * np.log10(power[tail].sum() / power.max()) for power in ((10 ** (real / 10)).mean(axis=0), by_frame)]
+    assert ratio[1] == pytest.approx(ratio[0], abs=2)
+
+
+def test_babble_is_other_utterances_at_the_level_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    choose(monkeypatch, NOISE_SHARE=1.0, BABBLE_VOICES=1)
+    monkeypatch.setattr(augmentation, "NOISE_SNR", (0.0, 0.0))
+    tones = torch.full((2, BANDS, 50), -80.0)
+    tones[0, 30], tones[1, 90] = 0.0, 0.0
+    std, mean = (torch.from_numpy(values)[:, None] for values in (NORMALIZER.std, NORMALIZER.mean))
+    made = to_db(degrade_batch(((tones - mean) / std).repeat(30, 1, 1), babble=1.0))[::2, :, 5]
+    assert (made[:, 30] > -10).all()
+    # The other tone is as loud as this one where it was drawn, which is half of the time.
+    drawn = (made[:, 90] > -20).float().mean()
+    assert 0.2 < drawn < 0.8
+
+
+def test_noise_surrounds_a_noisy_utterance(monkeypatch: pytest.MonkeyPatch) -> None:
+    choose(monkeypatch, NOISE_SHARE=0.5)
+    monkeypatch.setattr(augmentation, "NOISE_SNR", (10.0, 10.0))
+    batch, n_frames = make_batch((100,) * 40)
+    alter = SpectralAugmentation(AugmentConfig(degraded=1.0, noise_margin=1.0), LOGMEL, NORMALIZER, CPU)
+    targets = smooth_all(torch.zeros(40, dtype=torch.long), 0.0)
+    made, lengths, _ = alter(batch, n_frames, targets, torch.Generator().manual_seed(0))
+    assert lengths.min() == 100
+    assert 130 < lengths.max() <= 225
+    longest = int(lengths.argmax())
+    power = measure_power(made[longest, :, : lengths[longest]])
+    assert power.min() > power.max() / 1_000
+
+
+def degrade_batch(
+    batch: torch.Tensor, length: int | None = None, *, reverberation: float = 0.0, babble: float = 0.0
+) -> torch.Tensor:
     """Degrades every utterance of a batch, all of one length."""
     n_frames = torch.full((len(batch),), length or batch.shape[2])
-    alter = SpectralAugmentation(AugmentConfig(degraded=1.0), LOGMEL, NORMALIZER, CPU)
+    config = AugmentConfig(degraded=1.0, reverberation=reverberation, babble=babble)
+    alter = SpectralAugmentation(config, LOGMEL, NORMALIZER, CPU)
     targets = smooth_all(torch.zeros(len(batch), dtype=torch.long), 0.0)
     return alter(batch, n_frames, targets, torch.Generator().manual_seed(0))[0]
 
