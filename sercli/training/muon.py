@@ -4,7 +4,7 @@
 single precision, on the smaller Gram matrix, and supports kernels.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,39 +33,50 @@ class Muon(torch.optim.Optimizer):
         """Updates every parameter that has a gradient."""
         loss = closure() if closure else None
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, group["lr"], group["weight_decay"])
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            updates = orthogonalize([self._average(parameter, parameter.grad.flatten(1)) for parameter in parameters])
+            for parameter, update in zip(parameters, updates, strict=True):
+                rows, columns = update.shape
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.sub_(update.view(parameter.shape), alpha=group["lr"] * max(1.0, rows / columns) ** 0.5)
         return loss
 
-    def _update(self, parameter: Tensor, gradient: Tensor, lr: float, weight_decay: float) -> None:
-        matrix = gradient.flatten(1)
+    def _average(self, parameter: Tensor, gradient: Tensor) -> Tensor:
         state = self.state[parameter]
         if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(matrix)
-        average = state["momentum_buffer"].lerp_(matrix, 1 - MOMENTUM)
-        update = orthogonalize(matrix.lerp(average, MOMENTUM))
-        rows, columns = matrix.shape
-        parameter.mul_(1 - lr * weight_decay)
-        parameter.sub_(update.view(parameter.shape), alpha=lr * max(1.0, rows / columns) ** 0.5)
+            state["momentum_buffer"] = torch.zeros_like(gradient)
+        average = state["momentum_buffer"].lerp_(gradient, 1 - MOMENTUM)
+        return gradient.lerp(average, MOMENTUM)
 
 
-def orthogonalize(matrix: Tensor) -> Tensor:
-    """Approximates the closest matrix with orthonormal rows or columns, by the Newton-Schulz iteration.
+def orthogonalize(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """Approximates the closest matrices with orthonormal rows or columns, by the Newton-Schulz iteration.
 
     Singular values end between about 0.7 and 1.2. Each iteration multiplies by a polynomial of the Gram matrix, so only
-    the product of the polynomials, a small square matrix, is computed.
+    the product of the polynomials, a small square matrix, is computed: of all Gram matrices of one size at once, since
+    a GPU takes about as long for many small matrices as for one.
     """
-    if matrix.shape[0] > matrix.shape[1]:
-        return orthogonalize(matrix.T).T
+    wide = [matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T for matrix in matrices]
+    scaled = [matrix / matrix.norm().clamp(min=1e-7) for matrix in wide]
+    products: dict[int, Tensor] = {}
+    for size in {len(matrix) for matrix in scaled}:
+        numbers = [number for number, matrix in enumerate(scaled) if len(matrix) == size]
+        grams = torch.stack([scaled[number] @ scaled[number].T for number in numbers])
+        products.update(zip(numbers, _multiply_polynomials(grams), strict=True))
+    orthogonal = [products[number] @ matrix for number, matrix in enumerate(scaled)]
+    return [
+        result if result.shape == matrix.shape else result.T
+        for result, matrix in zip(orthogonal, matrices, strict=True)
+    ]
+
+
+def _multiply_polynomials(gram: Tensor) -> Tensor:
+    """Returns the product of the polynomials of all iterations, from Gram matrices ``(n, size, size)``."""
     a, b, c = COEFFICIENTS
-    scaled = matrix / matrix.norm().clamp(min=1e-7)
-    gram = scaled @ scaled.T
-    product = torch.eye(len(gram), device=gram.device)
+    product = torch.eye(gram.shape[1], device=gram.device).expand_as(gram)
     for _ in range(ITERATIONS):
-        polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        polynomial.diagonal().add_(a)
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        polynomial.diagonal(dim1=1, dim2=2).add_(a)
         product = polynomial @ product
         gram = polynomial @ gram @ polynomial
-    orthogonal: Tensor = product @ scaled
-    return orthogonal
+    return product

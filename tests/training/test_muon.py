@@ -12,7 +12,7 @@ def test_orthogonalized_matrices_keep_their_directions(shape: tuple[int, int]) -
     torch.manual_seed(0)
     left, _, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
     values = torch.linspace(1, 0.05, min(shape))
-    found = orthogonalize(left * values @ right)
+    (found,) = orthogonalize([left * values @ right])
     aligned = left.T @ found @ right.T
     assert 0.6 < float(aligned.diagonal().min()) < float(aligned.diagonal().max()) < 1.3
     torch.testing.assert_close(aligned - aligned.diagonal().diag(), torch.zeros_like(aligned), rtol=0, atol=1e-3)
@@ -50,3 +50,11 @@ def test_a_gradient_of_zero_moves_nothing() -> None:
     parameter.grad = torch.zeros(3, 4)
     Muon([parameter]).step()
     assert torch.equal(parameter.detach(), torch.ones(3, 4))
+
+
+def test_matrices_are_orthogonalized_together_as_alone() -> None:
+    torch.manual_seed(0)
+    matrices = [torch.randn(shape) for shape in (*SHAPES, (6, 40), (5, 6))]
+    for together, matrix in zip(orthogonalize(matrices), matrices, strict=True):
+        assert together.shape == matrix.shape
+        torch.testing.assert_close(together, orthogonalize([matrix])[0])
