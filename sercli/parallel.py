@@ -21,6 +21,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CONNECT_TIMEOUT = 10  # seconds to reach a scheduler, and again for its first worker
+GPU_MEMORY = 2 << 30  # bytes of a GPU to leave for each training in parallel
 PROCESSES = {"backend": "loky", "inner_max_num_threads": 1}
 
 
@@ -68,6 +69,21 @@ def pick_device(name: str) -> "torch.device":
         msg = f"this machine has no {name} device that torch can use: leave --device out, or give --device cpu"
         raise UsageError(msg)
     return torch.device(name)
+
+
+def limit_trainings(jobs: int, device: str) -> int:
+    """Limits a number of parallel trainings to what fits in the free memory of a GPU; 1 on MPS.
+
+    Args:
+        jobs: Number of trainings.
+        device: ``cpu``, which limits nothing, ``cuda`` or ``mps``.
+    """
+    import torch
+
+    if device == "cpu":
+        return jobs
+    free = torch.cuda.mem_get_info()[0] if device.startswith("cuda") else 0
+    return max(1, min(jobs, free // GPU_MEMORY))
 
 
 def count_workers(jobs: int) -> int:

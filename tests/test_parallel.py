@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from sercli.errors import InputError
-from sercli.parallel import limit_threads, map_as_done, map_in_order
+from sercli.parallel import GPU_MEMORY, limit_threads, limit_trainings, map_as_done, map_in_order
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +83,11 @@ def test_threads_are_put_back_whoever_leaves_last() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_trainings_share_a_gpu_as_far_as_its_memory_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (3 * GPU_MEMORY + 1, 8 * GPU_MEMORY))
+    assert [limit_trainings(jobs, "cuda") for jobs in (1, 2, 16)] == [1, 2, 3]
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (GPU_MEMORY // 2, GPU_MEMORY))
+    assert limit_trainings(16, "cuda") == 1
+    assert [limit_trainings(16, device) for device in ("cpu", "mps")] == [16, 1]

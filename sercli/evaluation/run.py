@@ -20,7 +20,7 @@ from sercli.evaluation.run_fold import find_finished, get_method, run_fold
 from sercli.files import read_json_object, write_table
 from sercli.locks import lock_folder, require_folder
 from sercli.models.folder import HISTORY_FILE
-from sercli.parallel import map_as_done, pick_device
+from sercli.parallel import limit_trainings, map_as_done, pick_device
 from sercli.plots import save_curves
 from sercli.progress import follow_progress
 from sercli.splits.protocols import get_protocol, make_folds, name_protocol
@@ -69,7 +69,8 @@ def evaluate(
         test: Corpora to test on, for protocol ``cross``.
         seeds: Number of seeds, starting at ``seed``; every fold is trained once with each.
         degrade: Degradation, one of `sercli.audio.degradation.DEGRADATIONS`; empty for none.
-        jobs: Number of folds trained in parallel on the CPU, one thread each; results do not depend on it.
+        jobs: Number of folds trained in parallel, on the CPU with one thread each, on a GPU as many as fit in its
+            memory; results do not depend on it.
         **options: Further options: `sercli.training.options.TrainingOptions`.
 
     Raises:
@@ -141,9 +142,8 @@ def _run_folds(
     missing = [task for task in tasks if results[task.seed, task.fold.number] is None]
     n_finished = len(tasks) - len(missing)
     progress(n_finished, len(tasks), None)
-    if tasks[0].plan.device != "cpu":
-        jobs = 1  # the networks would share one GPU
-    for n_trained, result in enumerate(map_as_done(run_fold, missing, jobs=min(jobs, len(missing))), start=1):
+    jobs = limit_trainings(min(jobs, len(missing)), tasks[0].plan.device)
+    for n_trained, result in enumerate(map_as_done(run_fold, missing, jobs=jobs), start=1):
         results[result.seed, result.fold] = result
         progress(n_finished + n_trained, len(tasks), result)
     return [result for result in results.values() if result], len(missing)

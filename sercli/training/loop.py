@@ -262,7 +262,9 @@ class _Run:
         network, optimizer, config = self._network, self._optimizer, self._config
         network.train()
         steps = self._train.count_batches(config.batch_size)
-        loss_sum, correct, count = 0.0, 0, 0
+        losses: list[Tensor] = []  # sums, on the device, so that steps do not wait for each other
+        correct: list[Tensor] = []
+        count = 0
         for step, (features, n_frames, truth, allowed) in enumerate(self._train.shuffled(config.batch_size, generator)):
             if config.schedule == "one-cycle":
                 optimizer.learning_rate = config.learning_rate * one_cycle(
@@ -284,10 +286,10 @@ class _Run:
             if config.max_gradient:
                 nn.utils.clip_grad_norm_(network.parameters(), config.max_gradient)
             optimizer.step()
-            loss_sum += float(loss.detach()) * len(truth)
-            correct += int((logits.argmax(dim=1) == truth).sum())
+            losses.append(loss.detach() * len(truth))
+            correct.append((logits.argmax(dim=1) == truth).sum())
             count += len(truth)
-        return loss_sum / count, correct / count
+        return float(torch.stack(losses).sum()) / count, int(torch.stack(correct).sum()) / count
 
 
 def _copy(network: nn.Module) -> Weights:
