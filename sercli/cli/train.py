@@ -1,5 +1,7 @@
 """`sercli train`: trains a model from the feature store."""
 
+from bisect import bisect_left
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,7 +79,7 @@ def train(
     with console.show_live(lambda: _epoch_table(records, recipe)) as live:
 
         def show(done: int, _: int, record: "EpochRecord") -> None:
-            network = (done - 1) // recipe.training.max_epochs  # from 0, teachers first
+            network = bisect_left(list(accumulate(recipe.epochs)), done)  # from 0, teachers first
             records.append((network, record))
             live.refresh(_name_network(network, recipe) + _epoch_line(record))
 
@@ -127,7 +129,10 @@ def _show_result(result: "TrainingResult", members: int) -> None:
 
 
 def _name_network(number: int, recipe: "Recipe") -> str:
-    return f"network {number + 1} of {recipe.n_networks}, " if recipe.n_networks > 1 else ""
+    count, n_teachers = len(recipe.epochs), len(recipe.epochs) - recipe.network.members
+    if count == 1:
+        return ""
+    return f"network {number + 1} of {count}" + (" (a teacher), " if number < n_teachers else ", ")
 
 
 def _epoch_line(record: "EpochRecord") -> str:
@@ -147,10 +152,10 @@ def _epoch_table(all_records: "list[tuple[int, EpochRecord]]", recipe: "Recipe")
     config, network = recipe.training, all_records[-1][0]
     records = [record for number, record in all_records if number == network]
     mean_seconds = sum(record.seconds for record in records) / len(records)
-    n_left = (recipe.n_networks - network) * config.max_epochs - records[-1].epoch
+    n_left = sum(recipe.epochs[network:]) - records[-1].epoch
     left = f"at most {n_left * mean_seconds / 60:.0f} min left" if n_left else "calibrating the model"
     table = Table(
-        title=f"{_name_network(network, recipe)}epoch {records[-1].epoch} of at most {config.max_epochs}, {left}",
+        title=f"{_name_network(network, recipe)}epoch {records[-1].epoch} of at most {recipe.epochs[network]}, {left}",
         title_justify="left",
     )
     for name in (

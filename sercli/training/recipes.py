@@ -107,16 +107,19 @@ class TeacherConfig(Config):
 
     Attributes:
         networks: Number of teachers; they are trained first, like networks of the recipe without teachers.
+        max_epochs: Maximum number of epochs of each teacher; `TrainConfig.max_epochs` is that of the student.
         temperature: Divisor of the student's logits and of the teachers' mean logits.
         weight: Weight of the teachers' probabilities in the loss, 0 to 1; the labels have the rest.
     """
 
     networks: int = 2
+    max_epochs: int = 40
     temperature: float = 2.0
     weight: float = 0.7
 
     def __post_init__(self) -> None:
         self._require(condition=1 <= self.networks <= 16, name="networks", expected="1 to 16")
+        self._require(condition=self.max_epochs >= 1, name="max_epochs", expected="at least 1")
         self._require(condition=0 < self.temperature <= 100, name="temperature", expected="over 0, up to 100")
         self._require(condition=0 < self.weight <= 1, name="weight", expected="over 0, up to 1")
 
@@ -162,9 +165,10 @@ class Recipe:
             _refuse("features", f"should be some of {', '.join(FEATURES)}, found {', '.join(unknown) or 'none'}")
 
     @property
-    def n_networks(self) -> int:
-        """Number of networks to train, including teachers."""
-        return self.network.members + (self.teachers.networks if self.teachers else 0)
+    def epochs(self) -> tuple[int, ...]:
+        """Maximum number of epochs of each network to train, teachers first."""
+        teachers = (self.teachers.max_epochs,) * self.teachers.networks if self.teachers else ()
+        return (*teachers, *(self.training.max_epochs,) * self.network.members)
 
     def require_trainable(self) -> None:
         """Checks that the recipe makes a model for use.
@@ -223,7 +227,7 @@ class Recipe:
         return cls(**parts)
 
     def with_max_epochs(self, max_epochs: int | None) -> "Recipe":
-        """Returns the recipe with another maximum number of epochs; None keeps it.
+        """Returns the recipe with another maximum number of epochs, except of teachers; None keeps it.
 
         Raises:
             UsageError: If it is a baseline.

@@ -80,7 +80,7 @@ def train(
         restart: Whether to discard the interrupted training in the folder.
         figures: Test scores of the recipe by protocol, for the model card.
         **options: Further options: `sercli.training.options.TrainingOptions`. Progress counts the epochs of all
-            networks, teachers first, as if each took the maximum number.
+            networks, teachers first, as if each took its maximum number.
 
     Raises:
         UsageError: If the recipe is a baseline or unknown, the device is unknown, both `resume` and `restart` are
@@ -107,7 +107,6 @@ def train(
             limit_threads(count_cpus()),
             follow_progress(f"train {recipe.name}", settings.progress) as update,
         ):
-            max_epochs = recipe.training.max_epochs
             if restart:
                 remove_checkpoints(out / CHECKPOINT_FILE)
             trained = train_fold(
@@ -120,7 +119,7 @@ def train(
                 resume=resume,
                 command=settings.command,
                 on_epoch=lambda network, record: update(
-                    network * max_epochs + record.epoch, recipe.n_networks * max_epochs, record
+                    sum(recipe.epochs[:network]) + record.epoch, sum(recipe.epochs), record
                 ),
             )
             saved = not (trained.interrupted and has_finished_model(out))

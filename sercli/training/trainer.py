@@ -24,7 +24,7 @@ from sercli.training.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from sercli.training.data import CorpusFeatures
 from sercli.training.description import describe_training, identify_checkpoint
 from sercli.training.loop import DevScores, EpochRecord, FitResult, Teacher, fit, score_logits
-from sercli.training.recipes import AugmentConfig, Recipe
+from sercli.training.recipes import AugmentConfig, Recipe, TeacherConfig
 
 OnEpoch = Callable[[int, EpochRecord], None]
 """Called after each epoch, once its checkpoint is saved, with the number of the network (from 0, teachers first)."""
@@ -112,11 +112,13 @@ def train_fold(
         on_epoch=on_epoch,
     )
     teachers: list[FitResult] = []
-    n_first = recipe.teachers.networks if recipe.teachers else recipe.network.members
-    networks, results, interrupted = trainer.train_all(range(n_first))
-    if recipe.teachers and not interrupted:
-        teachers, teacher = results, Teacher(network=Ensemble(networks).eval(), config=recipe.teachers)
-        networks, results, interrupted = trainer.train_all(range(n_first, recipe.n_networks), teacher)
+    if recipe.teachers:
+        networks, results, interrupted = trainer.train_teachers(recipe.teachers)
+        if not interrupted:
+            teachers, teacher = results, Teacher(network=Ensemble(networks).eval(), config=recipe.teachers)
+            networks, results, interrupted = trainer.train_all(range(len(teachers), len(recipe.epochs)), teacher)
+    else:
+        networks, results, interrupted = trainer.train_all(range(recipe.network.members))
     network = networks[0] if len(networks) == 1 else Ensemble(networks)
     model = _export(network, corpus, recipe.with_members(len(networks)), normalizer)
     model, dev = _calibrate(model, corpus, fold)
@@ -181,6 +183,11 @@ class NetworkTrainer:
     identity: str = ""
     resume: bool = False
     on_epoch: OnEpoch = lambda *_: None
+
+    def train_teachers(self, config: TeacherConfig) -> tuple[list[nn.Module], list[FitResult], bool]:
+        """Trains teachers; returns what `train_all` does."""
+        trainer = replace(self, recipe=self.recipe.with_max_epochs(config.max_epochs))
+        return trainer.train_all(range(config.networks))
 
     def train_all(
         self, numbers: range, teacher: Teacher | None = None

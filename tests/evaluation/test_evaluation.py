@@ -308,7 +308,7 @@ def test_the_teachers_of_a_fold_have_not_seen_its_test(
         return fit(network, train, *arguments, teacher=teacher, **options)
 
     monkeypatch.setattr("sercli.training.trainer.fit", note)
-    recipe = replace(SMALL.with_max_epochs(1), teachers=TeacherConfig(networks=2))
+    recipe = replace(SMALL.with_max_epochs(1), teachers=TeacherConfig(networks=2, max_epochs=1))
     run_toy(data, tmp_path / "r", recipe=recipe, protocol="paper", seeds=2)
     assert len(trained_on) == 2 * 3
     for seed in range(2):

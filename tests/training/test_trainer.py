@@ -207,7 +207,7 @@ def test_copies_and_augmentation_are_those_of_the_recipe(
 def test_a_student_is_one_network_and_equals_its_onnx_file(features: CorpusFeatures, fold: Fold) -> None:
     trained = train_fold(features, fold, STUDENT, seed=3, device=CPU)
     assert (len(trained.teachers), len(trained.members)) == (2, 1)
-    assert [row["member"] for row in trained.epoch_rows()] == [1, 1, 2, 2, 3, 3]
+    assert [row["member"] for row in trained.epoch_rows()] == [1, 1, 1, 2, 2, 2, 3, 3]
     assert trained.model.facts["training"]["teachers"] == 2
     network = build_network(STUDENT.network, len(trained.model.normalizer.mean), len(features.labels))
     network.load_state_dict(load_weights(trained))

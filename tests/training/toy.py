@@ -63,4 +63,4 @@ def run_train(
     return train(data / "index.csv", data / "features.h5", recipe, out, seed=seed, device="cpu", **options)
 
 
-STUDENT = replace(SMALL.with_max_epochs(2), teachers=TeacherConfig(networks=2))
+STUDENT = replace(SMALL.with_max_epochs(2), teachers=TeacherConfig(networks=2, max_epochs=3))
