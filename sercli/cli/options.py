@@ -130,7 +130,7 @@ MaxEpochs = Annotated[
     typer.Option(
         "--max-epochs",
         min=1,
-        help="Maximum number of epochs.",
+        help="Maximum number of epochs; not of teachers.",
         show_default="from the recipe",
         rich_help_panel=RECIPE,
     ),

@@ -105,6 +105,9 @@ class AugmentConfig(Config):
 class TeacherConfig(Config):
     """Distillation of an ensemble into one network (Hinton, Vinyals & Dean 2015).
 
+    By default the student learns from the teachers alone, which score each augmented utterance just as the student
+    hears it (Beyer et al. 2022, "Knowledge Distillation: A Good Teacher Is Patient and Consistent").
+
     Attributes:
         networks: Number of teachers; they are trained first, like networks of the recipe without teachers.
         max_epochs: Maximum number of epochs of each teacher; `TrainConfig.max_epochs` is that of the student.
@@ -114,8 +117,8 @@ class TeacherConfig(Config):
 
     networks: int = 2
     max_epochs: int = 40
-    temperature: float = 2.0
-    weight: float = 0.7
+    temperature: float = 1.0
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         self._require(condition=1 <= self.networks <= 16, name="networks", expected="1 to 16")
