@@ -146,10 +146,9 @@ class SpectralAugmentation:
         changed = (self._total_power(power).sum(dim=1) / lengths).clamp(min=AMIN)
         decibels = 10 * (power * (mean / changed)[:, None, None]).clamp(min=AMIN).log10()
         top = decibels.masked_fill(~mask, -torch.inf).amax(dim=(1, 2), keepdim=True)
-        changed_batch = (decibels.maximum(top - TOP_DB) - self._mean) / self._std
-        longer = changed_batch.shape[2] - batch.shape[2]
-        batch = F.pad(batch, (0, longer))
-        return batch.index_copy(0, degraded, changed_batch), n_frames.index_copy(0, degraded, lengths)
+        altered = (decibels.maximum(top - TOP_DB) - self._mean) / self._std
+        batch = F.pad(batch, (0, altered.shape[2] - batch.shape[2]))
+        return batch.index_copy(0, degraded, altered), n_frames.index_copy(0, degraded, lengths)
 
     def _to_clean_power(self, batch: Tensor, n_frames: Tensor) -> Tensor:
         """Returns the power per hertz of normalized features, zero beyond each length."""
