@@ -78,10 +78,10 @@ def limit_trainings(jobs: int, device: str) -> int:
         jobs: Number of trainings.
         device: ``cpu``, which limits nothing, ``cuda`` or ``mps``.
     """
-    import torch
-
-    if device == "cpu":
+    if device == "cpu" or jobs <= 1:
         return jobs
+    import torch  # slow to import, and asking a GPU starts it
+
     free = torch.cuda.mem_get_info()[0] if device.startswith("cuda") else 0
     return max(1, min(jobs, free // GPU_MEMORY))
 

@@ -130,7 +130,7 @@ MaxEpochs = Annotated[
     typer.Option(
         "--max-epochs",
         min=1,
-        help="Maximum number of epochs; not of teachers.",
+        help="Maximum number of epochs; teachers keep theirs.",
         show_default="from the recipe",
         rich_help_panel=RECIPE,
     ),

@@ -33,7 +33,7 @@ UPPER_ROLLOFF, LOWER_ROLLOFF = 200.0, 18.0  # dB per octave: a resampling filter
 NOISE_SNR = (8.0, 35.0)  # dB, relative to the utterance's 80th percentile of frame power
 # Exponent of the frequency in the noise's power per hertz: 0 is white, -1 pink, -2 brown.
 NOISE_SLOPE = (-1.5, 0.2)
-BABBLE_VOICES = 5
+BABBLE_VOICES = 5  # utterances that make up the babble
 CODEC_SNR = (30.0, 40.0)  # dB; G.711 has about 37 at any level (ITU-T G.712)
 
 
