@@ -327,17 +327,17 @@ def one_cycle(progress: float) -> float:
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """Returns a context for bfloat16 if the hardware supports it (CUDA, Intel AMX), else for single precision.
+    """Returns a context for bfloat16 if the hardware supports it (CUDA, AMX, AVX-512), else for single precision.
 
     With bfloat16 an epoch takes three quarters of the time.
     """
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda" or _has_amx(device))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda" or _has_bfloat16(device))
 
 
-def _has_amx(device: torch.device) -> bool:
-    """Whether the device is a CPU with AMX; False for old versions of torch, which cannot detect it."""
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether the device is a CPU that multiplies in bfloat16; False for old versions of torch, which cannot tell."""
     capabilities: Callable[[], dict[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
-    return device.type == "cpu" and bool(capabilities().get("amx_bf16", False))
+    return device.type == "cpu" and any(capabilities().get(name) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def score_logits(logits: npt.NDArray[np.floating], truth: Labels) -> DevScores:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from sercli.errors import ModelError
 from sercli.models.networks import build_network
 from sercli.splits.fold import Fold
 from sercli.training.data import CorpusFeatures
-from sercli.training.loop import Teacher, fit, one_cycle
+from sercli.training.loop import Teacher, autocast, fit, one_cycle
 from sercli.training.recipes import TeacherConfig
 from tests.training.toy import (
     CPU,
@@ -23,6 +25,14 @@ def test_the_learning_rate_rises_and_falls_once() -> None:
     assert rates.argmax() == 100
     assert (np.diff(rates[:101]) > 0).all()
     assert (np.diff(rates[100:]) < 0).all()
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="only Linux lists what the CPU can do")
+def test_a_cpu_that_multiplies_in_bfloat16_is_used_for_it() -> None:
+    able = {"amx_bf16", "avx512_bf16"} & set(Path("/proc/cpuinfo").read_text(encoding="ascii").split())
+    with autocast(CPU):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if able else torch.float32)
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(features: CorpusFeatures, fold: Fold) -> None:
