@@ -118,9 +118,9 @@ def _show_result(result: "TrainingResult", members: int) -> None:
         )
     trained, dev, first = result.trained, result.trained.dev, result.trained.members[0]
     console.say(
-        f"{result.folder}: epoch {first.best_epoch} of {len(first.history)}; calibrated (temperature "
-        f"{trained.model.temperature:.2f}): development loss {dev.loss:.3f}, accuracy {dev.accuracy:.3f}, "
-        f"UAR {dev.uar:.3f}"
+        f"{result.folder}: epoch {first.best_epoch} of {len(first.history)}: development loss {dev.loss:.3f}, "
+        f"accuracy {dev.accuracy:.3f}, UAR {dev.uar:.3f}; calibrated for {trained.model.facts['calibrated_for']} "
+        f"(temperature {trained.model.temperature:.2f})"
     )
     if trained.interrupted:
         content = "the best model so far" if members == 1 else f"{len(trained.members)} of {members} networks"

@@ -7,6 +7,8 @@ from typing import Any
 from sercli.corpora.registry import CORPORA
 
 TEMPLATE = "model_card.md.j2"
+SAME_CORPORA, OTHER_CORPORA = "recordings of the same corpora", "recordings of other corpora"
+"""What the confidence of a model can be calibrated for: ``calibrated_for`` in ``model.json``."""
 
 
 def render_card(description: Mapping[str, Any]) -> str:
@@ -27,15 +29,15 @@ def render_card(description: Mapping[str, Any]) -> str:
         n_features=len(description["normalization"]["mean"]),
         non_commercial=any("NC" in facts.get("license", "") for facts in corpora.values()),
         use=USE,
-        limits=list_limits(corpora),
+        limits=list_limits(description),
     )
 
 
 USE = "Made for research, teaching, and for sorting many recordings so that people listen to the right ones first."
 
 
-def is_acted(training_data: Mapping[str, Any]) -> bool:
-    """Whether all training data is acted speech, as in every published corpus of sercli; own recordings may not be.
+def is_published(training_data: Mapping[str, Any]) -> bool:
+    """Whether all training data is of published corpora, which are acted speech; own recordings may not be.
 
     Args:
         training_data: Facts of each corpus by name, as in ``model.json``.
@@ -44,13 +46,14 @@ def is_acted(training_data: Mapping[str, Any]) -> bool:
     return bool(training_data) and published >= training_data.keys()
 
 
-def list_limits(training_data: Mapping[str, Any]) -> tuple[str, ...]:
+def list_limits(description: Mapping[str, Any]) -> tuple[str, ...]:
     """Lists what a model must not be used for; each text completes "Do not use it".
 
     Args:
-        training_data: Facts of each corpus by name, as in ``model.json``.
+        description: Content of ``model.json``.
     """
-    acted = is_acted(training_data)
+    training_data = description.get("training_data", {})
+    acted = is_published(training_data)
     corpora = [
         f"{name} ({facts['language']})" if facts.get("language") else name for name, facts in training_data.items()
     ]
@@ -73,5 +76,11 @@ def list_limits(training_data: Mapping[str, Any]) -> tuple[str, ...]:
             "voices of other ages, telephone lines or noise, unless you have tested it there: expect much lower "
             f"accuracy. Training data: {', '.join(corpora) or 'not recorded'}{', all acted' if acted else ''}."
         ),
-        "as if its confidence held everywhere: it is calibrated on the corpora it was trained on and on no others.",
+        "as if its confidence held everywhere: "
+        + (
+            "it is calibrated for clean recordings of other corpora. For the corpora it was trained on it is too low, "
+            "and in noise it may be too high."
+            if description.get("calibrated_for") == OTHER_CORPORA
+            else "it is calibrated on the corpora it was trained on and on no others."
+        ),
     )

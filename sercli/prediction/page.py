@@ -19,7 +19,7 @@ from sercli.audio.envelope import LEVELS, POINTS
 from sercli.errors import UsageError
 from sercli.files import write_by_rename
 from sercli.labels import UNCERTAIN
-from sercli.models.card import USE, is_acted, list_limits
+from sercli.models.card import USE, is_published, list_limits
 from sercli.page.render import render_page
 from sercli.prediction.discovery import Recording
 from sercli.prediction.report import encodable
@@ -183,9 +183,9 @@ class ReportPage:
             scores=scores.to_dict() if scores and scores.scored else None,
             description=self._description,
             tested=_choose_figures(self._description.get("figures", {})),
-            acted=is_acted(training_data),
+            acted=is_published(training_data),
             use=USE,
-            limits=list_limits(training_data),
+            limits=list_limits(self._description),
             version=__version__,
             today=dt.datetime.now(tz=dt.UTC).astimezone().strftime("%Y-%m-%d %H:%M"),
         )

@@ -13,6 +13,13 @@ from sercli.training.data import CorpusFeatures
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # bounds of the search
 
+CORPUS_SHIFT = 1.96
+"""Factor of the temperature for recordings of other corpora than those trained on, of which networks are too sure.
+
+The geometric mean of the factors with the lowest cross-entropy from RAVDESS to nEMO, 2.40, and back, 1.60; see
+``tests/benchmarks/FIGURES.md`` for what it does on other corpora.
+"""
+
 
 def pool_logits(corpus: CorpusFeatures, positions: Sequence[int], model: Model) -> Logits:
     """Computes uncalibrated logits of utterances, shape ``(n, n_labels)``.

@@ -11,6 +11,7 @@ from sercli.errors import InputError, ModelError, UsageError
 from sercli.files import read_json_object, write_table
 from sercli.labels import choose_negative
 from sercli.locks import lock_folder, require_folder
+from sercli.models.card import OTHER_CORPORA, SAME_CORPORA, is_published
 from sercli.models.folder import HISTORY_FILE, JSON_FILE
 from sercli.models.model import save_model
 from sercli.models.self_test import score_test_signal
@@ -18,6 +19,7 @@ from sercli.parallel import limit_threads, pick_device
 from sercli.plots import save_curves
 from sercli.progress import follow_progress
 from sercli.splits.development import make_training_split
+from sercli.training.calibration import CORPUS_SHIFT
 from sercli.training.checkpoint import CHECKPOINT_FILE
 from sercli.training.data import CorpusFeatures
 from sercli.training.options import TrainingOptions, TrainingSettings
@@ -69,6 +71,10 @@ def train(
 
     Example:
         ``train("data/index.csv", "data/features.h5", out="models/mine", progress=True)``
+
+    The confidence of a model of published corpora alone is calibrated for recordings of other corpora, which such a
+    model is used on: its temperature is `CORPUS_SHIFT` times the one that suits the development speakers. That of a
+    model with own recordings in training is calibrated for more of these.
 
     Args:
         index: Index of utterances.
@@ -122,6 +128,7 @@ def train(
                     sum(recipe.epochs[:network]) + record.epoch, sum(recipe.epochs), record
                 ),
             )
+            trained = _calibrate_for_use(trained)
             saved = not (trained.interrupted and has_finished_model(out))
             if saved:
                 facts = {
@@ -137,6 +144,14 @@ def train(
             if not trained.interrupted:
                 remove_checkpoints(out / CHECKPOINT_FILE)
     return TrainingResult(folder=out, trained=trained, saved=saved, missing=corpus.missing)
+
+
+def _calibrate_for_use(trained: TrainedModel) -> TrainedModel:
+    model = trained.model
+    shifted = is_published(model.facts["training_data"])
+    facts = {**model.facts, "calibrated_for": OTHER_CORPORA if shifted else SAME_CORPORA}
+    temperature = model.temperature * CORPUS_SHIFT if shifted else model.temperature
+    return replace(trained, model=replace(model, facts=facts, temperature=temperature))
 
 
 def _check_usage(recipe: Recipe, out: Path, *, resume: bool, restart: bool) -> None:
