@@ -4,8 +4,8 @@
 with sercli, whose index and store are in ``data``, with the recordings of each folder, as they are and through a
 telephone. For each it prints the AUROC of typicality, of the maximum probability and of the energy score (Liu et al.
 2020), and the share of recordings below the least typicality; first it prints the area under the risk-coverage curve of
-each on the development utterances. ``--make FOLDER`` makes folders of espeak-ng voices, noise, tones and babble, and
-``--save`` writes the shares to the model card.
+each on the development utterances. ``--make FOLDER`` makes folders of espeak-ng voices, flite voices, noise, tones,
+babble and speech in as much noise, and ``--save`` writes the shares to the model card.
 """
 
 import argparse
@@ -52,6 +52,7 @@ VOICES = (
     "fr+f1",
     "es",
 )
+FLITE_VOICES = ("awb", "kal", "kal16", "rms", "slt")
 SENTENCES = (
     "Kids are talking by the door.",
     "Please call me back as soon as you can.",
@@ -141,11 +142,16 @@ def read(model: Model, paths: Iterable[Path], degradation: str | None) -> Iterat
 
 
 def make_sounds(folder: Path, clips: Sequence[Path]) -> list[Path]:
-    """Writes folders of sounds that are not the speech of one person; babble is of eight of the clips each."""
+    """Writes folders of sounds that are not the clear speech of one person; babble is of eight of the clips each."""
     generator = np.random.default_rng(0)
-    folders = [folder / name for name in ("espeak-ng", "noise", "tones", "babble")]
+    names = ("espeak-ng voices", "flite voices", "noise", "tones", "babble", "speech in as much noise")
+    folders = [folder / name for name in names]
     for each in folders:
         each.mkdir(parents=True, exist_ok=True)
+    for number, (voice, sentence, stretch) in enumerate(itertools.product(FLITE_VOICES, SENTENCES, ("0.9", "1.2"))):
+        out = str(folders[1] / f"{number}.wav")
+        stretched = ["--setf", f"duration_stretch={stretch}"]
+        subprocess.run(["flite", "-voice", voice, *stretched, "-t", sentence, "-o", out], check=True)
     for number in range(N_SOUNDS):
         pitch, speed = (str(generator.integers(*span)) for span in ((20, 90), (110, 220)))
         voice, sentence = VOICES[number % len(VOICES)], SENTENCES[number % len(SENTENCES)]
@@ -155,9 +161,9 @@ def make_sounds(folder: Path, clips: Sequence[Path]) -> list[Path]:
         swell = 0.3 + np.abs(np.interp(time, np.linspace(0, 3, 20), generator.normal(size=20)))
         tone = sum(np.sin(2 * np.pi * generator.uniform(100, 900) * n * time) / n for n in range(1, 6))
         babble = sum(_loop(clip, len(time)) for clip in generator.choice(np.array(clips, object), 8))
-        for each, sound in zip(
-            folders[1:], (swell * generator.normal(size=len(time)), swell * tone, babble), strict=True
-        ):
+        hiss = generator.normal(size=len(time))
+        noisy = _loop(clips[int(generator.integers(len(clips)))], len(time)) + hiss
+        for each, sound in zip(folders[2:], (swell * hiss, swell * tone, babble, noisy), strict=True):
             soundfile.write(each / f"{number}.wav", 0.5 * sound / np.abs(sound).max(), RATE)
     return folders
 
