@@ -26,7 +26,7 @@ from sercli.models.folder import CARD_FILE, DEFAULT_MODEL, JSON_FILE, read_descr
 from sercli.plots import save_confusion
 
 FOLDER = Path(__file__).resolve().parent
-RESULTS = FOLDER.parent / "tests/benchmarks/results/emobox-default/report.json"
+RESULTS = FOLDER.parent / "tests/benchmarks/results"
 LARGEST = 200_000  # bytes of a picture
 CALLS = {
     "delivery is late.flac": ("neutral", "calm", "angry"),
@@ -98,10 +98,12 @@ def shoot_report(report: Path) -> None:
 
 def draw_confusions() -> None:
     """Draws the confusion matrix of the evaluation for the model card, and adds it there."""
-    overall = json.loads(RESULTS.read_text(encoding="utf-8"))["overall"]
+    description = read_description(DEFAULT_MODEL)
+    report = RESULTS / f"emobox-{description['recipe']['name']}" / "report.json"
+    overall = json.loads(report.read_text(encoding="utf-8"))["overall"]
     title = f"Speakers unknown to the model (emobox): UAR {overall['uar']:.3f}"
     save_confusion(DEFAULT_MODEL / "confusion.png", overall["confusion"], EMOTIONS, title)
-    description = {**read_description(DEFAULT_MODEL), "pictures": {"confusion.png": title}}
+    description = {**description, "pictures": {"confusion.png": title}}
     write_json(DEFAULT_MODEL / JSON_FILE, description)
     with write_by_rename(DEFAULT_MODEL / CARD_FILE) as stream:
         stream.write(render_card(description))

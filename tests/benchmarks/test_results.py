@@ -77,11 +77,12 @@ def test_each_method_is_quoted(folder: Path) -> None:
 
 
 def test_the_card_quotes_the_reports() -> None:
-    quoted = load_model(DEFAULT_MODEL).facts["figures"]
+    facts = load_model(DEFAULT_MODEL).facts
+    quoted, recipe = facts["figures"], facts["recipe"]["name"]
     named = {
-        describe_test(read_report(folder)): folder for folder in FOLDERS if read_report(folder)["recipe"] == "default"
+        describe_test(read_report(folder)): folder for folder in FOLDERS if read_report(folder)["recipe"] == recipe
     }
     assert set(quoted) <= set(named)
     for name, figures in quoted.items():
-        kept = read_scores([named[name]], "default")[name]
+        kept = read_scores([named[name]], recipe)[name]
         assert {**kept, "command": ""} == {**figures, "command": ""}, name
