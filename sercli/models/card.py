@@ -78,8 +78,7 @@ def list_limits(description: Mapping[str, Any]) -> tuple[str, ...]:
         ),
         "as if its confidence held everywhere: "
         + (
-            "it is calibrated for clean recordings of other corpora. For the corpora it was trained on it is too low, "
-            "and in noise it may be too high."
+            "it is calibrated for recordings of other corpora; for those it was trained on it is too low."
             if description.get("calibrated_for") == OTHER_CORPORA
             else "it is calibrated on the corpora it was trained on and on no others."
         ),

@@ -64,5 +64,5 @@ def test_the_confidence_is_for_other_recordings_unless_ones_own_were_trained_on(
             fitted = fit_temperature(pool_logits(features, dev, model), list_truth(features, dev))
         assert model.temperature / fitted == pytest.approx({"mixed": 1.0, "published": CORPUS_SHIFT}[name])
         card = (tmp_path / name / "MODEL_CARD.md").read_text()
-        assert f"The confidence is calibrated for {model.facts['calibrated_for']}.\n" in card
-        assert ("calibrated for clean recordings of other corpora" in card) == (name == "published")
+        assert f"The confidence is calibrated for {model.facts['calibrated_for']}.\n\n" in card
+        assert ("it is calibrated for recordings of other corpora; for" in card) == (name == "published")
