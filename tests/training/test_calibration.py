@@ -32,8 +32,10 @@ def test_development_scores_and_temperature_are_those_of_the_saved_model(
     fold = make_training_split(features.index, 1)
     truth = list_truth(features, fold.dev)
     logits = pool_logits(features, fold.dev, model)
-    assert model.temperature == CORPUS_SHIFT * fit_temperature(logits, truth)
-    probabilities = replace(model, temperature=fit_temperature(logits, truth)).probabilities(logits)
+    fitted = fit_temperature(logits, truth)
+    assert model.temperature == CORPUS_SHIFT * fitted
+    assert fitted != 1.0
+    probabilities = replace(model, temperature=fitted).probabilities(logits)
     hits = probabilities.argmax(axis=1) == truth
     assert result.trained.dev.accuracy == hits.mean() == model.facts["training"]["dev_accuracy"]
     loss = -np.log(probabilities[np.arange(len(truth)), truth]).mean()
