@@ -94,8 +94,8 @@ def _grants_locks(folder: Path) -> bool:
         return True
     try:
         probe = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed below
-    except OSError:  # locking the lock file reports it
-        return True
+    except OSError as error:  # in /proc, FileLock would take it for a lock of another process
+        raise OSError(error.errno, f"no file can be created here: {error.strerror}", str(folder)) from None
     with probe:
         try:
             fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)

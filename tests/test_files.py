@@ -64,6 +64,12 @@ def test_a_lock_held_by_another_process_is_refused_and_free_again_when_that_ends
     assert not path.exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
+def test_a_folder_that_takes_no_files_is_not_called_busy() -> None:
+    with pytest.raises(OSError, match=r"no file can be created here.*'/proc'"):
+        acquire_lock(Path("/proc/.report.csv.lock"), InputError("it is busy"))
+
+
 def test_a_lock_file_removed_while_others_wait_lets_only_one_of_them_in(tmp_path: Path) -> None:
     path, counted = tmp_path / "lock", tmp_path / "count"
     counted.write_text("0")

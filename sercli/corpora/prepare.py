@@ -240,7 +240,7 @@ def _make_index(
             digests[name] = facts[0].signal_sha256
         progress(done, len(paths), "index")
     if not rows:
-        msg = f"none of the {len(paths)} recordings under {folder} can be decoded; the first: {failures[0]}"
+        msg = f"no recording under {folder} can be decoded; the first: {failures[0]}"
         raise CorpusError(msg)
     index = _add_rows(request, rows, digests)
     write_json(_prepared_marker(request), state)

@@ -113,7 +113,7 @@ def extract_store(
                 progress(number, len(index))
         if failures and not contents and path.exists():
             msg = (
-                f"none of the {len(index)} utterances can be used, the first: {failures[0].file}: "
+                f"no utterance can be used, the first: {failures[0].file}: "
                 f"{failures[0].reason}; {path} stays as it was"
             )
             raise InputError(msg)

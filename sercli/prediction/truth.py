@@ -93,7 +93,7 @@ def find_labels(
         named = _read_names(recordings, labels, mapping or {})
         if not named:
             msg = (
-                f"none of the {len(recordings)} recordings has a known label: expected names as "
+                "no recording has a known label: expected names as "
                 f"03-01-06-02-01-01-12.wav, found names as {_show_example(recordings)}"
             )
             raise InputError(msg)
@@ -127,7 +127,7 @@ def _read_table(
     if not known:
         line, row = rows[0]
         msg = (
-            f"none of the {len(recordings)} recordings has a known label: {table} names {row['file'][:80]!r} in line "
+            f"no recording has a known label: {table} names {row['file'][:80]!r} in line "
             f"{line}, the recordings are named as {_show_example(recordings)}; expected the same path or file name"
         )
         raise InputError(msg)

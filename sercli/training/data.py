@@ -53,7 +53,7 @@ class CorpusFeatures:
             self.missing = tuple(u.file for u in index.utterances if u.sha256 not in self._rows)
             present = tuple(u for u in index.utterances if u.sha256 in self._rows)
             if not present:
-                msg = f"{self._store.path} has none of the {len(index)} indexed utterances: run 'sercli featurize'"
+                msg = f"{self._store.path} has no utterance of the index: run 'sercli featurize'"
                 raise StoreError(msg)
             self.index = Index(folder=index.folder, utterances=present)
             self.labels = self.index.labels

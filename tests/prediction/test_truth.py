@@ -92,7 +92,7 @@ def test_a_missing_table_is_told_as_such(here: Path) -> None:
 
 def test_no_recording_with_a_label_is_an_error(here: Path) -> None:
     table = write_table(here / "t.csv", "a.wav,sad")
-    with pytest.raises(InputError, match="none of the 2 recordings has a known label"):
+    with pytest.raises(InputError, match="no recording has a known label"):
         find_labels(table, record("b.wav", "c.wav"), EMOTIONS)
     with pytest.raises(InputError, match=r"expected names as 03-01-06-02-01-01-12\.wav"):
         find_labels(NAMES, record("b.wav"), EMOTIONS)
