@@ -1,7 +1,8 @@
 """Makes the pictures of README and of the model card: ``python samples/make_pictures.py data/ravdess``.
 
 Joins clips of RAVDESS to calls of two actors, scores them, and takes the picture of the report in Chromium. Needs
-Playwright, Chromium and a copy of RAVDESS, none of which goes into the pictures but as lines and bars.
+Playwright, Chromium and a copy of RAVDESS, none of which goes into the pictures but as lines and bars. The picture of
+an explanation is of a computer voice.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from sercli.labels import EMOTIONS
 from sercli.models.card import render_card
 from sercli.models.folder import CARD_FILE, DEFAULT_MODEL, JSON_FILE, read_description
 from sercli.plots import save_confusion
+from sercli.prediction.explain import explain, write_explanation
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER.parent / "tests/benchmarks/results"
@@ -120,6 +122,7 @@ def main() -> None:
         (calls / "empty.flac").touch()
         predict_folder(calls, "report.html")
         shoot_report(Path("report.html").absolute())
+    write_explanation(FOLDER / "explanation.png", explain(FOLDER / "woman-even.ogg"))
     draw_confusions()
 
 

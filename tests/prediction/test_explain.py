@@ -5,7 +5,6 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +12,7 @@ import torch
 from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
-from sercli.audio.decode import read_signal
-from sercli.audio.preprocess import preprocess, resample, to_mono
+from sercli.audio.preprocess import preprocess
 from sercli.audio.segmentation import WINDOWS, SegmentationConfig
 from sercli.audio.signal import Signal
 from sercli.cli.app import app
@@ -26,6 +24,7 @@ from sercli.models.model import Model, save_model
 from sercli.models.networks import build_network
 from sercli.models.normalizer import Normalizer
 from sercli.prediction.explain import N_BANDS, Explanation, explain
+from tests.benchmarks.explanation import ACTORS, PLACES, find_clip, join_clips, share_between
 from tests.sounds import write_sound
 from tests.toy_model import FEATURES, build_model
 
@@ -92,22 +91,13 @@ def explanation(planted: Path, models: tuple[Model, Model, bytes]) -> Explanatio
     return explain(planted, models[0])
 
 
-def share_between(
-    values: np.ndarray[Any, np.dtype[np.float64]], start: float = START, end: float = END, length: float = 3.0
-) -> float:
-    """Share of what is above 0 in some seconds of a sound, give or take 0.1 s; by default those of the planted tone."""
-    times = (np.arange(len(values)) + 0.5) * length / len(values)
-    above = np.maximum(values, 0)
-    return float(above[(times > start - 0.1) & (times < end + 0.1)].sum() / above.sum())
-
-
 def test_planted_evidence_is_found_in_time_and_frequency(explanation: Explanation) -> None:
     (segment,) = explanation.segments
     assert (explanation.emotion, explanation.n_segments) == ("happy", 1)
     assert (segment.start, segment.end) == pytest.approx((0.0, 3.0), abs=0.05)
     # Its share of the time is 0.15.
-    assert share_between(segment.attention[0]) > 0.22
-    assert share_between(segment.attribution.sum(axis=0)) > 0.5
+    assert share_between(segment.attention[0], START, END, 3.0) > 0.22
+    assert share_between(segment.attribution.sum(axis=0), START, END, 3.0) > 0.5
     tone = segment.features[:, round(segment.features.shape[1] * (START + END) / 2 / 3.0)]
     band, cell = np.unravel_index(segment.attribution.argmax(), segment.attribution.shape)
     assert band == int(tone.argmax()) * N_BANDS // FEATURES.n_mels
@@ -116,31 +106,15 @@ def test_planted_evidence_is_found_in_time_and_frequency(explanation: Explanatio
 
 def test_a_clip_of_anger_is_found_between_clips_of_calm(corpora: Path, tmp_path: Path) -> None:
     """By the model that comes with sercli; the actors are its development speakers."""
-    shares = []
-    for actor, place, sentence in itertools.product(("07", "14"), range(3), (1, 2)):
-        folder = corpora / f"ravdess/Actor_{actor}"
-        calm = [read_clip(folder / f"03-01-02-01-0{number}-01-{actor}.flac") for number in (1, 2)]
-        clips = [*calm[:place], read_clip(folder / f"03-01-05-02-0{sentence}-01-{actor}.flac"), *calm[place:]]
-        start, end = (sum(map(len, part)) / RATE for part in (clips[:place], clips[: place + 1]))
-        found = explain(write_sound(tmp_path / "a.wav", np.concatenate(clips)))
-        if found.emotion != "angry":
-            continue  # the explanation is of the other answer
-        (segment,) = found.segments
-        span = (start - segment.start, end - segment.start, segment.end - segment.start)
-        maps = (np.ones(100), segment.attention[0], segment.attribution.sum(axis=0))
-        shares.append([share_between(values, *span) for values in maps])
-    assert len(shares) >= 3
-    time, attention, attribution = np.mean(shares, axis=0)
-    assert attention > 1.5 * time
-    assert attribution > 1.5 * time
-
-
-def read_clip(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Reads a clip with 50 ms of the silence around it."""
-    signal, rate = read_signal(path)
-    mono = resample(to_mono(signal), rate, RATE).astype(np.float64)
-    (loud,) = np.nonzero(np.abs(mono) > 0.05 * np.abs(mono).max())
-    return mono[loud[0] - RATE // 20 : loud[-1] + RATE // 20]
+    found = [
+        find_clip(tmp_path / "a.wav", join_clips(corpora / "ravdess", actor, "angry", place, sentence=sentence), place)
+        for actor, place, sentence in itertools.product(ACTORS, PLACES, (1, 2))
+    ]
+    right = [each for each in found if each.emotion == "angry"]  # the explanation of the others is of their answers
+    assert len(right) >= 3
+    time = np.mean([each.time for each in right])
+    assert np.mean([each.attention for each in right]) > 1.5 * time
+    assert np.mean([each.attribution for each in right]) > 1.5 * time
 
 
 def test_random_weights_give_another_map(
@@ -148,7 +122,7 @@ def test_random_weights_give_another_map(
 ) -> None:
     """The sanity check of Adebayo et al. 2018."""
     (trained,), (fresh,) = explanation.segments, explain(planted, models[1]).segments
-    assert share_between(fresh.attention[0]) < 0.18
+    assert share_between(fresh.attention[0], START, END, 3.0) < 0.18
     assert np.abs(fresh.attribution).max() < np.abs(trained.attribution).max() / 4
     assert spearmanr(trained.attribution.ravel(), fresh.attribution.ravel()).statistic < 0.5
 
