@@ -38,7 +38,7 @@ test: $(VENV)/.test ## lint, types and the whole test suite
 	$(MAKE) --no-print-directory --jobs 2 lint compiled
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-coverage: $(VENV)/.test ## the whole test suite again, with its coverage; fails under 96 %
+coverage: $(VENV)/.test ## the whole test suite again, with its coverage; fails under 96%
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report term:skip-covered
 
 # What numba compiles for librosa, once per environment: the tests would wait half a minute for it.

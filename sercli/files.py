@@ -30,9 +30,9 @@ _REMEDIES = {
     errno.EISDIR: "expected a file, found a folder",
     errno.ENOTDIR: "a part of this path is a file, expected a folder",
     errno.EEXIST: "something else has this name: move it, or give another name",
-    errno.EIO: "the disk, or the network that it is on, fails",
+    errno.EIO: "disk or network error",
     errno.ESTALE: "the network file system has lost the file: try again",
-    errno.ENOLCK: "the file system grants no locks",
+    errno.ENOLCK: "the file system does not support locks",
 }
 
 

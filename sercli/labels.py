@@ -108,7 +108,7 @@ def find_problem(label: str) -> str:
     if len(label) > MAX_LENGTH:
         return f"it has {len(label)} characters, expected at most {MAX_LENGTH}"
     if not label.translate(dict.fromkeys(map(ord, _JOINERS))).isprintable() or label != " ".join(label.split()):
-        return "expected printable characters, and single blanks between words only"
+        return "expected printable characters, and only single spaces between words"
     if label.casefold() == UNCERTAIN:
         return f"{UNCERTAIN!r} is reserved for answers with low confidence; rename the label"
     return ""
@@ -118,7 +118,7 @@ def check_labels(labels: Sequence[str], least: int = 2) -> None:
     """Checks that labels are valid and distinct.
 
     Raises:
-        UsageError: If there are fewer than `least`, one is invalid, or two are equal or differ only by case, blanks,
+        UsageError: If there are fewer than `least`, one is invalid, or two are equal or differ only by case, spaces,
             ``-`` and ``_``.
     """
     if len(labels) < least:
@@ -132,12 +132,12 @@ def check_labels(labels: Sequence[str], least: int = 2) -> None:
     if alike:
         shown = "; ".join(" and ".join(map(repr, group)) for group in alike[:_SHOWN])
         merge = ",".join(f"{label}={group[0]}" for group in alike[:_SHOWN] for label in group[1:])
-        msg = f"labels that differ only by case or blanks: {shown}; merge them with --map '{merge}'"
+        msg = f"labels that differ only by case or spaces: {shown}; merge them with --map '{merge}'"
         raise UsageError(msg)
 
 
 def group_alike(labels: Iterable[str]) -> list[list[str]]:
-    """Groups labels that differ only by case, blanks, ``-`` and ``_``; the first of each group is the one to keep.
+    """Groups labels that differ only by case, spaces, ``-`` and ``_``; the first of each group is the one to keep.
 
     >>> group_alike(["Fed up", "calm", "fed_up"])
     [['Fed up', 'fed_up']]
@@ -311,7 +311,7 @@ class LabelSelection:
         twice = [label for label in left if _MEANT.get(label.casefold()) in left]
         if twice and not self.emotions:
             msg = (
-                f"{', '.join(map(repr, twice[:_SHOWN]))} occur beside the labels of sercli with the same meaning: "
+                f"sercli has other names for {', '.join(map(repr, twice[:_SHOWN]))}, which are also in the index: "
                 f"merge them with --map {suggest_map(twice)}, or name the labels to train on with --emotions"
             )
             raise UsageError(msg)

@@ -171,8 +171,8 @@ class ReliabilityBin:
         low: Lower end of the interval, 0 to 1; it belongs to the interval.
         high: Upper end, which belongs to the last interval only.
         count: Number of predictions.
-        confidence: Their mean highest probability; None without any.
-        accuracy: Share of them that is right; None without any.
+        confidence: Their mean highest probability; None if there are none.
+        accuracy: Share of them that is right; None if there are none.
     """
 
     low: float

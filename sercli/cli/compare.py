@@ -21,7 +21,7 @@ def compare(
 ) -> None:
     """Compare evaluations, best first.
 
-    Scores are recomputed from the predictions, with 95 % intervals by a bootstrap over speakers.
+    Scores are recomputed from the predictions, with 95% intervals by a bootstrap over speakers.
 
     Example: `sercli compare results/emobox-* --out compare.csv`
     """
@@ -31,7 +31,7 @@ def compare(
     from sercli.evaluation.compare import compare as run
 
     comparison = run(results, out)
-    headings = ("recipe", "protocol", "seeds", "UAR", "95 %", "accuracy", "ECE", "women", "men")
+    headings = ("recipe", "protocol", "seeds", "UAR", "95%", "accuracy", "ECE", "women", "men")
     table = Table(box=None, pad_edge=False)
     for heading in headings:
         # A narrow terminal wraps the protocol rather than truncating scores.

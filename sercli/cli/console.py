@@ -169,7 +169,7 @@ def confusion_table(confusion: Sequence[Sequence[int]], per_class: Mapping[str, 
     labels = list(per_class)
     present = [n for n in range(len(labels)) if any(confusion[n]) or any(row[n] for row in confusion)]
     columns = present if len(present) <= MOST_COUNTS else []
-    title = "confusion: a row is the truth, a column the prediction" if columns else None
+    title = "confusion matrix: rows are true labels, columns predictions" if columns else None
     table = Table("truth", title=title, box=None, pad_edge=False)
     for heading in (*_abbreviate([labels[n] for n in columns]), "recall", "precision", "F1"):
         table.add_column(Text(heading), justify="right")

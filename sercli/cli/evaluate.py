@@ -20,7 +20,7 @@ Protocol = Annotated[
     typer.Option(
         "--protocol",
         metavar="NAME",
-        help="Split into training and test data, listed below.",
+        help="How to split training and test data; see the list below.",
         autocompletion=lambda: [*PROTOCOLS, "cross"],
     ),
 ]
@@ -120,7 +120,7 @@ def _show(report: "EvaluationReport") -> None:
     console.say(f"recipe {report.recipe}, protocol {report.test_name}: {report.protocol_description}")
     console.stderr.print(console.confusion_table(overall.confusion, overall.per_class))
     low, high = overall.uar_interval
-    interval = "" if low is None else f" (95 % interval over speakers: {low:.3f} to {high:.3f})"
+    interval = "" if low is None else f" (95% interval over speakers: {low:.3f} to {high:.3f})"
     console.say(
         f"UAR {overall.uar:.3f}{interval}, accuracy {overall.accuracy:.3f}, macro F1 {overall.macro_f1:.3f}, "
         f"calibration error {overall.expected_calibration_error:.3f}"

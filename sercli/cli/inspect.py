@@ -77,10 +77,10 @@ def _show(inspection: "Inspection") -> None:
         for name, values in inspection.quantiles.items()
     ]
     console.stderr.print(_make_table("recordings", ("", *next(iter(inspection.quantiles.values()))), measures))
-    console.say("formats: " + "; ".join(f"{count} of {name}" for name, count in inspection.formats.items()))
+    console.say("formats: " + "; ".join(f"{count} at {name}" for name, count in inspection.formats.items()))
     if inspection.stored:
         stored, speech = int(inspection.stored["utterances"]), inspection.stored["speech"]
-        console.say(f"features: of {stored} of {inspection.utterances} utterances, {speech / 3600:.2f} hours of speech")
+        console.say(f"features: {stored} of {inspection.utterances} utterances, {speech / 3600:.2f} hours of speech")
     verbose = console.is_verbose()
     if verbose:
         rows = [

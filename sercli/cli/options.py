@@ -55,7 +55,7 @@ Dask = Annotated[
     typer.Option(
         "--dask",
         metavar="ADDRESS",
-        help="Dask scheduler to use instead, such as tcp://scheduler:8786; its workers need the same paths.",
+        help="Run on a Dask cluster: its scheduler, such as tcp://scheduler:8786; workers must see the same paths.",
         show_default=False,
         rich_help_panel=EXECUTION,
     ),
@@ -130,7 +130,7 @@ MaxEpochs = Annotated[
     typer.Option(
         "--max-epochs",
         min=1,
-        help="Maximum number of epochs; teachers keep theirs.",
+        help="Maximum number of epochs; does not apply to the teachers of a student.",
         show_default="from the recipe",
         rich_help_panel=RECIPE,
     ),

@@ -71,7 +71,7 @@ Segments = Annotated[
     typer.Option(
         "--segments",
         metavar="FILE|DIR/",
-        help=f"Timeline: {', '.join(TIMELINES)}; or a folder.",
+        help=f"Emotions over time: {', '.join(TIMELINES)}; or a folder/ for one file per recording.",
         show_default=False,
         rich_help_panel=OUTPUT,
     ),
@@ -144,7 +144,7 @@ Emotions = Annotated[
     typer.Option(
         "--emotions",
         metavar="LABEL,…",
-        help="Labels of the model to keep.",
+        help="Labels to choose from; the model's others are ignored.",
         show_default="all",
         rich_help_panel=SCORING,
     ),
@@ -164,7 +164,7 @@ Labels = Annotated[
     typer.Option(
         "--labels",
         metavar="FILE|names",
-        help="Table with the columns file and emotion, or 'names' for RAVDESS file names.",
+        help="Score against known labels: table with columns file and emotion, or 'names' for RAVDESS file names.",
         show_default=False,
         rich_help_panel=KNOWN,
     ),
@@ -218,10 +218,11 @@ def predict(
     """Recognize the emotion of every recording and write a report.
 
     Writes one row per recording, or per channel of a call. Unreadable files get a row with the reason, and the exit
-    status is 1. Repeat the command to resume an interrupted run.
+    status is 1. With --out, repeat the command to resume an interrupted run.
 
-    Examples: `sercli predict ./calls --out report.csv --segments timelines/` ·
-    `find . -name '*.mp3' -print0 | sercli predict - > report.csv`
+    Example: `sercli predict ./calls --out report.csv --segments timelines/`
+
+    Example: `find . -name '*.mp3' -print0 | sercli predict - > report.csv`
     """
     from sercli.labels import parse_label_map
     from sercli.prediction.batch import predict_folder
@@ -251,7 +252,7 @@ def predict(
             timeout=timeout,
             restart=restart,
             progress=bar.update,
-            on_resume=lambda count: console.say(f"{count} recordings were finished before (--restart starts over)"),
+            on_resume=lambda count: console.say(f"{count} recordings already done (--restart starts over)"),
             stdin=sys.stdin.buffer if sys.stdin else io.BytesIO(),
             stdout=None if out else sys.stdout,
         )

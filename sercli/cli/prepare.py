@@ -48,7 +48,7 @@ Labels = Annotated[
     typer.Option(
         "--labels",
         metavar="FILE",
-        help="For csv: table with the columns file and emotion, if known also speaker and gender.",
+        help="For csv: table with columns file and emotion, and optionally speaker and gender.",
         show_default=False,
         rich_help_panel=SOURCE,
     ),
@@ -97,8 +97,9 @@ def prepare(
     Replaces the rows of this corpus in the index. Recordings in a folder are not copied; archives are unpacked into the
     data folder.
 
-    Examples: `sercli prepare` · `sercli prepare nemo --from ~/nemo` ·
-    `sercli prepare csv --labels calls.csv --map joy=happy`
+    Example: `sercli prepare nemo --from ~/nemo`
+
+    Example: `sercli prepare csv --labels calls.csv --map joy=happy`
     """
     if list_corpora:
         _list_corpora()
@@ -216,10 +217,10 @@ def _show_exceptions(corpus: "Corpus", outcome: "PrepareResult", limit: int | No
         console.warn(console.summarize(f"missing from {corpus.name}", list(outcome.missing), limit))
     if outcome.miscounted:
         gaps = [f"{actual} of {expected} {name}" for name, (expected, actual) in outcome.miscounted.items()]
-        console.warn(console.summarize(f"not the whole of {corpus.name}", gaps, None))
+        console.warn(console.summarize(f"{corpus.name} is incomplete", gaps, None))
     if outcome.copies:
         copies = [str(copy) for copy in outcome.copies]
-        console.warn(console.summarize("further copies, not indexed", copies, limit))
+        console.warn(console.summarize("duplicate files, not indexed", copies, limit))
     if outcome.extra:
         console.warn(console.summarize("extra files, not indexed", [str(extra) for extra in outcome.extra], limit))
     if outcome.problems:
@@ -233,7 +234,7 @@ def _show_result(corpus: "Corpus", outcome: "PrepareResult", index: Path) -> Non
         console.warn(f"these labels are synonyms of sercli's: merge them with --map '{outcome.near_misses}'")
     if outcome.absent:
         absent = ", ".join(f"{text!r} ({count})" for text, count in outcome.absent.items())
-        console.warn(f"these labels or speakers look like empty cells: {absent}; leave cells empty that are unknown")
+        console.warn(f"these labels or speakers look like empty cells: {absent}; leave unknown cells empty")
     if outcome.unchanged:
         console.say(f"{corpus.name} is already prepared, {count} in {index} (--force repeats it)")
     else:

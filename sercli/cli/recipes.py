@@ -22,7 +22,9 @@ def recipes(
 ) -> None:
     """List the recipes, or print one as TOML to start your own from.
 
-    Example: `sercli recipes show default > mine.toml`, then `sercli train --recipe mine.toml`
+    Example: `sercli recipes show default > mine.toml`
+
+    Example: `sercli train --recipe mine.toml`
     """
     from sercli.training.recipe_files import describe_recipe, get_recipe, list_recipes, render_recipe
 

@@ -30,8 +30,8 @@ Negative = Annotated[
         rich_help_panel=options.DATA,
     ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Resume an interrupted training.")]
-Restart = Annotated[bool, typer.Option("--restart", help="Discard an interrupted training.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Discard an interrupted run.")]
 Figures = Annotated[
     list[Path] | None,
     typer.Option("--figures", metavar="DIR", help="Results folder to quote in the model card; repeatable."),
@@ -61,7 +61,7 @@ def train(
     """Train a model on the indexed corpora, on a GPU if there is one.
 
     Recipes with a one-cycle schedule train for a fixed number of epochs; others stop when the UAR on held-out speakers
-    stops improving. Ctrl-C keeps the best model so far, and --resume continues.
+    stops improving. Ctrl-C keeps what has been trained so far; --resume continues.
 
     Example: `sercli train --recipe default --out models/mine`
     """
@@ -113,8 +113,8 @@ def _show_result(result: "TrainingResult", members: int) -> None:
         )
     if result.known_speakers:
         console.warn(
-            f"{', '.join(result.known_speakers)}: unknown speakers, or fewer than 3; development utterances may be of "
-            "training speakers, so expect lower scores on other speakers"
+            f"{', '.join(result.known_speakers)}: speakers unknown, or fewer than 3; development speakers may also be "
+            "in training, so expect lower scores on other speakers"
         )
     trained, dev, first = result.trained, result.trained.dev, result.trained.members[0]
     console.say(
@@ -123,7 +123,7 @@ def _show_result(result: "TrainingResult", members: int) -> None:
         f"(temperature {trained.model.temperature:.2f})"
     )
     if trained.interrupted:
-        content = "the best model so far" if members == 1 else f"{len(trained.members)} of {members} networks"
+        content = "the model trained so far" if members == 1 else f"{len(trained.members)} of {members} networks"
         state = f"has {content}" if result.saved else "still has the previous model"
         console.show_error(f"interrupted: {result.folder} {state}; continue with --resume")
 

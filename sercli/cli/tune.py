@@ -52,7 +52,9 @@ def tune(
     Never sees the speakers of one test fold; scores each trial by cross-validation over the others. Repeat the command
     to resume.
 
-    Example: `sercli tune --trials 50`, then `sercli train --recipe tuning/default/best.toml`
+    Example: `sercli tune --trials 50`
+
+    Example: `sercli train --recipe tuning/default/best.toml`
     """
     from sercli.labels import parse_label_map
     from sercli.training.recipe_files import get_recipe

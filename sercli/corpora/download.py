@@ -149,7 +149,7 @@ def _check_response(response: httpx.Response, have: int, pinned: PinnedFile, url
     """Returns the position of the body in the file; refuses responses that cannot be the file."""
     status = response.status_code
     if status in _TRANSIENT:
-        msg = f"the server answers {status} {response.reason_phrase}"
+        msg = f"the server answered {status} {response.reason_phrase}"
         raise _TransientError(msg, _retry_after(response))
     if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and have:
         part.unlink()
@@ -159,7 +159,7 @@ def _check_response(response: httpx.Response, have: int, pinned: PinnedFile, url
         msg = f"the server has no such file (404): {url}; another address can be given with --url"
         raise DownloadError(msg)
     if status not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
-        msg = f"the server answers {status} {response.reason_phrase} for {url}".replace("  ", " ")
+        msg = f"the server answered {status} {response.reason_phrase} for {url}".replace("  ", " ")
         raise DownloadError(msg)
     if status == httpx.codes.OK:
         start, total = 0, response.headers.get("Content-Length", "")
@@ -209,8 +209,8 @@ def _check_hash(part: Path, pinned: PinnedFile, url: str) -> None:
     if md5 != pinned.md5:
         part.unlink()
         msg = (
-            f"{pinned.name} from {url} has md5 {md5}, expected {pinned.md5}: it was altered or damaged on "
-            "the way and has been removed; run the same command to download it again"
+            f"{pinned.name} from {url} has md5 {md5}, expected {pinned.md5}: it was altered or damaged in "
+            "transit and has been removed; run the same command to download it again"
         )
         raise DownloadError(msg)
 

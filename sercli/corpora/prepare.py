@@ -186,7 +186,7 @@ def _drop_undecodable_names(labeled: LabeledRecordings, folder: Path) -> Labeled
 def _describe_nothing(corpus: Corpus, source: Source, labeled: LabeledRecordings) -> str:
     where = source.labels or source.folder
     first = next(iter((*labeled.problems, *labeled.extra)), None)
-    example = f"; the first: {first}" if first else ""
+    example = f"; first failure: {first}" if first else ""
     return f"nothing under {where} can be indexed as {corpus.name}{example}"
 
 
@@ -240,7 +240,7 @@ def _make_index(
             digests[name] = facts[0].signal_sha256
         progress(done, len(paths), "index")
     if not rows:
-        msg = f"no recording under {folder} can be decoded; the first: {failures[0]}"
+        msg = f"no recording under {folder} can be decoded; first failure: {failures[0]}"
         raise CorpusError(msg)
     index = _add_rows(request, rows, digests)
     write_json(_prepared_marker(request), state)

@@ -21,8 +21,8 @@ class ComparedResults:
         seeds: Number of seeds.
         utterances: Number of distinct test utterances.
         uar: Unweighted average recall.
-        uar_low: Lower end of its 95 % interval.
-        uar_high: Upper end of its 95 % interval.
+        uar_low: Lower end of its 95% interval.
+        uar_high: Upper end of its 95% interval.
         uar_std: Its standard deviation over seeds.
         accuracy: Accuracy.
         macro_f1: Mean F1 over the labels.

@@ -71,7 +71,7 @@ def score_degraded(
     ]
     if not rows:
         file, failure = next(iter(failures.items()))
-        msg = f"no degraded recording could be tested, the first: {file}: {failure.reason}"
+        msg = f"no degraded recording could be tested; first failure: {file}: {failure.reason}"
         raise InputError(msg)
     return rows, list(failures.values())
 

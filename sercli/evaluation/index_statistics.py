@@ -25,7 +25,7 @@ MIN_DURATION, MAX_DURATION = 0.5, 30.0  # seconds
 MIN_SAMPLE_RATE = 16_000  # Hz
 MIN_SNR = 15.0  # dB
 MIN_UTTERANCES = 10  # per label
-QUANTILES = {"least": 0, "5 %": 5, "median": 50, "95 %": 95, "most": 100}
+QUANTILES = {"min": 0, "5%": 5, "median": 50, "95%": 95, "max": 100}
 HISTOGRAMS, BINS = ("duration", "level", "snr"), 30
 
 
@@ -56,11 +56,11 @@ class Inspection:
             samples and silent frames (0 to 1).
         histograms: Number of utterances (``counts``) between ``edges`` of duration, level and SNR.
         formats: Number of utterances by sample rate and number of channels.
-        stored: Number of utterances in the feature store and their seconds of speech; None without a store.
+        stored: Number of utterances in the feature store and their seconds of speech; None if there is no store.
         folds: Test speakers, sizes of the splits and missing test labels of each fold of protocol pooled.
         no_folds: Why protocol pooled does not work; empty if it does.
         issues: What to check before training.
-        label_errors: Likely label errors; None without results.
+        label_errors: Likely label errors; None if no results are given.
     """
 
     utterances: int
@@ -95,7 +95,7 @@ def inspect_index(
     Args:
         index: Index to inspect.
         store: Feature store of the index; None to skip it.
-        label_errors: Likely label errors; None without results.
+        label_errors: Likely label errors; None if no results are given.
         jobs: Number of recordings to decode in parallel.
         progress: Called after each decoded recording.
 

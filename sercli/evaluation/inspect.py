@@ -34,7 +34,7 @@ def inspect(
     Args:
         index: Index of utterances.
         store: Feature store of these utterances; None to skip it.
-        results: Results folder of an evaluation, whose predictions reveal likely label errors; None without.
+        results: Results folder of an evaluation, whose predictions reveal likely label errors, or None.
         out: Page (``.html``) or data (``.json``) to write; None to write neither.
         corpora: Corpora to use; None for all in the index.
         jobs: Number of recordings to decode in parallel.

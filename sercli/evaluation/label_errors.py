@@ -113,6 +113,6 @@ def read_label_errors(results: Path, index: Index) -> tuple[LabelError, ...]:
     predictions = read_predictions(path)
     rows = [row for row in predictions.rows if row.file in files]
     if not rows:
-        msg = f"{path} predicts no recording of the index: give results of this index"
+        msg = f"{path} has no predictions for this index: give results computed from it"
         raise InputError(msg)
     return find_label_errors(predictions.labels, rows)

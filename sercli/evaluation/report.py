@@ -196,7 +196,7 @@ def read_scores(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any
         report = read_report(folder)
         with report_errors(folder):
             if report["recipe"] != recipe:
-                msg = f"{folder} is of recipe {report['recipe']!r}, expected {recipe!r}"
+                msg = f"{folder} was made with recipe {report['recipe']!r}, expected {recipe!r}"
                 raise InputError(msg)
             overall = report["overall"]
             scores[describe_test(report)] = {

@@ -47,8 +47,8 @@ class FullScores(MainScores):
     """All scores of a set of predictions.
 
     Attributes:
-        uar_interval: 95 % interval of the UAR, by bootstrap over speakers.
-        accuracy_interval: 95 % interval of the accuracy, by bootstrap over speakers.
+        uar_interval: 95% interval of the UAR, by bootstrap over speakers.
+        accuracy_interval: 95% interval of the accuracy, by bootstrap over speakers.
         expected_calibration_error: Mean gap between confidence and accuracy, 0 to 1.
         reliability: Accuracy by confidence (reliability diagram).
         per_class: Precision, recall, F1 and support of each label.

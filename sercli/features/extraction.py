@@ -113,7 +113,8 @@ def extract_store(
                 progress(number, len(index))
         if failures and not contents and path.exists():
             msg = (
-                f"no utterance can be used, the first: {failures[0].file}: {failures[0].reason}; {path} stays as it was"
+                f"no utterance could be used; first failure: {failures[0].file}: {failures[0].reason}; "
+                f"{path} is unchanged"
             )
             raise InputError(msg)
         writer.finish(list(contents.items()))

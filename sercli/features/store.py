@@ -3,7 +3,7 @@
 A row is one segment of an utterance or of an augmented copy; the rows of an utterance are consecutive. Layout:
 ``features/<name>/frames`` in shape ``(total_frames, rows)`` and half precision, ``features/<name>/offsets`` in shape
 ``(n_rows + 1,)``, where a row without frames lacks the feature; ``rows/<column>`` for the fields of `StoreRow`.
-Nothing is compressed: gzip saves 8 to 16 % of half-precision features and makes random reads twenty times slower.
+Nothing is compressed: gzip saves 8 to 16% of half-precision features and makes random reads twenty times slower.
 """
 
 import json

@@ -59,9 +59,9 @@ def list_limits(description: Mapping[str, Any]) -> tuple[str, ...]:
     ]
     return (
         (
-            "to make decisions about people, including reviews of agents: not about work, credit, schooling, health, "
-            "law or safety. Several laws, the EU's AI Act among them, forbid or restrict emotion recognition at work "
-            "and in education."
+            "to make decisions about people, such as reviews of call-center agents, or in work, credit, schooling, "
+            "health, law or safety. Several laws, the EU's AI Act among them, forbid or restrict emotion recognition "
+            "at work and in education."
         ),
         (
             "to find out what somebody feels. "
@@ -73,7 +73,7 @@ def list_limits(description: Mapping[str, Any]) -> tuple[str, ...]:
         ),
         (
             f"on speech unlike its training data, such as {'spontaneous speech, ' if acted else ''}other languages, "
-            "voices of other ages, telephone lines or noise, unless you have tested it there: expect much lower "
+            "voices of other ages, real telephone calls or noise, unless you have tested it there: expect much lower "
             f"accuracy. Training data: {', '.join(corpora) or 'not recorded'}{', all acted' if acted else ''}."
         ),
         "as if its confidence held everywhere: "

@@ -1,4 +1,4 @@
-"""The network of the default recipe: 2-D convolutions, a BiLSTM with a residual path, attentive statistics.
+"""Networks `crnn` and `compact` (recipe `default`): 2-D convolutions, BiLSTM with residual path, attentive statistics.
 
 The structure follows Poongodai et al. 2025: convolution with skip connections, recurrence and attention. The changes
 improve recognition of unseen speakers in published studies: convolutions over time and frequency that keep most of the

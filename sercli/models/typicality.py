@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-MIN_TYPICALITY = 0.02  # so that about 2 % of the development utterances would have a warning
+MIN_TYPICALITY = 0.02  # so that about 2% of the development utterances would have a warning
 N_QUANTILES = 101
 DECIMALS = 5  # in the model folder
 
@@ -37,7 +37,7 @@ class Typicality:
         return replace(self, distances=tuple(round(float(each), DECIMALS) for each in quantiles))
 
     def measure_distances(self, embeddings: npt.NDArray[np.float64]) -> Distances:
-        """Measures how far segments are from the training utterances, or those through a telephone if less.
+        """Measures how far segments are from training utterances, plain or by telephone, whichever are nearer.
 
         The distance of a recording is their mean; that of its mean embedding would be small for any long recording.
 

@@ -76,10 +76,10 @@ class Details {
   ofRow(row) { return this.ofRows.subarray(row * N, (row + 1) * N); }
   envelope(row) { return this.envelopes.subarray(row * this.points, (row + 1) * this.points); }
 }
-const MOST_STRETCHES = 2000; // of one recording that are listed
+const MOST_SEGMENTS = 2000; // of one recording that are listed
 let details = null;
 
-// Neighbors of one emotion are one stretch where a row is too narrow to tell them apart.
+// Neighbors of one emotion are drawn as one where a row is too narrow to tell them apart.
 function merge(segments, gap) {
   const runs = [];
   for (const { start, end, result } of segments) {
@@ -180,7 +180,7 @@ document.addEventListener("click", (event) => {
   setTimeout(() => { applyFilters(); $("#recordings").scrollIntoView(); $("#rows").focus({ preventScroll: true }); });
 });
 
-// The strongest stretches of all recordings.
+// The strongest segments of all recordings.
 const measure = $("#measure");
 function strongest(labels, most) {
   const found = [], perRecording = Math.max(3, Math.ceil(most / Math.max(1, RECORDINGS.length)));
@@ -214,18 +214,18 @@ function openRecording(number, at = null) {
   const warnings = [...new Set(it.sides.flatMap((side) => side.warnings.map(reasonOf)))];
   put(dialog, html`<div class="opened">
     <header><div><h2 id="opened-name" tabindex="-1" autofocus>${it.name}</h2><p class="soft small">${it.folderName}${it.failed ? "" : html` · ${clock(it.duration, 1)}`}${it.typicality === null ? "" : html` · typicality ${it.answered.map((side, n) => html`${n ? ", " : ""}${it.sides.length > 1 ? `${byName(side.channel).toLowerCase()} ` : ""}${showTypicality(side)}`)}`}</p></div>
-      <button type="button" class="button" data-step="-1">← Previous call</button>
-      <button type="button" class="button" data-step="1">Next call →</button>
+      <button type="button" class="button" data-step="-1">← Previous</button>
+      <button type="button" class="button" data-step="1">Next →</button>
       <button type="button" class="button" data-close>Close</button></header>
     ${it.error ? html`<p class="note bad-text">Failed: ${reasonOf(it.error)}</p>` : ""}
     ${warnings.length ? html`<div class="note"><strong>${it.typicality !== null && it.typicality < DATA.minimum ? "Unreliable:" : "Check this result:"}</strong> ${warnings.join("; ")}</div>` : ""}
-    ${it.answered.length ? html`<p class="verdict">Confidence ${it.answered.map((side, n) => html`${n ? ", " : ""}${it.sides.length > 1 ? `${byName(side.channel).toLowerCase()} ` : ""}${rate(side.confidence)}`)}: averaged over the recording; listen before using it. <span class="soft small">Low: under 50&nbsp;%, medium: 50 to 75&nbsp;%, high: over 75&nbsp;%.</span></p>` : ""}
+    ${it.answered.length ? html`<p class="verdict">Confidence ${it.answered.map((side, n) => html`${n ? ", " : ""}${it.sides.length > 1 ? `${byName(side.channel).toLowerCase()} ` : ""}${rate(side.confidence)}`)} for the whole recording; listen before you rely on it. <span class="soft small">Low: under 50%, medium: 50 to 75%, high: over 75%.</span></p>` : ""}
     ${it.truth >= 0 ? html`<p class="small">Known label: ${swatch(it.truth)}${LABELS[it.truth]}${it.wrong ? html` <strong class="bad-text">(the answer is wrong)</strong>` : ""}</p>` : ""}
     ${it.source && !it.error ? html`<audio controls preload="metadata" src="${it.source}"></audio><p class="small soft" id="sound" role="status">Click the waveform to hear from there.</p>` : ""}
     ${it.error ? "" : html`<div class="times" id="times">${sides.map((side) => drawSide(it, side))}
       <div class="sheet" id="sheet"><div class="hair" hidden></div><div class="head-line" hidden></div></div></div>
       <div class="axis" aria-hidden="true">${ticks(it.duration)}</div>
-      <div class="columns"><div>${drawPeaks(it, sides)}</div><div><h3>All stretches</h3>${drawStretches(sides)}</div></div>`}
+      <div class="columns"><div>${drawPeaks(it, sides)}</div><div><h3>All segments</h3>${drawSegments(sides)}</div></div>`}
   </div>`);
   $(".opened").append(...["#trust", "#limits", ".foot"].map((part) => {
     const copy = $(part).cloneNode(true);
@@ -248,7 +248,7 @@ function drawSide(it, side) {
     return html`<rect x="${(100 * n / points).toFixed(2)}%" y="${((64 - height) / 2).toFixed(1)}" width="${(72 / points).toFixed(3)}%" height="${height.toFixed(1)}" rx="1" class="${inside ? inkOf(side.segments[next].result) : "gap"}"/>`;
   });
   const answer = side.result >= UNCERTAIN ? `${nameOf(side.result)} ${percent(side.confidence)}` : nameOf(side.result);
-  const spoken = `${it.sides.length > 1 ? byName(side.channel) : "Timeline"}: ${answer}, ${side.segments.length} stretches of speech`;
+  const spoken = `${it.sides.length > 1 ? byName(side.channel) : "Timeline"}: ${answer}, ${side.segments.length} segments`;
   return html`<div class="side"><div class="label">${it.sides.length > 1 ? html`<strong>${byName(side.channel)}</strong><br>` : ""}${swatch(side.result)}${nameOf(side.result)}${side.result >= UNCERTAIN ? html`<br>${percent(side.confidence)}` : ""}</div>
     <svg class="wave" aria-hidden="true">${bars}</svg>${ribbon(merge(side.segments, it.duration / 1000), it.duration, spoken)}</div>`;
 }
@@ -259,7 +259,7 @@ function ticks(duration) {
   return times.map((time) => html`<span style="left:${(100 * time / (duration || 1)).toFixed(2)}%">${step < 1 ? `${time.toFixed(1)} s` : clock(time)}</span>`);
 }
 const inOrder = (sides) => sides.flatMap((side) => side.segments.map((segment) => ({ ...segment, side }))).sort((a, b) => a.start - b.start);
-// For each emotion: its share of this recording, and the stretch and minute where it is most probable.
+// For each emotion: its share of this recording, and the segment and minute where it is most probable.
 function drawPeaks(it, sides) {
   const all = inOrder(sides);
   const total = all.reduce((sum, { start, end }) => sum + end - start, 0), heading = html`<h3>Where each emotion is strongest</h3>`;
@@ -270,7 +270,7 @@ function drawPeaks(it, sides) {
     return { label, result, peak, share: own.reduce((sum, { start, end }) => sum + end - start, 0) / total, minute: it.duration < 60 ? null : strongestMinute(it, sides, result) };
   }).sort((a, b) => b.share - a.share || details.share(b.peak.n, [b.result]) - details.share(a.peak.n, [a.result]));
   const place = ({ start, end, side, share }) => html`<button type="button" class="link nowrap" data-at="${start}">${clock(start)} to ${clock(end)}</button> <span class="soft nowrap">${percent(share)}${sides.length > 1 ? `, ${byName(side.channel).toLowerCase()}` : ""}</span>`;
-  return html`${heading}<div class="scroll" tabindex="0" role="region" aria-label="Where each emotion is strongest"><table class="plain"><thead><tr><th scope="col">Emotion</th><th scope="col" class="number">Of speech</th><th scope="col">Stretch</th><th scope="col">Minute</th></tr></thead><tbody>${rows.map(({ label, result, share, peak, minute }, n) =>
+  return html`${heading}<div class="scroll" tabindex="0" role="region" aria-label="Where each emotion is strongest"><table class="plain"><thead><tr><th scope="col">Emotion</th><th scope="col" class="number">Share of speech</th><th scope="col">Segment</th><th scope="col">Minute</th></tr></thead><tbody>${rows.map(({ label, result, share, peak, minute }, n) =>
     html`<tr><td>${swatch(result)}${label}</td><td class="number">${percent(share)}</td><td>${place({ ...peak, share: details.share(peak.n, [result]) })}</td>${it.duration >= 60 ? html`<td>${minute ? place(minute) : html`<span class="soft">too little speech</span>`}</td>` : n ? "" : html`<td class="soft top" rowspan="${rows.length}">shorter than a minute</td>`}</tr>`)}</tbody></table></div>`;
 }
 // The minute of one channel in which an emotion is most probable.
@@ -294,13 +294,13 @@ function strongestMinuteOf(side, duration, result) {
   }
   return best;
 }
-function drawStretches(sides) {
+function drawSegments(sides) {
   const all = inOrder(sides);
   if (!all.length) return html`<p class="soft">No speech.</p>`;
-  return html`<div class="scroll${all.length < FEW ? "" : " long"}" tabindex="0" role="region" aria-label="All stretches of speech"><table class="plain"><thead><tr><th scope="col">Time</th>${sides.length > 1 ? html`<th scope="col">Channel</th>` : ""}<th scope="col">Emotion</th><th scope="col">Probabilities (%)</th></tr></thead><tbody>${all.slice(0, MOST_STRETCHES).map(({ n, start, end, result, side }) => {
+  return html`<div class="scroll${all.length < FEW ? "" : " long"}" tabindex="0" role="region" aria-label="All segments"><table class="plain"><thead><tr><th scope="col">Time</th>${sides.length > 1 ? html`<th scope="col">Channel</th>` : ""}<th scope="col">Emotion</th><th scope="col">Probabilities (%)</th></tr></thead><tbody>${all.slice(0, MOST_SEGMENTS).map(({ n, start, end, result, side }) => {
     const top = Array.from(details.ofSegment(n), (share, label) => [share, label]).sort((a, b) => b[0] - a[0]).slice(0, 3);
     return html`<tr><td><button type="button" class="link" data-at="${start}">${clock(start, 1)} to ${clock(end, 1)}</button></td>${sides.length > 1 ? html`<td>${side.channel}</td>` : ""}<td>${nameInk(result)}</td><td class="small soft">${top.map(([share, label]) => `${LABELS[label]} ${share}`).join(", ")}</td></tr>`;
-  })}</tbody></table>${all.length > MOST_STRETCHES ? html`<p class="soft small">and ${all.length - MOST_STRETCHES} more, which the timeline shows</p>` : ""}</div>`;
+  })}</tbody></table>${all.length > MOST_SEGMENTS ? html`<p class="soft small">and ${all.length - MOST_SEGMENTS} more, which the timeline shows</p>` : ""}</div>`;
 }
 function play(at) {
   const audio = $("audio", dialog);
@@ -330,7 +330,7 @@ function wire(it, sides) {
 function showTip(event, time, side, segment) {
   const bars = segment && Array.from(details.ofSegment(segment.n), (share, label) => [share, label]).sort((a, b) => b[0] - a[0]);
   put(tip, html`<strong>${clock(time, 1)}</strong>${side.channel === "mix" ? "" : html` <span class="soft">${byName(side.channel).toLowerCase()}</span>`}${segment ? html`<table>${bars.map(([share, label]) =>
-    html`<tr><td>${swatch(label)}${LABELS[label]}</td><td><svg class="bar" aria-hidden="true"><rect width="${share}%" height="100%" class="${inkOf(label)}"/></svg></td><td class="number">${share} %</td></tr>`)}</table>` : html`<br><span class="soft">no speech</span>`}`);
+    html`<tr><td>${swatch(label)}${LABELS[label]}</td><td><svg class="bar" aria-hidden="true"><rect width="${share}%" height="100%" class="${inkOf(label)}"/></svg></td><td class="number">${share}%</td></tr>`)}</table>` : html`<br><span class="soft">no speech</span>`}`);
   dialog.append(tip); // above the dialog, which is above all else
   tip.hidden = false;
   const { width, height } = tip.getBoundingClientRect();

@@ -9,7 +9,7 @@ const html = (strings, ...values) => new Safe(strings.reduce((all, part, n) => a
 const put = (element, safe) => { element.innerHTML = safe.text; };
 const $ = (selector, root = document) => root.querySelector(selector);
 
-const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)}\u00a0%`;
+const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)}%`;
 const clock = (seconds, digits = 0) => {
   const all = Number(seconds.toFixed(digits)), hours = Math.floor(all / 3600), minutes = Math.floor(all / 60) % 60;
   const rest = (all % 60).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");

@@ -49,7 +49,7 @@ class BatchResult:
 
     Attributes:
         summary: Run summary.
-        scores: Scores against known labels; None without any.
+        scores: Scores against known labels; None if there are none.
         predictions: All rows in order if no report was written; else empty.
         saved: Files and folders that were written.
         finished_before: Number of recordings finished by an interrupted run.
@@ -105,7 +105,8 @@ def predict_folder(
         print(result.summary.answered, "of", result.summary.rows)
 
     Args:
-        paths: Files, folders, and patterns such as ``calls/**/*.mp3``; ``-`` reads a list from `stdin`.
+        paths: Files, folders, and patterns such as ``calls/**/*.mp3``; ``-`` reads a list
+            or a recording from `stdin`.
         out: Report; its suffix determines the format.
         model: Model folder; None for the model included in the package.
         jobs: Number of worker processes; None for one per available CPU.
@@ -113,7 +114,7 @@ def predict_folder(
         restart: Whether to start over instead of resuming.
         progress: True for a progress bar, or a function called as recordings are done.
         on_resume: Called with the number of recordings finished by an interrupted run.
-        stdin: Stream to read a list of paths from.
+        stdin: Stream to read a list of paths or a recording from.
         stdout: Stream to write rows to as CSV if there is no `out`.
         **options: Further options: `ScoringOptions`, `OutputOptions` and `PredictOptions`.
 
@@ -308,7 +309,7 @@ def _find_truth(
 ) -> dict[str, str]:
     if not labels:
         if label_map:
-            msg = "--map goes with --labels: name the table whose labels it maps"
+            msg = "--map requires --labels: name the table whose labels it maps"
             raise UsageError(msg)
         return {}
     from sercli.prediction.truth import find_labels

@@ -150,7 +150,7 @@ def _check_folder(name: str, folder: Path) -> Check:
         return Check(name=name, detail=f"{folder.absolute()}: {obstacle} is not a folder", ok=False)
     present = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(present).free
-    state = "" if present == folder.absolute() else ", not made yet"
+    state = "" if present == folder.absolute() else ", not created yet"
     writable = is_writable(folder.absolute())
     detail = f"{folder.absolute()}{state}, {free / GIGA:.1f} GB free{'' if writable else ', not writable'}"
     return Check(name=name, detail=detail, ok=writable and free > LEAST_SPACE)
@@ -186,6 +186,6 @@ def _check_recording(folder: Path) -> Check:
     seconds = time.monotonic() - began
     if row.status != "ok":
         return Check(
-            name="recording", detail=f"a synthetic recording was {row.status}: {row.error or 'no speech'}", ok=False
+            name="recording", detail=f"a synthetic recording could not be scored: {row.error or 'no speech'}", ok=False
         )
     return Check(name="recording", detail=f"a synthetic recording was scored by a worker process in {seconds:.1f} s")

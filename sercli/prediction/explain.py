@@ -57,8 +57,8 @@ def explain(path: Path | str, model: Model | Path | str = DEFAULT_MODEL, *, chan
     """Explains the most probable emotion of a recording.
 
     Each cell of a coarse grid over time and frequency is replaced by the mean of the training data (occlusion, Zeiler &
-    Fergus 2014). Its attribution is the drop in log-odds of the emotion (nats): above 0 where the sound speaks for the
-    emotion, below 0 where it speaks against it.
+    Fergus 2014). Its attribution is the drop in log-odds of the emotion (nats): above 0 where the sound supports the
+    emotion, below 0 where it counts against it.
 
     Example:
         ``explain("call.wav").segments[0].attribution``

@@ -139,7 +139,7 @@ def _choose_page(report: Path | None, html: Path | str | None, *, embed: bool) -
         return report
     if html is None:
         if embed:
-            msg = "--embed-audio goes with an HTML page: give --html FILE, or --out with a name ending in .html"
+            msg = "--embed-audio requires an HTML page: give --html FILE, or --out with a name ending in .html"
             raise UsageError(msg)
         return None
     page = Path(html)
@@ -153,7 +153,7 @@ def _choose_page(report: Path | None, html: Path | str | None, *, embed: bool) -
 def _plan_timelines(segments: str, kind: str | None, recordings: Sequence[Recording]) -> TimelinePlan | None:
     if not segments:
         if kind is not None:
-            msg = "--segments-format goes with --segments: name a folder for the timelines, ending in /"
+            msg = "--segments-format requires --segments with a folder for the timelines, ending in /"
             raise UsageError(msg)
         return None
     folder = segments.endswith(("/", os.sep))

@@ -152,7 +152,7 @@ class ReportPage:
 
         Args:
             summary: Counts of all rows.
-            scores: Scores against known labels; None without any.
+            scores: Scores against known labels; None if there are none.
 
         Raises:
             OSError: If it cannot be written.

@@ -112,7 +112,7 @@ class Predictor:
     ) -> Generator[tuple[int, RecordingResult], None, None]:
         """Scores recordings in worker processes.
 
-        Rows do not depend on other recordings, nor memory on the number or length of recordings.
+        Each row depends only on its recording; memory does not grow with their number or length.
 
         Args:
             recordings: Paths of sound files, or recordings from `find_recordings`.

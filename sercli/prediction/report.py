@@ -33,10 +33,10 @@ class RowWriter:
         raise NotImplementedError
 
     def finish(self) -> None:
-        """Writes what follows the last row; nothing unless the format has an end."""
+        """Writes the footer, if the format has one."""
 
     def close(self) -> None:
-        """Releases what the writer holds, finished or not; nothing unless it holds more than its stream."""
+        """Releases the resources of the writer, finished or not."""
 
 
 class CsvRows(RowWriter):

@@ -98,10 +98,10 @@ class ScoringSettings(Config):
         """
         window, hop = options.get("window"), options.get("hop")
         if window is None and hop is not None:
-            msg = "--hop goes with fixed windows: give --window or --vad off too"
+            msg = "--hop requires fixed windows: also give --window or --vad off"
             raise UsageError(msg)
         if window is not None and hop is not None and hop > window:
-            msg = f"--hop {hop:g} would leave gaps between windows of {window:g} s: give at most the window"
+            msg = f"--hop {hop:g} would leave gaps between windows of {window:g} s: it must not exceed --window"
             raise UsageError(msg)
         defaults = cls()
         values: dict[str, Any] = {

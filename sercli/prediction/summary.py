@@ -32,7 +32,7 @@ class Share:
 
     @property
     def mean_confidence(self) -> float | None:
-        """Mean confidence of the rows, 0 to 1; None without any."""
+        """Mean confidence of the rows, 0 to 1; None if there are none."""
         return self.confidence / self.rows if self.rows else None
 
 

@@ -19,7 +19,7 @@ MAX_DEV_SPEAKERS = 2  # development speakers per corpus; one of each gender wher
 
 
 def make_training_split(index: Index, seed: int) -> Fold:
-    """Splits an index into training and development utterances, for a model for use.
+    """Splits an index into training and development utterances, for a final model.
 
     Holds out speakers of each corpus with more than 2 speakers if all are known; for other corpora, a stratified ninth
     of the utterances.

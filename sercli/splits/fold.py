@@ -18,7 +18,7 @@ class Fold:
         number: Number of the fold, from 1.
         train: Utterances to train on.
         dev: Utterances for early stopping and calibration.
-        test: Utterances to test on; empty for a model for use.
+        test: Utterances to test on; empty for a final model.
     """
 
     number: int
@@ -77,16 +77,15 @@ def _check_labels(index: Index, fold: Fold) -> None:
             lacking = ", ".join(sorted(held_out))
             msg += f": all utterances of {lacking} are held out; add speakers of {lacking}"
         raise SplitError(msg)
-    # Speakers of a published test may lack a label, but a model for use needs all labels in train and dev.
+    # Speakers of a published test may lack a label, but a final model needs all labels in train and dev.
     purposes = [("train on", held_out), *([] if fold.test else [("calibrate with", train - dev)])]
     for purpose, labels in purposes:
         if labels:
             names = list(order_labels(labels))
             speakers = {utterance.speaker for utterance in index.utterances if utterance.emotion == names[0]} - {""}
             few = "1 speaker has" if len(speakers) == 1 else f"{len(speakers)} speakers have"
-            which = "the label" if len(names) == 1 else f"these {len(names)} labels"
             msg = (
                 f"{fold.title} has no utterance of {shorten_list(list(map(repr, names)), _SHOWN)} to {purpose} ({few} "
-                f"some of {names[0]!r}): add other speakers, or drop {which} with --emotions"
+                f"{names[0]!r}): add other speakers, or list only the other labels in --emotions"
             )
             raise SplitError(msg)

@@ -111,7 +111,7 @@ def name_protocol(name: str, train: Sequence[str] | None = None, test: Sequence[
         UsageError: If the name is unknown, or corpora are given without ``cross`` or missing with it.
     """
     if len({name == "cross", train is not None, test is not None}) > 1:
-        msg = "--protocol cross, --train and --test go together: name the corpora to train and to test on"
+        msg = "--protocol cross requires --train and --test, and they require it: name corpora to train and test on"
         raise UsageError(msg)
     if train is not None and test is not None:
         return name_cross_protocol(train, test)
@@ -232,7 +232,7 @@ def _for_corpus(corpus: Corpus, rule: SpeakerFolds) -> Protocol:
 
     return Protocol(
         name=rule.name,
-        description=f"{corpus.name}: {rule.description}",
+        description=f"{rule.description} ({corpus.name})",
         speaker_independent=True,
         complete=True,
         make=make,
@@ -245,7 +245,7 @@ def _for_corpus(corpus: Corpus, rule: SpeakerFolds) -> Protocol:
 def _by_split_column(index: Index, seed: int) -> _Splits:  # noqa: ARG001 - no draw
     test = [number for number, u in enumerate(index.utterances) if u.extra.get("split") == "test"]
     if not test:
-        msg = "protocol split needs a column split in the index, with the value test in rows to test: none has it"
+        msg = "protocol split needs a column split in the index, with rows marked test: found none"
         raise SplitError(msg)
     tested = set(test)
     return [(drop_duplicates_of(index, [n for n in range(len(index)) if n not in tested], test), test)]
@@ -349,7 +349,7 @@ PROTOCOLS: dict[str, Protocol] = {
         _speaker_folds(POOLED, POOLED_FOLDS),
         Protocol(
             name="split",
-            description="tests the rows marked test in the index's column split; speakers may be in both splits",
+            description="test on rows with split=test in the index; speakers may be in both splits",
             speaker_independent=False,
             complete=False,
             make=_by_split_column,

@@ -68,7 +68,7 @@ def _check_emotions(index: Index, groups: list[list[int]], *, least: int) -> int
     if count < least:
         msg = (
             f"too few utterances for a stratified split: expected at least {least} of each emotion, without "
-            f"duplicates, found {count} of {emotion}; add some, or drop it with --emotions"
+            f"duplicates, found {count} of {emotion}; add some, or list only the other labels in --emotions"
         )
         raise SplitError(msg)
     return len(counts)

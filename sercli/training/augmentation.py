@@ -120,7 +120,7 @@ class SpectralAugmentation:
         Args:
             batch: Normalized features, shape ``(batch, n_mels, n_frames)``.
             n_frames: Frames of each utterance, shape ``(batch,)``.
-            degraded: Numbers of these utterances, shape ``(n,)``.
+            degraded: Indices of the degraded utterances, shape ``(n,)``.
             draw: Random values for these.
 
         Returns:

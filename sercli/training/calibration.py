@@ -14,7 +14,7 @@ from sercli.training.data import CorpusFeatures
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # bounds of the search
 
 CORPUS_SHIFT = 1.96
-"""Factor of the temperature for recordings of other corpora than those trained on, of which networks are too sure.
+"""Temperature factor for recordings of corpora that were not trained on, where networks are overconfident.
 
 The geometric mean of the factors with the lowest cross-entropy from RAVDESS to nEMO, 2.40, and back, 1.60; see
 ``tests/benchmarks/FIGURES.md`` for what it does on other corpora.

@@ -62,7 +62,7 @@ def load_checkpoint(path: Path, identity: str) -> Checkpoint:
     """Reads a checkpoint.
 
     Raises:
-        CheckpointError: If it is damaged or belongs to another training run.
+        CheckpointError: If it is damaged or belongs to another run.
     """
     parts: dict[str, Weights] = {"weights": {}, "best": {}, "optimizer": {}}
     try:

@@ -238,7 +238,7 @@ class _Run:
         # Weights are saved in half precision.
         finite = all(bool(parameter.half().isfinite().all()) for parameter in self._network.parameters())
         if not (finite and np.isfinite((train_loss, scores.loss)).all()):
-            msg = f"the training diverges in epoch {number}: check the features, or lower training.learning_rate"
+            msg = f"the training diverged in epoch {number}: check the features, or lower training.learning_rate"
             raise ModelError(msg)
         record = EpochRecord(
             epoch=number,

@@ -146,7 +146,7 @@ class Recipe:
         network: Kind and sizes of the network; ignored for baselines.
         training: Training of the network; baselines use only `TrainConfig.copies`.
         augmentation: Augmentation of training batches; log-mel features only.
-        teachers: Distillation; None without.
+        teachers: Distillation; None if there is none.
         baseline: Key of `sercli.training.classifiers.BASELINES`; empty for a network.
     """
 
@@ -174,7 +174,7 @@ class Recipe:
         return (*teachers, *(self.training.max_epochs,) * self.network.members)
 
     def require_trainable(self) -> None:
-        """Checks that the recipe makes a model for use.
+        """Checks that the recipe makes a final model.
 
         Raises:
             UsageError: If it is a baseline.

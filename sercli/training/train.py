@@ -1,4 +1,4 @@
-"""Trains a model for use, and writes its model folder."""
+"""Trains a final model, and writes its model folder."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -72,9 +72,9 @@ def train(
     Example:
         ``train("data/index.csv", "data/features.h5", out="models/mine", progress=True)``
 
-    The confidence of a model of published corpora alone is calibrated for recordings of other corpora, which such a
-    model is used on: its temperature is `CORPUS_SHIFT` times the one that suits the development speakers. That of a
-    model with own recordings in training is calibrated for more of these.
+    A model trained only on published corpora is calibrated for recordings of other corpora, which it is used on: its
+    temperature is `CORPUS_SHIFT` times the one that suits the development speakers. A model trained on own recordings
+    too is calibrated for more of these.
 
     Args:
         index: Index of utterances.
@@ -165,7 +165,7 @@ def _check_usage(recipe: Recipe, out: Path, *, resume: bool, restart: bool) -> N
         msg = f"nothing to resume in {out}: {CHECKPOINT_FILE} is missing; train without --resume"
         raise ModelError(msg)
     if unfinished and not (resume or restart):
-        msg = f"{out} has an interrupted training: continue it with --resume, or start over with --restart"
+        msg = f"{out} has an interrupted run: continue it with --resume, or start over with --restart"
         raise ModelError(msg)
 
 

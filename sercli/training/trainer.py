@@ -215,7 +215,7 @@ class NetworkTrainer:
 
         Args:
             number: Number of the network, from 0.
-            teacher: Teacher for distillation; None without.
+            teacher: Teacher for distillation; None if there is none.
         """
         config, seed = self.recipe.training, seed_network(self.seed, number)
         checkpoint = name_checkpoint(self.checkpoint, number) if self.checkpoint else None

@@ -1,7 +1,7 @@
 """Searches for better parameters of a recipe with Optuna, without the test speakers.
 
 The test utterances of a fold are removed before the feature store is opened. The other speakers are divided into inner
-folds, and a trial's score is the mean UAR of the inner folds, so that no choice depends on two speakers.
+folds, and a trial's score is the mean UAR of the inner folds, so that no choice rests on just two speakers.
 """
 
 import hashlib

@@ -39,8 +39,8 @@ class Found:
         emotion: The answer for the whole sound.
         time: Share of the sound that is the clip.
         attention: Share of the attention that it has.
-        attribution: Share of what speaks for the answer that it has.
-        strongest: Whether the cell that speaks most for the answer is in it.
+        attribution: Share of positive attribution that it has.
+        strongest: Whether the cell with the highest attribution is in it.
     """
 
     emotion: str
@@ -121,7 +121,7 @@ def _read_clip(path: Path) -> Array:
 
 def _describe(found: Sequence[Found]) -> str:
     means = [np.mean([getattr(each, name) for each in found]) for name in ("time", "attention", "attribution")]
-    names = ("of the time", "of the attention", "of what speaks for the answer")
+    names = ("of the time", "of the attention", "of positive attribution")
     shares = ", ".join(f"{mean:.0%} {name}" for mean, name in zip(means, names, strict=True))
     return f"{len(found)} sounds: {shares}, strongest cell in {np.mean([each.strongest for each in found]):.0%}"
 

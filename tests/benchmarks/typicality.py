@@ -5,7 +5,7 @@ with sercli, whose index and store are in ``data``, with the recordings of each 
 telephone. For each it prints the AUROC of typicality, of the maximum probability and of the energy score (Liu et al.
 2020), and the share of recordings below the least typicality; first it prints the area under the risk-coverage curve of
 each on the development utterances. ``--make FOLDER`` makes folders of espeak-ng voices, flite voices, noise, tones,
-babble and speech in as much noise, and ``--save`` writes the shares to the model card.
+babble and speech in white noise, and ``--save`` writes the shares to the model card.
 """
 
 import argparse
@@ -144,7 +144,14 @@ def read(model: Model, paths: Iterable[Path], degradation: str | None) -> Iterat
 def make_sounds(folder: Path, clips: Sequence[Path]) -> list[Path]:
     """Writes folders of sounds that are not the clear speech of one person; babble is of eight of the clips each."""
     generator = np.random.default_rng(0)
-    names = ("espeak-ng voices", "flite voices", "noise", "tones", "babble", "speech in as much noise")
+    names = (
+        "espeak-ng voices",
+        "flite voices",
+        "amplitude-modulated noise",
+        "amplitude-modulated tones",
+        "babble",
+        "speech in white noise, 0 dB",
+    )
     folders = [folder / name for name in names]
     for each in folders:
         each.mkdir(parents=True, exist_ok=True)

@@ -159,8 +159,8 @@ def test_what_is_missing_or_damaged_gives_one_line_and_status_1(
         (("train", "--device", "tpu"), "unknown device 'tpu'"),
         (("train", "--device", "cuda"), "this machine has no cuda device"),
         (("evaluate", "--protocol", "best", "--store", "none.h5"), "unknown protocol 'best'"),
-        (("evaluate", "--protocol", "cross", "--train", "ravdess"), "--protocol cross, --train and --test go together"),
-        (("evaluate", "--train", "ravdess", "--test", "nemo"), "--protocol cross, --train and --test go together"),
+        (("evaluate", "--protocol", "cross", "--train", "ravdess"), "--protocol cross requires --train and --test"),
+        (("evaluate", "--train", "ravdess", "--test", "nemo"), "--protocol cross requires --train and --test"),
         (
             ("evaluate", "--protocol", "cross", "--train", "a", "--test", "a"),
             "expected different corpora to train and to test on",
@@ -264,7 +264,7 @@ def test_ctrl_c_in_train_leaves_a_model(copy: Path) -> None:
     checkpoint = copy / "models/small/checkpoint.safetensors"
     status, out, err = interrupt_sercli("train", "--recipe", "data/small.toml", cwd=copy, when=checkpoint.exists)
     assert (status, out) == (1, "")
-    assert "error: interrupted: models/small has the best model so far; continue with --resume" in err
+    assert "error: interrupted: models/small has the model trained so far; continue with --resume" in err
     assert "Traceback" not in err
     load_model(copy / "models/small")
     status, _, err = run_sercli("train", "--recipe", "data/small.toml", "--resume", "--max-epochs", "3", cwd=copy)

@@ -34,7 +34,7 @@ def test_tables_and_figures(toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     status, err = run(toy, monkeypatch, capsys, "--out", str(toy / "figures.json"), "-j", "1", "-v")
     assert status == 0
     assert "16 utterances, 0.00 hours, 4 speakers" in err
-    assert "16 of 16000 Hz, 1 ch" in err
+    assert "16 at 16000 Hz, 1 ch" in err
     assert "warning: shorter than 0.5 s (16): " in err
     assert "1 neutral, 1 happy, 1 sad, 1 angry" in err
     assert "speaker-independent folds" in err

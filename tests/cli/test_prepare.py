@@ -74,7 +74,7 @@ def test_folder(run: Run, toy: Path) -> None:
     assert "3 speakers, 0.00 hours, 1 file of more than one channel, 0 duplicates" in err
     assert "warning: missing from ravdess (1431): 03-01-01-01-01-01-03; " in err
     assert "; and 1426 more (--verbose shows all)" in err
-    assert "warning: not the whole of ravdess (8): 2 of 96 neutral; 0 of 192 calm; " in err
+    assert "warning: ravdess is incomplete (8): 2 of 96 neutral; 0 of 192 calm; " in err
     assert "indexed 9 utterances of ravdess in data/index.csv" in err
     assert len(read_index(Path("data/index.csv"))) == 9
 
@@ -95,7 +95,7 @@ def test_failures_are_one_line_and_status_1(run: Run, toy: Path) -> None:
     status, _, err = run("--from", toy, "--quiet")
     assert status == 1
     assert err.count("\n") == 1
-    assert err.startswith("error: not indexed (2): hello [red].wav: not a name of ravdess: expected seven")
+    assert err.startswith("error: not indexed (2): hello [red].wav: not a ravdess file name: expected seven")
     assert f"; {NAME}: is not a sound file" in err
     assert len(read_index(Path("data/index.csv"))) == 7
     err = run("--from", toy).err
@@ -132,14 +132,14 @@ def test_cells_that_should_be_empty_are_named(run: Run, toy: Path) -> None:
     Path("my.csv").write_text("file,emotion,speaker\n" + "".join(f"{f},{label},{who}\n" for f, label, who in rows))
     status, _, err = run("csv", "--labels", "my.csv")
     assert status == 0
-    assert "labels or speakers look like empty cells: 'NaN' (1), 'nan' (1); leave cells empty that are unknown" in err
+    assert "labels or speakers look like empty cells: 'NaN' (1), 'nan' (1); leave unknown cells empty" in err
 
 
 def test_copies_are_named_and_not_counted(run: Run, toy: Path) -> None:
     shutil.copytree(toy, toy / "audio_speech_actors_01-24")
     status, _, err = run("--from", toy)
     assert status == 0
-    assert "warning: further copies, not indexed (8): audio_speech_actors_01-24/" in err
+    assert "warning: duplicate files, not indexed (8): audio_speech_actors_01-24/" in err
     assert f"{NAME}: copy of {NAME}" in run("--from", toy, "-v").err
     assert "indexed 8 utterances" in err
 

@@ -129,7 +129,7 @@ def test_what_is_finished_is_not_done_again_and_what_has_changed_is(here: Path) 
         os.utime(here / name)  # a new time, but the same content, so the result is reused
     status, _, err = run_sercli(*command("killed.csv"), cwd=here)
     assert status == 1
-    assert f"{len(finished - {changed, 'calls/050.wav'})} recordings were finished before" in err
+    assert f"{len(finished - {changed, 'calls/050.wav'})} recordings already done" in err
     assert f"all but {len(finished - {changed, 'calls/050.wav'})} of the recordings in" in err
     rows = {row["file"]: row for row in read_rows(here / "killed.csv")}
     assert len(rows) == RECORDINGS

@@ -157,7 +157,7 @@ def test_gives_up_after_the_attempts_and_keeps_the_part(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("status", "message"),
-    [(404, "no such file (404)"), (403, "answers 403"), (401, "answers 401"), (302, "answers 302")],
+    [(404, "no such file (404)"), (403, "answered 403"), (401, "answered 401"), (302, "answered 302")],
 )
 def test_refusal_is_not_tried_again(tmp_path: Path, status: int, message: str) -> None:
     with (

@@ -13,7 +13,7 @@ def test_git_lfs_pointers_are_named(tmp_path: Path, toy: Path) -> None:
     assert str(problem) == f"{NAME}: is a Git LFS pointer, not the file itself: run 'git lfs pull' in its repository"
     for path in toy.rglob("*.wav"):
         path.write_text(pointer)
-    with pytest.raises(CorpusError, match=r"no recording under .* the first: .*: run 'git lfs pull'"):
+    with pytest.raises(CorpusError, match=r"no recording under .* first failure: .*: run 'git lfs pull'"):
         prepare(tmp_path, source=toy)
 
 

@@ -255,11 +255,11 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 def test_nothing_of_use_there(tmp_path: Path) -> None:
     write_tone(tmp_path / "other/hello.wav")
-    with pytest.raises(CorpusError, match=r"can be indexed as ravdess; the first: hello\.wav: not a name"):
+    with pytest.raises(CorpusError, match=r"can be indexed as ravdess; first failure: hello\.wav: not a ravdess"):
         prepare(tmp_path, source=tmp_path / "other")
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / Path(NAME).name).write_text("text")
-    with pytest.raises(CorpusError, match=r"no recording under .* the first: 03-01-03"):
+    with pytest.raises(CorpusError, match=r"no recording under .* first failure: 03-01-03"):
         prepare(tmp_path, source=tmp_path / "text")
     assert not (tmp_path / "data/index.csv").exists()
 

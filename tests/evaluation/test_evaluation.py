@@ -194,11 +194,11 @@ def test_a_corpus_is_tested_by_a_network_of_another_one(data: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"protocol": "cross", "train": ["ravdess"]}, "--protocol cross, --train and --test go together: name"),
-        ({"protocol": "loso", "train": ["ravdess"], "test": ["nemo"]}, "--protocol cross, --train and --test go"),
+        ({"protocol": "cross", "train": ["ravdess"]}, "--protocol cross requires --train and --test, and they"),
+        ({"protocol": "loso", "train": ["ravdess"], "test": ["nemo"]}, "--protocol cross requires --train and --test"),
         ({"protocol": "cross", "train": ["nemo"], "test": ["nemo"]}, "expected different corpora to train and to test"),
         ({"protocol": "cross", "train": [], "test": ["nemo"]}, "found none to train on and nemo to test on"),
-        ({"protocol": "cross"}, "--protocol cross, --train and --test go together: name"),
+        ({"protocol": "cross"}, "--protocol cross requires --train and --test, and they"),
     ],
 )
 def test_corpora_to_train_and_test_on_go_with_protocol_cross(

@@ -96,7 +96,7 @@ def test_counts_of_labels_speakers_and_formats(inspection: Inspection) -> None:
     assert inspection.speakers == {"a": {"happy": 2, "sad": 1}, "b": {"sad": 2}, "c": {"fed up": 1}}
     assert inspection.formats == {"16000 Hz, 1 ch": 6, "8000 Hz, 1 ch": 1}
     assert inspection.quantiles["duration"]["median"] == 0.6
-    assert inspection.quantiles["peak"]["most"] == pytest.approx(0, abs=0.1)
+    assert inspection.quantiles["peak"]["max"] == pytest.approx(0, abs=0.1)
     assert inspection.stored is None
     assert "needs the speaker of every utterance" in inspection.no_folds
     assert json.loads(json.dumps(inspection.to_dict()))["utterances"] == 7

@@ -69,5 +69,5 @@ def test_planted_errors_in_a_corpus_are_found_by_an_evaluation(data: Path, tmp_p
     assert all(error.p_label < error.p_suggested and error.label in EMOTIONS for error in errors[:4])
 
     others = replace(index, utterances=tuple(replace(u, file=f"other/{u.file}") for u in index.utterances))
-    with pytest.raises(InputError, match="predicts no recording of the index"):
+    with pytest.raises(InputError, match="has no predictions for this index"):
         read_label_errors(tmp_path / "results", others)

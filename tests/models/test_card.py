@@ -30,13 +30,14 @@ def test_the_card_says_which_tests_had_unseen_speakers(model: Model, tmp_path: P
     save_model(tmp_path, replace(model, facts={**model.facts, "figures": figures}), b"")
     card = (tmp_path / "MODEL_CARD.md").read_text()
     assert "| loso | unseen | – |" in card
-    assert "| split | maybe known | – |" in card
+    assert "| split | may be in training | – |" in card
 
 
 def test_the_card_leaves_open_what_is_undefined(model: Model, tmp_path: Path) -> None:
     score = {"seeds": 1, "uar": 0.5, "uar_interval": [None, None], "accuracy": 0.25, "ece": None, "command": "sercli"}
     save_model(tmp_path, replace(model, facts={**model.facts, "figures": {"paper": score}}), b"")
-    assert "| paper | maybe known | – | 1 | 0.500 | – to – | 0.250 | – |" in (tmp_path / "MODEL_CARD.md").read_text()
+    card = (tmp_path / "MODEL_CARD.md").read_text()
+    assert "| paper | may be in training | – | 1 | 0.500 | – to – | 0.250 | – |" in card
 
 
 @pytest.mark.parametrize(
@@ -44,9 +45,9 @@ def test_the_card_leaves_open_what_is_undefined(model: Model, tmp_path: Path) ->
     [
         (
             {"epochs": [25, 25, 17], "best_epoch": [25, 25, 17], "members": 3},
-            "- 3 networks; epochs: 25, 25, 17; epochs",
+            "- 3 networks; epochs: 25, 25, 17; weights from epoch",
         ),
-        ({"best_epoch": [11]}, "- 1 network; epochs: 25; epochs of the weights: 11; on cpu in 9 s"),
+        ({"best_epoch": [11]}, "- 1 network; epochs: 25; weights from epoch 11; on cpu in 9 s"),
         ({"interrupted": True}, "- The training was interrupted; it can be resumed."),
     ],
 )

@@ -173,7 +173,9 @@ def test_a_call_opens_with_a_timeline_per_side_and_plays_from_a_click(report: Pa
     assert dialog.locator(".side .ribbon rect").count() > 3
     assert dialog.locator(".side .wave rect").count() == 400
     verdict = dialog.locator(".verdict").inner_text()
-    for share, word in re.findall(r"(\d+)\s% \((\w+)\)", verdict):
+    rated = re.findall(r"(\d+)% \((\w+)\)", verdict)
+    assert rated
+    for share, word in rated:
         assert word == ("low" if int(share) < 50 else "medium" if int(share) <= 75 else "high")
     assert "channel 2" in verdict
     assert "shorter than a minute" in dialog.inner_text()
@@ -182,7 +184,7 @@ def test_a_call_opens_with_a_timeline_per_side_and_plays_from_a_click(report: Pa
     page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.9)
     tip = page.locator("#tip").inner_text()
     assert tip.startswith("0:06.0 channel 2")
-    assert sum(map(int, re.findall(r"(\d+)\s%", tip))) == pytest.approx(100, abs=4)
+    assert sum(map(int, re.findall(r"(\d+)%", tip))) == pytest.approx(100, abs=4)
     page.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.9)
     page.wait_for_function("() => { const a = $('dialog audio'); return !a.paused && a.currentTime > 6; }")
     assert page.evaluate("document.querySelector('dialog audio').currentTime") < 12
@@ -190,21 +192,21 @@ def test_a_call_opens_with_a_timeline_per_side_and_plays_from_a_click(report: Pa
     page.wait_for_function("() => $('dialog audio').paused")
 
 
-def test_the_strongest_stretch_opens_where_it_is(report: Path, open_page: OpenPage) -> None:
+def test_the_strongest_segment_opens_where_it_is(report: Path, open_page: OpenPage) -> None:
     page = open_page(report)
     page.select_option("#measure", label="sad")
     first = page.locator("#jumps button").first
     assert " sad" in first.inner_text()
     at = float(first.get_attribute("data-at"))
     best = page.evaluate(f"Math.max(...details.probabilities.filter((_, n) => n % {len(EMOTIONS)} === 3))")
-    assert first.inner_text().startswith(f"{best}\u00a0%")
+    assert first.inner_text().startswith(f"{best}%")
     first.click()
     page.wait_for_function(f"() => $('dialog audio').currentTime >= {at}")
 
 
-def test_stretches_of_negative_emotions_are_named_for_what_they_are(report: Path, open_page: OpenPage) -> None:
+def test_segments_of_negative_emotions_are_named_for_what_they_are(report: Path, open_page: OpenPage) -> None:
     page = open_page(report)
-    assert re.match(r"\d+\s% negative, mostly\s+(sad|angry|fearful|disgust)", page.locator("#jumps").inner_text())
+    assert re.match(r"\d+% negative, mostly\s+(sad|angry|fearful|disgust)", page.locator("#jumps").inner_text())
 
 
 def test_the_minute_of_an_emotion_is_that_of_one_channel(open_page: OpenPage, tmp_path: Path) -> None:
@@ -338,7 +340,7 @@ def test_it_says_how_usual_a_recording_is_and_what_not_to_believe(open_page: Ope
     page = open_page(write_many(tmp_path / "r.html", 200))
     page.locator("th[data-column=typicality]").get_by_role("button").click()
     cells = page.locator("#rows tr[data-row] td:nth-child(4)")
-    shown = [float(text.removesuffix("\u00a0%")) for text in cells.all_inner_texts()]
+    shown = [float(text.removesuffix("%")) for text in cells.all_inner_texts()]
     assert shown == sorted(shown)
     doubted = cells.locator(".doubt").count()
     assert 0 < doubted == sum(share < 2 for share in shown)

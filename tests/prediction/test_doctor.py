@@ -27,7 +27,7 @@ def test_nothing_is_wrong_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     checks = list(examine(DEFAULT_MODEL, tmp_path / "data"))
     assert [check for check in checks if not check.ok] == []
     found = {check.name: check.detail for check in checks}
-    assert found["data folder"].startswith(f"~{os.sep}data, not made yet")
+    assert found["data folder"].startswith(f"~{os.sep}data, not created yet")
     assert "output equals the stored one" in found["model"]
     assert "scored by a worker process" in found["recording"]
     assert str(tmp_path) not in "".join(found.values())

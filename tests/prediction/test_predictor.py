@@ -259,7 +259,7 @@ def test_a_network_that_returns_nan_says_so(tmp_path: Path, recordings: list[Pat
         ({"window": 0.05}, r"window should be 0\.1 to 60 s"),
         ({"window": 61}, r"window should be 0\.1 to 60 s"),
         ({"window": 2, "hop": 3}, "--hop 3 would leave gaps between windows of 2 s"),
-        ({"hop": 1}, "--hop goes with fixed windows"),
+        ({"hop": 1}, "--hop requires fixed windows"),
         ({"min_confidence": 1.1}, "min_confidence should be 0 to 1"),
         ({"timeout": 0}, "timeout should be more than 0 s"),
     ],

@@ -21,7 +21,7 @@ from tests.training.toy import (
 
 def test_a_training_that_diverges_leaves_nothing(data: Path, tmp_path: Path) -> None:
     recipe = replace(SMALL, training=replace(SMALL.training, max_epochs=1, learning_rate=100.0, muon=1e4))
-    with pytest.raises(ModelError, match=r"the training diverges in epoch 1: .* lower training.learning_rate"):
+    with pytest.raises(ModelError, match=r"the training diverged in epoch 1: .* lower training.learning_rate"):
         train(data / "index.csv", data / "features.h5", recipe, tmp_path / "model", device="cpu")
     assert not (tmp_path / "model").exists()
 

@@ -4,7 +4,7 @@ Origin: Burkhardt et al. 2005, https://doi.org/10.21437/Interspeech.2005-446. Te
 sentences in German.
 
 Annotation: the emotion that the actor was asked for, in the file name, as the first letter of its German name.
-Recordings that fewer than 80 % of the listeners recognized were left out by the authors.
+Recordings that fewer than 80% of the listeners recognized were left out by the authors.
 
 Counts: 535 recordings, 16 kHz; 127 angry, 81 boredom, 46 disgust, 69 fearful, 71 happy, 62 sad, 79 neutral.
 

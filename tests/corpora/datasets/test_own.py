@@ -33,7 +33,7 @@ def test_folder_names_are_labels(tmp_path: Path) -> None:
 
 def test_folders_whose_names_differ_only_by_case_are_refused(tmp_path: Path) -> None:
     source = Source(folder=touch(tmp_path, "fed up/1.wav", "Fed_up/2.wav", "Sad/3.wav", "sad/4.wav"))
-    with pytest.raises(UsageError, match="differ only by case or blanks: 'Fed_up' and 'fed up'; merge them with --map"):
+    with pytest.raises(UsageError, match="differ only by case or spaces: 'Fed_up' and 'fed up'; merge them with --map"):
         folders.label(source)
     labeled = folders.label(Source(folder=tmp_path, merge=LabelMerger({"Fed_up": "fed up"})))
     assert [annotation.emotion for _, annotation in labeled.recordings] == ["fed up", "sad", "fed up", "sad"]
