@@ -189,7 +189,7 @@ def read_scores(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any
         recipe: Name of the recipe.
 
     Raises:
-        InputError: If a folder has no report, or one of another recipe.
+        InputError: If a folder has no report or one of another recipe, or two are of one protocol.
     """
     scores = {}
     for folder in folders:
@@ -198,8 +198,11 @@ def read_scores(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any
             if report["recipe"] != recipe:
                 msg = f"{folder} was made with recipe {report['recipe']!r}, expected {recipe!r}"
                 raise InputError(msg)
-            overall = report["overall"]
-            scores[describe_test(report)] = {
+            overall, test = report["overall"], describe_test(report)
+            if test in scores:
+                msg = f"{folder} is a second report of {test}: give one results folder per protocol"
+                raise InputError(msg)
+            scores[test] = {
                 "speaker_independent": report["speaker_independent"],
                 "seeds": len(report["seeds"]),
                 "max_epochs": report["parameters"]["training"]["max_epochs"],

@@ -9,12 +9,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Unpack
 
+import numpy as np
+
 from sercli.audio.degradation import DEGRADATIONS
 from sercli.config import check_names, look_up
-from sercli.errors import InputError
+from sercli.errors import InputError, UsageError
 from sercli.evaluation.degraded import score_degraded
 from sercli.evaluation.folds import FOLDS_FOLDER, EvaluationPlan, FoldResult, FoldTask
-from sercli.evaluation.predictions import PREDICTIONS_FILE, read_predictions
+from sercli.evaluation.predictions import PREDICTIONS_FILE, PredictionRow, make_rows, read_predictions
 from sercli.evaluation.report import REPORT_FILE, EvaluationReport, write_report
 from sercli.evaluation.run_fold import find_finished, get_method, run_fold
 from sercli.files import read_json_object, write_table
@@ -51,7 +53,7 @@ def evaluate(
     """Trains and tests every fold of a protocol, and writes a results folder.
 
     Resumes an interrupted evaluation: finished folds of the same training are reused. Folds of another training are
-    replaced, and folds that the new report does not cover are removed.
+    replaced, and folds and degraded results that the new report does not cover are removed.
 
     With `degrade`, the models are also tested on degraded recordings, and a report is written to a subfolder of that
     name; missing folds are trained first.
@@ -87,7 +89,7 @@ def evaluate(
     recipe = get_recipe(recipe)
     protocol = name_protocol(protocol, train, test)
     out = Path("results") / name_results(protocol, recipe) if out is None else Path(out)
-    _check_usage(recipe, out, degrade)
+    _check_usage(recipe, out, degrade, seeds)
     device = str(pick_device(settings.device))
     utterances = get_protocol(protocol).select(settings.read_utterances(index))
     with CorpusFeatures(utterances, Path(store), recipe.features, copies=recipe.training.copies) as corpus:
@@ -111,7 +113,7 @@ def evaluate(
         ]
     with lock_folder(out, "sercli evaluate"), follow_progress(f"evaluate {protocol}", settings.progress) as update:
         folds, n_trained = _run_folds(tasks, jobs, update)
-        if not degrade or n_trained or not _is_reported(out / REPORT_FILE, folds):
+        if not degrade or n_trained or not _list_reported(out / REPORT_FILE) >= {fold.identity for fold in folds}:
             report = _report_folds(plan, tasks, folds, start)
             if not degrade:
                 return report
@@ -126,7 +128,10 @@ def name_results(protocol: str, recipe: Recipe) -> str:
     return f"{protocol}-{recipe.name}" + (f"-members{members}" if members > 1 else "")
 
 
-def _check_usage(recipe: Recipe, out: Path, degrade: str) -> None:
+def _check_usage(recipe: Recipe, out: Path, degrade: str, seeds: int) -> None:
+    if seeds < 1:
+        msg = f"expected at least 1 seed, found {seeds}"
+        raise UsageError(msg)
     if degrade:
         look_up("degradation", degrade, DEGRADATIONS)
     if degrade or recipe.network.members > 1:
@@ -153,24 +158,37 @@ def _report_folds(
     plan: EvaluationPlan, tasks: Sequence[FoldTask], folds: Sequence[FoldResult], start: float
 ) -> EvaluationReport:
     """Writes history and report of all folds, and removes folds of other evaluations."""
-    rows = [row for task in tasks for row in read_predictions(task.folder / PREDICTIONS_FILE).rows]
+    rows = [row for task in tasks for row in _read_rows(task)]
     _write_history(plan.out, tasks)
     report = write_report(plan.out, plan, folds, rows, seconds=time.monotonic() - start)
     names = {task.folder.name for task in tasks}
     for path in (plan.out / FOLDS_FOLDER).iterdir():
         if path.name not in names and _FOLD_NAME.fullmatch(path.name) and path.is_dir():
             shutil.rmtree(path)
+    for path in (plan.out / name for name in DEGRADATIONS):
+        if not _list_reported(path / REPORT_FILE) <= {fold.identity for fold in folds}:
+            shutil.rmtree(path)
     return report
 
 
-def _is_reported(path: Path, folds: Sequence[FoldResult]) -> bool:
-    """Whether a report holds these folds, rather than being missing or of an earlier evaluation in the folder."""
+def _read_rows(task: FoldTask) -> list[PredictionRow]:
+    """Reads the predictions of a finished fold; files, corpora, speakers and genders are those of the index now."""
+    path, fold = task.folder / PREDICTIONS_FILE, task.fold
+    rows = read_predictions(path).rows
+    if len(rows) != len(fold.test):
+        msg = f"{path} has {len(rows)} rows, expected {len(fold.test)}: remove {task.folder} to train the fold again"
+        raise InputError(msg)
+    probabilities = np.array([row.probabilities for row in rows])
+    return make_rows(task.plan.index, fold.test, probabilities, seed=task.seed, fold=fold.number)
+
+
+def _list_reported(path: Path) -> set[str]:
+    """Lists the identities of the folds of a report; none if it is missing or damaged."""
     try:
-        reported = read_json_object(path).get("folds")
+        folds = read_json_object(path).get("folds")
     except InputError:
-        return False
-    identities = {fold.get("identity") for fold in reported} if isinstance(reported, list) else set()
-    return identities >= {fold.identity for fold in folds}
+        return set()
+    return {str(fold.get("identity")) for fold in folds if isinstance(fold, dict)} if isinstance(folds, list) else set()
 
 
 def _write_history(out: Path, tasks: Sequence[FoldTask]) -> None:

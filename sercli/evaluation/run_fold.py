@@ -7,7 +7,7 @@ The folder contains the files of a model folder, ``history.csv`` (both not for b
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -188,7 +188,10 @@ BASELINE = Method(train=_train_baseline, files=(), uses_gpu=False)
 
 
 def find_finished(task: FoldTask) -> FoldResult | None:
-    """Returns the result of a task whose folder is complete and has the same identity; None if there is none."""
+    """Returns the result of a task whose folder is complete and has the same identity; None if there is none.
+
+    Speakers are those of the index now: their names do not change the training.
+    """
     files = (PREDICTIONS_FILE, FOLD_FILE, *get_method(task.plan.recipe).files)
     if not all((task.folder / name).is_file() for name in files):
         return None
@@ -196,4 +199,12 @@ def find_finished(task: FoldTask) -> FoldResult | None:
         result = read_fold(task.folder)
     except InputError:
         return None
-    return result if result.identity == task.identity else None
+    if result.identity != task.identity:
+        return None
+    index, fold = task.plan.index, task.fold
+    return replace(
+        result,
+        train_speakers=_list_speakers(index, fold.train),
+        dev_speakers=_list_speakers(index, fold.dev),
+        test_speakers=_list_speakers(index, fold.test),
+    )

@@ -23,12 +23,13 @@ def render_card(description: Mapping[str, Any]) -> str:
     environment = Environment(  # noqa: S701
         loader=FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    corpora = description.get("training_data", {})
+    corpora = description.get("training_data") or {}
     return environment.get_template(TEMPLATE).render(
         {"training_data": {}, "figures": {}, "pictures": {}, "versions": {}, "recipe": {}, **description},
         n_features=len(description["normalization"]["mean"]),
         non_commercial=any("NC" in facts.get("license", "") for facts in corpora.values()),
         use=USE,
+        other_corpora=OTHER_CORPORA,
         limits=list_limits(description),
     )
 
@@ -52,7 +53,7 @@ def list_limits(description: Mapping[str, Any]) -> tuple[str, ...]:
     Args:
         description: Content of ``model.json``.
     """
-    training_data = description.get("training_data", {})
+    training_data = description.get("training_data") or {}
     acted = is_published(training_data)
     corpora = [
         f"{name} ({facts['language']})" if facts.get("language") else name for name, facts in training_data.items()

@@ -16,6 +16,16 @@ CARD_FILE = "MODEL_CARD.md"
 HISTORY_FILE = "history.csv"
 DEFAULT_MODEL = Path(__file__).parents[1] / "default_model"
 """Folder of the model included in the package."""
+_SHOWN: dict[str, dict[str, Any]] = {
+    "training_data": {"utterances": int, "speakers": int, "language": str | None, "license": str | None},
+    "figures": {
+        "speaker_independent": bool | None,
+        "uar": float | int | None,
+        "uar_interval": list,
+        "accuracy": float | int | None,
+    },
+}
+"""Types of what pages and cards show of each corpus and of each test."""
 
 
 def list_files(folder: Path) -> list[Path]:
@@ -48,10 +58,33 @@ def read_description(folder: Path) -> dict[str, Any]:
     except (KeyError, TypeError, AttributeError, UsageError) as reason:
         msg = f"{path} should list the labels of the model ({one_line(reason)})"
         raise ModelError(msg) from None
+    _check_shown(path, description)
     if not (folder / ONNX_FILE).is_file():
         msg = f"{folder / ONNX_FILE} is missing: the model folder is incomplete"
         raise ModelError(msg)
     return description
+
+
+def _check_shown(path: Path, description: dict[str, Any]) -> None:
+    """Checks the types of what pages and cards show, so that no page fails after hours of scoring."""
+    for name in ("recipe", "typicality", *_SHOWN):
+        table = description.get(name) or {}
+        if not isinstance(table, dict):
+            msg = f"{path}: {name} should be an object, found {type(table).__name__}"
+            raise ModelError(msg)
+        for key, entry in table.items() if name in _SHOWN else ():
+            if not _fits(entry, _SHOWN[name]):
+                msg = (
+                    f"{path}: {name}, {one_line(key)} has a value of the wrong type: expected {', '.join(_SHOWN[name])}"
+                )
+                raise ModelError(msg)
+
+
+def _fits(entry: Any, kinds: dict[str, Any]) -> bool:
+    if not (isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in kinds.items())):
+        return False
+    interval = entry.get("uar_interval", [None, None])
+    return len(interval) == 2 and all(isinstance(end, float | int | None) for end in interval)
 
 
 def model_digest(folder: Path) -> str:

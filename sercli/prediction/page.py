@@ -158,7 +158,7 @@ class ReportPage:
             OSError: If it cannot be written.
         """
         minimum = (self._description.get("typicality") or {}).get("minimum")
-        training_data = self._description.get("training_data", {})
+        training_data = self._description.get("training_data") or {}
         data = {
             "labels": list(self._labels),
             "negative": self._negative,
@@ -182,7 +182,7 @@ class ReportPage:
             negative=[self._labels[number] for number in self._negative],
             scores=scores.to_dict() if scores and scores.scored else None,
             description=self._description,
-            tested=_choose_figures(self._description.get("figures", {})),
+            tested=_choose_figures(self._description.get("figures") or {}),
             acted=is_published(training_data),
             use=USE,
             limits=list_limits(self._description),

@@ -21,8 +21,8 @@ MAX_DEV_SPEAKERS = 2  # development speakers per corpus; one of each gender wher
 def make_training_split(index: Index, seed: int) -> Fold:
     """Splits an index into training and development utterances, for a final model.
 
-    Holds out speakers of each corpus with more than 2 speakers if all are known; for other corpora, a stratified ninth
-    of the utterances.
+    Holds out speakers of each corpus with more than 2 speakers if all are known. Of other corpora, utterances of these
+    speakers are held out too, and a stratified ninth of those by speakers of no such corpus.
 
     Args:
         index: Utterances to split.
@@ -49,10 +49,17 @@ def make_training_split(index: Index, seed: int) -> Fold:
             by_speaker += positions
         else:
             others.append(positions)
-    for positions in filter(None, [by_speaker, *others]):
-        train_part, dev_part = hold_out_development(index, positions, generator, by_speaker=positions is by_speaker)
-        train += train_part
-        dev += dev_part
+    if by_speaker:
+        train, dev = hold_out_development(index, by_speaker, generator, by_speaker=True)
+    held_out, trained = ({index.utterances[position].speaker for position in split} for split in (dev, train))
+    for positions in others:
+        dev += [position for position in positions if index.utterances[position].speaker in held_out]
+        train += [position for position in positions if index.utterances[position].speaker in trained]
+        rest = [position for position in positions if index.utterances[position].speaker not in held_out | trained]
+        if rest:
+            train_part, dev_part = hold_out_development(index, rest, generator, by_speaker=False)
+            train += train_part
+            dev += dev_part
     fold = Fold(number=1, train=tuple(drop_duplicates_of(index, train, dev)), dev=tuple(sorted(dev)), test=())
     check_fold(index, fold, speaker_independent=False)
     return fold

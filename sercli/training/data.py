@@ -115,16 +115,17 @@ class CorpusFeatures:
             raise StoreError(msg)
         return complete
 
-    def describe(self, position: int, *, copies: int) -> list[str]:
-        """Lists hash, label and augmented copies of an utterance, which identify it as training data.
+    def describe(self, position: int, *, copies: int, masked: bool) -> list[str]:
+        """Lists what identifies an utterance as training data: hash, label and augmented copies.
 
         Args:
             position: Position in the index.
             copies: Number of augmented copies to train on.
+            masked: Whether the loss depends on the corpus, which then counts too.
         """
         utterance = self.index.utterances[position]
-        augmented = self.list_copies(position, copies)[1:]
-        return [utterance.sha256, utterance.emotion, *(self._store.rows[rows.start].augmentation for rows in augmented)]
+        augmented = [self._store.rows[rows.start].augmentation for rows in self.list_copies(position, copies)[1:]]
+        return [utterance.sha256, utterance.emotion, *augmented, *([utterance.corpus] if masked else [])]
 
     def read(self, rows: range) -> npt.NDArray[np.float32]:
         """Reads and concatenates store rows; shape ``(n_frames, n_features)``."""

@@ -65,7 +65,7 @@ def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: 
         "segmentation": corpus.parameters.segmentation.to_dict(),
         "features": corpus.parameters.features.select(recipe.features).to_dict(),
         "sides": [
-            [corpus.describe(position, copies=copies) for position in split]
+            [corpus.describe(position, copies=copies, masked=recipe.training.masked) for position in split]
             for split in (fold.train, fold.dev, fold.test)
         ],
     }

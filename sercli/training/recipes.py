@@ -161,6 +161,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.baseline and self.baseline not in BASELINES:
             _refuse("baseline", f"should be one of {', '.join(BASELINES)}, found {self.baseline!r}")
+        if self.baseline and self.teachers:
+            _refuse("teachers", f"should be left out: the baseline {self.baseline} has none")
         if not _NAME.fullmatch(self.name):
             _refuse("name", f"should be up to 80 letters, digits, dots, - and _, found {self.name[:90]!r}")
         unknown = [name for name in self.features if name not in FEATURES]

@@ -105,8 +105,8 @@ def train(
     _check_usage(recipe, out, resume=resume, restart=restart)
     device = pick_device(settings.device)
     utterances = settings.read_utterances(index)
-    negative = choose_negative(utterances.labels, negative)
     with CorpusFeatures(utterances, Path(store), recipe.features, copies=recipe.training.copies) as corpus:
+        negative = choose_negative(corpus.labels, negative)
         fold = make_training_split(corpus.index, settings.seed)
         with (
             lock_folder(out, "sercli train"),

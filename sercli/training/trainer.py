@@ -96,7 +96,7 @@ def train_fold(
     Raises:
         CheckpointError: If the checkpoint is damaged, of another training, or has more epochs than the recipe.
         ModelError: If the training diverges.
-        KeyboardInterrupt: If Ctrl-C comes before any network of the model has finished an epoch.
+        KeyboardInterrupt: If Ctrl-C comes before any network has finished an epoch.
     """
     normalizer = corpus.fit_normalizer(fold.train)
     trainer = NetworkTrainer(
@@ -115,8 +115,12 @@ def train_fold(
     if recipe.teachers:
         networks, results, interrupted = trainer.train_teachers(recipe.teachers)
         if not interrupted:
-            teachers, teacher = results, Teacher(network=Ensemble(networks).eval(), config=recipe.teachers)
-            networks, results, interrupted = trainer.train_all(range(len(teachers), len(recipe.epochs)), teacher)
+            teacher = Teacher(network=Ensemble(networks).eval(), config=recipe.teachers)
+            students = trainer.train_students(range(len(networks), len(recipe.epochs)), teacher)
+            if students:
+                teachers, (networks, results, interrupted) = results, students
+            else:  # the finished teachers are better than an unfinished student
+                interrupted = True
     else:
         networks, results, interrupted = trainer.train_all(range(recipe.network.members))
     network = networks[0] if len(networks) == 1 else Ensemble(networks)
@@ -188,6 +192,14 @@ class NetworkTrainer:
         """Trains teachers; returns what `train_all` does."""
         trainer = replace(self, recipe=self.recipe.with_max_epochs(config.max_epochs))
         return trainer.train_all(range(config.networks))
+
+    def train_students(self, numbers: range, teacher: Teacher) -> tuple[list[nn.Module], list[FitResult], bool] | None:
+        """Trains students by number; returns what `train_all` does, or None if Ctrl-C came before one was finished."""
+        try:
+            networks, results, interrupted = self.train_all(numbers, teacher)
+        except KeyboardInterrupt:
+            return None
+        return None if results[0].interrupted else (networks, results, interrupted)
 
     def train_all(
         self, numbers: range, teacher: Teacher | None = None

@@ -263,6 +263,10 @@ def test_wrong_calls_say_why_in_one_line(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def change(**values: object) -> Callable[[bytes], bytes]:
+    return lambda whole: json.dumps({**json.loads(whole), **values}).encode()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -272,8 +276,13 @@ def test_wrong_calls_say_why_in_one_line(
         ("model.json", lambda whole: whole[: len(whole) // 2], "model.json is not valid JSON"),
         ("model.json", lambda _: None, "model.json is missing: expected a model folder, as written by 'sercli train'"),
         ("model.json", lambda _: b"{}", "has no schema version, expected 2: make it again with 'sercli train'"),
+        ("model.json", change(typicality=[1]), "typicality should be an object, found list"),
+        ("model.json", change(figures=[1]), "figures should be an object, found list"),
+        ("model.json", change(figures={"emobox": {"uar": "high"}}), "figures, emobox has a value of the wrong type"),
+        ("model.json", change(training_data={"ravdess": 5}), "training_data, ravdess has a value of the wrong type"),
+        ("model.json", change(recipe="paper"), "recipe should be an object, found str"),
     ],
-    ids=["graph cut", "graph missing", "graph empty", "json cut", "json missing", "json empty"],
+    ids=["graph cut", "graph missing", "graph empty", "json cut", "json missing", "json empty", *"abcde"],
 )
 def test_a_damaged_model_folder(
     run: Run, calls: Path, tmp_path: Path, name: str, content: Callable[[bytes], bytes | None], message: str
@@ -284,7 +293,7 @@ def test_a_damaged_model_folder(
     if changed is not None:
         (folder / name).write_bytes(changed)
     (tmp_path / "r.csv").write_text("old")
-    status, out, err = run("calls", "-o", "r.csv", model=folder)
+    status, out, err = run("calls", "-o", "r.csv", "--html", "r.html", model=folder)
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert message in err
     assert (tmp_path / "r.csv").read_text() == "old"

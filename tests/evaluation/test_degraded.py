@@ -57,6 +57,15 @@ def test_the_report_of_an_earlier_evaluation_is_replaced(data: Path, default_res
     assert (again["recipe"], again["folds"]) == (report["recipe"], report["folds"])
 
 
+def test_degraded_results_of_other_models_are_removed_with_them(data: Path, tmp_path: Path) -> None:
+    out, arguments = tmp_path / "r", {"recipe": DEFAULT.with_max_epochs(1), "protocol": "k2"}
+    run_toy(data, out, **arguments, degrade="telephone")
+    run_toy(data, out, **arguments)
+    assert (out / "telephone/report.json").exists(), "it is of the same models"
+    run_toy(data, out, **{**arguments, "seed": 1})
+    assert not (out / "telephone").exists()
+
+
 def test_a_degraded_recording_is_scored_as_predict_would_score_it(data: Path, default_results: Path) -> None:
     out = default_results
     run_toy(data, out, recipe=DEFAULT, degrade="gsm")

@@ -21,7 +21,7 @@ from sercli.evaluation.scores import summarize
 from sercli.labels import EMOTIONS
 from sercli.models.model import load_model
 from sercli.splits.protocols import make_folds
-from sercli.training.calibration import pool_logits
+from sercli.training.calibration import fit_temperature, list_truth, pool_logits
 from sercli.training.data import Batches, CorpusFeatures
 from sercli.training.loop import FitResult, Teacher, fit
 from sercli.training.recipe_files import RECIPES
@@ -159,6 +159,37 @@ def test_a_fold_is_scored_by_the_model_in_its_folder(data: Path, results: Path) 
     assert list(rows) == [row for row in read_predictions(results / "predictions.csv").rows if row.fold == 3]
 
 
+def test_a_fold_is_calibrated_on_its_development_utterances(data: Path, results: Path) -> None:
+    index = read_index(data / "index.csv")
+    with CorpusFeatures(index, data / "features.h5", SMALL.features) as corpus:
+        for fold in make_folds(index, "loso", 0):
+            model = load_model(results / "folds" / f"seed0-fold{fold.number}")
+            of_dev, of_test = (
+                fit_temperature(pool_logits(corpus, split, model), list_truth(corpus, split))
+                for split in (fold.dev, fold.test)
+            )
+            assert model.temperature == pytest.approx(of_dev, rel=1e-3)
+            assert model.temperature != pytest.approx(of_test, rel=1e-3)
+
+
+def test_speakers_of_the_report_are_those_of_the_index_now(data: Path, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"recipe": SMALL.with_max_epochs(1), "protocol": "loso"}
+    run_toy(data, tmp_path / "r", **arguments)
+    old = read_predictions(tmp_path / "r/predictions.csv").rows
+    index = read_index(data / "index.csv")
+    renamed = [replace(u, speaker=f"{u.speaker}-b") for u in index.utterances]
+    report = run_toy(data, tmp_path / "r", index=replace(index, utterances=tuple(renamed)), **arguments)
+    new = read_predictions(tmp_path / "r/predictions.csv").rows
+    assert [row.probabilities for row in new] == [row.probabilities for row in old], "nothing is trained again"
+    assert [row.speaker for row in new] == [f"{row.speaker}-b" for row in old]
+    assert all(speaker.endswith("-b") for fold in report.folds for speaker in (*fold.test_speakers, *fold.dev_speakers))
+
+
+def test_at_least_one_seed_is_needed(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected at least 1 seed, found 0"):
+        run_toy(data, tmp_path / "r", seeds=0)
+
+
 def test_the_default_recipe_learns_unseen_speakers(default_results: Path) -> None:
     report = read_report(default_results)
     assert report["overall"]["uar"] > 0.6  # of four emotions
@@ -256,6 +287,8 @@ def test_figures_for_the_card_must_be_of_the_same_recipe(results: Path) -> None:
     assert figures["loso"]["speaker_independent"]
     with pytest.raises(InputError, match="recipe 'paper', expected 'other'"):
         read_scores([results], "other")
+    with pytest.raises(InputError, match="is a second report of loso: give one results folder per protocol"):
+        read_scores([results, results], "paper")
 
 
 def test_each_fold_is_tested_by_as_many_members_as_the_recipe_has(data: Path, tmp_path: Path) -> None:
@@ -298,14 +331,16 @@ def test_the_description_of_a_test_names_degradation_and_members() -> None:
     assert describe_test({**report, "degradation": ""}) == "emobox, 3 members"
 
 
-def test_the_teachers_of_a_fold_have_not_seen_its_test(
+def test_neither_a_fold_nor_its_teachers_have_seen_its_test(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained_on: list[tuple[nn.Module, set[str], Teacher | None]] = []
 
-    def note(network: nn.Module, train: Batches, *arguments: Any, teacher: Teacher | None, **options: Any) -> FitResult:
-        trained_on.append((network, {utterance.file for utterance in train.utterances}, teacher))
-        return fit(network, train, *arguments, teacher=teacher, **options)
+    def note(
+        network: nn.Module, train: Batches, dev: Batches, *arguments: Any, teacher: Teacher | None, **options: Any
+    ) -> FitResult:
+        trained_on.append((network, {u.file for u in (*train.utterances, *dev.utterances)}, teacher))
+        return fit(network, train, dev, *arguments, teacher=teacher, **options)
 
     monkeypatch.setattr("sercli.training.trainer.fit", note)
     recipe = replace(SMALL.with_max_epochs(1), teachers=TeacherConfig(networks=2, max_epochs=1))

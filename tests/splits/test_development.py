@@ -31,6 +31,23 @@ def test_a_training_split_holds_out_speakers_of_every_corpus() -> None:
     assert len(fold.train) + len(fold.dev) == len(both)
 
 
+def test_speakers_held_out_of_one_corpus_do_not_train_in_a_smaller_one() -> None:
+    song = make_index(speakers=2, corpus="ravdess-song")
+    shared = [replace(u, speaker=u.speaker.replace("ravdess-song", "ravdess")) for u in song.utterances]
+    both = Index(folder=Path(), utterances=(*INDEX.utterances, *shared))
+    met = 0
+    for seed in range(60):
+        fold = make_training_split(both, seed)
+        dev, train = (
+            {(u.corpus, u.speaker) for u in (both.utterances[n] for n in split)} for split in (fold.dev, fold.train)
+        )
+        held_out = {speaker for corpus, speaker in dev if corpus == "ravdess"}
+        assert not held_out & {speaker for _, speaker in train}
+        assert set(fold.train) | set(fold.dev) == set(range(len(both)))
+        met += bool(held_out & {u.speaker for u in shared})
+    assert met > 2
+
+
 def test_a_training_split_without_speakers_is_random() -> None:
     unnamed = replace(INDEX, utterances=tuple(replace(u, speaker="") for u in INDEX.utterances))
     fold = make_training_split(unnamed, 0)

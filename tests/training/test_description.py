@@ -38,3 +38,13 @@ def test_an_identity_names_what_training_depends_on_and_nothing_else(
         identify_training(features, fold, replace(SMALL, training=replace(SMALL.training, copies=0)), 0),
     ]
     assert len({before, *others}) == 6
+
+
+def test_the_corpus_counts_only_where_the_loss_depends_on_it(features: CorpusFeatures, fold: Fold) -> None:
+    original = features.index
+    masked = replace(SMALL, training=replace(SMALL.training, masked=True))
+    before = [identify_training(features, fold, recipe, 0) for recipe in (SMALL, masked)]
+    features.index = replace(original, utterances=tuple(replace(u, corpus="other") for u in original.utterances))
+    after = [identify_training(features, fold, recipe, 0) for recipe in (SMALL, masked)]
+    features.index = original
+    assert [one == two for one, two in zip(before, after, strict=True)] == [True, False]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sercli.corpora.index import read_index, write_index
 from sercli.errors import InputError, ModelError, UsageError
 from sercli.models.model import load_model
 from sercli.training import loop
@@ -51,6 +52,16 @@ def test_train_writes_a_model_that_loads_and_curves(data: Path, features: Corpus
     assert "`logits`, float32 of shape (segments, 4)" in card
     assert f"divide by the temperature, {model.temperature:.4f}" in card
     assert "`embedding`, float32 of shape (segments, size)" in card
+
+
+def test_a_label_that_only_unstored_utterances_have_is_no_negative_label(data: Path, tmp_path: Path) -> None:
+    index = read_index(data / "index.csv")
+    other = replace(index.utterances[0], file="ravdess/other.wav", emotion="disgust", sha256="0" * 64)
+    path = data / "index-more.csv"
+    write_index(path, replace(index, utterances=(*index.utterances, other)))
+    result = train(path, data / "features.h5", SMALL.with_max_epochs(1), tmp_path / "m", device="cpu")
+    assert result.missing == ("ravdess/other.wav",)
+    assert load_model(tmp_path / "m").negative == ("sad", "angry")
 
 
 def test_few_arguments_are_enough(

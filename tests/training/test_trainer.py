@@ -56,7 +56,18 @@ def test_a_killed_training_resumes_to_the_very_same_weights(
         train_fold(
             features, fold, recipe, seed=3, device=CPU, checkpoint=checkpoint, on_epoch=stop_after(epochs, KilledError)
         )
-    resumed = train_fold(features, fold, recipe, seed=3, device=CPU, checkpoint=checkpoint, resume=True)
+    trained: list[int] = []
+    resumed = train_fold(
+        features,
+        fold,
+        recipe,
+        seed=3,
+        device=CPU,
+        checkpoint=checkpoint,
+        resume=True,
+        on_epoch=lambda _, record: trained.append(record.epoch),
+    )
+    assert trained == list(range(epochs + 1, len(whole.members[0].history) + 1))
     assert_same(whole, resumed)
     assert whole.weights == resumed.weights
 
@@ -116,7 +127,18 @@ def test_the_last_weights_of_a_cycle_are_kept_and_resuming_leads_to_the_same(
     checkpoint = tmp_path / "c.safetensors"
     half = train_fold(spectra, fold, recipe, seed=1, device=CPU, checkpoint=checkpoint, on_epoch=stop)
     assert half.interrupted
-    resumed = train_fold(spectra, fold, recipe, seed=1, device=CPU, checkpoint=checkpoint, resume=True)
+    trained: list[int] = []
+    resumed = train_fold(
+        spectra,
+        fold,
+        recipe,
+        seed=1,
+        device=CPU,
+        checkpoint=checkpoint,
+        resume=True,
+        on_epoch=lambda _, record: trained.append(record.epoch),
+    )
+    assert trained == [3, 4]
     assert_same(whole, resumed)
     longer = replace(recipe, training=replace(recipe.training, max_epochs=5))
     with pytest.raises(ModelError, match="expected training"):
@@ -216,21 +238,49 @@ def test_a_student_is_one_network_and_equals_its_onnx_file(features: CorpusFeatu
 
 
 @pytest.mark.parametrize("error", [KilledError, KeyboardInterrupt])
+@pytest.mark.parametrize("at", [(1, 1), (2, 1)], ids=["teacher", "student"])
 def test_a_stopped_distillation_resumes_with_the_teachers_of_its_own_training(
-    features: CorpusFeatures, fold: Fold, tmp_path: Path, error: type[BaseException]
+    features: CorpusFeatures, fold: Fold, tmp_path: Path, error: type[BaseException], at: tuple[int, int]
 ) -> None:
     checkpoint = tmp_path / "c.safetensors"
 
     def stop(number: int, record: EpochRecord) -> None:
-        if (number, record.epoch) == ((2, 1) if error is KilledError else (1, 1)):
+        if (number, record.epoch) == at:
             raise error
 
     with pytest.raises(KilledError) if error is KilledError else nullcontext():
         stopped = train_fold(features, fold, STUDENT, seed=3, device=CPU, checkpoint=checkpoint, on_epoch=stop)
         assert stopped.interrupted
-        assert len(stopped.members) == 1, "the teacher that was finished"
+        assert [len(member.history) for member in stopped.members] == [3] * at[0], "the finished teachers"
+        assert not stopped.teachers
     other = replace(fold, train=fold.train[1:])
     with pytest.raises(CheckpointError, match="expected training"):
         train_fold(features, other, STUDENT, seed=3, device=CPU, checkpoint=checkpoint, resume=True)
-    resumed = train_fold(features, fold, STUDENT, seed=3, device=CPU, checkpoint=checkpoint, resume=True)
+    trained: list[tuple[int, int]] = []
+    resumed = train_fold(
+        features,
+        fold,
+        STUDENT,
+        seed=3,
+        device=CPU,
+        checkpoint=checkpoint,
+        resume=True,
+        on_epoch=lambda number, record: trained.append((number, record.epoch)),
+    )
+    every = [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]
+    assert trained == every[every.index(at) + 1 :]
     assert_same(train_fold(features, fold, STUDENT, seed=3, device=CPU), resumed)
+
+
+def test_a_student_interrupted_in_its_first_epoch_leaves_its_teachers(
+    features: CorpusFeatures, fold: Fold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: Any, teacher: Any, **options: Any) -> Any:
+        if teacher:
+            raise KeyboardInterrupt
+        return fit(*arguments, teacher=teacher, **options)
+
+    monkeypatch.setattr("sercli.training.trainer.fit", interrupt)
+    trained = train_fold(features, fold, STUDENT, seed=3, device=CPU)
+    assert trained.interrupted
+    assert (len(trained.members), len(trained.teachers)) == (2, 0)
