@@ -49,8 +49,8 @@ def tune(
     """Search for better parameters of a recipe, and write it as best.toml.
 
     Searches filter sizes, attention, dropout and learning rate, or what the table [tune] of the recipe's file lists.
-    Never sees the speakers of one test fold; scores each trial by cross-validation over the others. Repeat the command
-    to resume.
+    Never sees the speakers of one test fold; scores each trial by cross-validation over the others. Trials train one
+    network without teachers. Repeat the command to resume.
 
     Example: `sercli tune --trials 50`
 

@@ -5,7 +5,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from sercli.audio.sniff import SUFFIXES
 from sercli.corpora.csv_tables import Row
 from sercli.errors import AudioError, CorpusError
 from sercli.files import one_line
-from sercli.labels import clean_label, map_label, shorten_list, suggest_map
+from sercli.labels import LabelMerger, clean_label, shorten_list, suggest_map
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -156,10 +156,10 @@ def measure_recording(recording: Path, end: float) -> float:
         return 0.0
 
 
-def match_label(label: str, label_map: Mapping[str, str], labels: Sequence[str]) -> str | None:
+def match_label(label: str, merge: LabelMerger, labels: Sequence[str]) -> str | None:
     """Returns the label that a cell means, after merging and ignoring case; None if unknown."""
     folded = {known.casefold(): known for known in labels}
-    return folded.get(map_label(clean_label(label), label_map).casefold())
+    return folded.get(merge(clean_label(label)).casefold())
 
 
 def describe_unknown_labels(table: Path, unknown: Sequence[tuple[int, str]], labels: Sequence[str]) -> str:

@@ -189,10 +189,11 @@ def _draw_histogram(values: Sequence[float]) -> dict[str, list[float]]:
 
 
 def _count_stored(index: Index, path: Path) -> dict[str, float]:
-    hashes = {row.file: row.sha256 for row in index.utterances}
     with FeatureStore(path) as store:
-        rows = [row for row in store.rows if not row.augmentation and hashes.get(row.file) == row.sha256]
-    return {"utterances": len({row.file for row in rows}), "speech": round(sum(row.speech for row in rows), 2)}
+        stored = {content.sha256: rows for content, rows in store.group_rows().items() if not content.augmentation}
+        found = [stored[utterance.sha256] for utterance in index.utterances if utterance.sha256 in stored]
+        speech = sum(store.rows[number].speech for rows in found for number in rows)
+    return {"utterances": len(found), "speech": round(speech, 2)}
 
 
 def _draw_folds(index: Index) -> tuple[list[dict[str, Any]], str]:

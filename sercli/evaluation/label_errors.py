@@ -15,6 +15,8 @@ import numpy as np
 from sercli.corpora.index import Index
 from sercli.errors import InputError
 from sercli.evaluation.predictions import PREDICTIONS_FILE, PredictionRow, read_predictions
+from sercli.evaluation.report import REPORT_FILE, read_report, report_errors
+from sercli.labels import LabelSelection
 from sercli.metrics import Labels, Probabilities
 
 
@@ -105,14 +107,24 @@ def find_label_errors(labels: Sequence[str], rows: Iterable[PredictionRow]) -> t
 def read_label_errors(results: Path, index: Index) -> tuple[LabelError, ...]:
     """Finds likely label errors in an index from a results folder.
 
+    Recordings whose label in the index was corrected since are left out.
+
     Raises:
         InputError: If the predictions are missing or damaged, or cover none of the recordings.
     """
     path = results / PREDICTIONS_FILE
-    files = {utterance.file for utterance in index.utterances}
-    predictions = read_predictions(path)
-    rows = [row for row in predictions.rows if row.file in files]
+    predictions, selection = read_predictions(path), _read_selection(results / REPORT_FILE)
+    labels = {utterance.file: selection.apply(utterance.emotion) for utterance in index.utterances}
+    rows = [row for row in predictions.rows if labels.get(row.file) == row.truth]
     if not rows:
         msg = f"{path} has no predictions for this index: give results computed from it"
         raise InputError(msg)
     return find_label_errors(predictions.labels, rows)
+
+
+def _read_selection(report: Path) -> LabelSelection:
+    """Reads which labels an evaluation merged; none if its report is missing."""
+    if not report.exists():
+        return LabelSelection()
+    with report_errors(report.parent):
+        return LabelSelection(label_map=dict(read_report(report.parent)["label_selection"]["map"]))

@@ -89,7 +89,9 @@ class Model:
         """
         names = select_labels(self.labels, labels)
         negative = tuple(label for label in self.negative if label in names)
-        return replace(self, labels=names, negative=negative, _kept=tuple(map(self.labels.index, names)))
+        outputs = range(len(self.labels)) if self._kept is None else self._kept
+        kept = tuple(outputs[self.labels.index(name)] for name in names)
+        return replace(self, labels=names, negative=negative, _kept=kept)
 
     @cached_property
     def _session(self) -> Any:

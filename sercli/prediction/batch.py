@@ -128,6 +128,9 @@ def predict_folder(
     began = time.monotonic()
     check_names("predict_folder", options, PredictOptions)
     html, embed_audio = options.get("html"), options.get("embed_audio", False)
+    if restart and out is None:
+        msg = "--restart requires --out: only a report can be resumed"
+        raise UsageError(msg)
     outputs = Outputs.choose(out, html, embed_audio=embed_audio)
     predictor = Predictor(model, envelope=outputs.page is not None, **_choose_scoring(options))
     negative = options.get("negative")

@@ -17,6 +17,7 @@ from sercli.errors import AudioError, InputError
 from sercli.files import one_line
 
 MAX_LIST = 1 << 26  # longest list of paths (bytes)
+STDIN = "stdin"  # name of the recording on stdin in a report
 MAX_PATH = 4_096  # longest path in a list (bytes), as in Linux
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r"))  # bytes that do not occur in text
 
@@ -77,6 +78,9 @@ def find_recordings(
         left_out = f"; not supported: {', '.join(f'{n} {suffix}' for suffix, n in search.unread.items())}"
         msg = f"no recording in {shown}: expected sound files, such as WAV, FLAC, Ogg, MP3 or M4A, at any depth"
         raise InputError(msg + (left_out if search.unread else ""))
+    if sum(recording.name == STDIN for recording in recordings.values()) > 1:
+        msg = f"a file and the recording on stdin would both be {STDIN!r} in the report: rename the file"
+        raise InputError(msg)
     return list(recordings.values())
 
 
@@ -90,6 +94,9 @@ def _read_stdin(stdin: BinaryIO, spool: Path | None, search: _Search) -> Iterato
     head = stdin.read(1 << 16)
     if is_list(head):
         content = head + stdin.read(MAX_LIST)
+        if stdin.read(1):
+            msg = f"the list of recordings on stdin is longer than {MAX_LIST >> 20} MiB: give folders or patterns"
+            raise InputError(msg)
         if is_list(content):
             for line in parse_list(content):
                 yield from _find(line, search, listed=True)
@@ -98,7 +105,7 @@ def _read_stdin(stdin: BinaryIO, spool: Path | None, search: _Search) -> Iterato
         with spool.open("wb") as stream:
             stream.write(head)
             shutil.copyfileobj(stdin, stream)
-        yield Recording(path=spool, name="stdin")
+        yield Recording(path=spool, name=STDIN)
         return
     msg = "stdin is neither a sound file nor a list of paths: expected one path per line, or the bytes of a recording"
     raise InputError(msg)

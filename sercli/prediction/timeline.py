@@ -225,6 +225,8 @@ def plan_timelines(target: Path, kind: str, recordings: Sequence[Recording], *, 
         _check_format(suffix)
         _refuse_file(target)
         sidecars = _name_sidecars(target, suffix, recordings)
+        for parent in dict.fromkeys(path.parent for path in sidecars.values()):
+            _refuse_file(parent)
         if blocked := next((path for path in sidecars.values() if path.is_dir()), None):
             msg = f"cannot write the timeline {blocked}: it is a folder; give another folder to --segments"
             raise UsageError(msg)

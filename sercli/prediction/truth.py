@@ -15,6 +15,7 @@ from sercli.corpora.datasets import ravdess
 from sercli.corpora.label_tables import SPAN, describe_unknown_labels, match_files, match_label, refuse_segments
 from sercli.errors import CorpusError, InputError
 from sercli.files import one_line
+from sercli.labels import LabelMerger, require_known
 from sercli.prediction.discovery import Recording
 from sercli.prediction.report import name_confusions
 from sercli.prediction.rows import Prediction
@@ -30,7 +31,7 @@ class Scores:
     Attributes:
         rows: Number of rows in the report; one per recording, or per channel if scored separately.
         scored: Number of rows with a known label that count: those with an emotion, and unanswered ones.
-        unlabeled: Number of rows without a known label.
+        unlabeled: Number of rows without a known label, or with one that is not among `labels`.
         unanswered: Number of rows with a known label and no speech, in recordings without any prediction; they count as
             wrong.
         excluded: Number of rows with a known label that failed, are uncertain, or are the silent side of a call.
@@ -88,9 +89,21 @@ def find_labels(
         CorpusError: If the table is unreadable, labels a file twice or in segments, or has a label unknown to the
             model.
         InputError: If no recording has a label.
+        UsageError: If `mapping` names a label that is nowhere, or merges into one that the model does not know.
     """
+    folded = {label.casefold() for label in labels}
+    require_known([label for label in (mapping or {}).values() if label.casefold() not in folded], labels)
+    merge = LabelMerger(mapping)
+    known = _read_known(source, recordings, labels, merge)
+    merge.check_used()
+    return known
+
+
+def _read_known(
+    source: str, recordings: Sequence[Recording], labels: Sequence[str], merge: LabelMerger
+) -> dict[str, str]:
     if source == NAMES:
-        named = _read_names(recordings, labels, mapping or {})
+        named = _read_names(recordings, labels, merge)
         if not named:
             msg = (
                 "no recording has a known label: expected names as "
@@ -98,11 +111,11 @@ def find_labels(
             )
             raise InputError(msg)
         return named
-    return _read_table(Path(source), recordings, labels, mapping or {})
+    return _read_table(Path(source), recordings, labels, merge)
 
 
 def _read_table(
-    table: Path, recordings: Sequence[Recording], labels: Sequence[str], mapping: Mapping[str, str]
+    table: Path, recordings: Sequence[Recording], labels: Sequence[str], merge: LabelMerger
 ) -> dict[str, str]:
     rows = read_rows(table, ("file", "emotion"), optional=SPAN)
     located = _with_paths(table, rows)
@@ -113,9 +126,11 @@ def _read_table(
     values: dict[str, str] = {}
     unknown = []
     for file, (line, label) in _collect(table, rows, "emotion").items():
-        if emotion := match_label(label, mapping, labels):
+        if not label:
+            continue
+        if emotion := match_label(label, merge, labels):
             values[file] = emotion
-        elif label:
+        else:
             unknown.append((line, label))
     if unknown:
         raise CorpusError(describe_unknown_labels(table, unknown, labels))
@@ -154,14 +169,14 @@ def _show_example(recordings: Sequence[Recording]) -> str:
     return repr(recordings[0].name[:80]) if recordings else "nothing"
 
 
-def _read_names(recordings: Iterable[Recording], labels: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
+def _read_names(recordings: Iterable[Recording], labels: Sequence[str], merge: LabelMerger) -> dict[str, str]:
     known = {}
     for recording in recordings:
         try:
             annotation = ravdess.parse_name(recording.path.stem)
         except CorpusError:
             continue
-        if annotation and (emotion := match_label(annotation.emotion, mapping, labels)):
+        if annotation and (emotion := match_label(annotation.emotion, merge, labels)):
             known[recording.name] = emotion
     return known
 

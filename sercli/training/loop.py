@@ -30,7 +30,7 @@ SCORE_BATCH = 64  # utterances per batch when scoring
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevScores:
-    """Scores of the development utterances.
+    """Scores of the development segments; an utterance of up to 8 s is one.
 
     Attributes:
         loss: Mean cross-entropy (nats).
@@ -49,11 +49,11 @@ class EpochRecord:
 
     Attributes:
         epoch: Number of the epoch, from 1.
-        train_loss: Mean cross-entropy during training, over utterances and copies (nats).
+        train_loss: Mean cross-entropy during training, over segments and copies (nats).
         train_accuracy: Accuracy during training, 0 to 1.
-        dev_loss: Mean cross-entropy of the development utterances after the epoch (nats).
-        dev_accuracy: Accuracy of the development utterances, 0 to 1.
-        dev_uar: Unweighted average recall of the development utterances, 0 to 1.
+        dev_loss: Mean cross-entropy of the development segments after the epoch (nats).
+        dev_accuracy: Accuracy of the development segments, 0 to 1.
+        dev_uar: Unweighted average recall of the development segments, 0 to 1.
         learning_rate: Learning rate of the last step.
         seconds: Duration of the epoch (s).
     """
@@ -351,7 +351,7 @@ def score_logits(logits: npt.NDArray[np.floating], truth: Labels) -> DevScores:
 
 @torch.inference_mode()
 def compute_logits(network: nn.Module, batches: Batches) -> Tensor:
-    """Computes the logits of all utterances, in order, on the CPU, shape ``(n, n_labels)``."""
+    """Computes the logits of all segments, in order, on the CPU, shape ``(n, n_labels)``."""
     network.eval()
     order: list[int] = []
     logits: list[Tensor] = []

@@ -148,7 +148,7 @@ def _read_model(folder: Path) -> RecipeFile:
 def _parse(path: Path, where: str) -> RecipeFile:
     try:
         with path.open("rb") as stream:
-            content = stream.read(MAX_SIZE)
+            content = stream.read(MAX_SIZE + 1)
     except OSError as reason:
         msg = f"cannot read the recipe {path}: {reason.strerror}"
         raise UsageError(msg) from None

@@ -20,7 +20,7 @@ class TrainConfig(Config):
     """Training of a network.
 
     Attributes:
-        batch_size: Utterances per step.
+        batch_size: Segments per step; an utterance of up to 8 s is one.
         schedule: One of `SCHEDULES`. ``plateau`` reduces the learning rate when the development UAR stalls, and keeps
             the weights of the best epoch; ``one-cycle`` (Smith & Topin 2019) raises and lowers it over `max_epochs`,
             and keeps the last weights.

@@ -1,13 +1,14 @@
 """Search space of `sercli tune`: parameters of a recipe and their values."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sercli.config import ParameterError
 from sercli.errors import UsageError
 from sercli.training.recipe_files import set_parameter
-from sercli.training.recipes import Recipe
+from sercli.training.recipes import PARTS, Recipe
 
 if TYPE_CHECKING:
     import optuna
@@ -50,7 +51,7 @@ def check_space(recipe: Recipe, space: Space, locate: Callable[[str], str] = lam
             msg = f"{where}: expected a parameter of {', '.join(TUNABLE)}, such as training.learning_rate"
             raise UsageError(msg)
         if isinstance(choices, Mapping):
-            values: Sequence[Any] = _check_range(where, choices)
+            values: Sequence[Any] = _check_range(where, choices, whole=_is_whole(name))
         elif isinstance(choices, list) and len(choices) > 1:
             values = choices
         else:
@@ -64,7 +65,13 @@ def check_space(recipe: Recipe, space: Space, locate: Callable[[str], str] = lam
                 raise UsageError(msg) from None
 
 
-def _check_range(where: str, table: Mapping[str, Any]) -> Sequence[float]:
+def _is_whole(name: str) -> bool:
+    """Whether a parameter is a whole number."""
+    table, key = name.split(".")
+    return type(getattr(PARTS[table](), key, None)) is int
+
+
+def _check_range(where: str, table: Mapping[str, Any], *, whole: bool) -> Sequence[float]:
     unknown = sorted(set(table) - {"low", "high", "log", "step"})
     low, high, step = table.get("low"), table.get("high"), table.get("step", 1)
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (low, high, step))
@@ -77,9 +84,12 @@ def _check_range(where: str, table: Mapping[str, Any]) -> Sequence[float]:
     if not low < high or step <= 0 or (log and (low <= 0 or "step" in table)):
         msg = f"{where}: expected low < high and step > 0; with log, low > 0 and no step"
         raise UsageError(msg)
-    if isinstance(low, int) and isinstance(high, int) and isinstance(step, int):
-        return range(low, high + 1, step)[:MAX_CHECKED]
-    return [low, high]
+    if not whole:
+        return [low, high]
+    if not (isinstance(low, int) and isinstance(high, int) and isinstance(step, int)):
+        msg = f"{where}: expected whole numbers, found {dict(table)!r}"
+        raise UsageError(msg)
+    return range(low, high + 1, step)[:MAX_CHECKED]
 
 
 def find_current_values(recipe: Recipe, space: Space) -> dict[str, Any] | None:
@@ -91,7 +101,7 @@ def find_current_values(recipe: Recipe, space: Space) -> dict[str, Any] | None:
         value = parameters[table][key]
         if isinstance(choices, Mapping):
             steps = (value - choices["low"]) / choices["step"] if "step" in choices else 0
-            if not choices["low"] <= value <= choices["high"] or steps != round(steps):
+            if not choices["low"] <= value <= choices["high"] or not math.isclose(steps, round(steps), abs_tol=1e-6):
                 return None
             values[name] = value
         elif value not in choices:
@@ -105,7 +115,7 @@ def suggest(trial: "optuna.Trial", name: str, choices: Any) -> Any:
     """Suggests a value of a parameter for a trial."""
     if isinstance(choices, Mapping):
         low, high, log = choices["low"], choices["high"], choices.get("log", False)
-        if isinstance(low, int) and isinstance(high, int):
+        if _is_whole(name):
             return trial.suggest_int(name, low, high, log=log, step=choices.get("step", 1))
         return trial.suggest_float(name, low, high, log=log, step=choices.get("step"))
     return json.loads(trial.suggest_categorical(name, [json.dumps(choice) for choice in choices]))

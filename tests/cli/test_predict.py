@@ -307,6 +307,12 @@ def test_a_graph_of_another_model(run: Run, calls: Path, tmp_path: Path) -> None
     assert "model.onnx is not the file that model.json names: expected sha256" in err
 
 
+def test_restart_without_a_report_is_wrong_usage(run: Run, calls: Path) -> None:
+    status, out, err = run("calls", "--restart")
+    assert (status, out) == (2, "")
+    assert err == "error: --restart requires --out: only a report can be resumed\n"
+
+
 def test_scores_against_a_table(run: Run, calls: Path, tmp_path: Path) -> None:
     emotions = [row["emotion"] for row in read_csv(run("calls").out)]
     wrong = "calm" if emotions[1] != "calm" else "sad"

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,8 @@ def test_the_report_of_an_earlier_evaluation_is_replaced(data: Path, default_res
 
 
 def test_degraded_results_of_other_models_are_removed_with_them(data: Path, tmp_path: Path) -> None:
-    out, arguments = tmp_path / "r", {"recipe": DEFAULT.with_max_epochs(1), "protocol": "k2"}
+    out = tmp_path / "r"
+    arguments: dict[str, Any] = {"recipe": DEFAULT.with_max_epochs(1), "protocol": "k2"}
     run_toy(data, out, **arguments, degrade="telephone")
     run_toy(data, out, **arguments)
     assert (out / "telephone/report.json").exists(), "it is of the same models"

@@ -129,6 +129,15 @@ def test_inspect_writes_what_it_returns(data: Path, tmp_path: Path, capsys: pyte
         inspect(tmp_path / "index.csv", out="i")
 
 
+def test_recordings_that_were_moved_are_still_in_the_store(data: Path) -> None:
+    index = read_index(data / "index.csv")
+    moved = replace(index, utterances=tuple(replace(u, file=f"moved/{u.file}") for u in index.utterances))
+    stored = [inspect_index(each, store=data / "features.h5").stored for each in (index, moved)]
+    assert stored[0] == stored[1]
+    assert stored[0]
+    assert stored[0]["utterances"] == len(index)
+
+
 def test_labels_that_few_speakers_have(data: Path) -> None:
     index = read_index(data / "index.csv")
 

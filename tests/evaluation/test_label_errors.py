@@ -68,6 +68,22 @@ def test_planted_errors_in_a_corpus_are_found_by_an_evaluation(data: Path, tmp_p
     assert len(errors) <= 12
     assert all(error.p_label < error.p_suggested and error.label in EMOTIONS for error in errors[:4])
 
+    mended = replace(
+        index, utterances=tuple(replace(u, emotion=right.get(u.file, u.emotion)) for u in index.utterances)
+    )
+    assert not {error.file for error in read_label_errors(tmp_path / "results", mended)} & set(right)
+
     others = replace(index, utterances=tuple(replace(u, file=f"other/{u.file}") for u in index.utterances))
     with pytest.raises(InputError, match="has no predictions for this index"):
         read_label_errors(tmp_path / "results", others)
+
+
+def test_labels_that_the_evaluation_merged_are_not_corrected_ones(data: Path, tmp_path: Path) -> None:
+    index, right = mislabel(read_index(data / "index.csv"), every=19)
+    split = replace(
+        index,
+        utterances=tuple(replace(u, emotion="joy" if u.emotion == "happy" else u.emotion) for u in index.utterances),
+    )
+    run_toy(data, tmp_path / "r", index=split, recipe=RECIPES["logistic"], protocol="k3", label_map={"joy": "happy"})
+    errors = read_label_errors(tmp_path / "r", split)
+    assert len({error.file for error in errors} & set(right)) >= 4

@@ -65,6 +65,12 @@ def test_probabilities_are_of_the_mean_weighted_by_speech_and_divided_by_the_tem
     np.testing.assert_allclose(model.pool(logits, [0.0, 0.0, 0.0]), logits.mean(axis=0))
 
 
+def test_selecting_twice_is_selecting_once(model: Model) -> None:
+    matrices = [np.random.default_rng(0).normal(size=(model.features.n_features, 40)).astype(np.float32)]
+    once, twice = model.select(["sad", "angry"]), model.select(["happy", "sad", "angry"]).select(["sad", "angry"])
+    np.testing.assert_array_equal(once.predict_proba(matrices, [1.0]), twice.predict_proba(matrices, [1.0]))
+
+
 def test_attention_has_a_row_for_each_member() -> None:
     config = NetworkConfig(channels=(8,), lstm_size=8, attention_size=8, dense_size=8, members=3)
     model, _ = build_model(features=FEATURES, network_config=config)

@@ -2,12 +2,14 @@ import io
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sercli.errors import InputError
 from sercli.prediction.discovery import find_recordings, parse_list
+from tests.sounds import write_sound
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -98,6 +100,20 @@ def test_a_list_with_nul_may_hold_any_name() -> None:
 def test_whatever_find_print0_writes_comes_back(paths: list[bytes]) -> None:
     content = b"".join(path + b"\0" for path in paths)
     assert [os.fsencode(path) for path in parse_list(content)] == paths
+
+
+def test_a_list_that_is_too_long_is_refused_rather_than_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sercli.prediction.discovery.MAX_LIST", 1 << 20)
+    lines = (b"x" * 100 + b".wav\n") * ((1 << 20) // 50)
+    with pytest.raises(InputError, match="the list of recordings on stdin is longer than 1 MiB: give folders"):
+        find_recordings(["-"], io.BytesIO(lines))
+
+
+def test_a_file_named_stdin_is_not_taken_for_the_recording_on_stdin(here: Path) -> None:
+    content = write_sound(here / "other.wav", np.zeros(1600)).read_bytes()
+    (here / "stdin").write_bytes(content)
+    with pytest.raises(InputError, match="would both be 'stdin' in the report: rename the file"):
+        find_recordings(["stdin", "-"], io.BytesIO(content), spool=here / "spool")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\r\n\n", b"\0\0"])

@@ -230,6 +230,14 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
         plan_timelines(tmp_path / "t", "csv", make_recordings("a.wav"), folder=True)
 
 
+def test_a_file_in_place_of_a_folder_of_sidecars_is_refused(here: Path) -> None:
+    (here / "timelines").mkdir()
+    (here / "timelines/a").touch()
+    recordings = [Recording(path=Path("rec/a/x.wav"), name="rec/a/x.wav", relative="a/x.wav")]
+    with pytest.raises(UsageError, match=r"cannot write timelines into timelines/a: timelines/a is not a folder"):
+        plan_timelines(Path("timelines"), "csv", recordings, folder=True)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_failure_in_the_middle_leaves_the_old_file(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"t{suffix}"

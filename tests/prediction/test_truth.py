@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from sercli.errors import CorpusError, InputError
+from sercli.errors import CorpusError, InputError, UsageError
 from sercli.labels import EMOTIONS
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import Prediction
@@ -115,6 +115,14 @@ def test_labels_can_be_mapped(here: Path) -> None:
         "a.wav": "happy",
         "b.wav": "sad",
     }
+
+
+@pytest.mark.parametrize("source", ["t.csv", NAMES])
+@pytest.mark.parametrize(("mapping", "wrong"), [({"jyo": "happy"}, "jyo"), ({"sad": "glad"}, "glad")])
+def test_a_label_that_is_merged_must_be_there(here: Path, source: str, mapping: dict[str, str], wrong: str) -> None:
+    write_table(here / "t.csv", "03-01-04-01-01-01-01.wav,sad")
+    with pytest.raises(UsageError, match=f"unknown label '{wrong}': expected one of"):
+        find_labels(source, record("03-01-04-01-01-01-01.wav"), EMOTIONS, mapping)
 
 
 def test_windows_paths_and_semicolons(here: Path) -> None:

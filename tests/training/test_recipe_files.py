@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sercli.cli.app import app
+from sercli.config import ParameterError
 from sercli.errors import UsageError
 from sercli.training.recipe_files import (
     RECIPES,
@@ -80,6 +81,18 @@ def test_the_recipe_of_a_model_trains_the_same_again(tmp_path: Path) -> None:
     assert get_recipe(tmp_path / "m") == RECIPES["student"]
     path.write_text(json.dumps({"recipe": {**DEFAULT.to_dict(), "colour": 1}}))
     assert "model.json, recipe: colour is not a parameter" in refuse(tmp_path / "m")
+
+
+def test_a_file_that_is_too_large_is_refused_rather_than_cut(tmp_path: Path) -> None:
+    path = tmp_path / "large.toml"
+    path.write_text("base = 'default'\n" + "# padding\n" * 110_000 + "[training]\nmax_epochs = 3\n")
+    with pytest.raises(UsageError, match="it is larger than 1 MB"):
+        get_recipe(path)
+
+
+def test_a_baseline_has_no_teachers() -> None:
+    with pytest.raises(ParameterError, match="teachers should be left out: the baseline svm has none"):
+        replace(RECIPES["student"], baseline="svm")
 
 
 @pytest.mark.parametrize(

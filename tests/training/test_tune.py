@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from sercli.cli.app import app
@@ -19,7 +20,7 @@ from sercli.splits.tuning_folds import make_inner_folds
 from sercli.training.data import CorpusFeatures
 from sercli.training.recipe_files import RECIPES, get_recipe, read_recipe_file, render_recipe
 from sercli.training.recipes import Recipe, TrainConfig
-from sercli.training.search_space import check_space, make_space
+from sercli.training.search_space import check_space, find_current_values, make_space, suggest
 from sercli.training.tune import Trial, TuningResult, tune
 from tests.toy_index import featurize_toy
 
@@ -174,11 +175,32 @@ def test_the_default_search_space_is_that_of_the_paper(name: str) -> None:
         ({"training.muon": {"low": 2.0, "high": 1.0}}, "expected low < high and step > 0"),
         ({"training.muon": {"low": 0.0, "high": 1.0, "log": True}}, "with log, low > 0"),
         ({"network.kernel_size": {"low": 3, "high": 7}}, "kernel_size should be an odd number under 64, found 4"),
+        ({"network.lstm_size": {"low": 8, "high": 16, "step": 0.5}}, "expected whole numbers, found"),
     ],
 )
 def test_search_spaces_that_cannot_be(space: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         check_space(RECIPE, space)
+
+
+def test_ranges_are_of_the_kind_of_their_parameter() -> None:
+    space = {
+        "training.weight_decay": {"low": 0, "high": 1},
+        "training.muon": {"low": 0, "high": 20, "step": 0.5},
+        "augmentation.mixup": {"low": 0.0, "high": 0.9, "step": 0.1},
+        "network.lstm_size": {"low": 16, "high": 128, "step": 16},
+    }
+    recipe = RECIPES["default"]
+    check_space(recipe, space)
+    current = find_current_values(recipe, space)
+    assert current is not None, "0.3 is three steps of 0.1 but for rounding"
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial(current)
+    trials = [{name: suggest(trial, name, space[name]) for name in space} for trial in (study.ask() for _ in range(9))]
+    assert trials[0] == current
+    assert all(0 < trial["training.weight_decay"] < 1 for trial in trials)
+    assert {trial["training.muon"] * 2 % 1 for trial in trials} == {0}
+    assert {type(trial["network.lstm_size"]) for trial in trials} == {int}
 
 
 def test_the_place_in_the_file_is_named_whether_names_are_quoted_or_not(tmp_path: Path) -> None:
