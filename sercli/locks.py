@@ -143,7 +143,7 @@ def lock_folder(folder: Path, command: str, option: str = "--out") -> Iterator[N
         InputError: If another process is writing the folder.
         OSError: If it cannot be created.
     """
-    created = [path for path in (folder, *folder.parents) if path == folder or not path.exists()]
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     busy = f"{folder} is being written by another {command}: wait until it ends, or give another {option}"
     try:

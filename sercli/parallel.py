@@ -1,9 +1,12 @@
 """Parallel maps (in threads, worker processes or on a Dask cluster), and torch's threads and device."""
 
 import contextlib
+import logging
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import joblib
@@ -185,6 +188,7 @@ def connect_to_cluster(address: str) -> Iterator[Any]:
     """
     try:
         from distributed import Client, KilledWorker
+        from distributed.comm import CommClosedError
     except ImportError:
         msg = "a Dask cluster needs the library distributed: pip install 'sercli[dask]'"
         raise UsageError(msg) from None
@@ -197,8 +201,45 @@ def connect_to_cluster(address: str) -> Iterator[Any]:
         if not client.scheduler_info(n_workers=-1)["workers"]:
             msg = f"the Dask scheduler at {address} has no worker: start some with 'dask worker {address}'"
             raise InputError(msg)
-        try:
-            yield client
-        except KilledWorker as reason:
-            msg = f"the Dask cluster at {address} keeps losing its workers ({one_line(reason)[:200]})"
-            raise InputError(msg) from None
+        # They log tracebacks of what is reported here in one line.
+        for name in ("distributed.client", "tornado.application"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        with _watch_workers(client) as gone:
+            try:
+                yield client
+            except KilledWorker as reason:
+                msg = f"the Dask cluster at {address} keeps losing its workers ({one_line(reason)[:200]})"
+                raise InputError(msg) from None
+            except (CancelledError, CommClosedError):
+                lost = "cluster has lost its last worker" if gone.is_set() else "scheduler does not answer any more"
+                msg = f"the Dask {lost} ({address})"
+                raise InputError(msg) from None
+
+
+@contextlib.contextmanager
+def _watch_workers(client: Any) -> Iterator[threading.Event]:
+    """Closes a client once its cluster has had no worker for `CONNECT_TIMEOUT`, which ends what waits for results.
+
+    Yields:
+        An event that is set before the client is closed.
+    """
+    gone, ended = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        seen = time.monotonic()
+        while not ended.wait(1):
+            with contextlib.suppress(Exception):  # whoever waits for results learns of a lost scheduler
+                if client.scheduler_info(n_workers=-1)["workers"]:
+                    seen = time.monotonic()
+                elif time.monotonic() - seen > CONNECT_TIMEOUT:
+                    gone.set()
+                    client.close()
+                    return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield gone
+    finally:
+        ended.set()
+        watcher.join()

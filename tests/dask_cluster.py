@@ -19,6 +19,7 @@ TIMEOUT = 60  # seconds until a part must be up
 @dataclass(frozen=True)
 class Cluster:
     address: str
+    scheduler: "subprocess.Popen[bytes]"
     workers: "list[subprocess.Popen[bytes]]"
 
 
@@ -26,13 +27,14 @@ class Cluster:
 def start_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
     """Starts a cluster, and ends it."""
     with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as local:
-        arguments = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-        stack.enter_context(_start("scheduler", *arguments, "--scheduler-file", str(folder / "scheduler.json")))
-        address = _wait_for_address(folder / "scheduler.json")
+        file = folder / "scheduler.json"
+        arguments = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+        scheduler = stack.enter_context(_start("scheduler", *arguments))
+        address = _wait_for_address(file)
         options = ["--nworkers", "1", "--nthreads", "1", "--no-dashboard", "--no-nanny", "--local-directory", local]
         started = [stack.enter_context(_start("worker", address, *options)) for _ in range(workers)]
         _wait_for_workers(address, workers)
-        yield Cluster(address=address, workers=started)
+        yield Cluster(address=address, scheduler=scheduler, workers=started)
 
 
 @contextlib.contextmanager

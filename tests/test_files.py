@@ -14,7 +14,7 @@ import pytest
 
 from sercli.errors import InputError, StoreError
 from sercli.files import describe_os_error, name_file, write_by_rename
-from sercli.locks import MARKER_SUFFIX, acquire_lock, release_lock, run_once
+from sercli.locks import MARKER_SUFFIX, acquire_lock, lock_folder, release_lock, run_once
 from tests.locks import build_nolock
 
 HOLD = "import sys, time; from pathlib import Path; from sercli.locks import acquire_lock, release_lock\n"
@@ -62,6 +62,14 @@ def test_a_lock_held_by_another_process_is_refused_and_free_again_when_that_ends
         holder.kill()
     release_lock(acquire_lock(path, StoreError("it is busy")))
     assert not path.exists()
+
+
+def test_an_empty_folder_that_was_there_stays_and_one_that_was_not_goes(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for folder in ("mine", "new/folder"):
+        with pytest.raises(KeyError), lock_folder(tmp_path / folder, "sercli train"):
+            raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")

@@ -103,8 +103,10 @@ def main() -> NoReturn:
     # After an interrupt, the resource tracker of worker processes reports what it then cleans up.
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker")))
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    # SIGTERM acts like Ctrl-C: temporary files are removed.
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    # SIGTERM, and SIGHUP of a terminal that is closed, act like Ctrl-C: temporary files are removed.
+    for number in filter(None, (signal.SIGTERM, getattr(signal, "SIGHUP", None))):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda *_: _interrupt())
     sys.unraisablehook = _repeat_lost_interrupt
     try:
         with name_file(Path("standard output")):  # other files are named where they are written

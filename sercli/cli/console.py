@@ -76,7 +76,14 @@ def show_error(message: str) -> None:
 def _open_progress(*columns: ProgressColumn) -> Progress:
     """Makes a progress display with a description, a bar and further columns on stderr, in a terminal only."""
     first = (TextColumn("{task.description}"), BarColumn())
-    return Progress(*first, *columns, console=stderr, disable=not stderr.is_terminal or stderr.quiet)
+    # Rows on stdout stay there: rich would print them above the bar, on stderr.
+    return Progress(
+        *first,
+        *columns,
+        console=stderr,
+        disable=not stderr.is_terminal or stderr.quiet,
+        redirect_stdout=False,
+    )
 
 
 @contextlib.contextmanager
@@ -207,5 +214,5 @@ def show_live(render: Callable[[], RenderableType]) -> Iterator[LiveView]:
     if not stderr.is_terminal or stderr.quiet:
         yield LiveView(Live(console=stderr, auto_refresh=False), render)
         return
-    with Live(render(), console=stderr, auto_refresh=False) as live:
+    with Live(render(), console=stderr, auto_refresh=False, redirect_stdout=False) as live:
         yield LiveView(live, render)

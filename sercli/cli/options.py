@@ -10,6 +10,7 @@ import typer
 from sercli.cpus import count_cpus
 from sercli.errors import UsageError
 from sercli.labels import read_label, split_labels
+from sercli.prediction.report import encodable
 from sercli.prediction.settings import DEVICES
 
 RECIPE, DATA, EXECUTION = "Recipe", "Data", "Execution"  # panels of the help
@@ -78,7 +79,7 @@ DEFAULT_DATA_DIR = Path("data")
 
 def command_line() -> str:
     """Returns the command line of this process, for reports."""
-    return shlex.join(["sercli", *sys.argv[1:]])
+    return encodable(shlex.join(["sercli", *sys.argv[1:]]))
 
 
 def default_jobs() -> int:

@@ -332,7 +332,7 @@ def _emotion_table(summary: "BatchSummary") -> "Table":
 
 
 def _show_scores(scores: "Scores") -> None:
-    left_out = f"{scores.unlabeled} without a known label, {scores.excluded} failed or uncertain"
+    left_out = f"{scores.unlabeled} without a known label, {scores.excluded} failed, uncertain or a silent channel"
     if not scores.scored:
         console.warn(f"nothing to score: {left_out}")
         return

@@ -157,7 +157,7 @@ function applyFilters() {
   table.filter((n) => {
     const it = RECORDINGS[n];
     return (!text || it.path.toLocaleLowerCase().includes(text))
-      && (!result.value || (result.value === "wrong" ? it.wrong : result.value === "right" ? it.truth >= 0 && it.answered.length && !it.wrong
+      && (!result.value || (result.value === "wrong" ? it.wrong : result.value === "right" ? it.truth >= 0 && it.sides.some((side) => side.result >= 0) && !it.wrong
         : it.sides.some((side) => nameOf(side.result) === result.value)))
       && (!filters.negative || !filters.negative.value || moreNegative(it) === filters.negative.value)
       && (!folder.value || it.folder === Number(folder.value))
@@ -270,7 +270,7 @@ function drawPeaks(it, sides) {
     return { label, result, peak, share: own.reduce((sum, { start, end }) => sum + end - start, 0) / total, minute: it.duration < 60 ? null : strongestMinute(it, sides, result) };
   }).sort((a, b) => b.share - a.share || details.share(b.peak.n, [b.result]) - details.share(a.peak.n, [a.result]));
   const place = ({ start, end, side, share }) => html`<button type="button" class="link nowrap" data-at="${start}">${clock(start)} to ${clock(end)}</button> <span class="soft nowrap">${percent(share)}${sides.length > 1 ? `, ${byName(side.channel).toLowerCase()}` : ""}</span>`;
-  return html`${heading}<div class="scroll" tabindex="0" role="region" aria-label="Where each emotion is strongest"><table class="plain"><thead><tr><th scope="col">Emotion</th><th scope="col" class="number">Share of speech</th><th scope="col">Segment</th><th scope="col">Minute</th></tr></thead><tbody>${rows.map(({ label, result, share, peak, minute }, n) =>
+  return html`${heading}<div class="scroll" tabindex="0" role="region" aria-label="Where each emotion is strongest"><table class="plain"><thead><tr><th scope="col">Emotion</th><th scope="col" class="number">Share of segments</th><th scope="col">Segment</th><th scope="col">Minute</th></tr></thead><tbody>${rows.map(({ label, result, share, peak, minute }, n) =>
     html`<tr><td>${swatch(result)}${label}</td><td class="number">${percent(share)}</td><td>${place({ ...peak, share: details.share(peak.n, [result]) })}</td>${it.duration >= 60 ? html`<td>${minute ? place(minute) : html`<span class="soft">too little speech</span>`}</td>` : n ? "" : html`<td class="soft top" rowspan="${rows.length}">shorter than a minute</td>`}</tr>`)}</tbody></table></div>`;
 }
 // The minute of one channel in which an emotion is most probable.

@@ -159,7 +159,8 @@ def _match(given: str | Path) -> list[str]:
     if not glob.has_magic(pattern):
         return []
     try:
-        return sorted(_match_deep(Path(pattern)) if "**" in pattern else glob.glob(pattern))  # noqa: PTH207
+        matches = _match_deep(Path(pattern)) if "**" in pattern else glob.glob(pattern)  # noqa: PTH207
+        return sorted(matches, key=lambda match: Path(match).parts)
     except (OSError, ValueError, re.error):
         return []
 

@@ -18,6 +18,7 @@ from sercli.files import write_by_rename
 from sercli.models.folder import DEFAULT_MODEL
 from sercli.models.model import Features, Model, load_model
 from sercli.plots import ExplainedSegment, draw_explanation
+from sercli.prediction.report import encodable
 from sercli.prediction.settings import EXPLANATION_SUFFIXES
 
 MAX_SEGMENTS = 4  # segments per explanation; more do not fit a picture
@@ -83,7 +84,7 @@ def explain(path: Path | str, model: Model | Path | str = DEFAULT_MODEL, *, chan
     most = sorted(np.argsort(-of_segments[:, target], kind="stable")[:MAX_SEGMENTS])
     explained = [_explain(model, segments[n], matrices[n], of_segments[n], target) for n in most]
     return Explanation(
-        file=str(path),
+        file=encodable(str(path)),
         channel=channel,
         emotion=model.labels[target],
         probabilities=dict(zip(model.labels, pooled.tolist(), strict=True)),

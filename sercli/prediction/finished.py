@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sercli.errors import InputError
 from sercli.files import hash_file
-from sercli.journal import Journal
+from sercli.journal import Journal, read_identity
 from sercli.locks import hold_lock
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import RecordingResult
@@ -61,17 +61,32 @@ def open_finished(report: Path, key: str, *, restart: bool = False) -> Iterator[
 
     Args:
         report: Report to be written.
-        key: Cache key of model and options; results with another key are dropped.
+        key: Cache key of model and options.
         restart: Whether to drop all results.
 
     Raises:
-        InputError: If another run is writing the same report, or a file is in the way of the journal.
+        InputError: If another run is writing the same report, the journal has results with another key, or a file is in
+            the way of the journal.
         OSError: If the journal cannot be written.
     """
+    created = [folder for folder in (report.parent, *report.parent.parents) if not folder.exists()]
     report.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _open_finished(report, key, restart=restart) as finished:
+            yield finished
+    finally:
+        with contextlib.suppress(OSError):  # not empty
+            for folder in created:
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def _open_finished(report: Path, key: str, *, restart: bool) -> Iterator[FinishedRecordings]:
     busy = f"{report} is being written by another sercli predict: wait for it, or give another --out"
     with hold_lock(report.with_name(f".{report.name}.lock"), InputError(busy)):
         path = report.with_name(f".{report.name}.journal")
+        if not restart:
+            _refuse_other(path, key, report)
         journal = Journal(path, key, restart=restart, interval=COMMIT_INTERVAL, mode=PRIVATE)
         try:
             yield FinishedRecordings(journal)
@@ -79,9 +94,27 @@ def open_finished(report: Path, key: str, *, restart: bool = False) -> Iterator[
             with contextlib.suppress(OSError):  # of a full disk, once more
                 journal.commit()
             with contextlib.suppress(OSError):
-                journal.close()
+                if len(journal):
+                    journal.close()
+                else:
+                    journal.remove()
             raise
         journal.remove()
+
+
+def _refuse_other(path: Path, key: str, report: Path) -> None:
+    """Raises an error if a journal has results with another key, which would be lost."""
+    other = read_identity(path)
+    if other is None or other == key:
+        return
+    with Journal(path, other) as journal:
+        count = len(journal)
+    if count:
+        msg = (
+            f"an interrupted run for {report} has finished {count} recordings with other options, another model or "
+            "another version of sercli: repeat its command to resume it, or give --restart to drop them"
+        )
+        raise InputError(msg)
 
 
 def hash_recording(recording: Recording) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict
 
+from sercli.caches import is_writable
 from sercli.errors import InputError, UsageError
 from sercli.files import read_json_object, write_json
 from sercli.prediction.discovery import Recording
@@ -73,10 +74,10 @@ class Outputs:
         return replace(self, timelines=_plan_timelines(segments, kind, recordings))
 
     def check_collisions(self, inputs: Sequence[Path]) -> None:
-        """Checks, before any work, that no output would overwrite another or an input.
+        """Checks, before any work, that outputs can be written and none would overwrite another or an input.
 
         Raises:
-            UsageError: If one would; the message names it.
+            UsageError: If one would, or cannot be written; the message names it.
         """
         taken = {os.path.realpath(path) for path in inputs}
         for path in self._list_written():
@@ -88,6 +89,10 @@ class Outputs:
         for file in (self.report, self.page):
             if file and self.timelines and _lies_in(self.timelines.target, file):
                 msg = f"{self.timelines.target} would lie inside the report, which is a file: give another folder"
+                raise UsageError(msg)
+        for folder in dict.fromkeys(path.absolute().parent for path in self._list_written()):
+            if not is_writable(folder):
+                msg = f"cannot write into {folder}: it is read-only, or its permissions forbid it"
                 raise UsageError(msg)
 
     def _list_written(self) -> Iterator[Path]:

@@ -165,14 +165,14 @@ class BatchSummary:
         }
 
 
-def _describe(shares: dict[str, Share]) -> dict[str, dict[str, float]]:
+def _describe(shares: dict[str, Share]) -> dict[str, dict[str, float | None]]:
     shares_of_speech = share_of_speech(shares)
     return {
         emotion: {
             "rows": share.rows,
             "speech_seconds": round(share.speech, 3),
             "share_of_speech": round(shares_of_speech[emotion], 6),
-            "mean_confidence": round(share.mean_confidence or 0.0, 6),
+            "mean_confidence": None if share.mean_confidence is None else round(share.mean_confidence, 6),
         }
         for emotion, share in shares.items()
     }

@@ -1,5 +1,6 @@
 """``sercli predict`` as users see it: exit status, stdout, stderr, and what is left when it is stopped."""
 
+import contextlib
 import csv
 import inspect
 import io
@@ -307,6 +308,41 @@ def test_a_graph_of_another_model(run: Run, calls: Path, tmp_path: Path) -> None
     assert "model.onnx is not the file that model.json names: expected sha256" in err
 
 
+def test_rows_go_to_stdout_also_below_a_progress_bar(calls: Path) -> None:
+    """Stderr is a terminal, stdout is not, as with ``sercli predict calls > report.csv``."""
+    terminal, side = os.openpty()
+    command = [sys.executable, "-m", "sercli", "predict", "calls"]
+    environment = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=side, cwd=calls.parent, env=environment) as process:
+        os.close(side)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other side is closed
+            while block := os.read(terminal, 1 << 16):
+                shown += block
+        assert process.stdout
+        out = process.stdout.read().decode()
+    os.close(terminal)
+    assert b"predict" in shown, "the bar"
+    assert out.splitlines()[0].startswith("file,start,end,channel,status,emotion")
+    assert [line.split(",")[0] for line in out.splitlines()[1:]] == ["calls/a/x.wav", "calls/b/x.wav", "calls/c.flac"]
+    assert b"calls/a/x.wav" not in shown
+
+
+@pytest.mark.parametrize("option", ["--html", "--segments"])
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(
+    run: Run, calls: Path, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writable = os.access
+    closed = str(Path("closed").absolute())
+    Path(closed).mkdir()
+    monkeypatch.setattr(os, "access", lambda path, *a, **k: str(path) != closed and writable(path, *a, **k))
+    status, _, err = run("calls", "--out", "r.csv", option, f"closed/{'r.html' if option == '--html' else 't.csv'}")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "cannot write into" in err
+    assert not Path("r.csv").exists()
+    assert not Path(".r.csv.journal").exists()
+
+
 def test_restart_without_a_report_is_wrong_usage(run: Run, calls: Path) -> None:
     status, out, err = run("calls", "--restart")
     assert (status, out) == (2, "")
@@ -341,7 +377,7 @@ def test_scores_against_names(run: Run, tmp_path: Path) -> None:
     assert re.search(
         r"accuracy \d+\.\d%, UAR \d+\.\d%, .* of 4 scored, 0 of them without detected speech, counted as wrong; ", err
     )
-    assert "0 without a known label, 1 failed or uncertain" in err
+    assert "0 without a known label, 1 failed, uncertain or a silent channel" in err
     assert not list(tmp_path.glob("*.json"))
 
 
@@ -349,7 +385,7 @@ def test_nothing_that_could_be_scored(run: Run, tmp_path: Path) -> None:
     (tmp_path / "03-01-05-01-01-01-01.wav").write_text("text")
     status, _, err = run("03-01-05-01-01-01-01.wav", "--labels", "names", "-o", "r.csv")
     assert status == 1
-    assert "warning: nothing to score: 0 without a known label, 1 failed or uncertain" in err
+    assert "warning: nothing to score: 0 without a known label, 1 failed, uncertain or a silent channel" in err
     assert json.loads(Path("r.summary.json").read_text())["accuracy"] is None
 
 
@@ -411,7 +447,7 @@ def test_a_reader_that_goes_away_is_no_traceback(calls: Path, model: Path) -> No
     assert (process.wait(timeout=120), err) == (1, "")
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopped_in_the_middle_it_leaves_the_old_report_and_no_other(
     calls: Path, model: Path, tmp_path: Path, sign: signal.Signals
 ) -> None:

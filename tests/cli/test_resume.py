@@ -136,19 +136,25 @@ def test_what_is_finished_is_not_done_again_and_what_has_changed_is(here: Path) 
     assert rows[changed]["status"] == "no-speech"
 
 
-def test_restart_and_other_options_start_over(here: Path) -> None:
-    for arguments in (["--restart"], ["--min-confidence", "0.9"]):
-        process = start_sercli(*command("killed.csv"), cwd=here)
-        while len(read_journal(here)) < 5 and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
-        assert len(read_journal(here)) >= 5
-        _, _, err = run_sercli(*command("killed.csv"), *arguments, cwd=here)
-        assert "finished before" not in err
-        assert len(read_rows(here / "killed.csv")) == RECORDINGS
-        if "--min-confidence" in arguments:
-            assert {row["emotion"] for row in read_rows(here / "killed.csv")} == {"uncertain", ""}
+def test_other_options_lose_no_finished_work_and_a_restart_starts_over(here: Path) -> None:
+    process = start_sercli(*command("killed.csv"), cwd=here)
+    while len(read_journal(here)) < 5 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    finished = read_journal(here)
+    assert len(finished) >= 5
+    other = ("--min-confidence", "0.9")
+    status, _, err = run_sercli(*command("killed.csv"), *other, cwd=here)
+    assert (status, err.count("\n")) == (1, 1)
+    assert f"has finished {len(finished)} recordings with other options" in err
+    assert "or give --restart to drop them" in err
+    assert read_journal(here) == finished
+    _, _, err = run_sercli(*command("killed.csv"), *other, "--restart", cwd=here)
+    assert "already done" not in err
+    rows = read_rows(here / "killed.csv")
+    assert len(rows) == RECORDINGS
+    assert {row["emotion"] for row in rows} == {"uncertain", ""}
 
 
 def test_two_runs_do_not_write_one_report(here: Path) -> None:

@@ -247,13 +247,26 @@ def test_wrong_answers_and_failures_are_named(report: Path, open_page: OpenPage)
     page.wait_for_function("() => table.shown.length < 3")
     assert set(list_names(page)) <= {"two sides.wav", "loud.wav"}
     page.locator(".fact", has_text="failed").get_by_role("button").click()
-    page.wait_for_function("() => table.shown.length === 1")
+    page.wait_for_function("() => table.shown.length === 1 && RECORDINGS[table.shown[0]].failed")
     assert list_names(page) == ["broken.mp3"]
     page.evaluate("filters.reset()")
     page.wait_for_function("() => table.shown.length > 3")
     dialog = open_row(page, "broken.mp3")
     assert "Failed: not a sound file" in dialog.inner_text()
     assert dialog.locator("audio").count() == 0
+
+
+def test_an_uncertain_answer_is_neither_right_nor_wrong(
+    open_page: OpenPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_tone(Path("a.wav"), seconds=0.5)
+    Path("labels.csv").write_text("file,emotion\na.wav,sad\n")
+    predict_folder("a.wav", "r.html", labels="labels.csv", min_confidence=1.0, vad="off")
+    page = open_page(tmp_path / "r.html")
+    for value in ("right", "wrong"):
+        page.evaluate(f"filters.result.value = '{value}'; applyFilters()")
+        assert page.evaluate("table.shown.length") == 0
 
 
 def test_the_keyboard_is_enough(report: Path, open_page: OpenPage) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 import psutil
 import pytest
 
+from sercli.errors import InputError
+from sercli.parallel import map_in_order
 from sercli.prediction.predictor import Predictor
 from sercli.prediction.rows import Prediction
 from tests.dask_cluster import Cluster
@@ -57,6 +59,20 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_rows(
         if len(rows) == 10:
             cluster.workers[0].send_signal(signal.SIGKILL)
     assert_same(rows, local)
+
+
+@pytest.mark.parametrize("lost", ["its last worker", "the scheduler"])
+def test_a_cluster_that_is_lost_ends_the_run_with_a_reason(
+    lost: str, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sercli.parallel.CONNECT_TIMEOUT", 2)
+    ended = [cluster.scheduler] if lost == "the scheduler" else cluster.workers
+    killers = [threading.Timer(3, process.kill) for process in ended]
+    for killer in killers:
+        killer.start()
+    with pytest.raises(InputError, match=r"has lost its last worker|does not answer any more"):
+        list(map_in_order(time.sleep, [0.2] * 200, cluster=cluster.address))
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.mark.parametrize(

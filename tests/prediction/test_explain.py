@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from sercli.models.export import export_network, pack_weights
 from sercli.models.model import Model, save_model
 from sercli.models.networks import build_network
 from sercli.models.normalizer import Normalizer
-from sercli.prediction.explain import N_BANDS, Explanation, explain
+from sercli.prediction.explain import N_BANDS, Explanation, explain, write_explanation
 from tests.benchmarks.explanation import ACTORS, PLACES, find_clip, join_clips, share_between
 from tests.sounds import write_sound
 from tests.toy_model import FEATURES, build_model
@@ -125,6 +126,17 @@ def test_random_weights_give_another_map(
     assert share_between(fresh.attention[0], START, END, 3.0) < 0.18
     assert np.abs(fresh.attribution).max() < np.abs(trained.attribution).max() / 4
     assert spearmanr(trained.attribution.ravel(), fresh.attribution.ravel()).statistic < 0.5
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".html", ".json"])
+def test_names_and_labels_that_are_no_text_or_no_formula(
+    suffix: str, planted: Path, models: tuple[Model, Model, bytes], tmp_path: Path
+) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9 $x_{.wav")
+    odd.write_bytes(planted.read_bytes())
+    model = replace(models[0], labels=("pay $5_{ or $6", "sad"))
+    write_explanation(tmp_path / f"o{suffix}", explain(odd, model))
+    assert (tmp_path / f"o{suffix}").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(("suffix", "begin"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".html", b"<!doctype html>")])

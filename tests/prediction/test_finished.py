@@ -120,9 +120,18 @@ def test_what_was_finished_is_found_again(report: Path, recordings: list[Recordi
     assert finished(report, recordings) == {0, 1, 2}
 
 
-def test_another_key_drops_what_was_finished(report: Path, recordings: list[Recording]) -> None:
-    assert finished(report, recordings, key="another") == set()
-    assert finished(report, recordings) == set()
+def test_another_key_is_refused_and_drops_nothing(report: Path, recordings: list[Recording]) -> None:
+    with pytest.raises(InputError, match="has finished 2 recordings with other options"):
+        finished(report, recordings, key="another")
+    assert finished(report, recordings) == {0, 1}
+    assert finished(report, recordings, key="another", restart=True) == set()
+    assert finished(report, recordings) == set(), "an empty journal is nobody's"
+
+
+def test_nothing_is_left_where_nothing_was_finished(tmp_path: Path) -> None:
+    with interrupted(tmp_path / "new/folder/report.csv"):
+        pass
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_restart_drops_what_was_finished(report: Path, recordings: list[Recording]) -> None:

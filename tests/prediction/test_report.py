@@ -78,7 +78,7 @@ def read(path: Path) -> list[dict[str, Value]]:
 def parse_cell(name: str, cell: str) -> Value:
     if name in NUMBERS:
         return float(cell) if cell else None
-    plain = cell[1:] if cell.startswith("'") and cell.lstrip("'")[:1] in tuple("=+-@\t\r") else cell
+    plain = cell[1:] if cell.startswith("'") and cell.lstrip("'")[:1] in tuple("=+-@＝＋－＠\t\r\n") else cell
     return plain or (None if name in {"emotion", "warning", "error"} else "")
 
 
@@ -165,6 +165,8 @@ def test_a_report_without_rows_can_be_read(tmp_path: Path, suffix: str) -> None:
     ("written", "shown"),
     [
         ("=1+1.wav", "'=1+1.wav"),
+        ("\n=1+1.wav", "'\n=1+1.wav"),
+        ("＝1+1.wav", "'＝1+1.wav"),  # full width
         ("+4930.wav", "'+4930.wav"),
         ("-x.wav", "'-x.wav"),
         ("@x.wav", "'@x.wav"),

@@ -78,7 +78,7 @@ def test_shares_are_of_seconds_of_speech_by_emotion_and_channel() -> None:
     assert told["channels"] == {
         "1": {
             "sad": {"rows": 2, "speech_seconds": 4.0, "share_of_speech": 0.8, "mean_confidence": 0.5},
-            "happy": {"rows": 0, "speech_seconds": 1.0, "share_of_speech": 0.2, "mean_confidence": 0.0},
+            "happy": {"rows": 0, "speech_seconds": 1.0, "share_of_speech": 0.2, "mean_confidence": None},
         },
         "2": {"happy": {"rows": 1, "speech_seconds": 4.0, "share_of_speech": 1.0, "mean_confidence": 0.8}},
     }
