@@ -167,17 +167,25 @@ def suggest_map(labels: Iterable[str]) -> str:
 def split_labels(text: str) -> list[str]:
     """Splits labels separated by commas; a label with a comma is in double quotes.
 
+    Raises:
+        UsageError: If there is a line break.
+
     >>> split_labels('angry, "happy, excited"')
     ['angry', 'happy, excited']
     """
-    return [name.strip() for row in csv.reader([text], skipinitialspace=True) for name in row if name.strip()]
+    try:
+        rows = list(csv.reader([text], skipinitialspace=True))
+    except csv.Error as reason:
+        msg = f"cannot read the labels {text!r} ({reason}): expected labels separated by commas"
+        raise UsageError(msg) from None
+    return [name.strip() for row in rows for name in row if name.strip()]
 
 
 def parse_label_map(text: str) -> dict[str, str]:
     """Parses ``surprise=surprised,joy=happy`` into a dict from label to label.
 
     Raises:
-        UsageError: If a part has no ``=`` or an empty side, or a target is not a valid label.
+        UsageError: If a part has no ``=`` or an empty side, a target is not a valid label, or a label has two targets.
     """
     label_map: dict[str, str] = {}
     for part in split_labels(text):
@@ -185,7 +193,10 @@ def parse_label_map(text: str) -> dict[str, str]:
         if not (source and equals and target):
             msg = f"cannot read the label map at {part!r}: expected LABEL=LABEL, as in surprise=surprised"
             raise UsageError(msg)
-        label_map[clean_label(source)] = read_label(target)
+        merged = label_map.setdefault(clean_label(source), read_label(target))
+        if merged != read_label(target):
+            msg = f"the label map merges {source!r} into both {merged!r} and {target!r}"
+            raise UsageError(msg)
     return label_map
 
 

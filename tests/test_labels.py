@@ -245,6 +245,15 @@ def test_a_label_with_a_comma_stands_in_quotes() -> None:
     assert parse_label_map('"happy, excited"=happy,joy=happy') == {"joy": "happy", "happy, excited": "happy"}
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("sad=happy\nx=y", "cannot read the labels"), ("joy=happy,joy=sad", "merges 'joy' into both 'happy' and 'sad'")],
+)
+def test_label_maps_that_cannot_be(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_label_map(text)
+
+
 def test_negative_labels_are_those_of_the_model() -> None:
     assert choose_negative(["sad", "bored"]) == ("sad",)
     assert choose_negative(["happy", "sad", "bored"], ["bored", "sad"]) == ("sad", "bored")

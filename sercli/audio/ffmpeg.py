@@ -328,7 +328,7 @@ def _find_matroska_duration(file: RawIOBase) -> float | None:
     info_body = head[info : cluster if cluster > info else None]
     scale = 1_000_000
     at = info_body.find(b"\x2a\xd7\xb1")
-    if at >= 0 and 0x81 <= info_body[at + 3] <= 0x88:
+    if at >= 0 and b"\x81" <= info_body[at + 3 : at + 4] <= b"\x88":
         scale = int.from_bytes(info_body[at + 4 : at + 4 + (info_body[at + 3] & 15)], "big")
     for sign, kind in ((b"\x44\x89\x88", ">f8"), (b"\x44\x89\x84", ">f4")):
         at = info_body.find(sign)

@@ -117,7 +117,7 @@ def _find_sound(
             if chain is not None:
                 more, following = chain
                 return [_round_down(span, frame) for span in [(first, stop), *more]], following
-    following = source.find_next(demuxer, first)
+    following = source.find_next(demuxer, first - 1)
     stop = _find_trailer(source, demuxer, first, order) if following is None else following
     return [_round_down((first, stop), frame)], following
 
@@ -285,7 +285,7 @@ def _read_aiff(source: OpenFile, start: int) -> PartAndNext | None:
         return None  # the format chunk comes after the sound
     channels = struct.unpack(">H", common[:2])[0]
     skipped = struct.unpack(">I", header[8:12])[0]
-    first = at + 16 + skipped
+    first = min(at + 16 + skipped, source.size)
     frame = _measure_aiff_frame(common)
     spans, following = _find_sound(source, "aiff", first, max(0, size - 8 - skipped), frame, ">")
     present = sum(stop - start for start, stop in spans)

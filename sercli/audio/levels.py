@@ -54,7 +54,7 @@ def measure_levels(path: Path) -> Levels:
         peak = max(peak, float(size.max(initial=0)))
         clipped += int(np.count_nonzero(size >= FULL_SCALE))
         samples += size.size
-        power = np.concatenate([rest, np.square(block).mean(axis=1)])
+        power = np.concatenate([rest, np.square(block, dtype=np.float64).mean(axis=1)])
         frame = max(1, round(FRAME_SECONDS * rate))
         whole = len(power) // frame * frame
         powers.append(power[:whole].reshape(-1, frame).mean(axis=1))

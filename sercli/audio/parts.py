@@ -92,3 +92,5 @@ def _walk(source: OpenFile, demuxer: str, start: int) -> Iterator[Part]:
             return
         part, at = result
         yield part
+    if at is not None:
+        yield make_part((at, source.size), source.size)

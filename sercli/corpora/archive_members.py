@@ -27,6 +27,7 @@ OTHER_SUFFIXES = (".7z", ".rar", ".tar.zst", ".tzst", ".zipx", ".cab", ".ace", "
 
 REMEDY = "unpack it and give the folder"
 
+HEADERS = 4096  # bytes of headers and padding of a tar member, of those that are not absurd
 MAX_DEPTH = 64  # folders within each other; making and removing them is recursive
 BLOCK = 1 << 18  # bytes read at once, and the longest header: tarfile reads one whole, however long it claims to be
 
@@ -222,7 +223,7 @@ def _read_tar(
 ) -> Iterator[Member]:
     size = archive.stat().st_size
     with archive.open("rb") as raw, (decompress or (lambda stream: stream))(raw) as content:
-        guarded = _GuardedStream(content)
+        guarded = _GuardedStream(content, limits.max_bytes + HEADERS * limits.max_members)
         try:
             tar = tarfile.open(fileobj=guarded, mode="r:")  # type: ignore[call-overload]  # noqa: SIM115
             for info in _iterate(tar):
@@ -289,20 +290,24 @@ class _GuardedStream:
 
     Args:
         stream: Stream to read.
+        limit: Bytes after which reading fails, since clutter and headers count too.
     """
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
+    def __init__(self, stream: IO[bytes], limit: int) -> None:
+        self._stream, self._limit = stream, limit
         self._position = 0
         self.last = b""  # what was read last
 
     def read(self, size: int = -1) -> bytes:
-        """Reads at most `size` bytes; raises `ValueError` if that is more than any header needs."""
+        """Reads at most `size` bytes; raises `ValueError` if that is more than any header needs, or over the limit."""
         if not 0 <= size <= BLOCK:
             msg = f"a header claims {size} bytes"
             raise ValueError(msg)
         self.last = self._stream.read(size)
         self._position += len(self.last)
+        if self._position > self._limit:
+            msg = f"it unpacks to more than {self._limit} bytes"
+            raise ValueError(msg)
         return self.last
 
     def tell(self) -> int:

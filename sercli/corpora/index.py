@@ -247,7 +247,7 @@ def mark_duplicates(index: Index, digests: Mapping[str, str]) -> Index:
 
     Args:
         index: Rows, in the order that decides which is first.
-        digests: Digest of the decoded samples by `file`, for the rows of this run.
+        digests: Digest of the decoded samples by `file`, where known.
     """
     from scipy.cluster.hierarchy import DisjointSet  # slow to import, and only prepare needs it
 

@@ -31,6 +31,7 @@ _TIME = re.compile(
     r"(?:(?P<days>\d+) days?,? ?)?(?:(?:(?:(?P<hours>\d+):)?(?P<minutes>\d+):)?(?P<seconds>\d+(?:\.\d*)?)s?)?"
 )
 _NO_TIME = {"", "nat", "nan", "none"}
+_DECIMAL = re.compile(r"\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?")  # also with the comma of many spreadsheets
 
 
 def match_files(names: Sequence[str], files: Sequence[Path], folder: Path) -> dict[Path, str]:
@@ -38,8 +39,9 @@ def match_files(names: Sequence[str], files: Sequence[Path], folder: Path) -> di
 
     A row belongs to the file at its path, relative to the folder. Failing that, it belongs to the file that has
     the longest end of the path in common with it, from four parts down to the file name and the file name
-    without its suffix, if that end is unique among the rows and among the files. Slashes of either kind
-    separate; case and Unicode normalization are ignored.
+    without its suffix, if that end is unique among the rows and among the files. Where some rows name files by their
+    paths, a row with a folder in it belongs to no file of another folder. Slashes of either kind separate; case and
+    Unicode normalization are ignored.
 
     Args:
         names: Paths in the table.
@@ -53,13 +55,16 @@ def match_files(names: Sequence[str], files: Sequence[Path], folder: Path) -> di
     matches = {file: exact[place] for file in files if (place := os.path.realpath(file)) in exact}
     names_by_parts = [(_split(name), name) for name in names]
     files_by_parts = [(_split(str(file)), file) for file in files]
+    placed = any(len(_split(name)) > 1 for name in matches.values())
     for key in (*(_make_end_key(depth) for depth in _DEPTHS), _stem_key):
         rows = _find_unique((key(parts), name) for parts, name in names_by_parts)
         candidates = _find_unique((key(parts), file) for parts, file in files_by_parts)
         taken = set(matches.values())
         for end in rows.keys() & candidates.keys():
-            if rows[end] not in taken:
-                matches.setdefault(candidates[end], rows[end])
+            name, file = rows[end], candidates[end]
+            elsewhere = len(_split(name)) > 1 and _split(name)[:-1] != _split(str(file))[-len(_split(name)) : -1]
+            if name not in taken and not (placed and elsewhere):
+                matches.setdefault(file, name)
     return matches
 
 
@@ -126,6 +131,8 @@ def _parse_time(text: str) -> float | None:
     """Seconds in a cell, or None if it is empty."""
     if text.casefold() in _NO_TIME:
         return None
+    if _DECIMAL.fullmatch(text):
+        return float(text.replace(",", "."))
     match = _TIME.fullmatch(text)
     if not match:
         msg = f"not a time: {text!r}"
@@ -146,8 +153,10 @@ def measure_recording(recording: Path, end: float) -> float:
 
     from sercli.audio.decode import encode_name, read_facts
 
+    if not recording.is_file():  # a pipe would block
+        return 0.0
     try:
-        with contextlib.suppress(soundfile.LibsndfileError):  # of a format that FFmpeg reads
+        with contextlib.suppress(soundfile.LibsndfileError, TypeError):  # of a format that FFmpeg reads, or none
             claimed = float(soundfile.info(encode_name(recording)).duration)
             if claimed <= end + TOLERANCE:
                 return claimed

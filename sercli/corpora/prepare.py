@@ -23,6 +23,7 @@ from sercli.parallel import map_in_threads
 from sercli.progress import follow_progress
 
 PREPARED_MARKER = "prepared.json"  # under data/<corpus>/: what the rows of the index were made from
+SOUNDS = "sounds"  # there: digest of the decoded samples by file
 
 _COMPARED = ("emotion", "speaker", "gender", "intensity", "statement", "repetition")
 
@@ -192,7 +193,8 @@ def _describe_nothing(corpus: Corpus, source: Source, labeled: LabeledRecordings
 
 def _is_in_place(request: Request, old: Index, labeled: LabeledRecordings) -> bool:
     """Whether the index has exactly these rows, made from the files as they are now."""
-    if read_marker(_prepared_marker(request)) != _describe_state(request, labeled):
+    marker, state = read_marker(_prepared_marker(request)), _describe_state(request, labeled)
+    if {name: marker.get(name) for name in state} != state:
         return False
     rows = {row.file: row for row in old.utterances if row.corpus == request.corpus.name}
     annotations = {relative_name(path, old.folder): annotation for path, annotation in labeled.recordings}
@@ -243,7 +245,7 @@ def _make_index(
         msg = f"no recording under {folder} can be decoded; first failure: {failures[0]}"
         raise CorpusError(msg)
     index = _add_rows(request, rows, digests)
-    write_json(_prepared_marker(request), state)
+    write_json(_prepared_marker(request), {**state, SOUNDS: digests})
     return index, tuple(failures)
 
 
@@ -251,9 +253,21 @@ def _add_rows(request: Request, rows: Sequence[Utterance], digests: Mapping[str,
     request.index.parent.mkdir(parents=True, exist_ok=True)
     with hold_lock(request.index.with_name(f".{request.index.name}.lock")):
         # Read again, since another corpus may have been prepared in the meantime.
-        index = mark_duplicates(merge_index(_read_old_index(request.index), request.corpus.name, rows), digests)
+        merged = merge_index(_read_old_index(request.index), request.corpus.name, rows)
+        index = mark_duplicates(merged, {**_read_digests(request), **digests})
         write_index(request.index, index)
     return index
+
+
+def _read_digests(request: Request) -> dict[str, str]:
+    """Reads the digests of the sound of the other corpora in the index, by file."""
+    digests: dict[str, str] = {}
+    for path in sorted(request.data_dir.glob(f"*/{PREPARED_MARKER}")):
+        marker = read_marker(path)
+        sounds = marker.get(SOUNDS)
+        if path != _prepared_marker(request) and marker.get("index") == str(request.index.absolute()):
+            digests |= sounds if isinstance(sounds, dict) else {}
+    return {name: digest for name, digest in digests.items() if isinstance(digest, str)}
 
 
 def _show_name(path: Path, folder: Path) -> str:

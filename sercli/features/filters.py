@@ -137,7 +137,7 @@ def find_contrast_bands(sample_rate: int, n_fft: int) -> tuple[tuple[int, int, i
     but the highest omits its last bin, and the highest extends to half the sample rate.
 
     Raises:
-        UsageError: If the highest band would start above half the sample rate.
+        UsageError: If the highest band would start above half the sample rate, or a band has fewer than two bins.
     """
     edges = np.concatenate([[0.0], CONTRAST_FMIN * 2.0 ** np.arange(CONTRAST_OCTAVES + 1)])
     if edges[-2] >= sample_rate / 2:
@@ -147,6 +147,9 @@ def find_contrast_bands(sample_rate: int, n_fft: int) -> tuple[tuple[int, int, i
     bands = []
     for number, (low, high) in enumerate(itertools.pairwise(edges)):
         inside = np.flatnonzero((frequencies >= low) & (frequencies <= high))
+        if len(inside) < 2:
+            msg = f"spectral contrast needs bins between {low:g} and {high:g} Hz: raise n_fft, found {n_fft}"
+            raise UsageError(msg)
         start, stop = int(inside[0]), int(inside[-1]) + 1
         if number > 0:
             start -= 1

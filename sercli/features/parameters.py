@@ -8,6 +8,7 @@ from typing import Any
 
 from sercli.audio.segmentation import SegmentationConfig
 from sercli.config import AudioConfig
+from sercli.errors import UsageError
 from sercli.features.frontend import FeatureConfig, order_features
 
 
@@ -19,11 +20,22 @@ class StoreParameters:
         audio: Preprocessing of each segment.
         segmentation: Segmentation of recordings.
         features: Features and parameters of the front end.
+
+    Raises:
+        UsageError: If the sample rates of preprocessing and features differ.
     """
 
     audio: AudioConfig = field(default_factory=AudioConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
+
+    def __post_init__(self) -> None:
+        if self.audio.sample_rate != self.features.sample_rate:
+            msg = (
+                f"audio and features need one sample rate, found {self.audio.sample_rate} and "
+                f"{self.features.sample_rate} Hz"
+            )
+            raise UsageError(msg)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the parameters as a JSON-ready dict."""

@@ -302,9 +302,8 @@ _STRUCTURE = frozenset(
 def _build(folder: Path, description: dict[str, Any], device: str) -> Model:
     audio = AudioConfig.from_dict(description["audio"])
     features = FeatureConfig.from_dict(description["features"])
-    if audio.sample_rate != features.sample_rate:
-        msg = f"audio and features need one sample rate, found {audio.sample_rate} and {features.sample_rate} Hz"
-        raise ValueError(msg)
+    segmentation = SegmentationConfig.from_dict(description["segmentation"])
+    StoreParameters(audio=audio, segmentation=segmentation, features=features)  # checks that they fit together
     temperature = float(description["calibration"]["temperature"])
     if not 0.01 <= temperature <= 100:
         msg = f"the calibration temperature should be 0.01 to 100, found {temperature}"
@@ -315,7 +314,7 @@ def _build(folder: Path, description: dict[str, Any], device: str) -> Model:
         labels=tuple(description["labels"]),
         negative=tuple(description["negative"]),
         audio=audio,
-        segmentation=SegmentationConfig.from_dict(description["segmentation"]),
+        segmentation=segmentation,
         features=features,
         normalizer=Normalizer.from_dict(description["normalization"], features.n_features),
         network=dict(description["network"]),

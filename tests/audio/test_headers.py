@@ -1,5 +1,6 @@
 """Headers that are wrong about the length: every sample is read, and nothing that is not sound."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,23 @@ def test_a_header_without_sound_is_refused(tmp_path: Path, content: bytes) -> No
     (tmp_path / "a.wav").write_bytes(content)
     with pytest.raises(AudioError, match="contains no samples"):
         read(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("offset", [1, 4_096, 0xFFFF_FFFF])
+def test_sound_that_would_begin_beyond_the_file_is_none(tmp_path: Path, offset: int) -> None:
+    whole = aiff(PCM)
+    at = whole.index(b"SSND") + 8
+    skipped = struct.pack(">I", min(len(PCM) + offset, 0xFFFF_FFFF))
+    (tmp_path / "a.aiff").write_bytes(whole[:at] + skipped + whole[at + 4 :])
+    with pytest.raises(AudioError):
+        read(tmp_path / "a.aiff")
+
+
+def test_a_recording_without_samples_before_another_one_is_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "two.wav"
+    path.write_bytes(wav(b"") + wav(PCM))
+    signal, rate, _ = read(path)
+    assert (len(signal), rate) == (len(PCM) // 2, 8_000)
 
 
 def test_a_header_without_a_place_for_sound_is_refused(tmp_path: Path) -> None:

@@ -54,3 +54,9 @@ def test_recording_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     with pytest.raises(AudioError, match="is not a sound file"):
         measure_levels(tmp_path / "a.wav")
+
+
+def test_a_float_recording_of_any_level_has_a_finite_one(tmp_path: Path) -> None:
+    levels = measure_levels(write_sound(tmp_path / "a.wav", 1e25 * make_sound(level=0.5), subtype="FLOAT"))
+    assert np.isfinite(levels.level)
+    assert np.isfinite(levels.snr or 0)

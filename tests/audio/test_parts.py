@@ -46,3 +46,12 @@ def test_twice_the_parts_take_twice_the_reading(tmp_path: Path, demuxer: str, st
         path.write_bytes(start + unit * count + (b"data\4\0\0\0abcd" if unit == JUNK else b""))
         read.append(count_read(path, demuxer))
     assert read[1] < 3 * read[0]
+
+
+def test_parts_beyond_the_limit_are_one_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sercli.audio.parts._MAX_PARTS", 3)
+    path = tmp_path / "many.wav"
+    path.write_bytes(STREAMED * 5)
+    *first, rest = find_parts(path, "wav")
+    assert [part.present for part in first] == [20, 20, 20]
+    assert rest.content == ((3 * len(STREAMED), 5 * len(STREAMED)),)

@@ -169,6 +169,12 @@ def test_zip_with_bytes_before_it_still_unpacks(tmp_path: Path) -> None:
     assert unpack_archive(tmp_path / "a.zip", tmp_path / "out") == 1
 
 
+def test_clutter_counts_against_the_limit(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tar", {"._junk": bytes(1 << 20), "a.wav": b"a"}, "w:bz2")
+    with pytest.raises(ArchiveError, match="unpacks to more than"):
+        unpack_archive(archive, tmp_path / "out", max_bytes=1_000, max_members=10)
+
+
 @pytest.mark.parametrize("mode", TAR_MODES)
 def test_tar_unpacks_by_content_not_name(tmp_path: Path, mode: str) -> None:
     clutter = {"__MACOSX/._a.wav": b"", "Actor_01/._a.wav": b"x", "Actor_01/.DS_Store": b""}

@@ -1,12 +1,13 @@
 """Which row of a table belongs to which recording, and what its label means."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sercli.corpora.label_tables import match_files, refuse_segments
+from sercli.corpora.label_tables import match_files, measure_recording, refuse_segments
 from sercli.errors import CorpusError
 from sercli.labels import suggest_map
 from tests.sounds import write_tone
@@ -60,6 +61,11 @@ def test_longest_common_end_decides() -> None:
 )
 def test_what_is_not_sure_is_not_matched(names: list[str], files: list[str]) -> None:
     assert match(names, files) == {}
+
+
+def test_a_row_of_a_missing_file_is_not_that_of_its_namesake_elsewhere() -> None:
+    files = ["/table/sad/1.wav", "/table/sad/2.wav"]
+    assert match(["angry/1.wav", "sad/2.wav"], files) == {"/table/sad/2.wav": "sad/2.wav"}
 
 
 def test_exact_path_takes_the_row_from_files_of_the_same_name() -> None:
@@ -118,12 +124,21 @@ def test_row_that_spans_the_recording_labels_it(tmp_path: Path, start: str, end:
         ("0 days 00:00:01", "", "1 s on"),
         ("10:00:00", "10:05:00", "36000 to 36300 s of 2.0 s"),
         ("1 days", "2 days", "86400 to 172800 s"),
+        ("0,5", "1,5", "0.5 to 1.5 s of 2.0 s"),
+        ("1e-05", "1.5", "1e-05 to 1.5 s of 2.0 s"),
     ],
 )
 def test_segments_are_refused(tmp_path: Path, start: str, end: str, message: str) -> None:
     reason = refuse(write_tone(tmp_path / "a.wav", seconds=2), (start, end))
     assert message in reason
     assert "expected one row per recording" in reason
+
+
+def test_a_pipe_is_not_waited_for_and_raw_sound_is_no_crash(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert measure_recording(tmp_path / "pipe.wav", 1.0) == 0
+    write_tone(tmp_path / "a.wav", seconds=2).rename(tmp_path / "a.raw")
+    assert measure_recording(tmp_path / "a.raw", 1.0) == pytest.approx(2.0)
 
 
 def test_several_segments_of_a_recording_are_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from sercli.corpora.corpus import Source
 from sercli.corpora.datasets import nemo, ravdess, user_table
@@ -166,6 +167,20 @@ def test_copy_in_another_corpus_is_a_duplicate(tmp_path: Path, toy: Path) -> Non
     prepare(tmp_path, user_table.CORPUS, labels=tmp_path / "my.csv")
     (copy,) = [row for row in read(tmp_path).utterances if row.duplicate_of]
     assert (copy.file, copy.duplicate_of) == (str(toy / NAME), str(tmp_path / "mine.wav"))
+
+
+def test_same_sound_in_another_format_and_corpus_is_a_duplicate(tmp_path: Path, toy: Path) -> None:
+    prepare(tmp_path, source=toy)
+    signal, rate = soundfile.read(toy / NAME)
+    soundfile.write(tmp_path / "mine.flac", signal, rate, subtype="PCM_16")
+    (tmp_path / "my.csv").write_text("file,emotion\nmine.flac,happy\n")
+    for _ in range(2):
+        prepare(tmp_path, user_table.CORPUS, labels=tmp_path / "my.csv", force=True)
+        (copy,) = [row for row in read(tmp_path).utterances if row.duplicate_of]
+        assert (copy.file, copy.duplicate_of) == (str(toy / NAME), str(tmp_path / "mine.flac"))
+    write_sound(tmp_path / "mine.flac", make_tone(seconds=0.3, seed=9))
+    prepare(tmp_path, user_table.CORPUS, labels=tmp_path / "my.csv")
+    assert not [row for row in read(tmp_path).utterances if row.duplicate_of], "it is another sound now"
 
 
 def test_second_run_does_nothing(tmp_path: Path, toy: Path) -> None:

@@ -39,14 +39,16 @@ def label(source: Source) -> LabeledRecordings:
     """Labels the recordings of a database.
 
     Raises:
-        CorpusError: If there is no database, it cannot be read or has no scheme ``emotion``, or the package audformat
-            is missing.
-        UsageError: If labels differ only by case or blanks.
+        CorpusError: If there is no database or several, it cannot be read or has no scheme ``emotion``, or the package
+            audformat is missing.
+        UsageError: If labels differ only by case or spaces.
     """
-    header = next((path for path in find_files(source.folder) if path.name == HEADER), None)
-    if header is None:
-        msg = f"no {HEADER} under {source.folder}: expected the folder of an audformat database"
+    headers = [path for path in find_files(source.folder) if path.name == HEADER]
+    if len(headers) != 1:
+        found = f"{len(headers)} databases" if headers else f"no {HEADER}"
+        msg = f"{found} under {source.folder}: expected the folder of one audformat database"
         raise CorpusError(msg)
+    (header,) = headers
     problems: list[Problem] = []
     labeled: dict[Path, Annotation] = {}
     for name, row in _read_rows(header):

@@ -134,6 +134,12 @@ def test_database_that_cannot_be_read(tmp_path: Path, content: str, message: str
     assert "\n" not in str(told.value)
 
 
+def test_one_of_several_databases_is_not_chosen(tmp_path: Path) -> None:
+    touch(tmp_path, "one/db.yaml", "two/db.yaml")
+    with pytest.raises(CorpusError, match=r"2 databases under .*: expected the folder of one audformat database"):
+        label_database(tmp_path)
+
+
 def test_folder_without_a_database(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"no db\.yaml under"):
         label_database(touch(tmp_path, "a.wav"))
