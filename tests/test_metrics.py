@@ -152,3 +152,9 @@ def test_reliability_counts_every_prediction_once_and_leads_to_the_calibration_e
             assert found.accuracy is None
     gaps = sum(f.count * abs(f.accuracy - f.confidence) for f in bins if f.accuracy is not None and f.confidence)
     assert expected_calibration_error(truth, probabilities) == pytest.approx(gaps / 300)
+
+
+def test_a_prediction_of_no_label_counts_as_wrong_in_the_interval() -> None:
+    truth, speakers = ["sad", "happy"] * 4, ["a"] * 4 + ["b"] * 4
+    for score in (uar_of_confusions, accuracy_of_confusions):
+        assert bootstrap_by_speaker(score, truth, ["other"] * 8, speakers, ["sad", "happy"], draws=50) == (0, 0)

@@ -1,3 +1,5 @@
+import io
+import struct
 from pathlib import Path
 
 import av
@@ -7,6 +9,7 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from sercli.audio.decode import AudioReader, read_signal
+from sercli.audio.ffmpeg import _find_matroska_duration
 from sercli.errors import AudioError
 from sercli.prediction.discovery import find_recordings
 from tests.encoded import ENCODERS
@@ -241,3 +244,9 @@ def test_a_container_without_content_is_refused(tmp_path: Path, kind: str, reaso
     content = write(tmp_path / "whole", *form).read_bytes()
     (tmp_path / "cut").write_bytes(content[:24])
     assert reason in refuse(tmp_path / "cut")
+
+
+def test_a_size_that_is_cut_off_in_matroska_is_no_time_scale() -> None:
+    info = b"\x15\x49\xa9\x66" + b"\x44\x89\x88" + struct.pack(">d", 1500.0) + b"\xec\x83\x2a\xd7\xb1"
+    content = io.BytesIO(info + b"\x1f\x43\xb6\x75")
+    assert _find_matroska_duration(content) == 1.5  # type: ignore[arg-type]
