@@ -183,9 +183,12 @@ def connect_to_cluster(address: str) -> Iterator[Any]:
     """Connects to a Dask cluster that has workers.
 
     Raises:
-        UsageError: If Dask's library is not installed.
+        UsageError: If Dask's library is not installed, or the address is empty.
         InputError: If the scheduler is unreachable, has no worker, or loses too many.
     """
+    if not address:
+        msg = "expected the address of a Dask scheduler, such as tcp://scheduler:8786, found nothing"
+        raise UsageError(msg)
     try:
         from distributed import Client, KilledWorker
         from distributed.comm import CommClosedError

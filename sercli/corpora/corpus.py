@@ -3,6 +3,8 @@
 A corpus is one module of `sercli.corpora.datasets` that defines a `Corpus`.
 """
 
+import contextlib
+import filecmp
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -236,6 +238,25 @@ def look_up_code(corpus: str, part: str, code: str, meanings: Mapping[str, str])
     raise CorpusError(msg)
 
 
+def add_copy(path: Path, first: Path, folder: Path, copies: list[Problem], problems: list[Problem]) -> None:
+    """Adds a recording with the name of another one to the copies, or to the problems if they differ.
+
+    Args:
+        path: The recording.
+        first: The recording with that name that counts.
+        folder: Folder that both are under.
+        copies: Copies so far.
+        problems: Problems so far.
+    """
+    name, other = (str(each.relative_to(folder)) for each in (path, first))
+    same_format = path.suffix.lower() == first.suffix.lower()
+    with contextlib.suppress(OSError):  # an unreadable one fails when it is decoded
+        if same_format and not filecmp.cmp(path, first, shallow=False):
+            problems.append(Problem(file=name, reason=f"has the name of {other} but another content"))
+            return
+    copies.append(Problem(file=name, reason=f"copy of {other}"))
+
+
 def label_by_name(
     source: Source,
     parse: Callable[[str], Annotation | None],
@@ -247,7 +268,8 @@ def label_by_name(
     """Labels the recordings of a source by their file names.
 
     Of several recordings with one name, such as those of an archive that holds the corpus twice, the first
-    counts and the others are copies. So are files named like copies, such as ``x (1).wav`` beside ``x.wav``.
+    counts and the others are copies. So are files named like copies, such as ``x (1).wav`` beside ``x.wav``. A copy
+    of the same format with another content is a problem.
 
     Args:
         source: Where to look for recordings.
@@ -263,7 +285,8 @@ def label_by_name(
     """
     problems: list[Problem] = []
     labeled: dict[str, tuple[Path, Annotation]] = {}
-    copies, extra = [], []
+    copies: list[Problem] = []
+    extra: list[Problem] = []
     # Files named like copies come last, so that originals count, and so does MP3 beside WAV of one recording.
     paths = sorted(
         list_sound_files(source.folder, problems)[: source.limit],
@@ -273,7 +296,7 @@ def label_by_name(
         name = str(path.relative_to(source.folder))
         stem = name_of(path.with_stem(_COPY.sub("", path.stem)))
         if first := labeled.get(stem):
-            copies.append(Problem(file=name, reason=f"copy of {first[0].relative_to(source.folder)}"))
+            add_copy(path, first[0], source.folder, copies, problems)
             continue
         try:
             annotation = parse(stem)

@@ -142,7 +142,7 @@ def predict_folder(
         stack.callback(end_idle_workers)  # none is left behind in this folder if something does not fit
         recordings = find_recordings(given, stdin, spool=Path(folder, "stdin"), unread=unread)
         workers = count_cpus() if jobs is None else jobs
-        if not cluster:
+        if cluster is None:
             start_ahead(min(workers, count_cpus(), len(recordings)))  # they load during the checks
         labels = options.get("labels")
         truth = _find_truth(str(labels or ""), options.get("label_map"), recordings, predictor.model_labels)

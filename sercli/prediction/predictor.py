@@ -135,7 +135,7 @@ class Predictor:
             return
         left = [tasks[position] for position in positions]
         with contextlib.ExitStack() as stack:
-            if cluster:
+            if cluster is not None:
                 from sercli.prediction.cluster import score_on_cluster
 
                 messages = score_on_cluster(left, self.settings, cluster)

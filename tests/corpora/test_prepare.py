@@ -257,6 +257,14 @@ def test_corpus_that_is_there_twice_counts_once(tmp_path: Path, toy: Path, packe
     assert outcome.miscounted["neutral"] == (96, 2)
 
 
+def test_recordings_of_one_name_that_differ_are_no_copies(tmp_path: Path, toy: Path) -> None:
+    write_tone(toy / "again" / Path(NAME).name, seconds=0.3, seed=9)
+    outcome = prepare(tmp_path, source=toy)
+    assert outcome.copies == ()
+    (problem,) = outcome.problems
+    assert str(problem) == f"again/{Path(NAME).name}: has the name of {NAME} but another content"
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no such file or folder: .*gone"):
         prepare(tmp_path, source=tmp_path / "gone")

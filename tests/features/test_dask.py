@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sercli.errors import InputError
+from sercli.errors import InputError, UsageError
 from sercli.features.extraction import extract_store
 from sercli.features.parameters import StoreParameters
 from tests.command import run_sercli
@@ -49,6 +49,12 @@ def test_the_command_uses_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
     assert (status, out) == (0, ""), err
     assert run_sercli("featurize", "--store", "local.h5", cwd=tmp_path)[0] == 0
     assert_same_stores(tmp_path / "local.h5", tmp_path / "dask.h5")
+
+
+def test_an_empty_address_is_wrong_usage(tmp_path: Path) -> None:
+    index = index_toy(tmp_path / "data", speakers=1, takes=1)
+    with pytest.raises(UsageError, match="expected the address of a Dask scheduler"):
+        extract_store(index, tmp_path / "f.h5", PARAMETERS, cluster="")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")

@@ -22,6 +22,7 @@ from sercli.corpora.corpus import (
     LabeledRecordings,
     Problem,
     Source,
+    add_copy,
     find_files,
     list_sound_files,
 )
@@ -74,12 +75,11 @@ def label(source: Source) -> LabeledRecordings:
         raise CorpusError(msg)
     problems: list[Problem] = []
     recordings: dict[str, Path] = {}
-    copies = []
+    copies: list[Problem] = []
     for path in list_sound_files(source.folder, problems):
         first = recordings.setdefault(path.stem, path)
         if first is not path:
-            names = (str(each.relative_to(source.folder)) for each in (path, first))
-            copies.append(Problem(file=next(names), reason=f"copy of {next(names)}"))
+            add_copy(path, first, source.folder, copies, problems)
     # A sentence may hold a stray quote, which would swallow the rows after it if quotes meant anything.
     rows = read_rows(tables[0], COLUMNS, delimiter="\t", quoted=False)
     labeled: dict[str, tuple[Path, Annotation]] = {}

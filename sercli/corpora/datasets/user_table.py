@@ -2,7 +2,7 @@
 
 Annotation: a table with a header (CSV, TSV or separated by semicolons) with the columns ``file`` and
 ``emotion``, which holds labels of any kind. The columns ``speaker``, ``gender``, ``intensity``, ``statement``
-and ``repetition`` are used if they are there; all others are appended to the index.
+and ``repetition`` are used if they are there; all others that are no columns of the index are appended to it.
 
 Protocols: with speakers, ``loso``, ``k`` folds, ``pooled`` and ``cross``; without them, ``paper`` and ``random10``;
 ``split`` if there is a column of this name.
