@@ -62,8 +62,8 @@ def match_files(names: Sequence[str], files: Sequence[Path], folder: Path) -> di
         taken = set(matches.values())
         for end in rows.keys() & candidates.keys():
             name, file = rows[end], candidates[end]
-            elsewhere = len(_split(name)) > 1 and _split(name)[:-1] != _split(str(file))[-len(_split(name)) : -1]
-            if name not in taken and not (placed and elsewhere):
+            parents = {_split(path)[-2] for path in (name, str(file)) if len(_split(path)) > 1}
+            if name not in taken and not (placed and len(parents) > 1):
                 matches.setdefault(file, name)
     return matches
 

@@ -52,14 +52,15 @@ def test_likely_label_errors(
 
     rows = []
     for number, row in enumerate(read_index(toy / "index.csv").utterances):
+        likely = row.emotion if number != 0 else "sad"
         rows.append(
             PredictionRow(
                 **{name: getattr(row, name) for name in ("file", "corpus", "speaker", "gender")},
                 seed=0,
                 fold=1,
-                truth=row.emotion if number != 0 else "sad",
-                prediction=row.emotion,
-                probabilities=tuple(0.93 if label == row.emotion else 0.01 for label in EMOTIONS),
+                truth=row.emotion,
+                prediction=likely,
+                probabilities=tuple(0.93 if label == likely else 0.01 for label in EMOTIONS),
             )
         )
     write_predictions(tmp_path / "predictions.csv", Predictions(labels=EMOTIONS, rows=tuple(rows)))

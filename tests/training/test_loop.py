@@ -40,7 +40,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(features: CorpusFeatures, 
     batches = features.batches(fold.train, normalizer, device=CPU)
     batches.mean.fill_(torch.nan)
     network = build_network(SMALL.network, len(normalizer.mean), len(features.labels))
-    with pytest.raises(ModelError, match="diverges in epoch 1"):
+    with pytest.raises(ModelError, match="diverged in epoch 1"):
         fit(network, batches, batches, SMALL.training, seed=0)
 
 
