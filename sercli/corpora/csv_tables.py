@@ -122,10 +122,16 @@ def _skip_preamble(text: str, required: Sequence[str]) -> tuple[str, int, str | 
         named = _SEPARATOR_LINE.fullmatch(text[start : end.start()])
         if named:
             delimiter = named[1]
-        elif content and (not content.startswith("#") or all(name in content.casefold() for name in required)):
+        elif content and (not content.startswith("#") or _names_columns(content, required)):
             break
         start, line = end.end(), line + 1
     return text[start:], line, delimiter
+
+
+def _names_columns(comment: str, required: Sequence[str]) -> bool:
+    """Whether a line that begins with ``#`` is a header."""
+    cells = {cell.strip(' "#').casefold() for cell in re.split("[,;\t|]", comment)}
+    return cells >= set(required)
 
 
 def _find_delimiter(text: str, required: Sequence[str]) -> str:

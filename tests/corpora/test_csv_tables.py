@@ -48,7 +48,11 @@ def test_harmless_oddities(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, text) == ROWS
 
 
-@pytest.mark.parametrize("before", ["sep=;\n", '"sep=;"\n', "# by hand\n", "\n\n", "# a\n\n# b\nSEP=;\n"], ids=range(5))
+@pytest.mark.parametrize(
+    "before",
+    ["sep=;\n", '"sep=;"\n', "# by hand\n", "# file names and emotion labels\n", "\n\n", "# a\n\n# b\nSEP=;\n"],
+    ids=range(6),
+)
 def test_lines_before_the_header_count_and_are_skipped(tmp_path: Path, before: str) -> None:
     shift = before.count("\n")
     rows = read(tmp_path, before + TABLE.replace(",", ";"))
