@@ -109,7 +109,7 @@ function drawRow(number) {
     ${it.error ? html`<td></td><td class="clip small bad" colspan="${$("#rows thead tr").cells.length - 3 - CALLS}" title="${text}">${text}</td>` : html`${numbers((side) => side.result >= UNCERTAIN ? percent(side.confidence) : "")}
     ${DATA.minimum === null ? "" : numbers(showTypicality)}
     <td>${lines((side) => details && side.result >= UNCERTAIN ? ribbon(merge(details.segments(side.row), it.duration / 100), it.duration) : html`<svg class="ribbon" aria-hidden="true"></svg>`)}</td>
-    ${numbers((side) => side.result >= UNCERTAIN ? percent(side.negative) : "")}
+    ${DATA.negative.length ? numbers((side) => side.result >= UNCERTAIN ? percent(side.negative) : "") : ""}
     <td class="number">${clock(it.duration)}</td>
     <td class="small doubt" title="${text}"><div class="${it.wrong ? "clip" : "two"}">${text}${more > 0 ? html` <span class="soft">+${more} channels</span>` : ""}</div>${it.wrong ? html`<div class="bad">known label: ${LABELS[it.truth]}</div>` : ""}</td>`}`;
 }

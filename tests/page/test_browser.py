@@ -269,6 +269,20 @@ def test_an_uncertain_answer_is_neither_right_nor_wrong(
         assert page.evaluate("table.shown.length") == 0
 
 
+def test_without_negative_labels_nothing_is_said_of_them(
+    open_page: OpenPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_tone(Path("a.wav"), seconds=0.5)
+    Path("b.wav").write_text("no sound")
+    predict_folder(["a.wav", "b.wav"], "r.html", negative=[], vad="off")
+    page = open_page(tmp_path / "r.html")
+    assert list_names(page) == ["a.wav", "b.wav"]
+    cells = page.locator("#rows tr[data-row]").first.locator("td").count()
+    assert page.locator("#rows thead th").count() == cells
+    assert "egative" not in page.locator("#recordings").inner_text()
+
+
 def test_the_keyboard_is_enough(report: Path, open_page: OpenPage) -> None:
     page = open_page(report)
     page.focus("#rows")
