@@ -27,7 +27,7 @@ OTHER_SUFFIXES = (".7z", ".rar", ".tar.zst", ".tzst", ".zipx", ".cab", ".ace", "
 
 REMEDY = "unpack it and give the folder"
 
-HEADERS = 4096  # bytes of headers and padding of a tar member, of those that are not absurd
+HEADERS = 4096  # bytes of headers and padding allowed per tar member
 MAX_DEPTH = 64  # folders within each other; making and removing them is recursive
 BLOCK = 1 << 18  # bytes read at once, and the longest header: tarfile reads one whole, however long it claims to be
 

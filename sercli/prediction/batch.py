@@ -149,7 +149,7 @@ def predict_folder(
         segments = str(options.get("segments") or "")
         outputs = outputs.add_timelines(segments, options.get("segments_format"), recordings)
         inputs = [*([Path(labels)] if labels else []), *list_files(predictor.settings.folder)]
-        outputs.check_collisions([*inputs, *(recording.path for recording in recordings)])
+        outputs.check_paths([*inputs, *(recording.path for recording in recordings)])
         page = _start_page(outputs.page, predictor, negative, truth, recordings if embed_audio else None)
         update = stack.enter_context(follow_progress("predict", progress))
         batch = _Batch(

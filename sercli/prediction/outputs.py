@@ -73,7 +73,7 @@ class Outputs:
         """
         return replace(self, timelines=_plan_timelines(segments, kind, recordings))
 
-    def check_collisions(self, inputs: Sequence[Path]) -> None:
+    def check_paths(self, inputs: Sequence[Path]) -> None:
         """Checks, before any work, that outputs can be written and none would overwrite another or an input.
 
         Raises:

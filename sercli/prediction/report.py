@@ -12,7 +12,7 @@ from sercli.errors import UsageError
 from sercli.files import find_obstacle, make_csv_writer, write_by_rename
 from sercli.prediction.rows import DECIMALS, Prediction, Value, list_columns
 
-FORMULA_STARTS = "=+-@＝＋－＠\t\r\n"
+FORMULA_STARTS = "=+-@＝＋－＠\t\r\n"  # first characters of formulas, and white space before one
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
