@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -99,8 +100,7 @@ def write_by_rename(path: Path, mode: str = "w", *, durable: bool = True) -> Ite
     if obstacle := find_obstacle(path.parent):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(obstacle))
     path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = os.fsdecode(os.fsencode(f".{path.name}")[:80])
-    temporary = path.with_name(f"{prefix}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f"{_name_temporary(path)}.{secrets.token_hex(4)}.tmp")
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
     with name_file(path):
         opened = temporary.open(mode.replace("w", "x"), encoding=encoding, newline=newline)
@@ -117,6 +117,16 @@ def write_by_rename(path: Path, mode: str = "w", *, durable: bool = True) -> Ite
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _name_temporary(path: Path) -> str:
+    return os.fsdecode(os.fsencode(f".{path.name}")[:80])
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes what killed runs of `write_by_rename` left beside a file; nobody else may be writing it."""
+    for leftover in path.parent.glob(f"{glob.escape(_name_temporary(path))}.{'[0-9a-f]' * 8}.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def replace_folder(new: Path, target: Path, *, keep_previous: bool = False) -> None:

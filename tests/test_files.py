@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sercli.errors import InputError, StoreError
-from sercli.files import describe_os_error, name_file, write_by_rename
+from sercli.files import describe_os_error, name_file, remove_leftovers, write_by_rename
 from sercli.locks import MARKER_SUFFIX, acquire_lock, lock_folder, release_lock, run_once
 from tests.locks import build_nolock
 
@@ -62,6 +62,14 @@ def test_a_lock_held_by_another_process_is_refused_and_free_again_when_that_ends
         holder.kill()
     release_lock(acquire_lock(path, StoreError("it is busy")))
     assert not path.exists()
+
+
+def test_leftovers_of_a_file_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    names = (".r.csv.0123abcd.tmp", ".r.csv.x.tmp", ".other.csv.0123abcd.tmp", "r.csv", ".r.csv.journal")
+    for name in names:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path / "r.csv")
+    assert {path.name for path in tmp_path.iterdir()} == set(names[1:])
 
 
 def test_an_empty_folder_that_was_there_stays_and_one_that_was_not_goes(tmp_path: Path) -> None:

@@ -188,6 +188,7 @@ class _Batch:
 def _write_report(batch: _Batch, out: Path, *, restart: bool, on_resume: Callable[[int], None]) -> BatchResult:
     """Scores into a journal beside the report, and writes the report at the end."""
     with open_finished(out, _make_cache_key(batch.settings), restart=restart) as finished:
+        batch.outputs.remove_leftovers()
         positions = finished.find(batch.recordings)
         if positions:
             on_resume(len(positions))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 from sercli.caches import is_writable
 from sercli.errors import InputError, UsageError
-from sercli.files import read_json_object, write_json
+from sercli.files import read_json_object, remove_leftovers, write_json
 from sercli.prediction.discovery import Recording
 from sercli.prediction.report import PAGE, check_report_path, encodable, name_confusions, name_summary
 from sercli.prediction.summary import BatchSummary
@@ -102,6 +102,12 @@ class Outputs:
             yield self.page
         if self.timelines:
             yield from list(self.timelines.sidecars.values()) or [self.timelines.target]
+
+    def remove_leftovers(self) -> None:
+        """Removes the temporary files of killed runs, but for those of timelines in a folder."""
+        for path in (self.report, self.page, None if self.timelines is None else self.timelines.target):
+            if path:
+                remove_leftovers(path)
 
     def save_summary(self, summary: BatchSummary, scores: "Scores | None", seconds: float) -> tuple[Path, ...]:
         """Writes the files that accompany a report; returns all outputs.

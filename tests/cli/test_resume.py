@@ -109,7 +109,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_never_was(here: Path) -> None
         assert (row["status"], row["emotion"], row["end"]) == (other["status"], other["emotion"], other["end"])
     timelines = [(here / f"{name}.csv.rttm").read_text() for name in ("killed", "whole")]
     assert timelines[0].count("\n") == timelines[1].count("\n") > RECORDINGS
-    left = {path.name for path in here.iterdir() if path.name.startswith(".killed") and path.suffix != ".tmp"}
+    left = {path.name for path in here.iterdir() if path.name.startswith(".killed")}
     assert left == set()
 
 
