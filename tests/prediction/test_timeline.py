@@ -107,7 +107,7 @@ def test_segments_come_back_from_csv(tmp_path: Path, written: list[Prediction]) 
     assert len(found) == len(expected)
     for cells, (row, segment) in zip(found, expected, strict=True):
         file = cells["file"]
-        neutral = file.startswith("'") and file.lstrip("'")[:1] in tuple("=+-@\t\r")
+        neutral = file.startswith("'") and file.lstrip("'")[:1] in tuple("=+-@＝＋－＠\t\r\n")
         assert (file[1:] if neutral else file) == row.file
         assert (cells["channel"], cells["emotion"]) == (row.channel, segment.emotion)
         numbers = [float(cells[name]) for name in COLUMNS if name not in {"file", "channel", "emotion"}]
