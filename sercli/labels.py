@@ -193,8 +193,9 @@ def parse_label_map(text: str) -> dict[str, str]:
         if not (source and equals and target):
             msg = f"cannot read the label map at {part!r}: expected LABEL=LABEL, as in surprise=surprised"
             raise UsageError(msg)
-        merged = label_map.setdefault(clean_label(source), read_label(target))
-        if merged != read_label(target):
+        label = read_label(target)
+        merged = label_map.setdefault(clean_label(source), label)
+        if merged != label:
             msg = f"the label map merges {source!r} into both {merged!r} and {target!r}"
             raise UsageError(msg)
     return label_map

@@ -131,6 +131,23 @@ def require_folder(path: Path, content: str) -> None:
 
 
 @contextlib.contextmanager
+def make_folder(folder: Path) -> Iterator[None]:
+    """Creates a folder and those above it; afterwards removes those of them that are empty.
+
+    Raises:
+        OSError: If it cannot be created.
+    """
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # not empty
+            for path in created:
+                path.rmdir()
+
+
+@contextlib.contextmanager
 def lock_folder(folder: Path, command: str, option: str = "--out") -> Iterator[None]:
     """Creates a folder and locks it while the block runs; removes what it created afterwards if it is empty.
 
@@ -143,13 +160,6 @@ def lock_folder(folder: Path, command: str, option: str = "--out") -> Iterator[N
         InputError: If another process is writing the folder.
         OSError: If it cannot be created.
     """
-    created = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
     busy = f"{folder} is being written by another {command}: wait until it ends, or give another {option}"
-    try:
-        with hold_lock(folder / LOCK_FILE, InputError(busy)):
-            yield
-    finally:
-        with contextlib.suppress(OSError):  # not empty
-            for path in created:
-                path.rmdir()
+    with make_folder(folder), hold_lock(folder / LOCK_FILE, InputError(busy)):
+        yield

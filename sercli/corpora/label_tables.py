@@ -62,7 +62,7 @@ def match_files(names: Sequence[str], files: Sequence[Path], folder: Path) -> di
         taken = set(matches.values())
         for end in rows.keys() & candidates.keys():
             name, file = rows[end], candidates[end]
-            parents = {_split(path)[-2] for path in (name, str(file)) if len(_split(path)) > 1}
+            parents = {parts[-2] for parts in map(_split, (name, str(file))) if len(parts) > 1}
             if name not in taken and not (placed and len(parents) > 1):
                 matches.setdefault(file, name)
     return matches

@@ -9,7 +9,7 @@ from pathlib import Path
 from sercli.errors import InputError
 from sercli.files import hash_file
 from sercli.journal import Journal, read_identity
-from sercli.locks import hold_lock
+from sercli.locks import hold_lock, make_folder
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import RecordingResult
 
@@ -69,21 +69,9 @@ def open_finished(report: Path, key: str, *, restart: bool = False) -> Iterator[
             the way of the journal.
         OSError: If the journal cannot be written.
     """
-    created = [folder for folder in (report.parent, *report.parent.parents) if not folder.exists()]
-    report.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with _open_finished(report, key, restart=restart) as finished:
-            yield finished
-    finally:
-        with contextlib.suppress(OSError):  # not empty
-            for folder in created:
-                folder.rmdir()
-
-
-@contextlib.contextmanager
-def _open_finished(report: Path, key: str, *, restart: bool) -> Iterator[FinishedRecordings]:
     busy = f"{report} is being written by another sercli predict: wait for it, or give another --out"
-    with hold_lock(report.with_name(f".{report.name}.lock"), InputError(busy)):
+    lock = report.with_name(f".{report.name}.lock")
+    with make_folder(report.parent), hold_lock(lock, InputError(busy)):
         path = report.with_name(f".{report.name}.journal")
         if not restart:
             _refuse_other(path, key, report)

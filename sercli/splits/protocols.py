@@ -100,7 +100,7 @@ def get_protocol(name: str) -> Protocol:
 
 
 def name_protocol(name: str, train: Sequence[str] | None = None, test: Sequence[str] | None = None) -> str:
-    """Returns the full name of a protocol; ``cross`` stands for the one of `name_cross_protocol`.
+    """Returns the full name of a protocol; for ``cross``, the name that `name_cross_protocol` returns.
 
     Args:
         name: Name as for `get_protocol`, or ``cross``.

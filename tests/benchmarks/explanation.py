@@ -1,7 +1,7 @@
 """Whether an explanation points at a clip of one emotion between two calm ones of the same actor.
 
 ``python -m tests.benchmarks.explanation data/ravdess`` joins clips of the development speakers of the model that comes
-with sercli and prints which share of the attention and of the attribution the clip has; in the last line all clips are
+with sercli and prints which share of the attention and of the attribution the clip has, as recorded and with all clips
 equally loud.
 """
 
