@@ -16,8 +16,8 @@ from sercli.training.calibration import list_truth, pool_logits
 from sercli.training.data import CorpusFeatures
 from sercli.training.loop import EpochRecord, fit, score_logits
 from sercli.training.recipe_files import RECIPES
-from sercli.training.recipes import AugmentConfig
-from sercli.training.trainer import train_fold
+from sercli.training.recipes import AugmentConfig, Recipe
+from sercli.training.trainer import TrainedModel, train_fold
 from tests.training.toy import (
     CPU,
     SMALL,
@@ -27,6 +27,24 @@ from tests.training.toy import (
     load_weights,
     stop_after,
 )
+
+
+def resume(
+    features: CorpusFeatures, fold: Fold, recipe: Recipe, checkpoint: Path, seed: int
+) -> tuple[TrainedModel, list[tuple[int, int]]]:
+    """Resumes a training; returns its model, and network and number of each epoch that it trained."""
+    trained: list[tuple[int, int]] = []
+    model = train_fold(
+        features,
+        fold,
+        recipe,
+        seed=seed,
+        device=CPU,
+        checkpoint=checkpoint,
+        resume=True,
+        on_epoch=lambda number, record: trained.append((number, record.epoch)),
+    )
+    return model, trained
 
 
 def test_one_seed_gives_one_set_of_weights(features: CorpusFeatures, fold: Fold) -> None:
@@ -56,18 +74,8 @@ def test_a_killed_training_resumes_to_the_very_same_weights(
         train_fold(
             features, fold, recipe, seed=3, device=CPU, checkpoint=checkpoint, on_epoch=stop_after(epochs, KilledError)
         )
-    trained: list[int] = []
-    resumed = train_fold(
-        features,
-        fold,
-        recipe,
-        seed=3,
-        device=CPU,
-        checkpoint=checkpoint,
-        resume=True,
-        on_epoch=lambda _, record: trained.append(record.epoch),
-    )
-    assert trained == list(range(epochs + 1, len(whole.members[0].history) + 1))
+    resumed, trained = resume(features, fold, recipe, checkpoint, seed=3)
+    assert trained == [(0, epoch) for epoch in range(epochs + 1, len(whole.members[0].history) + 1)]
     assert_same(whole, resumed)
     assert whole.weights == resumed.weights
 
@@ -127,18 +135,8 @@ def test_the_last_weights_of_a_cycle_are_kept_and_resuming_leads_to_the_same(
     checkpoint = tmp_path / "c.safetensors"
     half = train_fold(spectra, fold, recipe, seed=1, device=CPU, checkpoint=checkpoint, on_epoch=stop)
     assert half.interrupted
-    trained: list[int] = []
-    resumed = train_fold(
-        spectra,
-        fold,
-        recipe,
-        seed=1,
-        device=CPU,
-        checkpoint=checkpoint,
-        resume=True,
-        on_epoch=lambda _, record: trained.append(record.epoch),
-    )
-    assert trained == [3, 4]
+    resumed, trained = resume(spectra, fold, recipe, checkpoint, seed=1)
+    assert trained == [(0, 3), (0, 4)]
     assert_same(whole, resumed)
     longer = replace(recipe, training=replace(recipe.training, max_epochs=5))
     with pytest.raises(ModelError, match="expected training"):
@@ -193,18 +191,8 @@ def test_an_ensemble_that_was_killed_goes_on_with_the_member_it_was_at(
     checkpoint = tmp_path / "c.safetensors"
     with pytest.raises(KilledError):
         train_fold(features, fold, recipe, seed=3, device=CPU, checkpoint=checkpoint, on_epoch=stop)
-    again: list[int] = []
-    resumed = train_fold(
-        features,
-        fold,
-        recipe,
-        seed=3,
-        device=CPU,
-        checkpoint=checkpoint,
-        resume=True,
-        on_epoch=lambda _, record: again.append(record.epoch),
-    )
-    assert again == [2]
+    resumed, again = resume(features, fold, recipe, checkpoint, seed=3)
+    assert again == [(1, 2)]
     assert_same(whole, resumed)
 
 
@@ -256,17 +244,7 @@ def test_a_stopped_distillation_resumes_with_the_teachers_of_its_own_training(
     other = replace(fold, train=fold.train[1:])
     with pytest.raises(CheckpointError, match="expected training"):
         train_fold(features, other, STUDENT, seed=3, device=CPU, checkpoint=checkpoint, resume=True)
-    trained: list[tuple[int, int]] = []
-    resumed = train_fold(
-        features,
-        fold,
-        STUDENT,
-        seed=3,
-        device=CPU,
-        checkpoint=checkpoint,
-        resume=True,
-        on_epoch=lambda number, record: trained.append((number, record.epoch)),
-    )
+    resumed, trained = resume(features, fold, STUDENT, checkpoint, seed=3)
     every = [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]
     assert trained == every[every.index(at) + 1 :]
     assert_same(train_fold(features, fold, STUDENT, seed=3, device=CPU), resumed)
