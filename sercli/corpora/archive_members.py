@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import shutil
@@ -29,6 +30,7 @@ REMEDY = "unpack it and give the folder"
 
 HEADERS = 4096  # bytes of headers and padding allowed per tar member
 MAX_DEPTH = 64  # folders within each other; making and removing them is recursive
+MAX_DIRECTORY = 32 << 20  # bytes of a zip archive's directory, which zipfile reads whole; a member takes about 100
 BLOCK = 1 << 18  # bytes read at once, and the longest header: tarfile reads one whole, however long it claims to be
 
 # What the readers and the decompressors under them raise on damage; RuntimeError is for methods they do not know.
@@ -169,14 +171,7 @@ def _refuse_kind(archive: Path, shown: str, start: bytes) -> None:
 
 
 def _read_zip(archive: Path, shown: str, limits: Limits) -> Iterator[Member]:
-    try:
-        stream = zipfile.ZipFile(archive)
-    except PermissionError:
-        raise
-    except DAMAGE as reason:
-        msg = f"{shown} is not a valid zip archive ({one_line(reason)}): if other programs open it, {REMEDY}"
-        raise ArchiveError(msg) from None
-    with stream:
+    with _BoundedFile(io.FileIO(archive)) as content, _open_zip(content, shown) as stream:
         infos = stream.infolist()
         limits.add_members(shown, len(infos))
         files = [(info, _clean_name(info.filename)) for info in infos]
@@ -197,6 +192,25 @@ def _read_zip(archive: Path, shown: str, limits: Limits) -> Iterator[Member]:
                     open=partial(stream.open, info),
                     progress=partial(_constant, (done, total)),
                 )
+
+
+def _open_zip(content: IO[bytes], shown: str) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(content)
+    except DAMAGE as reason:
+        msg = f"{shown} is not a valid zip archive ({one_line(reason)}): if other programs open it, {REMEDY}"
+        raise ArchiveError(msg) from None
+
+
+class _BoundedFile(io.BufferedReader):
+    """A file that is read in bounded amounts."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Reads at most `size` bytes; raises `ValueError` if there are more than a directory may have."""
+        if size is not None and size > MAX_DIRECTORY:
+            msg = f"its directory claims {size} bytes, over the limit of {MAX_DIRECTORY}"
+            raise ValueError(msg)
+        return super().read(size)
 
 
 def _constant(value: tuple[int, int]) -> tuple[int, int]:

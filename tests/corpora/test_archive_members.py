@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sercli.corpora.archive_members import MAX_DIRECTORY
 from sercli.errors import ArchiveError
 from tests.corpora.archives import (
     FILES,
@@ -167,6 +168,20 @@ def test_zip_with_bytes_before_it_still_unpacks(tmp_path: Path) -> None:
         inner.writestr("a.wav", b"a")
     (tmp_path / "a.zip").write_bytes(b"stub" + stream.getvalue())
     assert unpack_archive(tmp_path / "a.zip", tmp_path / "out") == 1
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_directory_without_end_is_not_read(tmp_path: Path, *, nested: bool) -> None:
+    size = MAX_DIRECTORY + 1
+    endless = bytes(size) + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, size, 0, 0)
+    archive = tmp_path / "a.zip"
+    if nested:
+        make_zip(archive, {"b.zip": endless})
+    else:
+        archive.write_bytes(endless)
+    with pytest.raises(ArchiveError, match=f"its directory claims {size} bytes, over the limit"):
+        unpack_archive(archive, tmp_path / "out")
+    assert_nothing_kept(tmp_path)
 
 
 def test_clutter_counts_against_the_limit(tmp_path: Path) -> None:
