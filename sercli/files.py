@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import errno
-import glob
 import hashlib
 import json
 import os
@@ -123,10 +122,15 @@ def _name_temporary(path: Path) -> str:
     return os.fsdecode(os.fsencode(f".{path.name}")[:80])
 
 
-def remove_leftovers(path: Path) -> None:
-    """Removes what killed runs of `write_by_rename` left beside a file; nobody else may be writing it."""
-    for leftover in path.parent.glob(f"{glob.escape(_name_temporary(path))}.{'[0-9a-f]' * 8}.tmp"):
-        leftover.unlink(missing_ok=True)
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Removes what killed runs of `write_by_rename` left beside these files; nobody else may be writing them."""
+    names: dict[Path, set[str]] = {}
+    for path in paths:
+        names.setdefault(path.parent, set()).add(_name_temporary(path))
+    for folder, temporary in names.items():
+        for leftover in folder.glob(f"*.{'[0-9a-f]' * 8}.tmp"):
+            if leftover.stem.rpartition(".")[0] in temporary:
+                leftover.unlink(missing_ok=True)
 
 
 def replace_folder(new: Path, target: Path, *, keep_previous: bool = False) -> None:

@@ -64,12 +64,14 @@ def test_a_lock_held_by_another_process_is_refused_and_free_again_when_that_ends
     assert not path.exists()
 
 
-def test_leftovers_of_a_file_are_removed_and_nothing_else(tmp_path: Path) -> None:
-    names = (".r.csv.0123abcd.tmp", ".r.csv.x.tmp", ".other.csv.0123abcd.tmp", "r.csv", ".r.csv.journal")
-    for name in names:
+def test_leftovers_of_files_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    left = {".r.csv.0123abcd.tmp", "calls/.a.csv.0123abcd.tmp"}
+    kept = {".r.csv.x.tmp", ".other.csv.0123abcd.tmp", "r.csv", ".r.csv.journal", "calls/.r.csv.0123abcd.tmp"}
+    (tmp_path / "calls").mkdir()
+    for name in left | kept:
         (tmp_path / name).touch()
-    remove_leftovers(tmp_path / "r.csv")
-    assert {path.name for path in tmp_path.iterdir()} == set(names[1:])
+    remove_leftovers([tmp_path / "r.csv", tmp_path / "calls/a.csv", tmp_path / "missing/a.csv"])
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")} == kept
 
 
 def test_an_empty_folder_that_was_there_stays_and_one_that_was_not_goes(tmp_path: Path) -> None:

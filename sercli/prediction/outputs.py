@@ -104,10 +104,8 @@ class Outputs:
             yield from list(self.timelines.sidecars.values()) or [self.timelines.target]
 
     def remove_leftovers(self) -> None:
-        """Removes the temporary files of killed runs, but for those of timelines in a folder."""
-        for path in (self.report, self.page, None if self.timelines is None else self.timelines.target):
-            if path:
-                remove_leftovers(path)
+        """Removes the temporary files of killed runs."""
+        remove_leftovers(self._list_written())
 
     def save_summary(self, summary: BatchSummary, scores: "Scores | None", seconds: float) -> tuple[Path, ...]:
         """Writes the files that accompany a report; returns all outputs.

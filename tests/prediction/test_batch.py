@@ -47,6 +47,16 @@ def test_the_report_is_that_of_the_command(calls: Path, model_folder: Path, tmp_
     assert result.audio_seconds == pytest.approx(5.5)
 
 
+def test_what_a_killed_run_left_beside_its_outputs_goes(calls: Path, model_folder: Path) -> None:
+    leftovers = [Path(name) for name in (".r.html.0123abcd.tmp", "times/a/.x.wav.csv.0123abcd.tmp")]
+    for path in leftovers:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    predict_folder("calls", "r.html", model=model_folder, window=6.0, segments="times/", jobs=1)
+    assert Path("times/a/x.wav.csv").exists()
+    assert not any(path.exists() for path in leftovers)
+
+
 def test_without_a_report_the_rows_are_returned(calls: Path, model_folder: Path) -> None:
     result = predict_folder(
         [calls / "c.flac", "calls/a", Path("calls/text.wav")], model=model_folder, window=6.0, jobs=1
