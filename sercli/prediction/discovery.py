@@ -112,9 +112,13 @@ def _read_stdin(stdin: BinaryIO, spool: Path | None, search: _Search) -> Iterato
 
 
 def is_list(content: bytes) -> bool:
-    """Whether bytes look like a list of paths: lines of text or NUL-terminated parts no longer than paths."""
+    """Whether bytes look like a list of paths: lines of text, or NUL-terminated parts, no longer than paths."""
     parts = content.split(b"\0" if b"\0" in content else b"\n")
-    return all(len(part) <= MAX_PATH and part == part.translate(None, _CONTROL) for part in parts)
+    return all(len(part) <= MAX_PATH and _could_be_path(part) for part in parts)
+
+
+def _could_be_path(part: bytes) -> bool:
+    return part == part.translate(None, _CONTROL) or os.path.lexists(part)
 
 
 def parse_list(content: bytes) -> list[str]:

@@ -82,6 +82,14 @@ def test_a_list_holds_files_and_folders_and_may_hold_stale_names(here: Path) -> 
     ]
 
 
+def test_a_list_may_name_what_exists_by_any_name(here: Path) -> None:
+    odd = "bell\a and\nline.wav"
+    (here / odd).touch()
+    assert names("-", stdin=f"{odd}\0gone.wav\0".encode()) == [odd, "gone.wav"]
+    with pytest.raises(InputError, match="stdin is neither a sound file nor a list of paths"):
+        names("-", stdin=b"bell\a.wav\0gone.wav\0")
+
+
 def test_stdin_named_twice_is_read_once(here: Path) -> None:
     touch(here, "a.wav")
     assert names("-", "-", stdin=b"a.wav\n") == ["a.wav"]
