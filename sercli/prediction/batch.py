@@ -189,7 +189,7 @@ def _write_report(batch: _Batch, out: Path, *, restart: bool, on_resume: Callabl
     """Scores into a journal beside the report, and writes the report at the end."""
     with open_finished(out, _make_cache_key(batch.settings), restart=restart) as finished:
         batch.outputs.remove_leftovers()
-        positions = finished.find(batch.recordings)
+        positions = finished.find(batch.recordings, envelope=batch.settings.envelope)
         if positions:
             on_resume(len(positions))
         seconds = 0.0
@@ -261,7 +261,7 @@ def _make_cache_key(settings: ScoringSettings) -> str:
     values = settings.to_dict()
     content = {
         "sercli": __version__,
-        **{name: value for name, value in values.items() if name not in {"device", "timeout", "overlap"}},
+        **{name: value for name, value in values.items() if name not in {"device", "timeout", "overlap", "envelope"}},
         "model": model_digest(settings.folder),
         "row": [field.name for field in fields(Prediction)],  # as the journal keeps it
         "segment": [field.name for field in fields(SegmentPrediction)],

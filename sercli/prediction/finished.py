@@ -31,14 +31,19 @@ class FinishedRecordings:
         """Returns the number of recordings, including failed ones."""
         return len(self.journal)
 
-    def find(self, recordings: Sequence[Recording]) -> set[int]:
-        """Returns the positions of finished recordings that have not changed; failed ones are tried again."""
+    def find(self, recordings: Sequence[Recording], *, envelope: bool = False) -> set[int]:
+        """Returns the positions of finished recordings that have not changed; failed ones are tried again.
+
+        Args:
+            recordings: Recordings of the report.
+            envelope: Whether their rows must have an envelope.
+        """
         finished = set()
         for position, recording in enumerate(recordings):
             if recording.name in self.journal:
                 result = self.read(recording.name)
-                failed = any(row.status == "failed" for row in result.predictions)
-                if result.sha256 and not failed and result.sha256 == hash_recording(recording):
+                usable = all(row.status != "failed" and (row.envelope or not envelope) for row in result.predictions)
+                if result.sha256 and usable and result.sha256 == hash_recording(recording):
                     finished.add(position)
         return finished
 

@@ -1,5 +1,6 @@
 """`predict_folder`: what the command does, from Python."""
 
+import contextlib
 import csv
 import errno
 import io
@@ -55,6 +56,29 @@ def test_what_a_killed_run_left_beside_its_outputs_goes(calls: Path, model_folde
     predict_folder("calls", "r.html", model=model_folder, window=6.0, segments="times/", jobs=1)
     assert Path("times/a/x.wav.csv").exists()
     assert not any(path.exists() for path in leftovers)
+
+
+def test_an_interrupted_run_goes_on_with_or_without_a_page(calls: Path, model_folder: Path) -> None:
+    resumed: list[int] = []
+
+    def predict(*, interrupt_after: int = 0, **options: Any) -> None:
+        def stop(done: int, _total: int, _seconds: float) -> None:
+            if done == interrupt_after:
+                raise KeyboardInterrupt
+
+        options |= {"model": model_folder, "window": 6.0, "jobs": 1, "on_resume": resumed.append}
+        with pytest.raises(KeyboardInterrupt) if interrupt_after else contextlib.nullcontext():
+            predict_folder("calls", "r.csv", progress=stop, **options)
+
+    predict(interrupt_after=2)
+    predict(interrupt_after=3, html="r.html")  # needs the waveform of every recording, so none is finished
+    assert resumed == []
+    predict(interrupt_after=4)
+    predict(html="r.html")
+    assert resumed == [2, 2]
+    found = Path("r.csv").read_bytes(), Path("r.html").read_bytes()
+    predict(html="r.html")
+    assert found == (Path("r.csv").read_bytes(), Path("r.html").read_bytes())
 
 
 def test_without_a_report_the_rows_are_returned(calls: Path, model_folder: Path) -> None:

@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -118,6 +119,15 @@ def test_what_was_finished_is_found_again(report: Path, recordings: list[Recordi
         assert journal.read(recordings[0].name) == make_result(recordings[0])
         assert journal.read(recordings[2].name) == make_result(recordings[2])
     assert finished(report, recordings) == {0, 1, 2}
+
+
+def test_a_page_needs_rows_with_envelopes(report: Path, recordings: list[Recording]) -> None:
+    with interrupted(report) as journal:
+        result = make_result(recordings[1])
+        rows = tuple(dataclasses.replace(row, envelope="abc") for row in result.predictions)
+        journal.add(recordings[1].name, dataclasses.replace(result, predictions=rows))
+        assert journal.find(recordings) == {0, 1}
+        assert journal.find(recordings, envelope=True) == {1}
 
 
 def test_another_key_is_refused_and_drops_nothing(report: Path, recordings: list[Recording]) -> None:
