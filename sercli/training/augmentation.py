@@ -19,6 +19,7 @@ from sercli.models.blocks import frame_mask
 from sercli.models.normalizer import Normalizer
 from sercli.training.recipes import AugmentConfig
 
+CROP_LENGTH = (1.0, 3.0)  # seconds
 MIN_FRAMES = 8  # shortest utterance after a change of speed
 EQUALIZER_POINTS = 5  # knots of the random frequency response of microphone and room
 EQUALIZER_DB = 4.0  # std of the gain at each knot
@@ -79,6 +80,8 @@ class SpectralAugmentation:
             Augmented features, lengths and targets; the number of frames may differ from the input's.
         """
         config, draw = self.config, _Random(len(batch), generator, batch.device)
+        if config.crop:
+            batch, n_frames = self._crop(batch, n_frames, draw)
         if config.speed or config.warp:
             batch, n_frames = self._change_speed_and_pitch(batch, n_frames, draw)
         if config.degraded:
@@ -90,6 +93,15 @@ class SpectralAugmentation:
         if config.mixup:
             batch, n_frames, targets = _mix(batch, n_frames, targets, config.mixup, draw)
         return batch, n_frames, targets
+
+    def _crop(self, batch: Tensor, n_frames: Tensor, draw: "_Random") -> tuple[Tensor, Tensor]:
+        """Reduces some utterances to a random piece."""
+        longest = (draw.between(*CROP_LENGTH) / self._hop).long()
+        lengths = torch.where(draw.chosen(self.config.crop).bool(), n_frames.minimum(longest), n_frames)
+        start = (draw.between(0, 1) * (n_frames - lengths + 1)).long()
+        steps = torch.arange(int(lengths.max()), device=batch.device)
+        frames = (start[:, None] + steps).clamp(max=batch.shape[2] - 1)
+        return _take_frames(batch, frames) * frame_mask(lengths, len(steps))[:, None], lengths
 
     def _change_speed_and_pitch(self, batch: Tensor, n_frames: Tensor, draw: "_Random") -> tuple[Tensor, Tensor]:
         """Interpolates linearly in time and in frequency, by independent factors.

@@ -71,6 +71,7 @@ class AugmentConfig(Config):
     """Strength of the augmentation, drawn anew for each utterance and epoch.
 
     Attributes:
+        crop: Share of utterances of which only a random piece of 1 to 3 s is used, 0 to 1.
         speed: Maximum absolute log of the playing speed.
         warp: Maximum absolute log of the factor on all frequencies (Jaitly & Hinton 2013, "VTLP").
         degraded: Share of utterances with another frequency response, noise or a telephone codec, 0 to 1.
@@ -83,6 +84,7 @@ class AugmentConfig(Config):
         mixup: Parameter of the beta distribution of mixing weights; 0 turns mixup off (Zhang et al. 2018).
     """
 
+    crop: float = 0.0
     speed: float = 0.0
     warp: float = 0.0
     degraded: float = 0.0
@@ -94,7 +96,7 @@ class AugmentConfig(Config):
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("speed", "warp", "degraded", "reverberation", "babble"):
+        for name in ("crop", "speed", "warp", "degraded", "reverberation", "babble"):
             self._require(condition=0 <= getattr(self, name) <= 1, name=name, expected="0 to 1")
         self._require(condition=0 <= self.noise_margin <= 10, name="noise_margin", expected="0 to 10")
         for name in ("frequency_mask", "time_mask", "mixup"):

@@ -86,6 +86,7 @@ def test_nothing_asked_for_changes_nothing() -> None:
 @pytest.mark.parametrize(
     "config",
     [
+        AugmentConfig(crop=0.5),
         AugmentConfig(speed=0.2, warp=0.1),
         AugmentConfig(degraded=1.0),
         AugmentConfig(degraded=1.0, reverberation=1.0, babble=0.5, noise_margin=0.5),
@@ -104,6 +105,27 @@ def test_one_seed_gives_one_batch_and_padding_stays_zero(config: AugmentConfig) 
     for row, length in zip(one, lengths.tolist(), strict=True):
         assert not row[:, length:].any()
     torch.testing.assert_close(targets.sum(dim=1), torch.ones(3))
+
+
+def test_crop_takes_pieces_of_one_to_three_seconds() -> None:
+    lengths = torch.tensor([300, 250, 40] * 20)
+    numbers = torch.arange(1.0, 301).expand(60, BANDS, 300)  # a frame's value is its number
+    batch = numbers * (numbers <= lengths[:, None, None])
+    alter = SpectralAugmentation(AugmentConfig(crop=0.5), LOGMEL, NORMALIZER, CPU)
+    cropped, n_frames, _ = alter(batch, lengths, torch.zeros(60, 8), torch.Generator().manual_seed(0))
+    assert cropped.shape[2] == n_frames.max()
+    whole = n_frames == lengths
+    assert whole[2::3].all(), "a short utterance stays whole"
+    assert 0.2 < whole[lengths > 40].float().mean() < 0.8
+    seconds = n_frames[~whole] * 0.016
+    assert seconds.min() > 0.95 < 2 < seconds.max() < 3.05
+    starts = set()
+    for piece, length in zip(cropped, n_frames.tolist(), strict=True):
+        first = int(piece[0, 0])
+        assert piece[0].tolist() == [*range(first, first + length), *[0] * (len(piece[0]) - length)]
+        starts.add(first)
+    assert len(starts) > 8
+    assert (cropped[:, 0].amax(dim=1) <= lengths).all(), "no padding is taken"
 
 
 def test_speed_changes_the_length_and_nothing_else_of_a_steady_sound() -> None:
