@@ -93,10 +93,11 @@ class AudioReader:
                 finite.
         """
         self.warnings, self._lengths, self._truncated = (), [], False
-        frames, rate = 0, 1
+        frames = 0
         for block, rate in conform(self._decode()):
             if not np.isfinite(block).all():
-                msg = f"contains samples that are not finite numbers from {frames / rate:.2f} s on"
+                first = frames + int((~np.isfinite(block).all(axis=1)).argmax())
+                msg = f"contains samples that are not finite numbers, the first at {first / rate:.2f} s"
                 raise AudioError(msg)
             frames += len(block)
             yield block, rate

@@ -9,6 +9,7 @@ MIN_SPEECH = 0.5  # seconds; hardly any training utterance has less
 FULL_SCALE = 0.99  # amplitude at which a sample counts as clipped
 MAX_CLIPPED = 0.001  # fraction of samples
 MIN_LEVELS = 64  # quantization steps up to the peak; speech with fewer is mostly quantization noise
+LOW_PEAK = -30.0  # dB full scale
 MIN_SNR = 8.0  # dB; about the lowest in training
 MIN_PAUSE = 10  # frames without speech needed to measure noise, a third of a second
 MARGIN = 4  # frames next to speech that count as neither: onsets and reverberation
@@ -72,8 +73,9 @@ class QualityMeter:
             warnings.append(f"clipped ({self._clipped / self._samples:.1%} of the samples at full scale or over)")
         if np.isfinite(self._step) and self._peak < self._step * MIN_LEVELS:
             level = 20 * np.log10(max(self._peak, 1e-9))
+            fault = "very quiet" if level < LOW_PEAK else "coarsely quantized"  # 8 bits, for example
             warnings.append(
-                f"very quiet (peak {level:.0f} dB full scale, {self._peak / self._step:.0f} quantization steps)"
+                f"{fault} (peak {level:.0f} dB full scale, {self._peak / self._step:.0f} quantization steps)"
             )
         return (*warnings, *self._judge_background())
 

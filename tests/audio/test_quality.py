@@ -166,6 +166,12 @@ def test_speech_of_few_quantization_steps_is_very_quiet(levels: int, warns: bool
     assert meter.judge(5.0, heard=True) == (expected if warns else ())
 
 
+def test_loud_speech_of_few_quantization_steps_is_coarsely_quantized() -> None:
+    meter = QualityMeter()
+    meter.count(np.resize(np.arange(-57, 58) / 128, 16_000).astype(np.float32))
+    assert meter.judge(5.0, heard=True) == ("coarsely quantized (peak -7 dB full scale, 57 quantization steps)",)
+
+
 def test_loud_sound_of_coarse_steps_is_not_quiet() -> None:
     meter = QualityMeter()
     meter.count(np.resize(np.array([-0.9, 0.9], np.float32), 16_000))

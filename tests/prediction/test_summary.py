@@ -153,15 +153,15 @@ def test_failures_are_grouped_whatever_their_numbers() -> None:
     for reason in (
         "cut short: 1.20 s could be decoded of 3.50 s declared",
         "cut short: header declares 7 bytes of samples, the file holds 3",
-        "contains samples that are not finite numbers from 0.25 s on",
-        "contains samples that are not finite numbers from 12.5 s on",
+        "contains samples that are not finite numbers, the first at 0.25 s",
+        "contains samples that are not finite numbers, the first at 12.5 s",
         "is an empty file (0 bytes)",
         "no such file",
     ):
         summary.add_recording((Prediction(file="x.wav", status="failed", error=reason),))
     assert summary.to_dict()["failures"] == {
         "cut short": 2,
-        "contains samples that are not finite numbers from N s on": 2,
+        "contains samples that are not finite numbers, the first at N s": 2,
         "is an empty file": 1,
         "no such file": 1,
     }
