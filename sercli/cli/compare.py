@@ -34,20 +34,16 @@ def compare(
     headings = ("recipe", "protocol", "seeds", "UAR", "95%", "accuracy", "ECE", "women", "men")
     table = Table(box=None, pad_edge=False)
     for heading in headings:
-        # A narrow terminal wraps the protocol rather than truncating scores.
-        table.add_column(
-            heading,
-            no_wrap=heading != "protocol",
-            overflow="fold",
-            justify="left" if heading in {"recipe", "protocol"} else "right",
-        )
+        text = heading in {"recipe", "protocol"}
+        longest = max(len(row.recipe) for row in comparison.rows) if heading == "recipe" else None
+        table.add_column(heading, overflow="fold", min_width=longest, justify="left" if text else "right")
     for row in comparison.rows:
         interval = f"{_show(row.uar_low)}–{_show(row.uar_high)}"
         scores = (row.accuracy, row.expected_calibration_error, row.uar_female, row.uar_male)
         # As Text, so that square brackets in names are not markup.
         names = (Text(row.recipe), Text(row.protocol))
         table.add_row(*names, str(row.seeds), _show(row.uar), interval, *map(_show, scores))
-    (console.stderr if out else console.stdout).print(table)
+    console.print_table(console.stderr if out else console.stdout, table)
     if not comparison.comparable:
         console.warn("not comparable: these results are of different test utterances, protocols or degradations")
     if out:

@@ -73,6 +73,15 @@ def show_error(message: str) -> None:
     stderr.quiet = quiet
 
 
+def print_table(console: Console, table: Table) -> None:
+    """Prints a table; where the terminal is too narrow for it, text is folded but no number is cut."""
+    for column in table.columns:
+        if column.justify == "right":
+            words = [word for cell in (column.header, *column.cells) for word in str(cell).split()]
+            column.min_width = max(map(len, words), default=0)
+    console.print(table)
+
+
 def _open_progress(*columns: ProgressColumn) -> Progress:
     """Makes a progress display with a description, a bar and further columns on stderr, in a terminal only."""
     first = (TextColumn("{task.description}"), BarColumn())

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 from typer.testing import CliRunner
 
 from sercli.cli import console
@@ -27,6 +29,19 @@ lstm_size = 16
 attention_size = 8
 dense_size = 16
 """
+
+
+@pytest.mark.parametrize("width", [10, 40, 80])
+def test_a_narrow_terminal_cuts_no_number(width: int) -> None:
+    table = Table("name", box=None)
+    for heading in ("UAR", "95% interval"):
+        table.add_column(heading, justify="right")
+    table.add_row(Text("a recipe with a long name"), "0.6331", "0.5921–0.6771")
+    shown = Console(file=io.StringIO(), width=width, soft_wrap=True)
+    console.print_table(shown, table)
+    text = shown.file.getvalue()  # type: ignore[attr-defined]
+    assert "0.6331" in text
+    assert "0.5921–0.6771" in text
 
 
 @pytest.fixture(scope="module")
