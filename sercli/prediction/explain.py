@@ -102,7 +102,8 @@ def write_explanation(path: Path, explanation: Explanation) -> None:
     """
     check_explanation_path(path)
     best = f"{explanation.emotion} ({explanation.probabilities[explanation.emotion]:.0%})"
-    title = f"{Path(explanation.file).name}: {best}"
+    side = "" if explanation.channel == MIX else f", channel {explanation.channel}"
+    title = f"{Path(explanation.file).name}{side}: {best}"
     if path.suffix.lower() == ".json":
         with write_by_rename(path) as stream:
             json.dump(explanation.to_dict(), stream, ensure_ascii=False, allow_nan=False)
@@ -112,7 +113,9 @@ def write_explanation(path: Path, explanation: Explanation) -> None:
 
         picture = base64.b64encode(draw_explanation(explanation.segments, title, "svg")).decode()
         labels = list(explanation.probabilities)
-        page = render_page("explanation.html", scripts=(), data={}, labels=labels, it=explanation, picture=picture)
+        page = render_page(
+            "explanation.html", scripts=(), data={}, labels=labels, it=explanation, side=side, picture=picture
+        )
         with write_by_rename(path) as stream:
             stream.write(page)
     else:

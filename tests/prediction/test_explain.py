@@ -169,6 +169,8 @@ def test_a_channel_is_explained_by_itself(planted: Path, models: tuple[Model, Mo
     low, high = (make_sound(np.random.default_rng(0), 3.0, hertz) for hertz in (LOW, HERTZ))
     path = write_sound(tmp_path / "call.wav", np.stack([low, high], axis=1))
     assert [explain(path, models[0], channel=channel).emotion for channel in ("1", "2")] == ["sad", "happy"]
+    write_explanation(tmp_path / "why.html", explain(path, models[0], channel="2"))
+    assert "call.wav, channel 2: why happy" in (tmp_path / "why.html").read_text(encoding="utf-8")
     with pytest.raises(UsageError, match="no channel '3': expected mix or one of 1, 2"):
         explain(path, models[0], channel="3")
 
