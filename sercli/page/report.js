@@ -1,6 +1,7 @@
 // The report of sercli predict: recordings as a table, and one of them opened.
 const DATA = JSON.parse($("#data").textContent);
 const LABELS = DATA.labels, N = LABELS.length;
+const NEGATIVE = N; // of all labels that count as negative together
 const UNCERTAIN = -1, NO_SPEECH = -2, FAILED = -3;
 const NO_LABEL = { [UNCERTAIN]: "uncertain", [NO_SPEECH]: "no speech", [FAILED]: "failed" };
 const nameOf = (result) => result >= 0 ? LABELS[result] : NO_LABEL[result];
@@ -17,7 +18,7 @@ const CALLS = DATA.rows.some((row) => row[5].length > 1);
 let rowsSoFar = 0;
 const RECORDINGS = DATA.rows.map(([folder, name, duration, link, truth, channels, error], number) => {
   const sides = channels.map(([channel, result, confidence, negative, speech, warnings, typicality]) =>
-    ({ channel, result, confidence: confidence / 1000, negative: negative / 1000, speech, warnings, typicality: typicality < 0 ? null : typicality / 1000, row: rowsSoFar++ }));
+    ({ channel, result, confidence, negative, speech, warnings, typicality: typicality < 0 ? null : typicality / 1000, row: rowsSoFar++ }));
   const [folderName, place] = DATA.folders[folder];
   const answered = sides.filter((side) => side.result >= UNCERTAIN);
   const kinds = new Set(sides.flatMap((side) => side.warnings.map(([kind]) => kind)));
@@ -53,8 +54,8 @@ class Details {
     this.gaps = take(Int32Array, total);
     this.durations = take(Uint16Array, total);
     this.results = take(Int8Array, total);
-    this.probabilities = take(Uint8Array, total * N);
-    this.ofRows = take(Uint8Array, rowsSoFar * N);
+    this.percentages = take(Uint8Array, total * N);
+    this.corrections = take(Int8Array, total);
     this.envelopes = take(Uint8Array, rowsSoFar * points);
     Object.assign(this, { points, levels });
     this.first = new Uint32Array(rowsSoFar + 1);
@@ -70,10 +71,12 @@ class Details {
     }
     return found;
   }
-  share(n, labels) { return labels.reduce((sum, label) => sum + this.probabilities[n * N + label], 0) / 100; }
-  strongest(n, labels) { return labels.reduce((best, label) => this.share(n, [label]) > this.share(n, [best]) ? label : best); }
-  ofSegment(n) { return this.probabilities.subarray(n * N, (n + 1) * N); }
-  ofRow(row) { return this.ofRows.subarray(row * N, (row + 1) * N); }
+  share(n, label) {
+    const percentage = (each) => this.percentages[n * N + each];
+    return (label === NEGATIVE ? DATA.negative.reduce((sum, each) => sum + percentage(each), this.corrections[n]) : percentage(label)) / 100;
+  }
+  ofSegment(n) { return LABELS.map((_, label) => [this.share(n, label), label]); }
+  strongest(n, labels) { return labels.reduce((best, label) => this.share(n, label) > this.share(n, best) ? label : best); }
   envelope(row) { return this.envelopes.subarray(row * this.points, (row + 1) * this.points); }
 }
 const MOST_SEGMENTS = 2000; // of one recording that are listed
@@ -111,7 +114,7 @@ function drawRow(number) {
     <td>${lines((side) => details && side.result >= UNCERTAIN ? ribbon(merge(details.segments(side.row), it.duration / 100), it.duration) : html`<svg class="ribbon" aria-hidden="true"></svg>`)}</td>
     ${DATA.negative.length ? numbers((side) => side.result >= UNCERTAIN ? percent(side.negative) : "") : ""}
     <td class="number">${clock(it.duration)}</td>
-    <td class="small doubt" title="${text}"><div class="${it.wrong ? "clip" : "two"}">${text}${more > 0 ? html` <span class="soft">+${more} channels</span>` : ""}</div>${it.wrong ? html`<div class="bad">known label: ${LABELS[it.truth]}</div>` : ""}</td>`}`;
+    <td class="small doubt" title="${[text, it.wrong && `known label: ${LABELS[it.truth]}`].filter(Boolean).join("; ")}"><div class="${it.wrong ? "clip" : "two"}">${text}${more > 0 ? html` <span class="soft">+${more} channels</span>` : ""}</div>${it.wrong ? html`<div class="bad clip">known label: ${LABELS[it.truth]}</div>` : ""}</td>`}`;
 }
 const table = new RowTable($("#rows"), {
   total: RECORDINGS.length,
@@ -140,7 +143,7 @@ const option = (value, text) => { const made = document.createElement("option");
 function fillFilters() {
   const found = new Set(RECORDINGS.flatMap((it) => it.sides.map((side) => side.result)));
   const results = [...LABELS.keys(), UNCERTAIN, NO_SPEECH, FAILED].filter((result) => found.has(result));
-  filters.result.append(...results.map((result) => option(nameOf(result), nameOf(result))));
+  filters.result.append(...results.map((result) => option(result, nameOf(result))));
   if (RECORDINGS.some((it) => it.truth >= 0)) filters.result.append(option("wrong", "wrong"), option("right", "right"));
   filters.folder.append(...DATA.folders.map(([name], n) => option(n, name || "(this folder)")));
   filters.kind.append(...DATA.kinds.map((kind, n) => option(n, kind)));
@@ -158,14 +161,15 @@ function applyFilters() {
     const it = RECORDINGS[n];
     return (!text || it.path.toLocaleLowerCase().includes(text))
       && (!result.value || (result.value === "wrong" ? it.wrong : result.value === "right" ? it.truth >= 0 && it.sides.some((side) => side.result >= 0) && !it.wrong
-        : it.sides.some((side) => nameOf(side.result) === result.value)))
+        : it.sides.some((side) => side.result === Number(result.value))))
       && (!filters.negative || !filters.negative.value || moreNegative(it) === filters.negative.value)
       && (!folder.value || it.folder === Number(folder.value))
       && (!kind.value || (kind.value === "clean" ? !it.kinds.size : kind.value === "doubt" ? it.doubted : kind.value === "failed" ? it.failed : it.kinds.has(Number(kind.value))))
       && (anyConfidence || it.answered.some((side) => side.confidence >= least && side.confidence <= most));
   });
   const count = table.shown.length;
-  $("#count").textContent = count === RECORDINGS.length ? `${count} recordings` : `${count} of ${RECORDINGS.length} recordings`;
+  const total = `${RECORDINGS.length} recording${RECORDINGS.length === 1 ? "" : "s"}`;
+  $("#count").textContent = count === RECORDINGS.length ? total : `${count} of ${total}`;
   $("#filtered").textContent = count === RECORDINGS.length ? "" : `Filter: ${[...describeFilters(), $("#count").textContent].join(", ")}`;
 }
 filters.addEventListener("input", applyFilters);
@@ -182,23 +186,23 @@ document.addEventListener("click", (event) => {
 
 // The strongest segments of all recordings.
 const measure = $("#measure");
-function strongest(labels, most) {
+function strongest(measured, most) {
   const found = [], perRecording = Math.max(3, Math.ceil(most / Math.max(1, RECORDINGS.length)));
   for (const it of RECORDINGS) {
-    const own = it.sides.flatMap((side) => details.segments(side.row).map((segment) => ({ ...segment, it, side, share: details.share(segment.n, labels) })));
+    const own = it.sides.flatMap((side) => details.segments(side.row).map((segment) => ({ ...segment, it, side, share: details.share(segment.n, measured) })));
     own.sort((a, b) => b.share - a.share || b.end - b.start - (a.end - a.start));
     found.push(...own.slice(0, perRecording));
   }
   return found.sort((a, b) => b.share - a.share || b.end - b.start - (a.end - a.start)).slice(0, most);
 }
 function listStrongest() {
-  const labels = measure.value === "negative" ? DATA.negative : [Number(measure.value)];
-  const found = strongest(labels, 30);
+  const measured = Number(measure.value), labels = measured === NEGATIVE ? DATA.negative : [measured];
+  const found = strongest(measured, 30);
   put($("#jumps"), found.length ? html`${found.map(({ n, it, side, start, end, share }) => html`<li><button type="button" data-open="${it.number}" data-at="${start}">
     <span><b>${percent(share)}</b> ${labels.length > 1 ? "negative, mostly " : ""}${nameInk(details.strongest(n, labels))}</span><span class="soft">${side.channel === "mix" ? "" : `${byName(side.channel).toLowerCase()}, `}${clock(start)} to ${clock(end)}</span><span class="soft small clip" title="${it.path}">${it.name}</span></button></li>`)}`
     : html`<li class="soft">No speech was scored.</li>`);
 }
-measure.append(...(DATA.negative.length ? [option("negative", "negative emotions")] : []), ...LABELS.map((label, n) => option(n, label)));
+measure.append(...(DATA.negative.length ? [option(NEGATIVE, "negative emotions")] : []), ...LABELS.map((label, n) => option(n, label)));
 measure.addEventListener("change", listStrongest);
 $("#jumps").addEventListener("click", (event) => {
   const asked = event.target.closest("[data-open]");
@@ -266,12 +270,12 @@ function drawPeaks(it, sides) {
   if (!total) return html`${heading}<p class="soft">No speech.</p>`;
   const rows = LABELS.map((label, result) => {
     const own = all.filter((segment) => segment.result === result);
-    const peak = all.reduce((best, segment) => !best || details.share(segment.n, [result]) > details.share(best.n, [result]) ? segment : best, null);
+    const peak = all.reduce((best, segment) => !best || details.share(segment.n, result) > details.share(best.n, result) ? segment : best, null);
     return { label, result, peak, share: own.reduce((sum, { start, end }) => sum + end - start, 0) / total, minute: it.duration < 60 ? null : strongestMinute(it, sides, result) };
-  }).sort((a, b) => b.share - a.share || details.share(b.peak.n, [b.result]) - details.share(a.peak.n, [a.result]));
+  }).sort((a, b) => b.share - a.share || details.share(b.peak.n, b.result) - details.share(a.peak.n, a.result));
   const place = ({ start, end, side, share }) => html`<button type="button" class="link nowrap" data-at="${start}">${clock(start)} to ${clock(end)}</button> <span class="soft nowrap">${percent(share)}${sides.length > 1 ? `, ${byName(side.channel).toLowerCase()}` : ""}</span>`;
   return html`${heading}<div class="scroll" tabindex="0" role="region" aria-label="Where each emotion is strongest"><table class="plain"><thead><tr><th scope="col">Emotion</th><th scope="col" class="number">Share of segments</th><th scope="col">Segment</th><th scope="col">Minute</th></tr></thead><tbody>${rows.map(({ label, result, share, peak, minute }, n) =>
-    html`<tr><td>${swatch(result)}${label}</td><td class="number">${percent(share)}</td><td>${place({ ...peak, share: details.share(peak.n, [result]) })}</td>${it.duration >= 60 ? html`<td>${minute ? place(minute) : html`<span class="soft">too little speech</span>`}</td>` : n ? "" : html`<td class="soft top" rowspan="${rows.length}">shorter than a minute</td>`}</tr>`)}</tbody></table></div>`;
+    html`<tr><td>${swatch(result)}${label}</td><td class="number">${percent(share)}</td><td>${place({ ...peak, share: details.share(peak.n, result) })}</td>${it.duration >= 60 ? html`<td>${minute ? place(minute) : html`<span class="soft">too little speech</span>`}</td>` : n ? "" : html`<td class="soft top" rowspan="${rows.length}">shorter than a minute</td>`}</tr>`)}</tbody></table></div>`;
 }
 // The minute of one channel in which an emotion is most probable.
 function strongestMinute(it, sides, result) {
@@ -288,7 +292,7 @@ function strongestMinuteOf(side, duration, result) {
     for (let n = from; n < segments.length && segments[n].start < start + 60; n++) {
       const segment = segments[n];
       const shared = Math.min(segment.end, start + 60) - Math.max(segment.start, start);
-      if (shared > 0) { sum += shared * details.share(segment.n, [result]); time += shared; }
+      if (shared > 0) { sum += shared * details.share(segment.n, result); time += shared; }
     }
     if (time >= 10 && (!best || sum / time > best.share)) best = { side, start, end: start + 60, share: sum / time };
   }
@@ -298,8 +302,8 @@ function drawSegments(sides) {
   const all = inOrder(sides);
   if (!all.length) return html`<p class="soft">No speech.</p>`;
   return html`<div class="scroll${all.length < FEW ? "" : " long"}" tabindex="0" role="region" aria-label="All segments"><table class="plain"><thead><tr><th scope="col">Time</th>${sides.length > 1 ? html`<th scope="col">Channel</th>` : ""}<th scope="col">Emotion</th><th scope="col">Probabilities (%)</th></tr></thead><tbody>${all.slice(0, MOST_SEGMENTS).map(({ n, start, end, result, side }) => {
-    const top = Array.from(details.ofSegment(n), (share, label) => [share, label]).sort((a, b) => b[0] - a[0]).slice(0, 3);
-    return html`<tr><td><button type="button" class="link" data-at="${start}">${clock(start, 1)} to ${clock(end, 1)}</button></td>${sides.length > 1 ? html`<td>${side.channel}</td>` : ""}<td>${nameInk(result)}</td><td class="small soft">${top.map(([share, label]) => `${LABELS[label]} ${share}`).join(", ")}</td></tr>`;
+    const top = details.ofSegment(n).sort((a, b) => b[0] - a[0]).slice(0, 3);
+    return html`<tr><td><button type="button" class="link" data-at="${start}">${clock(start, 1)} to ${clock(end, 1)}</button></td>${sides.length > 1 ? html`<td>${side.channel}</td>` : ""}<td>${nameInk(result)}</td><td class="small soft">${top.map(([share, label]) => `${LABELS[label]} ${(100 * share).toFixed(0)}`).join(", ")}</td></tr>`;
   })}</tbody></table>${all.length > MOST_SEGMENTS ? html`<p class="soft small">and ${all.length - MOST_SEGMENTS} more, which the timeline shows</p>` : ""}</div>`;
 }
 function play(at) {
@@ -323,14 +327,15 @@ function wire(it, sides) {
   if (!audio) return;
   audio.addEventListener("timeupdate", () => place(line, Math.min(audio.currentTime, it.duration)));
   audio.addEventListener("error", () => {
+    if (!audio.isConnected) return; // another recording is open by now
     $("#sound").textContent = `Cannot play ${it.path}: the page expects it where it was when the page was made, and in a format that browsers play.`;
     $("#sound").className = "small bad-text";
   });
 }
 function showTip(event, time, side, segment) {
-  const bars = segment && Array.from(details.ofSegment(segment.n), (share, label) => [share, label]).sort((a, b) => b[0] - a[0]);
+  const bars = segment && details.ofSegment(segment.n).sort((a, b) => b[0] - a[0]);
   put(tip, html`<strong>${clock(time, 1)}</strong>${side.channel === "mix" ? "" : html` <span class="soft">${byName(side.channel).toLowerCase()}</span>`}${segment ? html`<table>${bars.map(([share, label]) =>
-    html`<tr><td>${swatch(label)}${LABELS[label]}</td><td><svg class="bar" aria-hidden="true"><rect width="${share}%" height="100%" class="${inkOf(label)}"/></svg></td><td class="number">${share}%</td></tr>`)}</table>` : html`<br><span class="soft">no speech</span>`}`);
+    html`<tr><td>${swatch(label)}${LABELS[label]}</td><td><svg class="bar" aria-hidden="true"><rect width="${percent(share, 1)}" height="100%" class="${inkOf(label)}"/></svg></td><td class="number">${percent(share)}</td></tr>`)}</table>` : html`<br><span class="soft">no speech</span>`}`);
   dialog.append(tip); // above the dialog, which is above all else
   tip.hidden = false;
   const { width, height } = tip.getBoundingClientRect();

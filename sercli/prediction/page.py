@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sercli.audio.envelope import LEVELS, POINTS
+from sercli.audio.sniff import identify
 from sercli.errors import UsageError
 from sercli.files import write_by_rename
 from sercli.labels import UNCERTAIN
@@ -31,7 +32,18 @@ if TYPE_CHECKING:
     from sercli.prediction.truth import Scores
 
 MAX_EMBEDDED = 25 * 10**6  # bytes of audio in a page; browsers become slow beyond
-NOT_AN_EMOTION = {UNCERTAIN: -1, "no-speech": -2, "failed": -3}
+UNSURE = -1
+NO_ANSWER = {"no-speech": -2, "failed": -3}
+"""Results besides labels, which are numbered from 0; these numbers are also in report.js and report.html."""
+_MEDIA_TYPES = {  # of formats that browsers play, by FFmpeg's names
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "mp3": "audio/mpeg",
+    "aac": "audio/aac",
+    "mov": "audio/mp4",
+    "matroska": "audio/webm",
+}
 _LEVELS = {character: level for level, character in enumerate(LEVELS)}
 
 
@@ -59,15 +71,14 @@ class ReportPage:
     ) -> None:
         self.path = path
         self._labels, self._description, self._truth, self._embed = tuple(labels), description, truth, embed
-        self._numbers = {**{label: number for number, label in enumerate(labels)}, **NOT_AN_EMOTION}
+        self._numbers = {**{label: number for number, label in enumerate(labels)}, UNCERTAIN: UNSURE}
         self._negative = [self._numbers[label] for label in negative]
         self._folder = os.path.realpath(path.parent)
         self._links: dict[Path, str] = {}  # addresses of folders of recordings
         self._folders: dict[tuple[str, str], int] = {}  # positions by name and address
         self._kinds: dict[str, int] = {}
         self._rows: list[list[Any]] = []
-
-        self._details = _Details(len(labels))
+        self._details = _Details(self._negative)
 
     def add_recording(self, recording: Recording, predictions: Sequence[Prediction]) -> None:
         """Adds the rows of the next recording."""
@@ -92,9 +103,9 @@ class ReportPage:
         negative = sum(row.probabilities[number] for number in self._negative) if row.probabilities else 0.0
         return [
             row.channel,
-            self._numbers[row.emotion or row.status],
-            round(1000 * (row.confidence or 0.0)),
-            round(1000 * negative),
+            self._numbers[row.emotion] if row.emotion else NO_ANSWER[row.status],
+            round(row.confidence or 0.0, 6),  # as in the report, so that both show the same percentage
+            round(negative, 6),
             round(row.speech or 0.0, 1),
             [self._classify(warning) for warning in row.warnings],
             -1 if row.typicality is None else int(1000 * row.typicality),
@@ -105,23 +116,23 @@ class ReportPage:
         kind, text = (encodable(part).removeprefix("is ") for part in (name_kind(reason), reason))
         return [self._kinds.setdefault(kind, len(self._kinds)), 0 if text == kind else text]
 
-    def _count(self) -> dict[str, defaultdict[str, "Count"]]:
-        """Counts recordings and channels by result, failure reason and warning.
+    def _count(self) -> "dict[str, defaultdict[str | int, Count]]":
+        """Counts recordings and channels by number of the result, failure reason and warning.
 
         Under ``all``, counts those with any emotion, and with any warning.
         """
-        results, kinds = ({number: name for name, number in names.items()} for names in (self._numbers, self._kinds))
-        channels, recordings = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+        kinds = list(self._kinds)
+        channels, recordings = Counter[tuple[str, str | int]](), Counter[tuple[str, str | int]]()
         for *_, sides, error in self._rows:
-            in_recording = [{("failed", kinds[error[0]])}] if error else []
+            in_recording: list[set[tuple[str, str | int]]] = [{("failed", kinds[error[0]])}] if error else []
             for _, result, *_, warnings, _ in sides:
-                groups = {("result", results[result]), *(("warning", kinds[kind]) for kind, _ in warnings)}
-                groups.update([("all", "emotion")] if result >= NOT_AN_EMOTION[UNCERTAIN] else [])
+                groups = {("result", result), *(("warning", kinds[kind]) for kind, _ in warnings)}
+                groups.update([("all", "emotion")] if result >= UNSURE else [])
                 groups.update([("all", "doubt")] if warnings else [])
                 in_recording.append(groups)
             channels.update(chain(*in_recording))
             recordings.update(set().union(*in_recording))
-        counts: dict[str, defaultdict[str, Count]] = {
+        counts: dict[str, defaultdict[str | int, Count]] = {
             name: defaultdict(Count) for name in ("result", "failed", "warning", "all")
         }
         for (group, name), count in recordings.items():
@@ -205,14 +216,15 @@ class _Details:
 
     Little-endian arrays one after the other, each with the lowest bytes of all its numbers first, which compresses
     better: segments of each row (uint32), tenths of a second from the end of the segment before to the start (int32)
-    and from there to the end (uint16), emotions (int8), probabilities in percent of the segments, then of the rows
-    (uint8, a column for each label), and the levels of the envelopes (uint8).
+    and from there to the end (uint16), emotions (int8), probabilities in percent (uint8, a column for each label), what
+    to add to the sum of the negative labels' for their rounded probability together (int8), and the levels of the
+    envelopes (uint8).
     """
 
-    def __init__(self, n_labels: int) -> None:
-        self._blank = bytes(n_labels)
+    def __init__(self, negative: Sequence[int]) -> None:
+        self._negative = negative
         self._counts, self._gaps, self._durations = array("I"), array("i"), array("H")
-        self._emotions, self._of_segments, self._of_rows = array("b"), array("B"), array("B")
+        self._emotions, self._percentages, self._corrections = array("b"), array("B"), array("b")
         self._envelopes = array("B")
 
     def add(self, row: Prediction, numbers: Mapping[str, int]) -> None:
@@ -223,14 +235,16 @@ class _Details:
             self._gaps.append(start - before)
             self._durations.append(end - start)
             self._emotions.append(numbers[segment.emotion])
-            self._of_segments.extend(round(100 * value) for value in segment.probabilities)
+            percentages = [round(100 * share) for share in segment.probabilities]
+            negative = sum(segment.probabilities[number] for number in self._negative)
+            self._percentages.extend(percentages)
+            self._corrections.append(round(100 * negative) - sum(percentages[number] for number in self._negative))
             before = end
-        self._of_rows.extend([round(100 * value) for value in row.probabilities] or self._blank)
         self._envelopes.extend(_LEVELS[level] for level in row.envelope.ljust(POINTS, LEVELS[0]))
 
     def pack(self) -> dict[str, Any]:
-        arrays = (self._counts, self._gaps, self._durations, self._emotions, self._of_segments, self._of_rows)
-        content = b"".join(map(_by_significance, (*arrays, self._envelopes)))
+        of_segments = (self._gaps, self._durations, self._emotions, self._percentages, self._corrections)
+        content = b"".join(map(_by_significance, (self._counts, *of_segments, self._envelopes)))
         packed = base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
         return {"segments": len(self._gaps), "points": POINTS, "levels": len(LEVELS), "packed": packed}
 
@@ -258,8 +272,8 @@ def check_embedded(recordings: Sequence[Recording]) -> None:
 
 
 def _embed(path: Path) -> str | int:
-    kind = mimetypes.guess_type(path.name)[0] or "audio/*"
     try:
+        kind = _MEDIA_TYPES.get(identify(path).demuxer) or mimetypes.guess_type(path.name)[0] or "audio/wav"
         return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
     except OSError:
         return -1  # its row says why

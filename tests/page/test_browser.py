@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,7 @@ import pytest
 
 from sercli import predict_folder
 from sercli.audio.envelope import LEVELS
-from sercli.labels import EMOTIONS
+from sercli.labels import EMOTIONS, NEGATIVE
 from tests.command import run_sercli
 from tests.page.conftest import HOSTILE, OpenPage
 from tests.page.many import LABELS as OTHER_LABELS
@@ -198,7 +199,7 @@ def test_the_strongest_segment_opens_where_it_is(report: Path, open_page: OpenPa
     first = page.locator("#jumps button").first
     assert " sad" in first.inner_text()
     at = float(first.get_attribute("data-at"))
-    best = page.evaluate(f"Math.max(...details.probabilities.filter((_, n) => n % {len(EMOTIONS)} === 3))")
+    best = page.evaluate(f"Math.max(...details.percentages.filter((_, n) => n % {len(EMOTIONS)} === 3))")
     assert first.inner_text().startswith(f"{best}%")
     first.click()
     page.wait_for_function(f"() => $('dialog audio').currentTime >= {at}")
@@ -322,6 +323,19 @@ def test_all_rows_are_printed(open_page: OpenPage, tmp_path: Path) -> None:
     assert page.locator("#filters").is_hidden()
 
 
+def test_no_column_is_cut_off_in_print(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report, viewport={"width": 695, "height": 1000})
+    page.emulate_media(media="print")
+    cut = """() => [...document.querySelectorAll('main *')].filter((each) =>
+        getComputedStyle(each).overflowX !== 'visible' && each.scrollWidth > each.clientWidth + 1
+        && each.tagName !== 'svg' && !each.closest('svg, select')).map((each) => each.outerHTML.slice(0, 99))"""
+    assert page.evaluate(cut) == []
+    # Chromium repeats no buttons on later pages.
+    assert set(page.locator("#rows th button").evaluate_all("all => all.map((e) => getComputedStyle(e).display)")) == {
+        "contents"
+    }
+
+
 def test_ten_thousand_recordings_stay_usable(open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page(write_many(tmp_path / "r.html", 10_000, segments=1))
     drawn = page.locator("#rows tr[data-row]")
@@ -338,26 +352,53 @@ def test_ten_thousand_recordings_stay_usable(open_page: OpenPage, tmp_path: Path
     assert page.locator("dialog[open] .side").count() == 1
 
 
+def test_percentages_are_those_of_the_exact_values(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page(write_many(tmp_path / "r.html", 300, segments=1))
+    rng = random.Random(0)
+    rows = [make_prediction("", rng, EMOTIONS, 1) for _ in range(300)]
+    shown = page.evaluate("RECORDINGS.map((it) => [percent(it.confidence), percent(it.negative)])")
+    negative = [sum(row.probabilities[EMOTIONS.index(label)] for label in NEGATIVE) for row in rows]
+    assert shown == [[f"{row.confidence:.0%}", f"{share:.0%}"] for row, share in zip(rows, negative, strict=True)]
+    segments = page.evaluate(
+        "RECORDINGS.map((_, n) => [...LABELS.keys(), NEGATIVE].map((label) => percent(details.share(n, label))))"
+    )
+    assert segments == [
+        [f"{value:.0%}" for value in (*row.probabilities, share)] for row, share in zip(rows, negative, strict=True)
+    ]
+
+
+def test_labels_named_like_results_are_labels(open_page: OpenPage, tmp_path: Path) -> None:
+    labels = ("failed", "no-speech", "right", "wrong", "calm")
+    page = open_page(write_many(tmp_path / "r.html", 200, labels=labels, segments=1))
+    rng = random.Random(0)
+    counts = Counter(make_prediction("", rng, labels, 1).emotion for _ in range(200))
+    facts = page.locator(".fact").all_inner_texts()
+    assert [fact.split("\n") for fact in facts[1:4]] == [
+        ["200", "with an emotion"],
+        ["0", "without speech"],
+        ["0", "failed"],
+    ]
+    for label, count in counts.items():
+        page.select_option("[name=result]", label=label)
+        assert page.locator("#count").inner_text() == f"{count} of 200 recordings"
+        page.get_by_role("button", name="Show all").click()
+        page.locator("#h-shares ~ .scroll").get_by_role("button", name=label, exact=True).click()
+        page.wait_for_function(f"() => $('#count').textContent === '{count} of 200 recordings'")
+
+
 def test_timelines_are_those_of_the_recordings(open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page(write_many(tmp_path / "r.html", 3, segments=300))
     rng = random.Random(0)
     for row in range(3):
         expected = make_prediction("", rng, EMOTIONS, 300)
         found = page.evaluate(
-            f"details.segments({row}).map(({{start, end, result, n}}) => [start, end, result, ...details.ofSegment(n)])"
+            f"details.segments({row}).map(({{start, end, result, n}}) =>"
+            " [start, end, result, ...details.ofSegment(n).map(([share]) => share)])"
         )
-        assert np.array(found) == pytest.approx(
-            np.array(
-                [
-                    [s.start, s.end, EMOTIONS.index(s.emotion), *(100 * p for p in s.probabilities)]
-                    for s in expected.segments
-                ]
-            ),
-            abs=0.501,
-        )
-        assert np.array(found)[:, :2] == pytest.approx(
-            np.array([[s.start, s.end] for s in expected.segments]), abs=0.051
-        )
+        times, results, shares = np.split(np.array(found), [2, 3], axis=1)
+        assert times == pytest.approx(np.array([[s.start, s.end] for s in expected.segments]), abs=0.051)
+        assert results[:, 0].tolist() == [EMOTIONS.index(s.emotion) for s in expected.segments]
+        assert shares == pytest.approx(np.array([s.probabilities for s in expected.segments]), abs=0.0051)
         assert page.evaluate(f"Array.from(details.envelope({row}))") == [
             LEVELS.index(level) for level in expected.envelope
         ]

@@ -18,7 +18,7 @@ from sercli.prediction.discovery import Recording
 from sercli.prediction.page import ReportPage
 from sercli.prediction.rows import Prediction
 from sercli.prediction.summary import BatchSummary
-from tests.page.many import make_prediction, write_many
+from tests.page.many import DESCRIPTION, make_prediction, write_many
 from tests.sounds import write_tone
 
 
@@ -86,7 +86,11 @@ def test_recordings_can_be_put_into_the_page(
 ) -> None:
     predict_folder("calls/a", "r.html", embed_audio=True, **options)
     ((_, _, _, link, *_),) = read(Path("r.html"))["rows"]
-    assert link.startswith("data:audio/x-wav;base64,")
+    assert link.startswith("data:audio/wav;base64,")
+    stream = io.BytesIO((calls / "c.flac").read_bytes())
+    predict_folder("-", "s.html", stdin=stream, embed_audio=True, **options)
+    ((_, name, _, link, *_),) = read(Path("s.html"))["rows"]
+    assert (name, link[:18]) == ("stdin", "data:audio/flac;ba")
     monkeypatch.setattr("sercli.prediction.page.MAX_EMBEDDED", 1_000)
     with pytest.raises(UsageError, match="--embed-audio is for a few recordings"):
         predict_folder("calls", "big.html", embed_audio=True, **options)
@@ -98,6 +102,18 @@ def test_a_recording_from_stdin_has_no_link(calls: Path, options: dict[str, Any]
     predict_folder("-", "r.html", stdin=stream, **options)
     ((_, name, _, link, *_),) = read(Path("r.html"))["rows"]
     assert (name, link) == ("stdin", -1)
+
+
+def test_a_page_of_some_emotions_says_that_the_figures_are_for_all(tmp_path: Path) -> None:
+    figures = {"emobox": {"speaker_independent": True, "uar": 0.67, "uar_interval": [0.6, 0.7], "accuracy": 0.6}}
+    for labels in (EMOTIONS, EMOTIONS[:2]):
+        description = {**DESCRIPTION, "labels": list(EMOTIONS), "figures": figures}
+        page = ReportPage(tmp_path / "r.html", labels=labels, negative=[], description=description, truth={})
+        page.save(BatchSummary(labels=labels), None)
+        text = (tmp_path / "r.html").read_text()
+        assert "about 67 of 100 answers are right, averaged over emotions (guessing: 12.5)" in text
+        limited = "with all 8 emotions of the model; this report is limited to neutral, calm" in text
+        assert limited == (labels != EMOTIONS)
 
 
 @pytest.mark.parametrize(
