@@ -247,7 +247,7 @@ def _read_w64(source: OpenFile, start: int) -> PartAndNext | None:
     channels = struct.unpack("<H", form[2:4])[0]
     first, stop = at + 24, source.size
     declared = None if _is_placeholder(size) else max(0, size)
-    following = source.find_next("w64", start)
+    following = source.find_next("w64", first - 1)
     end = first + size
     if size > 0 and end <= source.size:
         behind = source.read(-(-end // 8) * 8, 24)
@@ -324,8 +324,9 @@ def _read_au(source: OpenFile, start: int) -> PartAndNext | None:
     if offset < 24 or start + offset > source.size:
         return None
     channels = struct.unpack(">I", head[20:24])[0]
-    following = source.find_next("au", start)
-    first, stop = start + offset, source.size if following is None else following
+    first = start + offset
+    following = source.find_next("au", first - 1)
+    stop = source.size if following is None else following
     present = stop - first
     declared = None if _is_placeholder(size) else size
     if (start, following) == (0, None) and declared == present:
@@ -349,9 +350,9 @@ def _read_caf(source: OpenFile, start: int) -> PartAndNext | None:
     else:
         return None
     channels = int.from_bytes(source.read(start + 44, 4), "big")
-    following = source.find_next("caf", start)
-    end = source.size if following is None else following
     first, stop = at + 16, at + 12 + size
+    following = source.find_next("caf", first - 1)
+    end = source.size if following is None else following
     chained = size > 4 and stop <= end and _is_caf_chunk(source.read(stop, 12), end - stop)
     if (start, following) == (0, None) and chained:
         return _take_whole(source, size - 4, channels)

@@ -21,6 +21,18 @@ HALF = "header says 1.0 s, decoded 2.0 s"
 GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 W64_LIST = b"junk" + GUID + (24 + 16).to_bytes(8, "little") + b"x" * 16
 CAF_INFO = b"info" + (8).to_bytes(8, "big") + b"12345678"
+
+
+def insert(whole: bytes, before: bytes, note: bytes) -> bytes:
+    at = whole.index(before)
+    return whole[:at] + note + whole[at:]
+
+
+def note_w64(inner: bytes) -> bytes:
+    padded = inner + b"\0" * (-len(inner) % 8)
+    return b"junk" + GUID + (24 + len(padded)).to_bytes(8, "little") + padded
+
+
 # Content, and the warning that is expected.
 WRONG = {
     "as it should be": (wav(PCM), NONE),
@@ -87,6 +99,9 @@ WRONG = {
     "CAF that was never closed": (caf(PCM, 0), ZERO),
     "CAF with half the length": (caf(PCM, SIZE // 2 + 4), HALF),
     "CAF with a chunk behind": (caf(PCM, after=CAF_INFO), NONE),
+    "W64 header in a note": (insert(w64(PCM), b"data", note_w64(w64(b""))), NONE),
+    "CAF header in a note": (insert(caf(PCM), b"data", b"info" + struct.pack(">q", len(caf(b""))) + caf(b"")), NONE),
+    "AU header in a note": (au(PCM)[:4] + struct.pack(">I", 48) + au(PCM)[8:24] + au(b"") + au(PCM)[24:], NONE),
 }
 
 
