@@ -2,6 +2,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -85,6 +86,44 @@ def test_a_store_whose_offsets_do_not_match_is_refused(tmp_path: Path) -> None:
         file["features/rms/offsets"][-1] = 400
     with pytest.raises(StoreError, match="not a feature store"):
         FeatureStore(path)
+
+
+def _spoil_text(file: h5py.File) -> None:
+    file["rows/file"][0] = b"\xff.wav"
+
+
+def _lose_column(file: h5py.File) -> None:
+    del file["rows/speech"]
+
+
+def _shorten_column(file: h5py.File) -> None:
+    del file["rows/end"]
+    file["rows/end"] = np.zeros(1)
+
+
+def _turn_offsets(file: h5py.File) -> None:
+    file["features/rms/offsets"][1] = 9
+
+
+def _lose_fingerprint(file: h5py.File) -> None:
+    del file["features/rms"].attrs["fingerprint"]
+
+
+@pytest.mark.parametrize("spoil", [_spoil_text, _lose_column, _shorten_column, _turn_offsets, _lose_fingerprint])
+def test_a_damaged_store_is_refused_in_a_line(tmp_path: Path, spoil: Callable[[h5py.File], None]) -> None:
+    path = tmp_path / "features.h5"
+    write_store(path, [[3], [4]])
+    with h5py.File(path, "a") as file:
+        spoil(file)
+    with pytest.raises(StoreError, match=r"features\.h5 is damaged \(.*\): move it away and run 'sercli featurize'"):
+        _read_all(path)
+
+
+def _read_all(path: Path) -> None:
+    with FeatureStore(path) as store:
+        store.group_rows()
+        store.read(0)
+        store.fingerprint_of("rms")
 
 
 def test_a_store_that_is_not_hdf5_stays_and_is_not_to_be_removed(tmp_path: Path) -> None:
