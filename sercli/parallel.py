@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import threading
 import time
 import warnings
@@ -162,6 +163,8 @@ def _run(
     if workers == 1:
         yield from map(function, tasks)
         return
+    # loky starts "python -m", which would import modules from the working folder.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     # loky replaces a worker that grows by 300 MB, as by importing torch, and warns as of a fault.
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     with joblib.parallel_config(**config):

@@ -1,7 +1,10 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -66,6 +69,20 @@ def end_worker(parent: int) -> None:
 def test_a_worker_that_is_killed_is_said_in_a_line() -> None:
     with pytest.raises(InputError, match=r"a worker process was killed.* fewer --jobs"):
         list(map_in_order(end_worker, [os.getpid()] * 4, jobs=2))
+
+
+def test_workers_import_nothing_from_the_working_folder(tmp_path: Path) -> None:
+    (tmp_path / "joblib").mkdir()
+    (tmp_path / "joblib/__init__.py").write_text("open('hacked', 'w')")
+    code = (
+        "import sercli.parallel as p; p.count_cpus = lambda: 2; print(list(p.map_in_order(abs, [-1, -2, -3], jobs=2)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment.pop("PYTHONSAFEPATH", None)
+    command = (sys.executable, "-P", "-c", code)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[1, 2, 3]\n"
+    assert not (tmp_path / "hacked").exists()
 
 
 def test_threads_are_put_back_whoever_leaves_last() -> None:
