@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from sercli.files import write_by_rename
+from sercli.files import one_line, write_by_rename
 from sercli.metrics import ReliabilityBin
 
 DPI = 130
@@ -233,7 +233,7 @@ def draw_explanation(segments: Sequence[ExplainedSegment], title: str, suffix: s
     for axes in grid[4, 1:]:
         axes.set_yticklabels([])
     figure.colorbar(grid[2, 0].images[0], ax=list(grid[2]), label="nats", fraction=0.02, pad=0.01)
-    figure.suptitle(title, parse_math=False)
+    figure.suptitle(one_line(title), parse_math=False)
     stream = io.BytesIO()
     _print(figure, stream, suffix)
     return stream.getvalue()

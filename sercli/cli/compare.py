@@ -26,7 +26,6 @@ def compare(
     Example: `sercli compare results/emobox-* --out compare.csv`
     """
     from rich.table import Table
-    from rich.text import Text
 
     from sercli.evaluation.compare import compare as run
 
@@ -40,8 +39,7 @@ def compare(
     for row in comparison.rows:
         interval = f"{_show(row.uar_low)}–{_show(row.uar_high)}"
         scores = (row.accuracy, row.expected_calibration_error, row.uar_female, row.uar_male)
-        # As Text, so that square brackets in names are not markup.
-        names = (Text(row.recipe), Text(row.protocol))
+        names = map(console.to_cell, (row.recipe, row.protocol))
         table.add_row(*names, str(row.seeds), _show(row.uar), interval, *map(_show, scores))
     console.print_table(console.stderr if out else console.stdout, table)
     if not comparison.comparable:

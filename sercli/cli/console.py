@@ -58,12 +58,22 @@ def is_verbose() -> bool:
 
 def say(message: str) -> None:
     """Prints a remark on stderr; square brackets in it are text, not markup."""
-    stderr.print(message, markup=False)
+    stderr.print(_printable(message), markup=False)
 
 
 def warn(message: str) -> None:
     """Prints a warning on stderr, in yellow if the terminal has color."""
-    stderr.print(Text(f"warning: {message}", style="yellow"))
+    stderr.print(Text(f"warning: {_printable(message)}", style="yellow"))
+
+
+def _printable(message: str) -> str:
+    """Replaces control characters, which could be commands to the terminal, but for line breaks."""
+    return "\n".join("".join(sign if sign.isprintable() else "?" for sign in line) for line in message.split("\n"))
+
+
+def to_cell(value: object) -> Text:
+    """Returns a value for a table, as text rather than markup."""
+    return Text(_printable(str(value)))
 
 
 def show_error(message: str) -> None:

@@ -122,13 +122,12 @@ def _show_label_errors(inspection: "Inspection", limit: int | None) -> None:
 
 def _make_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> "Table":
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     rows = list(rows)
     for number, heading in enumerate(headings):
         numeric = all(str(row[number])[:1] in "-0123456789" for row in rows)
-        table.add_column(heading, justify="right" if numeric and number else "left", overflow="fold")
+        table.add_column(console.to_cell(heading), justify="right" if numeric and number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))  # as Text, so that square brackets are not markup
+        table.add_row(*map(console.to_cell, row))
     return table

@@ -44,6 +44,17 @@ def test_a_narrow_terminal_cuts_no_number(width: int) -> None:
     assert "0.5921–0.6771" in text
 
 
+def test_no_text_is_a_command_to_the_terminal_or_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Console(file=io.StringIO(), width=80)
+    monkeypatch.setattr(console, "stderr", shown)
+    console.say("a\x1b[31m[/b]\nb")
+    console.warn("c\x9b")
+    table = Table(box=None)
+    table.add_column(console.to_cell("[/b]\x07"))
+    console.print_table(shown, table)
+    assert shown.file.getvalue().splitlines() == ["a?[31m[/b]", "b", "warning: c?", " [/b]? "]  # type: ignore[attr-defined]
+
+
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which prepare and featurize have run."""
