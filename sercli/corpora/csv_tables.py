@@ -6,6 +6,7 @@ Errors name the file and the line.
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -182,7 +183,7 @@ def _check_header(path: Path, line: int, header: list[str], required: Sequence[s
             "rename the columns"
         )
         raise CorpusError(msg)
-    twice = [name for name in header if name and header.count(name) > 1]
+    twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:
         msg = f"{path}, line {line}: the column {twice[0]!r} appears twice"
         raise CorpusError(msg)

@@ -27,7 +27,7 @@ SUFFIX = ".toml"
 MAX_SIZE = 1 << 20  # bytes per file
 
 _TABLE = re.compile(r"\s*\[{1,2}([^\[\]]+)\]{1,2}\s*(?:#.*)?")
-_KEY = re.compile(r"\s*([\w.\"' -]+?)\s*=")
+_KEY = re.compile(r"([\w.\"' -]+)=")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class RecipeFile:
             if match := _TABLE.fullmatch(line):
                 table = _split(match[1])
                 lines.setdefault(tuple(table), number)
-            elif match := _KEY.match(line):
+            elif match := _KEY.match(line.strip()):
                 lines.setdefault((*table, *_split(match[1])), number)
         path = tuple(name.split("."))
         numbers = (lines[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in lines)

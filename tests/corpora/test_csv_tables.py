@@ -77,6 +77,12 @@ def test_known_columns_are_found_in_capitals_others_keep_theirs(tmp_path: Path) 
         read(tmp_path, "File,file,emotion\na,b,c\n")
 
 
+def test_tables_may_have_many_columns(tmp_path: Path) -> None:
+    header = ",".join(["file", "emotion", *map(str, range(100_000))])
+    ((_, row),) = read(tmp_path, f"{header}\na.wav,sad{',' * 100_000}\n")
+    assert (row["file"], row["emotion"], len(row)) == ("a.wav", "sad", 100_002)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

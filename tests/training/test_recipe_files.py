@@ -24,6 +24,12 @@ from tests.toy_model import make_model
 DEFAULT = RECIPES["default"]
 
 
+def test_blank_lines_of_any_length_are_read_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path, 'base = "default"\nfoo = 1\n' + " " * 100_000 + "\n")
+    with pytest.raises(UsageError, match=r"mine\.toml, line 2: foo"):
+        get_recipe(path)
+
+
 def write(folder: Path, text: str) -> Path:
     path = folder / "mine.toml"
     path.write_text(text, encoding="utf-8")
