@@ -16,7 +16,7 @@ from sercli.progress import Progress
 
 # Transient errors: request timeout, too many requests, and servers in trouble.
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +106,11 @@ def _fetch_part(part: Path, pinned: PinnedFile, url: str, policy: RetryPolicy, p
     attempt = 0
     try:
         opened = httpx.Client(timeout=policy.timeout, follow_redirects=True)
-    except (ImportError, ValueError) as reason:
-        msg = f"the proxy of this machine cannot be used ({one_line(reason)}): set HTTPS_PROXY to an http:// address"
+    except (ImportError, ValueError, httpx.InvalidURL) as reason:
+        msg = (
+            f"the proxy of this machine cannot be used ({one_line(reason)}): set HTTPS_PROXY to an http:// address, "
+            "NO_PROXY to names of hosts"
+        )
         raise DownloadError(msg) from None
     with opened as client:
         while _size_of(part) < pinned.size:
@@ -132,7 +135,7 @@ def _attempt(client: httpx.Client, part: Path, pinned: PinnedFile, url: str, pro
         with client.stream("GET", url, headers=headers) as response:
             start = _check_response(response, have, pinned, url, part)
             _write_body(response, part, start, pinned, url, progress)
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as reason:
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects, UnicodeError) as reason:
         msg = one_line(f"cannot fetch {url}: {reason}")
         raise DownloadError(msg) from None
     except httpx.TimeoutException as reason:
@@ -165,7 +168,7 @@ def _check_response(response: httpx.Response, have: int, pinned: PinnedFile, url
         start, total = 0, response.headers.get("Content-Length", "")
     else:
         start, total = _parse_content_range(response.headers.get("Content-Range", ""), have, part)
-    if total.isdigit() and int(total) != pinned.size:
+    if total.isdecimal() and total.lstrip("0") != str(pinned.size):
         msg = f"{url} offers {total} bytes, expected {pinned.size}: it is not {pinned.name} as published"
         raise DownloadError(msg)
     return start

@@ -122,10 +122,11 @@ def test_server_that_ignores_ranges_starts_from_zero(tmp_path: Path) -> None:
         server.claim_range("bytes 7-299999/300000"),
         server.claim_range("bytes */300000"),
         server.claim_range("nonsense"),
+        server.claim_range(f"bytes 100000-299999/{'9' * 5_000}"),
         server.claim_range(""),
         server.answer(416),
     ],
-    ids=["other start", "unknown range", "nonsense", "empty", "416"],
+    ids=["other start", "unknown range", "nonsense", "endless total", "empty", "416"],
 )
 def test_wrong_range_starts_from_zero(tmp_path: Path, answer: Answer) -> None:
     shop = fetch_from(tmp_path, server.cut_after(100_000), answer).shop
@@ -242,6 +243,13 @@ def test_address_that_is_none(tmp_path: Path, url: str) -> None:
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "foo://127.0.0.1:1"])
 def test_proxy_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(DownloadError, match="the proxy of this machine cannot be used"):
+        fetch(pin("https://127.0.0.1/file.zip"), tmp_path, policy=HASTY)
+
+
+def test_exceptions_from_the_proxy_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "localhost,[::1]")
     with pytest.raises(DownloadError, match="the proxy of this machine cannot be used"):
         fetch(pin("https://127.0.0.1/file.zip"), tmp_path, policy=HASTY)
 
