@@ -232,9 +232,10 @@ def _walk_into(folder: Path, search: _Search) -> Iterator[Recording]:
 def _walk_below(folder: Path, search: _Search) -> Iterator[Recording]:
     try:
         yield from _walk_into(folder, search)
-    except OSError as reason:
+    except (OSError, RecursionError) as reason:
         # One unreadable folder among many becomes a row in the report; the batch goes on.
-        problem = f"folder cannot be read ({reason.strerror})"
+        why = "too many folders in each other" if isinstance(reason, RecursionError) else reason.strerror
+        problem = f"folder cannot be read ({why})"
         yield Recording(path=folder, name=folder.as_posix(), problem=problem)
 
 

@@ -1,5 +1,7 @@
+import contextlib
 import io
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,24 @@ def test_a_list_may_name_what_exists_by_any_name(here: Path) -> None:
     assert names("-", stdin=f"{odd}\0gone.wav\0".encode()) == [odd, "gone.wav"]
     with pytest.raises(InputError, match="stdin is neither a sound file nor a list of paths"):
         names("-", stdin=b"bell\a.wav\0gone.wav\0")
+
+
+def test_folders_too_deep_become_a_row(here: Path) -> None:
+    deep = here / "deep"
+    deep.mkdir()
+    (deep / "b.wav").touch()
+    with contextlib.chdir(deep):
+        for _ in range(1_100):
+            Path("a").mkdir()
+            os.chdir("a")
+        Path("c.wav").touch()
+    found = find_recordings([deep])
+    assert [recording.name for recording in found if not recording.problem] == [(deep / "b.wav").as_posix()]
+    assert [each.problem for each in found if each.problem] == [
+        "folder cannot be read (too many folders in each other)"
+    ]
+    with contextlib.chdir(deep):  # for what removes the folder recursively
+        subprocess.run(["rm", "-r", "a"], check=True)
 
 
 def test_stdin_named_twice_is_read_once(here: Path) -> None:
