@@ -157,5 +157,5 @@ def read_identity(path: Path) -> str | None:
         return None
     try:
         return str(json.loads(line))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -301,7 +301,7 @@ def _read_aiff(source: OpenFile, start: int) -> PartAndNext | None:
         common = common[:2] + struct.pack(">I", min(present // frame, 0xFFFF_FFFF)) + common[6:]
     common += b"\0" * (len(common) & 1)
     body = head[8:] + b"COMM" + struct.pack(">I", len(common)) + common
-    short = min(present, 0xFFFF_0000)
+    short = min(present, 0xFFFF_FFFF - len(body) - 16)
     header = b"FORM" + struct.pack(">I", len(body) + 16 + short) + body + b"SSND" + struct.pack(">III", short + 8, 0, 0)
     return Part(content=(header, *spans), declared=declared, channels=channels, present=present), following
 

@@ -65,6 +65,16 @@ class StoreRow:
     speech: float = 0.0
 
 
+# What h5py, numpy and json raise where a file is damaged.
+_DAMAGE = (
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+)
 TEXT_COLUMNS = ("file", "sha256", "augmentation")
 NUMBER_COLUMNS = {"segment": np.int64, "start": np.float64, "end": np.float64, "speech": np.float64}
 
@@ -99,7 +109,7 @@ class FeatureStore:
             self._frames = {name: group["frames"] for name, group in features.items()}
             self._offset_sets = {name: group["offsets"] for name, group in features.items()}
             self._check_shapes()
-        except (KeyError, ValueError, TypeError, AttributeError, IndexError, UsageError) as reason:
+        except (*_DAMAGE, UsageError) as reason:
             self.close()
             msg = f"{path} is not a feature store ({one_line(reason)}): {REMEDY}"
             raise StoreError(msg) from None
@@ -156,7 +166,7 @@ class FeatureStore:
         """Raises a `StoreError` for what h5py raises where a file is damaged."""
         try:
             yield
-        except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError, OSError) as reason:
+        except (*_DAMAGE, OSError) as reason:
             if isinstance(reason, OSError) and reason.errno:
                 raise
             msg = f"{self.path} is damaged ({one_line(reason)}): {REMEDY}"
