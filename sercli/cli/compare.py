@@ -39,7 +39,7 @@ def compare(
     for row in comparison.rows:
         interval = f"{_show(row.uar_low)}–{_show(row.uar_high)}"
         scores = (row.accuracy, row.expected_calibration_error, row.uar_female, row.uar_male)
-        names = map(console.to_cell, (row.recipe, row.protocol))
+        names = map(console.as_text, (row.recipe, row.protocol))
         table.add_row(*names, str(row.seeds), _show(row.uar), interval, *map(_show, scores))
     console.print_table(console.stderr if out else console.stdout, table)
     if not comparison.comparable:

@@ -71,7 +71,7 @@ def _printable(message: str) -> str:
     return "\n".join("".join(sign if sign.isprintable() else "?" for sign in line) for line in message.split("\n"))
 
 
-def to_cell(value: object) -> Text:
+def as_text(value: object) -> Text:
     """Returns a value for a table, as text rather than markup."""
     return Text(_printable(str(value)))
 

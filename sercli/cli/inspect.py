@@ -127,7 +127,7 @@ def _make_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[obj
     rows = list(rows)
     for number, heading in enumerate(headings):
         numeric = all(str(row[number])[:1] in "-0123456789" for row in rows)
-        table.add_column(console.to_cell(heading), justify="right" if numeric and number else "left", overflow="fold")
+        table.add_column(console.as_text(heading), justify="right" if numeric and number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(console.to_cell, row))
+        table.add_row(*map(console.as_text, row))
     return table

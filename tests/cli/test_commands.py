@@ -50,7 +50,7 @@ def test_no_text_is_a_command_to_the_terminal_or_markup(monkeypatch: pytest.Monk
     console.say("a\x1b[31m[/b]\nb")
     console.warn("c\x9b")
     table = Table(box=None)
-    table.add_column(console.to_cell("[/b]\x07"))
+    table.add_column(console.as_text("[/b]\x07"))
     console.print_table(shown, table)
     assert shown.file.getvalue().splitlines() == ["a?[31m[/b]", "b", "warning: c?", " [/b]? "]  # type: ignore[attr-defined]
 
