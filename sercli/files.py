@@ -248,5 +248,9 @@ def hash_file(path: Path, algorithm: str = "sha256") -> str:
 
 def one_line(reason: object) -> str:
     """Formats a text or an error on a single line, without control characters."""
-    text = " ".join(str(reason).split())
-    return "".join(char if char.isprintable() else "?" for char in text) or type(reason).__name__
+    return mask_controls(" ".join(str(reason).split())) or type(reason).__name__
+
+
+def mask_controls(text: str) -> str:
+    """Replaces control characters, which could be commands to the terminal, by question marks."""
+    return "".join(char if char.isprintable() else "?" for char in text)

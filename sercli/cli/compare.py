@@ -30,18 +30,17 @@ def compare(
     from sercli.evaluation.compare import compare as run
 
     comparison = run(results, out)
-    headings = ("recipe", "protocol", "seeds", "UAR", "95%", "accuracy", "ECE", "women", "men")
     table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        text = heading in {"recipe", "protocol"}
-        longest = max(len(row.recipe) for row in comparison.rows) if heading == "recipe" else None
-        table.add_column(heading, overflow="fold", min_width=longest, justify="left" if text else "right")
+    table.add_column("recipe", min_width=max(len(row.recipe) for row in comparison.rows))
+    table.add_column("protocol", overflow="fold")
+    for heading in ("seeds", "UAR", "95%", "accuracy", "ECE", "women", "men"):
+        table.add_column(heading, justify="right")
     for row in comparison.rows:
         interval = f"{_show(row.uar_low)}–{_show(row.uar_high)}"
         scores = (row.accuracy, row.expected_calibration_error, row.uar_female, row.uar_male)
         names = map(console.as_text, (row.recipe, row.protocol))
         table.add_row(*names, str(row.seeds), _show(row.uar), interval, *map(_show, scores))
-    console.print_table(console.stderr if out else console.stdout, table)
+    console.print_table(table, console.stderr if out else console.stdout)
     if not comparison.comparable:
         console.warn("not comparable: these results are of different test utterances, protocols or degradations")
     if out:

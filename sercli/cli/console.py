@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from sercli.files import one_line
+from sercli.files import mask_controls, one_line
 
 MOST_COUNTS = 12  # most labels for a confusion matrix that fits a terminal
 
@@ -67,8 +67,8 @@ def warn(message: str) -> None:
 
 
 def _printable(message: str) -> str:
-    """Replaces control characters, which could be commands to the terminal, but for line breaks."""
-    return "\n".join("".join(sign if sign.isprintable() else "?" for sign in line) for line in message.split("\n"))
+    """Masks control characters but for line breaks."""
+    return "\n".join(map(mask_controls, message.split("\n")))
 
 
 def as_text(value: object) -> Text:
@@ -83,13 +83,13 @@ def show_error(message: str) -> None:
     stderr.quiet = quiet
 
 
-def print_table(console: Console, table: Table) -> None:
-    """Prints a table; where the terminal is too narrow for it, text is folded but no number is cut."""
+def print_table(table: Table, console: Console | None = None) -> None:
+    """Prints a table on a console, stderr by default; a narrow terminal folds text, but cuts no number."""
     for column in table.columns:
         if column.justify == "right":
             words = [word for cell in (column.header, *column.cells) for word in str(cell).split()]
             column.min_width = max(map(len, words), default=0)
-    console.print(table)
+    (console or stderr).print(table)
 
 
 def _open_progress(*columns: ProgressColumn) -> Progress:

@@ -118,7 +118,7 @@ def evaluate(
 def _show(report: "EvaluationReport") -> None:
     overall = report.scores.overall
     console.say(f"recipe {report.recipe}, protocol {report.test_name}: {report.protocol_description}")
-    console.print_table(console.stderr, console.confusion_table(overall.confusion, overall.per_class))
+    console.print_table(console.confusion_table(overall.confusion, overall.per_class))
     low, high = overall.uar_interval
     interval = "" if low is None else f" (95% interval over speakers: {low:.3f} to {high:.3f})"
     console.say(

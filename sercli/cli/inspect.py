@@ -71,14 +71,12 @@ def _show(inspection: "Inspection") -> None:
     labels = [(name, *counts.values()) for name, counts in inspection.labels.items()]
     speakers = f"{len(inspection.speakers)} speaker{'' if len(inspection.speakers) == 1 else 's'}"
     title = f"{inspection.utterances} utterances, {inspection.hours:.2f} hours, {speakers}"
-    console.print_table(console.stderr, _make_table(title, ("label", *genders, "all", "speakers"), labels))
+    console.print_table(_make_table(title, ("label", *genders, "all", "speakers"), labels))
     measures = [
         (f"{name} ({UNITS[name]})", *(f"{value:.4g}" for value in values.values()))
         for name, values in inspection.quantiles.items()
     ]
-    console.print_table(
-        console.stderr, _make_table("recordings", ("", *next(iter(inspection.quantiles.values()))), measures)
-    )
+    console.print_table(_make_table("recordings", ("", *next(iter(inspection.quantiles.values()))), measures))
     console.say("formats: " + "; ".join(f"{count} at {name}" for name, count in inspection.formats.items()))
     if inspection.stored:
         stored, speech = int(inspection.stored["utterances"]), inspection.stored["speech"]
@@ -89,7 +87,7 @@ def _show(inspection: "Inspection") -> None:
             (name, sum(c.values()), ", ".join(f"{n} {x}" for x, n in c.items()))
             for name, c in inspection.speakers.items()
         ]
-        console.print_table(console.stderr, _make_table("speakers", ("speaker", "all", "labels"), rows))
+        console.print_table(_make_table("speakers", ("speaker", "all", "labels"), rows))
     _show_folds(inspection)
     for issue in inspection.issues:
         console.warn(console.summarize(issue.kind, issue.names, None if verbose else MAX_NAMES))
@@ -108,7 +106,7 @@ def _show_folds(inspection: "Inspection") -> None:
         )
         for fold in inspection.folds
     ]
-    console.print_table(console.stderr, _make_table("speaker-independent folds (protocol pooled)", headings, rows))
+    console.print_table(_make_table("speaker-independent folds (protocol pooled)", headings, rows))
 
 
 def _show_label_errors(inspection: "Inspection", limit: int | None) -> None:
@@ -117,7 +115,7 @@ def _show_label_errors(inspection: "Inspection", limit: int | None) -> None:
     errors = inspection.label_errors
     rows = [(e.file, e.label, f"{e.p_label:.2f}", e.suggested, f"{e.p_suggested:.2f}") for e in errors[:limit]]
     title = f"likely label errors: {len(errors)} of {inspection.utterances}, most likely first"
-    console.print_table(console.stderr, _make_table(title, ("file", "label", "p", "suggested", "p"), rows))
+    console.print_table(_make_table(title, ("file", "label", "p", "suggested", "p"), rows))
 
 
 def _make_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> "Table":

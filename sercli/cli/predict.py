@@ -279,7 +279,7 @@ def _show_summary(result: "BatchResult") -> None:
     summary, seconds, heard, earlier = result.summary, result.seconds, result.audio_seconds, result.finished_before
     total = summary.total()
     if total:
-        console.print_table(console.stderr, _emotion_table(summary))
+        console.print_table(_emotion_table(summary))
     if summary.answered > 1 and summary.negative:
         console.say(f"most negative ({_join(summary.negative)}):")
         for probability, name, channel in summary.most_negative[:SHOWN_NEGATIVE]:
@@ -336,7 +336,7 @@ def _show_scores(scores: "Scores") -> None:
     if not scores.scored:
         console.warn(f"nothing to score: {left_out}")
         return
-    console.print_table(console.stderr, console.confusion_table(scores.confusion.tolist(), scores.per_class))
+    console.print_table(console.confusion_table(scores.confusion.tolist(), scores.per_class))
     console.say(
         f"accuracy {scores.accuracy:.1%}, UAR {scores.uar:.1%}, macro F1 {scores.macro_f1:.1%} "
         f"of {scores.scored} scored, {scores.unanswered} of them without detected speech, counted as wrong; {left_out}"

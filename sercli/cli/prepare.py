@@ -142,7 +142,7 @@ def _list_corpora() -> None:
         hours, speakers = (f"{corpus.hours:.1f}" if corpus.hours else "–"), str(corpus.speakers or "–")
         download = "–" if corpus.takes_any else "yes" if corpus.archive else "no"
         table.add_row(corpus.name, hours, speakers, labels, corpus.license, download)
-    console.print_table(console.stdout, table)
+    console.print_table(table, console.stdout)
     console.say("for a corpus without download, 'sercli prepare CORPUS' shows where to get it")
 
 
@@ -190,7 +190,7 @@ def _show_table(corpus: "Corpus", outcome: "PrepareResult") -> None:
     sums = [sum(column) for column in zip(*(row for _, row in rows), strict=True)]
     table.add_section()
     table.add_row("all", *map(str, sums), str(sum(sums)))
-    console.print_table(console.stderr, table)
+    console.print_table(table)
     console.say(_describe(outcome))
 
 

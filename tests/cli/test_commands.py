@@ -38,7 +38,7 @@ def test_a_narrow_terminal_cuts_no_number(width: int) -> None:
         table.add_column(heading, justify="right")
     table.add_row(Text("a recipe with a long name"), "0.6331", "0.5921–0.6771")
     shown = Console(file=io.StringIO(), width=width, soft_wrap=True)
-    console.print_table(shown, table)
+    console.print_table(table, shown)
     text = shown.file.getvalue()  # type: ignore[attr-defined]
     assert "0.6331" in text
     assert "0.5921–0.6771" in text
@@ -51,7 +51,7 @@ def test_no_text_is_a_command_to_the_terminal_or_markup(monkeypatch: pytest.Monk
     console.warn("c\x9b")
     table = Table(box=None)
     table.add_column(console.as_text("[/b]\x07"))
-    console.print_table(shown, table)
+    console.print_table(table, shown)
     assert shown.file.getvalue().splitlines() == ["a?[31m[/b]", "b", "warning: c?", " [/b]? "]  # type: ignore[attr-defined]
 
 
