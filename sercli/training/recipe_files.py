@@ -27,7 +27,7 @@ SUFFIX = ".toml"
 MAX_SIZE = 1 << 20  # bytes per file
 
 _TABLE = re.compile(r"\s*\[{1,2}([^\[\]]+)\]{1,2}\s*(?:#.*)?")
-_KEY = re.compile(r"([\w.\"' -]+)=")
+_KEY = re.compile(r"([\w.\"'\s-]+)=")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,11 @@ def test_blank_lines_of_any_length_are_read_at_once(tmp_path: Path) -> None:
         get_recipe(path)
 
 
+def test_the_line_of_a_parameter_is_found_before_any_white_space(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"mine\.toml, line 2: foo"):
+        get_recipe(write(tmp_path, 'base = "default"\n\tfoo\t= 1\n'))
+
+
 def write(folder: Path, text: str) -> Path:
     path = folder / "mine.toml"
     path.write_text(text, encoding="utf-8")
