@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import joblib
@@ -26,6 +27,7 @@ R = TypeVar("R")
 
 CONNECT_TIMEOUT = 10  # seconds to reach a scheduler, and again for its first worker
 GPU_MEMORY = 2 << 30  # bytes of a GPU to leave for each training in parallel
+_WATCH_INTERVAL = 0.5  # seconds
 PROCESSES = {"backend": "loky", "inner_max_num_threads": 1}
 
 
@@ -167,8 +169,9 @@ def _run(
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     # loky replaces a worker that grows by 300 MB, as by importing torch, and warns as of a fault.
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+    apply = partial(_apply_in_child, function, os.getpid()) if config is PROCESSES else function
     with joblib.parallel_config(**config):
-        results = joblib.Parallel(workers, return_as=return_as, **options)(joblib.delayed(function)(t) for t in tasks)
+        results = joblib.Parallel(workers, return_as=return_as, **options)(joblib.delayed(apply)(t) for t in tasks)
         try:
             for result in results:  # noqa: UP028 - "yield from" would close the results itself
                 yield result
@@ -179,6 +182,29 @@ def _run(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # joblib's warning about results dropped by an early stop
                 results.close()
+
+
+def _apply_in_child(function: Callable[[T], R], parent: int, task: T) -> R:
+    """Applies a function in a worker process that ends when its parent does."""
+    _end_with(parent)
+    return function(task)
+
+
+@cache  # once in a process
+def _end_with(parent: int) -> None:
+    """Ends this process within a second of its parent's end, however that is killed.
+
+    Otherwise, loky's workers would finish their tasks, and write files that a new run of the command writes too. On
+    Windows, where a parent keeps its number, they do.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_INTERVAL)
+        os._exit(1)
+
+    if os.name != "nt":
+        threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager

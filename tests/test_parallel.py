@@ -108,3 +108,30 @@ def test_trainings_share_a_gpu_as_far_as_its_memory_goes(monkeypatch: pytest.Mon
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (GPU_MEMORY // 2, GPU_MEMORY))
     assert limit_trainings(16, "cuda") == 1
     assert [limit_trainings(16, device) for device in ("cpu", "mps")] == [16, 1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a parent keeps its number there")
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    code = (
+        "import sys, time\nimport sercli.parallel as p\np.count_cpus = lambda: 2\n"
+        "from tests.test_parallel import write_slowly\n"
+        "list(p.map_as_done(write_slowly, sys.argv[1:], jobs=2))"
+    )
+    paths = [tmp_path / name for name in "abcd"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, paths)], env=environment)
+    while process.poll() is None and not paths[0].with_suffix(".started").exists():
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    time.sleep(2 * SLOWLY)
+    assert [path for path in paths if path.exists()] == []
+
+
+SLOWLY = 2.0  # seconds
+
+
+def write_slowly(path: str) -> None:
+    Path(path).with_suffix(".started").touch()
+    time.sleep(SLOWLY)
+    Path(path).touch()
