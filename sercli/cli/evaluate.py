@@ -45,6 +45,8 @@ TestOn = Annotated[
     typer.Option("--test", metavar="CORPORA", help="Corpora to test on (protocol cross).", show_default=False),
 ]
 
+Restart = Annotated[bool, typer.Option("--restart", help="Discard the folds of earlier runs.")]
+
 
 def evaluate(
     *,
@@ -63,6 +65,7 @@ def evaluate(
     emotions: options.Emotions = "",
     label_map: options.LabelMap = "",
     jobs: options.Jobs = options.default_jobs(),
+    restart: Restart = False,
     device: options.Device = "auto",
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     index: options.IndexFile = None,
@@ -105,6 +108,7 @@ def evaluate(
             seeds=seeds,
             degrade=degrade,
             jobs=jobs,
+            restart=restart,
             device=device,
             command=options.command_line(),
             progress=show,

@@ -1,5 +1,6 @@
 """Evaluation of a recipe: trains and tests every fold of a protocol, and writes the report."""
 
+import contextlib
 import csv
 import re
 import shutil
@@ -15,11 +16,12 @@ from sercli.audio.degradation import DEGRADATIONS
 from sercli.config import check_names, look_up
 from sercli.errors import InputError, UsageError
 from sercli.evaluation.degraded import score_degraded
-from sercli.evaluation.folds import FOLDS_FOLDER, EvaluationPlan, FoldResult, FoldTask
+from sercli.evaluation.folds import FOLDS_FOLDER, EvaluationPlan, FoldResult, FoldTask, read_fold
 from sercli.evaluation.predictions import PREDICTIONS_FILE, PredictionRow, make_rows, read_predictions
 from sercli.evaluation.report import REPORT_FILE, EvaluationReport, write_report
 from sercli.evaluation.run_fold import find_finished, get_method, run_fold
 from sercli.files import read_json_object, write_table
+from sercli.labels import shorten_list
 from sercli.locks import lock_folder, require_folder
 from sercli.models.folder import HISTORY_FILE
 from sercli.parallel import limit_trainings, map_as_done, pick_device
@@ -33,6 +35,7 @@ from sercli.training.options import TrainingOptions, TrainingSettings
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
 
+_SHOWN = 3  # folds named in a message
 _FOLD_NAME = re.compile(r"seed\d+-fold\d+|\.seed\d+-fold\d+\.(partial|old)")
 
 
@@ -48,12 +51,12 @@ def evaluate(
     seeds: int = 1,
     degrade: str = "",
     jobs: int = 1,
+    restart: bool = False,
     **options: Unpack[TrainingOptions],
 ) -> EvaluationReport:
     """Trains and tests every fold of a protocol, and writes a results folder.
 
-    Resumes an interrupted evaluation: finished folds of the same training are reused. Folds of another training are
-    replaced, and folds and degraded results that the new report does not cover are removed.
+    Resumes an interrupted evaluation: finished folds of the same training are reused.
 
     With `degrade`, the models are also tested on degraded recordings, and a report is written to a subfolder of that
     name; missing folds are trained first.
@@ -73,6 +76,7 @@ def evaluate(
         degrade: Degradation, one of `sercli.audio.degradation.DEGRADATIONS`; empty for none.
         jobs: Number of folds trained in parallel, on the CPU with one thread each, on a GPU as many as fit in its
             memory; results do not depend on it.
+        restart: Whether to discard all folds and degraded results of earlier runs.
         **options: Further options: `sercli.training.options.TrainingOptions`.
 
     Raises:
@@ -80,7 +84,7 @@ def evaluate(
         CorpusError: If the index is missing or damaged, or lacks a corpus.
         StoreError: If the store is missing or damaged, lacks features of the recipe, or changes during the run.
         SplitError: If the corpora do not fit the protocol, or a fold would leak.
-        InputError: If another evaluation is writing the folder.
+        InputError: If another evaluation is writing the folder, or it has finished folds of another one.
         KeyboardInterrupt: On Ctrl-C; finished folds and checkpoints are kept.
     """
     start = time.monotonic()
@@ -112,8 +116,12 @@ def evaluate(
             for fold in make_folds(plan.index, protocol, seed)
         ]
     with lock_folder(out, "sercli evaluate"), follow_progress(f"evaluate {protocol}", settings.progress) as update:
+        if restart:
+            _remove_folds(out)
+        is_reported = _list_reported(out / REPORT_FILE) >= {task.identity for task in tasks}
+        _refuse_to_replace(out, tasks, may_have_more=bool(degrade) and is_reported)
         folds, n_trained = _run_folds(tasks, jobs, update)
-        if not degrade or n_trained or not _list_reported(out / REPORT_FILE) >= {fold.identity for fold in folds}:
+        if not degrade or n_trained or not is_reported:
             report = _report_folds(plan, tasks, folds, start)
             if not degrade:
                 return report
@@ -157,29 +165,58 @@ def _run_folds(
 def _report_folds(
     plan: EvaluationPlan, tasks: Sequence[FoldTask], folds: Sequence[FoldResult], start: float
 ) -> EvaluationReport:
-    """Writes history and report of all folds, and removes folds of other evaluations."""
+    """Writes history and report of all folds, and removes what was left of other evaluations."""
     rows = [row for task in tasks for row in _read_rows(task)]
     _write_history(plan.out, tasks)
     report = write_report(plan.out, plan, folds, rows, seconds=time.monotonic() - start)
-    names = {task.folder.name for task in tasks}
-    for path in (plan.out / FOLDS_FOLDER).iterdir():
-        if path.name not in names and _FOLD_NAME.fullmatch(path.name) and path.is_dir():
-            shutil.rmtree(path)
-    for path in (plan.out / name for name in DEGRADATIONS):
-        if not _list_reported(path / REPORT_FILE) <= {fold.identity for fold in folds}:
+    for path in _list_folds(plan.out):
+        if path.name.startswith("."):
             shutil.rmtree(path)
     return report
 
 
+def _list_folds(out: Path) -> list[Path]:
+    """Lists the folders of folds, finished or not."""
+    folder = out / FOLDS_FOLDER
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in paths if _FOLD_NAME.fullmatch(path.name) and path.is_dir()]
+
+
+def _remove_folds(out: Path) -> None:
+    """Removes the folds, and the reports about them."""
+    (out / REPORT_FILE).unlink(missing_ok=True)
+    for path in (*_list_folds(out), *(out / name for name in DEGRADATIONS if (out / name / REPORT_FILE).exists())):
+        shutil.rmtree(path)
+
+
+def _refuse_to_replace(out: Path, tasks: Sequence[FoldTask], *, may_have_more: bool) -> None:
+    """Refuses a folder with finished folds of other trainings, or of further seeds unless it `may_have_more`.
+
+    Raises:
+        InputError: If there is one.
+    """
+    expected = {task.folder.name: task.identity for task in tasks}
+    others = []
+    for path in _list_folds(out):
+        with contextlib.suppress(InputError):  # missing or damaged
+            if path.name in expected or not (path.name.startswith(".") or may_have_more):
+                others += [path.name] if read_fold(path).identity != expected.get(path.name) else []
+    if others:
+        msg = (
+            f"{out} has finished folds of another evaluation ({shorten_list(others, _SHOWN)}): its protocol, seeds, "
+            "recipe, labels, recordings or features differ; give another --out, or --restart to discard them"
+        )
+        raise InputError(msg)
+
+
 def _read_rows(task: FoldTask) -> list[PredictionRow]:
     """Reads the predictions of a finished fold; files, corpora, speakers and genders are those of the index now."""
-    path, fold = task.folder / PREDICTIONS_FILE, task.fold
-    rows = read_predictions(path).rows
-    if len(rows) != len(fold.test):
-        msg = f"{path} has {len(rows)} rows, expected {len(fold.test)}: remove {task.folder} to train the fold again"
+    if find_finished(task) is None:
+        msg = f"{task.folder} changed while the evaluation ran: run it again"
         raise InputError(msg)
+    rows = read_predictions(task.folder / PREDICTIONS_FILE).rows
     probabilities = np.array([row.probabilities for row in rows])
-    return make_rows(task.plan.index, fold.test, probabilities, seed=task.seed, fold=fold.number)
+    return make_rows(task.plan.index, task.fold.test, probabilities, seed=task.seed, fold=task.fold.number)
 
 
 def _list_reported(path: Path) -> set[str]:

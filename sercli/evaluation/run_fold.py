@@ -16,7 +16,13 @@ import torch
 from sercli.corpora.index import Index
 from sercli.errors import CheckpointError, InputError, StoreError
 from sercli.evaluation.folds import FOLD_FILE, SCHEMA_VERSION, FoldResult, FoldTask, read_fold
-from sercli.evaluation.predictions import PREDICTIONS_FILE, Predictions, make_rows, write_predictions
+from sercli.evaluation.predictions import (
+    PREDICTIONS_FILE,
+    Predictions,
+    make_rows,
+    read_predictions,
+    write_predictions,
+)
 from sercli.files import replace_folder, write_json, write_table
 from sercli.metrics import Probabilities
 from sercli.models.folder import HISTORY_FILE, list_files
@@ -188,20 +194,20 @@ BASELINE = Method(train=_train_baseline, files=(), uses_gpu=False)
 
 
 def find_finished(task: FoldTask) -> FoldResult | None:
-    """Returns the result of a task whose folder is complete and has the same identity; None if there is none.
+    """Returns the result of a task whose folder is complete, undamaged and of the same identity; None if it is not.
 
     Speakers are those of the index now: their names do not change the training.
     """
     files = (PREDICTIONS_FILE, FOLD_FILE, *get_method(task.plan.recipe).files)
     if not all((task.folder / name).is_file() for name in files):
         return None
+    index, fold = task.plan.index, task.fold
     try:
-        result = read_fold(task.folder)
+        result, predictions = read_fold(task.folder), read_predictions(task.folder / PREDICTIONS_FILE)
     except InputError:
         return None
-    if result.identity != task.identity:
+    if (result.identity, predictions.labels, len(predictions.rows)) != (task.identity, index.labels, len(fold.test)):
         return None
-    index, fold = task.plan.index, task.fold
     return replace(
         result,
         train_speakers=_list_speakers(index, fold.train),

@@ -64,7 +64,7 @@ def test_degraded_results_of_other_models_are_removed_with_them(data: Path, tmp_
     run_toy(data, out, **arguments, degrade="telephone")
     run_toy(data, out, **arguments)
     assert (out / "telephone/report.json").exists(), "it is of the same models"
-    run_toy(data, out, **{**arguments, "seed": 1})
+    run_toy(data, out, **{**arguments, "seed": 1}, restart=True)
     assert not (out / "telephone").exists()
 
 

@@ -186,41 +186,80 @@ def two_seeds(data: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     [replace(QUICK, network=replace(SMALL.network, dense_size=8)), SMALL.with_max_epochs(2), QUICK.with_members(2)],
     ids=["another network", "more epochs", "more members"],
 )
-def test_folds_of_another_recipe_are_replaced(data: Path, tmp_path: Path, two_seeds: bytes, other: Recipe) -> None:
+def test_folds_of_another_recipe_are_replaced_only_when_asked(
+    data: Path, tmp_path: Path, two_seeds: bytes, other: Recipe
+) -> None:
     out = tmp_path / "r"
     with pytest.raises(KeyboardInterrupt):
         run_toy(data, out, recipe=other, protocol="paper", seeds=2, progress=interrupt_after(1))
-    (old,) = read_models(out).values()
-    run_toy(data, out, recipe=QUICK, protocol="paper", seeds=2)
+    before = read_models(out)
+    (old,) = before.values()
+    with pytest.raises(InputError, match=r"finished folds of another evaluation \(seed0-fold1\): its.*--restart to"):
+        run_toy(data, out, recipe=QUICK, protocol="paper", seeds=2)
+    assert read_models(out) == before
+    run_toy(data, out, recipe=QUICK, protocol="paper", seeds=2, restart=True)
     assert (out / "predictions.csv").read_bytes() == two_seeds
     assert old not in read_models(out).values()
 
 
-def test_a_fold_of_other_labels_or_another_division_is_replaced(
-    data: Path, finished: tuple[Path, EvaluationReport]
+def test_folds_of_other_labels_another_division_or_fewer_seeds_are_replaced_only_when_asked(
+    data: Path, tmp_path: Path
 ) -> None:
-    out, first = finished
+    out = tmp_path / "r"
     index = read_index(data / "index.csv")
     relabeled = replace(index, utterances=(replace(index.utterances[0], emotion="sad"), *index.utterances[1:]))
-    second = run_toy(data, out, recipe=QUICK, protocol="paper", index=relabeled)
-    third = run_toy(data, out, recipe=QUICK, protocol="loso")
-    assert len({report.folds[0].identity for report in (first, second, third)}) == 3
-    assert list_folds(out) == [f"seed0-fold{n}" for n in range(1, 7)]
-
-
-def test_folds_that_the_report_does_not_cover_are_removed_and_other_files_stay(data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "r"
-    run_toy(data, out, recipe=QUICK, protocol="paper", seeds=2)
+    evaluations: list[dict[str, Any]] = [
+        {"protocol": "paper", "seeds": 2},
+        {"protocol": "paper"},
+        {"protocol": "paper", "index": relabeled},
+        {"protocol": "loso"},
+    ]
+    first, *others = evaluations
+    reports = [run_toy(data, out, recipe=QUICK, **first)]
     (out / "folds" / ".DS_Store").write_bytes(b"\0")
     (out / "folds" / ".seed7-fold1.partial").mkdir()
-    run_toy(data, out, recipe=QUICK, protocol="paper", seed=1)
-    assert list_folds(out) == [".DS_Store", "seed1-fold1"]
+    for evaluation in others:
+        with pytest.raises(InputError, match="finished folds of another evaluation"):
+            run_toy(data, out, recipe=QUICK, **evaluation)
+        reports.append(run_toy(data, out, recipe=QUICK, **evaluation, restart=True))
+    assert len({report.folds[0].identity for report in reports}) == 3
+    assert list_folds(out) == [".DS_Store", *(f"seed0-fold{n}" for n in range(1, 7))]
+
+
+def test_a_discarded_evaluation_leaves_no_report(data: Path, finished: tuple[Path, EvaluationReport]) -> None:
+    out, _ = finished
+    with pytest.raises(KeyboardInterrupt):
+        run_toy(data, out, recipe=QUICK, protocol="paper", restart=True, progress=interrupt_after(0))
+    assert not (out / "report.json").exists()
+    assert list_folds(out) == []
+
+
+def test_more_seeds_keep_those_that_are_finished(data: Path, finished: tuple[Path, EvaluationReport]) -> None:
+    out, _ = finished
+    before = read_models(out)
+    (out / "folds" / ".seed7-fold1.partial").mkdir()
+    report = run_toy(data, out, recipe=QUICK, protocol="paper", seeds=2)
+    assert report.seeds == (0, 1)
+    assert before.items() <= read_models(out).items()
+    assert list_folds(out) == ["seed0-fold1", "seed1-fold1"]
+
+
+def test_folds_that_another_process_replaces_are_not_reported(
+    data: Path, finished: tuple[Path, EvaluationReport]
+) -> None:
+    out, _ = finished
+
+    def replace_fold(*_: object) -> None:
+        edit(out / "folds" / "seed0-fold1", identity="another")
+
+    with pytest.raises(InputError, match="seed0-fold1 changed while the evaluation ran: run it again"):
+        run_toy(data, out, recipe=QUICK, protocol="paper", progress=replace_fold)
 
 
 def test_curves_and_models_go_with_their_report(data: Path, finished: tuple[Path, EvaluationReport]) -> None:
     out, _ = finished
     assert (out / "curves.png").exists()
-    report = run_toy(data, out, recipe=RECIPES["knn"], protocol="paper")
+    report = run_toy(data, out, recipe=RECIPES["knn"], protocol="paper", restart=True)
     assert report.recipe == "knn"
     assert not (out / "curves.png").exists()
     fold = out / "folds" / "seed0-fold1"
@@ -238,8 +277,10 @@ def test_curves_and_models_go_with_their_report(data: Path, finished: tuple[Path
         lambda folder: (folder / FOLD_FILE).write_text("{}"),
         lambda folder: edit(folder, schema_version=99),
         lambda folder: edit(folder, seed="0"),
+        lambda folder: cut(folder / "predictions.csv", lines=3),
+        lambda folder: (folder / "predictions.csv").write_text("file,truth\n"),
     ],
-    ids=["without model", "cut", "empty", "of another version", "of another type"],
+    ids=["without model", "cut", "empty", "of another version", "of another type", "with fewer rows", "without rows"],
 )
 def test_a_damaged_fold_is_trained_again(
     data: Path, finished: tuple[Path, EvaluationReport], damage: Callable[[Path], object]
@@ -250,6 +291,10 @@ def test_a_damaged_fold_is_trained_again(
     assert run_toy(data, out, recipe=QUICK, protocol="paper").scores == report.scores
     assert read_fold(fold).identity == report.folds[0].identity
     assert (fold / "model.onnx").exists()
+
+
+def cut(path: Path, lines: int) -> None:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:lines]))
 
 
 def edit(folder: Path, **changes: object) -> None:
