@@ -19,6 +19,8 @@ MIN_SPEAKERS = 1 + MAX_DEV_SPEAKERS + 1  # speakers per corpus: test, dev, train
 
 _Splits = list[tuple[list[int], list[int]]]
 
+_SPLITS = {"": "train", "train": "train", "training": "train", "test": "test"}
+_SPLITS |= dict.fromkeys(("dev", "devel", "development", "val", "valid", "validation"), "dev")
 _K_FOLDS_NAME = re.compile(r"k(?P<count>[1-9][0-9]{0,2})")
 _CROSS_NAME = re.compile(r"cross-(?P<train>.+)-to-(?P<test>.+)")
 
@@ -37,6 +39,7 @@ class Protocol:
         needs_speakers: Whether every corpus needs `MIN_SPEAKERS` speakers, and every utterance a known one.
         dev_by_speaker: Whether development speakers are unseen in training, if `speaker_independent`.
         corpus: Corpus that the protocol is made for; empty for any.
+        name_dev: Function that lists the development utterances that the index names; if none, they are drawn.
     """
 
     name: str
@@ -48,10 +51,11 @@ class Protocol:
     needs_speakers: bool = False
     dev_by_speaker: bool = True
     corpus: str = ""
+    name_dev: Callable[[Index], list[int]] = lambda _: []
 
 
 def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
-    """Splits an index by a protocol; the development speakers depend on the seed.
+    """Splits an index by a protocol; the development speakers depend on the seed, unless the index names them.
 
     Args:
         index: Utterances returned by the protocol's `Protocol.select`.
@@ -67,10 +71,15 @@ def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
     rules = get_protocol(protocol)
     _check_corpus(index, rules)
     by_speaker = rules.speaker_independent and rules.dev_by_speaker
+    named = set(rules.name_dev(index))
     folds = []
     for number, (rest, test) in enumerate(rules.make(index, seed), start=1):
         generator = np.random.default_rng([seed, number])
-        train, dev = hold_out_development(index, rest, generator, by_speaker=by_speaker)
+        if named:
+            dev = [position for position in rest if position in named]
+            train = drop_duplicates_of(index, [position for position in rest if position not in named], dev)
+        else:
+            train, dev = hold_out_development(index, rest, generator, by_speaker=by_speaker)
         fold = Fold(number=number, train=tuple(train), dev=tuple(dev), test=tuple(sorted(test)))
         check_fold(index, fold, speaker_independent=rules.speaker_independent, dev_by_speaker=rules.dev_by_speaker)
         folds.append(fold)
@@ -243,12 +252,31 @@ def _for_corpus(corpus: Corpus, rule: SpeakerFolds) -> Protocol:
 
 
 def _by_split_column(index: Index, seed: int) -> _Splits:  # noqa: ARG001 - no draw
-    test = [number for number, u in enumerate(index.utterances) if u.extra.get("split") == "test"]
+    words = _read_split_column(index)
+    test = [number for number, word in enumerate(words) if word == "test"]
     if not test:
         msg = "protocol split needs a column split in the index, with rows marked test: found none"
         raise SplitError(msg)
-    tested = set(test)
-    return [(drop_duplicates_of(index, [n for n in range(len(index)) if n not in tested], test), test)]
+    rest = [number for number, word in enumerate(words) if word != "test"]
+    return [(drop_duplicates_of(index, rest, test), test)]
+
+
+def _read_split_column(index: Index) -> list[str]:
+    """Returns ``train``, ``dev`` or ``test`` for each utterance; ``train`` where the cell is empty.
+
+    Raises:
+        SplitError: If there is another word.
+    """
+    words = [utterance.extra.get("split", "").strip().casefold() for utterance in index.utterances]
+    for utterance, word in zip(index.utterances, words, strict=True):
+        if word not in _SPLITS:
+            msg = f"the column split of {utterance.file!r} should be train, dev or test, found {word[:40]!r}"
+            raise SplitError(msg)
+    return [_SPLITS[word] for word in words]
+
+
+def _name_dev_rows(index: Index) -> list[int]:
+    return [number for number, word in enumerate(_read_split_column(index)) if word == "dev"]
 
 
 def _leave_one_out(index: Index, seed: int) -> _Splits:  # noqa: ARG001 - no draw
@@ -349,10 +377,11 @@ PROTOCOLS: dict[str, Protocol] = {
         _speaker_folds(POOLED, POOLED_FOLDS),
         Protocol(
             name="split",
-            description="test on rows with split=test in the index; speakers may be in both splits",
+            description="test on rows with split=test in the index (dev: development); speakers may be in both",
             speaker_independent=False,
             complete=False,
             make=_by_split_column,
+            name_dev=_name_dev_rows,
         ),
         *(_for_corpus(corpus, rule) for corpus in CORPORA.values() for rule in corpus.protocols),
     )

@@ -1,8 +1,10 @@
+import itertools
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from sercli.corpora.index import Index
 from sercli.corpora.registry import CORPORA
 from sercli.errors import SplitError, UsageError
 from sercli.labels import EMOTIONS
@@ -93,6 +95,33 @@ def test_split_column_names_the_test_side() -> None:
     assert len(fold.test) == sum(u.extra["split"] == "test" for u in INDEX.utterances)
     with pytest.raises(SplitError, match="needs a column split"):
         make_folds(make_index(), "split", 0)
+
+
+def mark(index: Index, number: int, word: str) -> Index:
+    rows = list(index.utterances)
+    rows[number] = replace(rows[number], extra={"split": word})
+    return replace(index, utterances=tuple(rows))
+
+
+def test_split_column_may_name_the_development_side() -> None:
+    words = itertools.cycle(["train", "TRAIN ", "", "Dev", "validation", "Test"])
+    index = replace(INDEX, utterances=tuple(replace(u, extra={"split": next(words)}) for u in INDEX.utterances))
+    (fold,) = make_folds(index, "split", 0)
+    for side, expected in (("train", {"train", "TRAIN ", ""}), ("dev", {"Dev", "validation"}), ("test", {"Test"})):
+        assert {index.utterances[n].extra["split"] for n in getattr(fold, side)} == expected
+    assert make_folds(index, "split", 1) == (fold,), "nothing is drawn"
+    with pytest.raises(SplitError, match=r"split of '.*' should be train, dev or test, found 'holdout'"):
+        make_folds(mark(index, 7, "Holdout"), "split", 0)
+
+
+def test_a_sound_of_two_splits_is_tested_and_not_developed_on() -> None:
+    (copy,) = (n for n, u in enumerate(INDEX.utterances) if u.duplicate_of)
+    (original,) = (n for n, u in enumerate(INDEX.utterances) if u.file == INDEX.utterances[copy].duplicate_of)
+    index = mark(mark(mark(INDEX, original, "dev"), copy, "test"), 99, "dev")
+    (fold,) = make_folds(index, "split", 0)
+    assert fold.dev == (99,)
+    assert copy in fold.test
+    assert original not in (*fold.train, *fold.dev, *fold.test)
 
 
 def test_help_describes_every_protocol() -> None:
