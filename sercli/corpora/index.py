@@ -243,19 +243,23 @@ def mark_duplicates(index: Index, digests: Mapping[str, str]) -> Index:
     """Sets `duplicate_of` of each row to the first row with the same sound, so that copies never straddle a split.
 
     Rows have the same sound if their files are equal or, where known, their decoded samples, also in different
-    corpora. Duplicates marked by earlier runs stay marked, also if the row that they duplicate is gone.
+    corpora. Duplicates marked by earlier runs stay marked, also if the row that they duplicate is gone, unless the
+    samples of both are known.
 
     Args:
         index: Rows, in the order that decides which is first.
-        digests: Digest of the decoded samples by `file`, where known.
+        digests: Digest of the decoded samples by `sha256`, where known.
     """
     from scipy.cluster.hierarchy import DisjointSet  # slow to import, and only prepare needs it
 
+    digest_of = {row.file: digests.get(row.sha256) for row in index.utterances}
     groups: DisjointSet = DisjointSet()
     for row in index.utterances:
-        digest = digests.get(row.file)
+        digest = digest_of[row.file]
         keys = [f"bytes {row.sha256}"] if row.sha256 else []
-        keys += [f"sound {digest}"] if digest else [f"row {row.duplicate_of}"] if row.duplicate_of else []
+        keys += [f"sound {digest}"] if digest else []
+        if row.duplicate_of and not (digest and digest_of.get(row.duplicate_of)):
+            keys += [f"row {row.duplicate_of}"]
         groups.add(f"row {row.file}")
         for key in keys:
             groups.add(key)

@@ -194,7 +194,7 @@ def _describe_nothing(corpus: Corpus, source: Source, labeled: LabeledRecordings
 def _is_in_place(request: Request, old: Index, labeled: LabeledRecordings) -> bool:
     """Whether the index has exactly these rows, made from the files as they are now."""
     marker, state = read_marker(_prepared_marker(request)), _describe_state(request, labeled)
-    if {name: marker.get(name) for name in state} != state:
+    if SOUNDS not in marker or {name: marker.get(name) for name in state} != state:
         return False
     rows = {row.file: row for row in old.utterances if row.corpus == request.corpus.name}
     annotations = {relative_name(path, old.folder): annotation for path, annotation in labeled.recordings}
@@ -238,8 +238,9 @@ def _make_index(
             failures.append(Problem(file=_show_name(path, folder), reason=facts))
         else:
             name = relative_name(path, request.index.parent)
-            rows.append(_make_row(name, request.corpus.name, annotation, *facts))
-            digests[name] = facts[0].signal_sha256
+            row = _make_row(name, request.corpus.name, annotation, *facts)
+            rows.append(row)
+            digests[row.sha256] = facts[0].signal_sha256
         progress(done, len(paths), "index")
     if not rows:
         msg = f"no recording under {folder} can be decoded; first failure: {failures[0]}"
@@ -254,20 +255,18 @@ def _add_rows(request: Request, rows: Sequence[Utterance], digests: Mapping[str,
     with hold_lock(request.index.with_name(f".{request.index.name}.lock")):
         # Read again, since another corpus may have been prepared in the meantime.
         merged = merge_index(_read_old_index(request.index), request.corpus.name, rows)
-        index = mark_duplicates(merged, {**_read_digests(request), **digests})
+        index = mark_duplicates(merged, {**_read_digests(request.data_dir), **digests})
         write_index(request.index, index)
     return index
 
 
-def _read_digests(request: Request) -> dict[str, str]:
-    """Reads the digests of the sound of the other corpora in the index, by file."""
+def _read_digests(data_dir: Path) -> dict[str, str]:
+    """Reads the digests of the sound of all corpora prepared so far, whichever index they were added to."""
     digests: dict[str, str] = {}
-    for path in sorted(request.data_dir.glob(f"*/{PREPARED_MARKER}")):
-        marker = read_marker(path)
-        sounds = marker.get(SOUNDS)
-        if path != _prepared_marker(request) and marker.get("index") == str(request.index.absolute()):
-            digests |= sounds if isinstance(sounds, dict) else {}
-    return {name: digest for name, digest in digests.items() if isinstance(digest, str)}
+    for path in sorted(data_dir.glob(f"*/{PREPARED_MARKER}")):
+        sounds = read_marker(path).get(SOUNDS)
+        digests |= sounds if isinstance(sounds, dict) else {}
+    return {sha256: digest for sha256, digest in digests.items() if isinstance(digest, str)}
 
 
 def _show_name(path: Path, folder: Path) -> str:

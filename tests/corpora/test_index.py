@@ -217,6 +217,8 @@ def test_what_bytes_decoding_and_earlier_runs_tell_is_joined(tmp_path: Path) -> 
         utterance("c1", "nemo", sha256="2"),
     ]
     expected = {"f": "", "c0": "f", "c1": "f"}
-    assert duplicates(mark_duplicates(index_of(tmp_path, *rows), {"c0": "same", "c1": "same"})) == expected
+    assert duplicates(mark_duplicates(index_of(tmp_path, *rows), {"1": "same", "2": "same"})) == expected
     rows[2] = replace(rows[2], duplicate_of="c0")
-    assert duplicates(mark_duplicates(index_of(tmp_path, *rows), {"f": "other"})) == expected
+    assert duplicates(mark_duplicates(index_of(tmp_path, *rows), {"2": "other"})) == expected
+    known = {"1": "first", "2": "other"}
+    assert duplicates(mark_duplicates(index_of(tmp_path, *rows), known)) == {"f": "", "c0": "", "c1": "f"}

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,6 +182,23 @@ def test_same_sound_in_another_format_and_corpus_is_a_duplicate(tmp_path: Path, 
     write_sound(tmp_path / "mine.flac", make_tone(seconds=0.3, seed=9))
     prepare(tmp_path, user_table.CORPUS, labels=tmp_path / "my.csv")
     assert not [row for row in read(tmp_path).utterances if row.duplicate_of], "it is another sound now"
+
+
+def test_duplicates_are_found_after_the_data_folder_moved_and_in_a_second_index(tmp_path: Path, toy: Path) -> None:
+    prepare(tmp_path, source=toy)
+    signal, rate = soundfile.read(toy / NAME)
+    soundfile.write(tmp_path / "mine.flac", signal, rate, subtype="PCM_16")
+    (tmp_path / "my.csv").write_text("file,emotion\nmine.flac,happy\n")
+    own: dict[str, Any] = {"corpus": user_table.CORPUS, "labels": tmp_path / "my.csv"}
+    prepare(tmp_path, **own)
+    (tmp_path / "data").rename(tmp_path / "moved")
+    (tmp_path / "data").symlink_to("moved")
+    shutil.copy(tmp_path / "data/index.csv", tmp_path / "second.csv")
+    for index in (tmp_path / "data/index.csv", tmp_path / "moved/index.csv", tmp_path / "second.csv"):
+        for again in (own, {"source": toy}):
+            prepare_corpus(replace(request(tmp_path, **again), index=index, force=True))
+            (copy,) = [row for row in read_index(index).utterances if row.duplicate_of]
+            assert (index.parent / copy.file).samefile(toy / NAME)
 
 
 def test_second_run_does_nothing(tmp_path: Path, toy: Path) -> None:
