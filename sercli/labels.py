@@ -1,6 +1,7 @@
 """Emotion labels: the canonical eight, custom labels, selection and merging."""
 
 import csv
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,8 @@ MAX_LENGTH = 80  # longest label (characters)
 _SHOWN = 5  # labels listed in a message
 
 _JOINERS = "\u200c\u200d"  # zero-width, yet part of words in Persian and Hindi, and of emoji
+# Not a minus sign, nor what divides two numbers.
+_BETWEEN_WORDS = re.compile(r"(?<=[^\W_])[-_\s](?=[^\W\d_])|(?<=[^\W\d_])[-_\s](?=\d)")
 _ABSENT = {"nan", "nat", "none", "null", "na", "n/a", "#n/a", "<na>", "unknown", "?", "-"}
 
 _NEAR_MISSES = {
@@ -56,10 +59,10 @@ def order_labels(labels: Iterable[str]) -> tuple[str, ...]:
     return (*(emotion for emotion in EMOTIONS if emotion in distinct), *sorted(distinct - set(EMOTIONS)))
 
 
-def clean_label(text: str) -> str:
+def clean_text(text: str) -> str:
     r"""Returns a text in Unicode's composed form, with single blanks, and without invisible characters but joiners.
 
-    >>> clean_label(" fed\u200b  up\u200e")
+    >>> clean_text(" fed\u200b  up\u200e")
     'fed up'
     """
     visible = (sign for sign in unicodedata.normalize("NFC", text) if sign in _JOINERS or not _is_format(sign))
@@ -80,7 +83,7 @@ def is_absent(text: str) -> bool:
 
 
 def read_label(text: str) -> str:
-    """Normalizes a label like `clean_label`, and lowercases canonical labels.
+    """Normalizes a label like `clean_text`, and lowercases canonical labels.
 
     >>> read_label(" Happy"), read_label("Pleasant  Surprise")
     ('happy', 'Pleasant Surprise')
@@ -88,7 +91,7 @@ def read_label(text: str) -> str:
     Raises:
         UsageError: If it is not a valid label: too long, with control characters, or reserved by reports.
     """
-    label = clean_label(text)
+    label = clean_text(text)
     if label.casefold() in EMOTIONS:
         return label.casefold()
     if problem := find_problem(label):
@@ -118,8 +121,7 @@ def check_labels(labels: Sequence[str], least: int = 2) -> None:
     """Checks that labels are valid and distinct.
 
     Raises:
-        UsageError: If there are fewer than `least`, one is invalid, or two are equal or differ only by case, spaces,
-            ``-`` and ``_``.
+        UsageError: If there are fewer than `least`, one is invalid, or two are alike, see `group_alike`.
     """
     if len(labels) < least:
         msg = f"expected at least {least} labels, found {', '.join(labels) or 'none'}"
@@ -137,9 +139,11 @@ def check_labels(labels: Sequence[str], least: int = 2) -> None:
 
 
 def group_alike(labels: Iterable[str]) -> list[list[str]]:
-    """Groups labels that differ only by case, spaces, ``-`` and ``_``; the first of each group is the one to keep.
+    """Groups labels that differ only by case or by what joins their words: nothing, a space, ``-`` or ``_``.
 
-    >>> group_alike(["Fed up", "calm", "fed_up"])
+    The first of each group is the one to keep.
+
+    >>> group_alike(["Fed up", "calm", "fed_up", "-1", "1"])
     [['Fed up', 'fed_up']]
     """
     groups: dict[str, list[str]] = defaultdict(list)
@@ -150,7 +154,7 @@ def group_alike(labels: Iterable[str]) -> list[list[str]]:
 
 def _fold(label: str) -> str:
     text = unicodedata.normalize("NFKC", label).casefold()
-    return "".join(sign for sign in text if not (sign in f"-_{_JOINERS}" or sign.isspace()))
+    return _BETWEEN_WORDS.sub("", text.translate(dict.fromkeys(map(ord, _JOINERS))))
 
 
 def suggest_map(labels: Iterable[str]) -> str:
@@ -159,7 +163,7 @@ def suggest_map(labels: Iterable[str]) -> str:
     >>> suggest_map(["anger", "sad", "Surprise ", "ps", "boredom"])
     'anger=angry,Surprise=surprised,ps=surprised'
     """
-    clean = {clean_label(label): None for label in labels}
+    clean = {clean_text(label): None for label in labels}
     pairs = [(label, _MEANT[label.casefold()]) for label in clean if label.casefold() in _MEANT]
     return ",".join(f"{label}={emotion}" for label, emotion in pairs)
 
@@ -194,7 +198,7 @@ def parse_label_map(text: str) -> dict[str, str]:
             msg = f"cannot read the label map at {part!r}: expected LABEL=LABEL, as in surprise=surprised"
             raise UsageError(msg)
         label = read_label(target)
-        merged = label_map.setdefault(clean_label(source), label)
+        merged = label_map.setdefault(clean_text(source), label)
         if merged != label:
             msg = f"the label map merges {source!r} into both {merged!r} and {target!r}"
             raise UsageError(msg)

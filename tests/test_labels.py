@@ -9,7 +9,7 @@ import pytest
 from sercli import Predictor, evaluate, featurize, predict_folder, prepare, train
 from sercli.corpora.index import Index, Utterance
 from sercli.errors import ModelError, SplitError, UsageError
-from sercli.labels import LabelSelection, choose_negative, parse_label_map
+from sercli.labels import LabelSelection, check_labels, choose_negative, group_alike, parse_label_map
 from sercli.models.config import NetworkConfig
 from sercli.models.model import load_model
 from sercli.splits.development import make_training_split
@@ -259,3 +259,15 @@ def test_negative_labels_are_those_of_the_model() -> None:
     assert choose_negative(["happy", "sad", "bored"], ["bored", "sad"]) == ("sad", "bored")
     with pytest.raises(UsageError, match="unknown negative label 'angry'"):
         choose_negative(["sad", "bored"], ["angry"])
+
+
+@pytest.mark.parametrize("labels", [["-1", "1"], ["1-2", "12"], ["1 0", "10"], ["A-", "A"], ["mood -1", "mood 1"]])
+def test_signs_and_ranges_are_part_of_a_label(labels: list[str]) -> None:
+    check_labels(labels)
+
+
+@pytest.mark.parametrize("labels", [["fed up", "Fed-Up"], ["fed_up", "fedup"], ["level 1", "level1"], ["x-2y", "x2y"]])
+def test_labels_that_differ_by_what_joins_their_words_are_alike(labels: list[str]) -> None:
+    assert [sorted(group) for group in group_alike(labels)] == [sorted(labels)]
+    with pytest.raises(UsageError, match="differ only by case or spaces"):
+        check_labels(labels)

@@ -13,7 +13,7 @@ from sercli.audio.sniff import SUFFIXES
 from sercli.corpora.csv_tables import Row
 from sercli.errors import AudioError, CorpusError
 from sercli.files import one_line
-from sercli.labels import LabelMerger, clean_label, shorten_list, suggest_map
+from sercli.labels import LabelMerger, clean_text, shorten_list, suggest_map
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -168,7 +168,7 @@ def measure_recording(recording: Path, end: float) -> float:
 def match_label(label: str, merge: LabelMerger, labels: Sequence[str]) -> str | None:
     """Returns the label that a cell means, after merging and ignoring case; None if unknown."""
     folded = {known.casefold(): known for known in labels}
-    return folded.get(merge(clean_label(label)).casefold())
+    return folded.get(merge(clean_text(label)).casefold())
 
 
 def describe_unknown_labels(table: Path, unknown: Sequence[tuple[int, str]], labels: Sequence[str]) -> str:

@@ -17,13 +17,13 @@ from sercli.corpora.sources import Request, StageProgress, check_request, open_s
 from sercli.cpus import count_cpus
 from sercli.errors import AudioError, CorpusError
 from sercli.files import hash_file, one_line, write_json
-from sercli.labels import is_absent, suggest_map
+from sercli.labels import group_alike, is_absent, suggest_map
 from sercli.locks import hold_lock
 from sercli.parallel import map_in_threads
 from sercli.progress import follow_progress
 
 PREPARED_MARKER = "prepared.json"  # under data/<corpus>/: what the rows of the index were made from
-SOUNDS = "sounds"  # there: digest of the decoded samples by file
+SOUNDS = "sounds_by_sha256"  # there: digest of the decoded samples by SHA-256 of the file
 
 _COMPARED = ("emotion", "speaker", "gender", "intensity", "statement", "repetition")
 
@@ -62,6 +62,11 @@ class PrepareResult:
         """Labels and speakers that look as if their cells should be empty, such as ``nan``: number of utterances."""
         cells = (cell for u in self.utterances for cell in (u.emotion, u.speaker.removeprefix(f"{u.corpus}-")))
         return Counter(filter(is_absent, cells))
+
+    @property
+    def similar_speakers(self) -> list[list[str]]:
+        """Groups of speakers whose names differ only as `sercli.labels.group_alike` says."""
+        return group_alike(sorted({u.speaker.removeprefix(f"{u.corpus}-") for u in self.utterances} - {""}))
 
 
 def prepare(

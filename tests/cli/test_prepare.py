@@ -135,6 +135,16 @@ def test_cells_that_should_be_empty_are_named(run: Run, toy: Path) -> None:
     assert "labels or speakers look like empty cells: 'NaN' (1), 'nan' (1); leave unknown cells empty" in err
 
 
+def test_speakers_that_may_be_one_are_named(run: Run, toy: Path) -> None:
+    rows = zip(sorted(toy.rglob("*.wav")), ("Ann", "ann", "bob 1", "bob_1", "Cleo"), strict=False)
+    Path("my.csv").write_text("file,emotion,speaker\n" + "".join(f"{f},sad,{who}\n" for f, who in rows))
+    status, _, err = run("csv", "--labels", "my.csv")
+    assert status == 0
+    assert (
+        "warning: speakers whose names are nearly the same count as different (2): 'Ann' and 'ann'; 'bob 1' and 'bob_1'"
+    ) in err
+
+
 def test_copies_are_named_and_not_counted(run: Run, toy: Path) -> None:
     shutil.copytree(toy, toy / "audio_speech_actors_01-24")
     status, _, err = run("--from", toy)

@@ -23,7 +23,7 @@ from sercli.corpora.corpus import Annotation, Corpus, LabeledRecordings, Problem
 from sercli.corpora.label_tables import GENDERS, TOLERANCE, measure_recording
 from sercli.errors import CorpusError, UsageError
 from sercli.files import one_line
-from sercli.labels import check_labels, order_labels, read_label
+from sercli.labels import check_labels, clean_text, order_labels, read_label
 
 if TYPE_CHECKING:
     import audformat
@@ -79,10 +79,10 @@ def _find_problem(path: Path, row: dict[str, Any], *, known: bool) -> str:
 
 
 def _make_annotation(row: dict[str, Any], source: Source) -> Annotation:
-    gender = row["gender"].lower()
+    speaker, gender = clean_text(row["speaker"]), row["gender"].lower()
     return Annotation(
         emotion=source.merge(read_label(row["emotion"])),
-        speaker=f"{NAME}-{row['speaker']}" if row["speaker"] else "",
+        speaker=f"{NAME}-{speaker}" if speaker else "",
         gender=GENDERS.get(gender, gender),
         extra={"split": row["split"]} if row["split"] else {},
     )

@@ -1,8 +1,8 @@
 """The user's own recordings, labeled in a table: the corpus ``csv``.
 
 Annotation: a table with a header (CSV, TSV or separated by semicolons) with the columns ``file`` and
-``emotion``, which holds labels of any kind. The columns ``speaker``, ``gender``, ``intensity``, ``statement``
-and ``repetition`` are used if they are there; all others that are no columns of the index are appended to it.
+``emotion``, which holds labels of any kind. The columns ``speaker``, ``gender``, ``intensity``, ``statement``,
+``repetition`` and ``split`` are used if they are there; all others that are no columns of the index are appended to it.
 
 Protocols: with speakers, ``loso``, ``k`` folds, ``pooled`` and ``cross``; without them, ``paper`` and ``random10``;
 ``split`` if there is a column of this name.
@@ -18,11 +18,11 @@ from sercli.corpora.csv_tables import Row, read_rows
 from sercli.corpora.index import COLUMNS
 from sercli.corpora.label_tables import GENDERS, SPAN, match_files, refuse_segments
 from sercli.errors import CorpusError, UsageError
-from sercli.labels import LabelMerger, check_labels, read_label
+from sercli.labels import LabelMerger, check_labels, clean_text, read_label
 
 NAME = "csv"
 REQUIRED = ("file", "emotion")
-OPTIONAL = ("speaker", "gender", "intensity", "statement", "repetition")
+OPTIONAL = ("speaker", "gender", "intensity", "statement", "repetition", "split")
 
 
 def parse_row(row: Mapping[str, str], merge: LabelMerger) -> Annotation:
@@ -32,7 +32,7 @@ def parse_row(row: Mapping[str, str], merge: LabelMerger) -> Annotation:
         UsageError: If the label cannot be one.
     """
     emotion = merge(read_label(row["emotion"]))
-    speaker, gender = row.get("speaker", ""), row.get("gender", "").lower()
+    speaker, gender = clean_text(row.get("speaker", "")), row.get("gender", "").lower()
     return Annotation(
         emotion=emotion,
         speaker=f"{NAME}-{speaker}" if speaker else "",

@@ -39,6 +39,14 @@ def test_table_of_ones_own(tmp_path: Path) -> None:
     ]
 
 
+def test_a_speaker_is_one_however_the_name_is_encoded(tmp_path: Path) -> None:
+    names = ["Zo\u00eb  Li", "Zoe\u0308 Li", "Zo\u00eb\u200b Li"]
+    rows = [f"{name},sad,{speaker}" for name, speaker in zip(("a.wav", "b.wav", "c.wav"), names, strict=True)]
+    labeled = label_table(tmp_path, "\n".join(["file,emotion,SPEAKER,Split", *(f"{row},Test" for row in rows)]))
+    assert {annotation.speaker for annotation in labeled} == {"csv-Zo\u00eb Li"}
+    assert {annotation.extra["split"] for annotation in labeled} == {"Test"}
+
+
 def test_table_names_files_that_are_missing(tmp_path: Path) -> None:
     path = tmp_path / "my.csv"
     path.write_text(f"file,emotion\na.wav,sad\nx.wav,sad\n{'y' * 300}.wav,sad\n")
