@@ -148,18 +148,17 @@ def make_folder(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path, command: str, option: str = "--out") -> Iterator[None]:
+def lock_folder(folder: Path, option: str = "--out") -> Iterator[None]:
     """Creates a folder and locks it while the block runs; removes what it created afterwards if it is empty.
 
     Args:
         folder: Folder to write.
-        command: Command that writes it, for the message.
         option: Option that names the folder, for the message.
 
     Raises:
         InputError: If another process is writing the folder.
         OSError: If it cannot be created.
     """
-    busy = f"{folder} is being written by another {command}: wait until it ends, or give another {option}"
+    busy = f"{folder} is being written by another sercli command: wait until it ends, or give another {option}"
     with make_folder(folder), hold_lock(folder / LOCK_FILE, InputError(busy)):
         yield

@@ -77,7 +77,7 @@ def test_leftovers_of_files_are_removed_and_nothing_else(tmp_path: Path) -> None
 def test_an_empty_folder_that_was_there_stays_and_one_that_was_not_goes(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     for folder in ("mine", "new/folder"):
-        with pytest.raises(KeyError), lock_folder(tmp_path / folder, "sercli train"):
+        with pytest.raises(KeyError), lock_folder(tmp_path / folder):
             raise KeyError
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 

@@ -167,7 +167,7 @@ def test_labels_stand_in_one_order() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_label_of_one_speaker_cannot_be_trained(seed: int) -> None:
     index = make_index(*EIGHT, ("s3", "boredom"), ("s3", "boredom"))
-    with pytest.raises(SplitError, match=r"'boredom' to .* \(1 speaker has 'boredom'\): add other"):
+    with pytest.raises(SplitError, match=r"'boredom' for .* \(1 speaker has 'boredom'\): add other"):
         make_training_split(index, seed)
     make_training_split(index.relabel(LabelSelection(emotions=("sad", "happy"))), seed)
 
@@ -222,7 +222,7 @@ def test_three_hundred_labels_are_divided_or_refused_in_a_line() -> None:
     with pytest.raises(SplitError, match="at least 2692 without duplicates for 300 emotions, found 600"):
         make_training_split(few, 0)
     single = make_index(*[(f"s{number % 8}", name) for number, name in enumerate(names)])
-    with pytest.raises(SplitError, match=r"to train on \(1 speaker has 'label .*or list only the other labels"):
+    with pytest.raises(SplitError, match=r"for training \(1 speaker has 'label .*or list only the other labels"):
         make_training_split(single, 0)
     many = make_index(*[(f"s{speaker}", name) for speaker in range(4) for name in names])
     assert len(make_training_split(many, 0).dev) == 600

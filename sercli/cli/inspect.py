@@ -114,7 +114,7 @@ def _show_label_errors(inspection: "Inspection", limit: int | None) -> None:
         return
     errors = inspection.label_errors
     rows = [(e.file, e.label, f"{e.p_label:.2f}", e.suggested, f"{e.p_suggested:.2f}") for e in errors[:limit]]
-    title = f"likely label errors: {len(errors)} of {inspection.utterances}, most likely first"
+    title = f"likely label errors: {len(errors)} of {inspection.tested} tested recordings, most likely first"
     console.print_table(_make_table(title, ("file", "label", "p", "suggested", "p"), rows))
 
 

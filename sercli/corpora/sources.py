@@ -129,7 +129,7 @@ def _open_folder(
 def _lock_recordings(request: Request, stack: contextlib.ExitStack) -> Path:
     """Locks the folder of a corpus against another download or unpacking; returns that of its recordings."""
     folder = request.data_dir / request.corpus.name
-    stack.enter_context(lock_folder(folder, f"sercli prepare {request.corpus.name}", "--data-dir"))
+    stack.enter_context(lock_folder(folder, "--data-dir"))
     return folder / RECORDINGS
 
 

@@ -12,7 +12,7 @@ from sercli.audio.levels import Levels, measure_levels
 from sercli.audio.quality import MAX_CLIPPED
 from sercli.corpora.index import Index, Utterance
 from sercli.errors import AudioError, SplitError
-from sercli.evaluation.label_errors import LabelError
+from sercli.evaluation.label_errors import LabelCheck, LabelError
 from sercli.features.store import FeatureStore
 from sercli.files import one_line
 from sercli.labels import order_labels
@@ -61,6 +61,7 @@ class Inspection:
         no_folds: Why protocol pooled does not work; empty if it does.
         issues: What to check before training.
         label_errors: Likely label errors; None if no results are given.
+        tested: Number of recordings that the results tested under their label; 0 if none are given.
     """
 
     utterances: int
@@ -76,6 +77,7 @@ class Inspection:
     no_folds: str
     issues: tuple[Issue, ...]
     label_errors: tuple[LabelError, ...] | None
+    tested: int
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the content as a JSON-ready dict."""
@@ -86,7 +88,7 @@ def inspect_index(
     index: Index,
     *,
     store: Path | None = None,
-    label_errors: tuple[LabelError, ...] | None = None,
+    check: LabelCheck | None = None,
     jobs: int = 1,
     progress: Progress = lambda *_: None,
 ) -> Inspection:
@@ -95,7 +97,7 @@ def inspect_index(
     Args:
         index: Index to inspect.
         store: Feature store of the index; None to skip it.
-        label_errors: Likely label errors; None if no results are given.
+        check: Likely label errors; None if no results are given.
         jobs: Number of recordings to decode in parallel.
         progress: Called after each decoded recording.
 
@@ -119,7 +121,8 @@ def inspect_index(
         folds=tuple(folds),
         no_folds=no_folds,
         issues=tuple(_find_issues(rows, levels, failures)),
-        label_errors=label_errors,
+        label_errors=check.errors if check else None,
+        tested=check.tested if check else 0,
     )
 
 

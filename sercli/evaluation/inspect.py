@@ -52,11 +52,9 @@ def inspect(
         msg = f"--out takes a name ending in .html or .json, found {str(out)!r}"
         raise UsageError(msg)
     rows = read_index(Path(index)).select(corpora)
-    label_errors = read_label_errors(Path(results), rows) if results else None
+    check = read_label_errors(Path(results), rows) if results else None
     with follow_progress("inspect", progress) as update:
-        inspection = inspect_index(
-            rows, store=Path(store) if store else None, label_errors=label_errors, jobs=jobs, progress=update
-        )
+        inspection = inspect_index(rows, store=Path(store) if store else None, check=check, jobs=jobs, progress=update)
     if out is not None and suffix == ".html":
         write_inspection_page(Path(out), inspection)
     elif out is not None:

@@ -41,6 +41,19 @@ class LabelError:
     p_suggested: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelCheck:
+    """Labels compared with the predictions of an evaluation.
+
+    Attributes:
+        tested: Number of recordings that were tested under the label that they have now.
+        errors: Likely label errors among them, least plausible label first.
+    """
+
+    tested: int
+    errors: tuple[LabelError, ...]
+
+
 def rank_label_errors(truth: Labels, probabilities: Probabilities) -> list[tuple[int, int]]:
     """Ranks likely mislabeled samples by confident learning ("prune by noise rate").
 
@@ -73,25 +86,15 @@ def rank_label_errors(truth: Labels, probabilities: Probabilities) -> list[tuple
     return [(sample, int(margins[sample].argmax())) for sample in ranked if margins[sample].max() > 0]
 
 
-def find_label_errors(labels: Sequence[str], rows: Iterable[PredictionRow]) -> tuple[LabelError, ...]:
-    """Finds likely label errors among the predictions of an evaluation.
-
-    Args:
-        labels: Labels, in the order of the probabilities.
-        rows: Predictions of test utterances; averaged over seeds.
-
-    Returns:
-        Likely errors, least plausible label first.
-    """
+def _check_labels(labels: Sequence[str], rows: Iterable[PredictionRow]) -> LabelCheck:
+    """Finds likely label errors among predictions, averaged over seeds; `labels` has the order of the probabilities."""
     by_file: dict[str, list[PredictionRow]] = defaultdict(list)
     for row in rows:
         by_file[row.file].append(row)
-    if not by_file:
-        return ()
     firsts = [group[0] for group in by_file.values()]
     truth = np.array([labels.index(row.truth) for row in firsts], np.int64)
     probabilities = np.array([np.mean([row.probabilities for row in group], axis=0) for group in by_file.values()])
-    return tuple(
+    errors = tuple(
         LabelError(
             file=firsts[sample].file,
             speaker=firsts[sample].speaker,
@@ -102,9 +105,10 @@ def find_label_errors(labels: Sequence[str], rows: Iterable[PredictionRow]) -> t
         )
         for sample, suggested in rank_label_errors(truth, probabilities)
     )
+    return LabelCheck(tested=len(by_file), errors=errors)
 
 
-def read_label_errors(results: Path, index: Index) -> tuple[LabelError, ...]:
+def read_label_errors(results: Path, index: Index) -> LabelCheck:
     """Finds likely label errors in an index from a results folder.
 
     Recordings whose label in the index was corrected since are left out.
@@ -119,7 +123,7 @@ def read_label_errors(results: Path, index: Index) -> tuple[LabelError, ...]:
     if not rows:
         msg = f"{path} has no predictions for this index: give results computed from it"
         raise InputError(msg)
-    return find_label_errors(predictions.labels, rows)
+    return _check_labels(predictions.labels, rows)
 
 
 def _read_selection(report: Path) -> LabelSelection:

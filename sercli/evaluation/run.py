@@ -115,7 +115,7 @@ def evaluate(
             for seed in plan.seeds
             for fold in make_folds(plan.index, protocol, seed)
         ]
-    with lock_folder(out, "sercli evaluate"), follow_progress(f"evaluate {protocol}", settings.progress) as update:
+    with lock_folder(out), follow_progress(f"evaluate {protocol}", settings.progress) as update:
         if restart:
             _remove_folds(out)
         is_reported = _list_reported(out / REPORT_FILE) >= {task.identity for task in tasks}

@@ -78,14 +78,14 @@ def _check_labels(index: Index, fold: Fold) -> None:
             msg += f": all utterances of {lacking} are held out; add speakers of {lacking}"
         raise SplitError(msg)
     # Speakers of a published test may lack a label, but a final model needs all labels in train and dev.
-    purposes = [("train on", held_out), *([] if fold.test else [("calibrate with", train - dev)])]
+    purposes = [("training", held_out), *([] if fold.test else [("development", train - dev)])]
     for purpose, labels in purposes:
         if labels:
             names = list(order_labels(labels))
             speakers = {utterance.speaker for utterance in index.utterances if utterance.emotion == names[0]} - {""}
             few = "1 speaker has" if len(speakers) == 1 else f"{len(speakers)} speakers have"
             msg = (
-                f"{fold.title} has no utterance of {shorten_list(list(map(repr, names)), _SHOWN)} to {purpose} ({few} "
+                f"{fold.title} has no utterance of {shorten_list(list(map(repr, names)), _SHOWN)} for {purpose} ({few} "
                 f"{names[0]!r}): add other speakers, or list only the other labels in --emotions"
             )
             raise SplitError(msg)

@@ -109,7 +109,7 @@ def train(
         negative = choose_negative(corpus.labels, negative)
         fold = make_training_split(corpus.index, settings.seed)
         with (
-            lock_folder(out, "sercli train"),
+            lock_folder(out),
             limit_threads(count_cpus()),
             follow_progress(f"train {recipe.name}", settings.progress) as update,
         ):

@@ -138,7 +138,7 @@ def tune(
     inner, test_speakers = hold_out_test(settings.read_utterances(index), protocol, test_fold, settings.seed)
     with (
         CorpusFeatures(inner, Path(store), base.features, copies=base.training.copies) as corpus,
-        lock_folder(folder, "sercli tune"),
+        lock_folder(folder),
         limit_threads(count_cpus()),
         follow_progress(f"tune {base.name}", settings.progress) as update,
     ):
@@ -186,6 +186,7 @@ class _Search:
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings are tracebacks, also on Ctrl-C
         if restart:
             path.unlink(missing_ok=True)
+        _remove_torn_line(path)
         try:
             storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
             names = [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
@@ -198,7 +199,7 @@ class _Search:
             study = optuna.create_study(
                 storage=storage, study_name=self._identity, direction="maximize", load_if_exists=True
             )
-        except InputError:
+        except (InputError, OSError):
             raise
         except Exception as reason:  # noqa: BLE001 - Optuna raises many kinds for a damaged file
             msg = f"cannot resume from {path}: it is damaged ({one_line(reason)}); start over with --restart"
@@ -254,6 +255,13 @@ class _Search:
             if trial.should_prune():
                 raise optuna.TrialPruned
         return float(np.mean(scores))
+
+
+def _remove_torn_line(path: Path) -> None:
+    """Removes what was written of a last line before its process was killed or the disk was full."""
+    if path.exists():
+        with path.open("r+b") as stream:
+            stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
 def _list_finished(study: "optuna.Study") -> list[Trial]:

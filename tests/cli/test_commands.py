@@ -212,10 +212,11 @@ def test_wrong_usage_gives_status_2(copy: Path, arguments: tuple[str, ...], mess
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize("disk", [10, 1_000_000], ids=["full from the start", "full later"])
-def test_featurize_on_a_full_disk_keeps_the_old_store(copy: Path, disk: int) -> None:
+def test_featurize_on_a_full_disk_keeps_the_old_store(copy: Path, disk: int, jobs: str) -> None:
     before = (copy / "data/features.h5").read_bytes()
-    status, _, err = run_sercli("featurize", "--restart", "--features", "all", "--jobs", "1", cwd=copy, disk=disk)
+    status, _, err = run_sercli("featurize", "--restart", "--features", "all", "--jobs", jobs, cwd=copy, disk=disk)
     assert status == 1
     assert "error: File too large (data/features.h5.part): " in err
     assert len(err.splitlines()) == 1
@@ -237,6 +238,13 @@ def test_evaluate_on_a_full_disk_leaves_no_half_file(copy: Path) -> None:
     assert status == 1
     assert "error: File too large (results/paper-paper/" in err
     assert not [path for path in (copy / "results").rglob("*") if path.is_file()]
+
+
+def test_tune_on_a_full_disk_does_not_blame_the_study(copy: Path) -> None:
+    status, _, err = run_sercli("tune", "--trials", "1", "--folds", "2", cwd=copy, disk=10)
+    assert status == 1
+    assert "error: File too large" in err
+    assert "damaged" not in err
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])

@@ -310,7 +310,7 @@ def test_a_second_download_of_a_corpus_is_refused(tmp_path: Path, run: Run) -> N
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     assert status == 1
-    assert "data/ravdess is being written by another sercli prepare ravdess: wait until it ends" in err
+    assert "data/ravdess is being written by another sercli command: wait until it ends" in err
 
 
 def limit_files(size: int) -> Callable[[], None]:

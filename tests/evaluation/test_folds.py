@@ -351,7 +351,7 @@ def test_a_folder_is_written_by_one_evaluation_at_a_time(data: Path, tmp_path: P
 
     def start_another(done: int, *_: object) -> None:
         if done == 0:
-            with pytest.raises(InputError, match="being written by another sercli evaluate") as error:
+            with pytest.raises(InputError, match="being written by another sercli command") as error:
                 run_toy(data, tmp_path / "r", recipe=QUICK, protocol="paper")
             refused.append(str(error.value))
 

@@ -147,15 +147,22 @@ def test_labels_that_few_speakers_have(data: Path) -> None:
 
     folds = limit_sad("01", "02", "03", "04").folds
     assert [fold["test_speakers"][0][-2:] for fold in folds if fold["test_lacks"] == ["sad"]] == ["06", "05"]
-    assert "no utterance of 'sad' to train on" in limit_sad("01").no_folds
+    assert "no utterance of 'sad' for training" in limit_sad("01").no_folds
 
 
 def test_page_shows_everything_and_escapes_it(inspection: Inspection, tmp_path: Path) -> None:
     error = LabelError(file="<b>.wav", speaker="", label="sad", suggested="happy", p_label=0.1, p_suggested=0.9)
-    write_inspection_page(tmp_path / "page.html", replace(inspection, label_errors=(error,)))
+    write_inspection_page(tmp_path / "page.html", replace(inspection, label_errors=(error,), tested=6))
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "7 labeled recordings" in page
-    for text in ("fed up", "gone.wav: ", "needs the speaker of every utterance", "&lt;b&gt;.wav", "16000 Hz, 1 ch"):
+    for text in (
+        "fed up",
+        "1 of 6 tested recordings, by confident learning",
+        "gone.wav: ",
+        "needs the speaker of every utterance",
+        "&lt;b&gt;.wav",
+        "16000 Hz, 1 ch",
+    ):
         assert text in page
     assert "<b>.wav" not in page
     assert page.count("<figure>") == 3

@@ -62,7 +62,9 @@ def test_planted_errors_in_a_corpus_are_found_by_an_evaluation(data: Path, tmp_p
     index, right = mislabel(read_index(data / "index.csv"), every=19)
     assert len(right) == 5
     run_toy(data, tmp_path / "results", index=index, recipe=RECIPES["logistic"], protocol="k3")
-    errors = read_label_errors(tmp_path / "results", index)
+    check = read_label_errors(tmp_path / "results", index)
+    errors = check.errors
+    assert check.tested == len(index)
     assert len({error.file for error in errors} & set(right)) >= 4
     assert sum(right.get(error.file) == error.suggested for error in errors) >= 3
     assert len(errors) <= 12
@@ -71,7 +73,9 @@ def test_planted_errors_in_a_corpus_are_found_by_an_evaluation(data: Path, tmp_p
     mended = replace(
         index, utterances=tuple(replace(u, emotion=right.get(u.file, u.emotion)) for u in index.utterances)
     )
-    assert not {error.file for error in read_label_errors(tmp_path / "results", mended)} & set(right)
+    after = read_label_errors(tmp_path / "results", mended)
+    assert not {error.file for error in after.errors} & set(right)
+    assert after.tested == len(index) - len(right)
 
     others = replace(index, utterances=tuple(replace(u, file=f"other/{u.file}") for u in index.utterances))
     with pytest.raises(InputError, match="has no predictions for this index"):
@@ -85,5 +89,5 @@ def test_labels_that_the_evaluation_merged_are_not_corrected_ones(data: Path, tm
         utterances=tuple(replace(u, emotion="joy" if u.emotion == "happy" else u.emotion) for u in index.utterances),
     )
     run_toy(data, tmp_path / "r", index=split, recipe=RECIPES["logistic"], protocol="k3", label_map={"joy": "happy"})
-    errors = read_label_errors(tmp_path / "r", split)
+    errors = read_label_errors(tmp_path / "r", split).errors
     assert len({error.file for error in errors} & set(right)) >= 4

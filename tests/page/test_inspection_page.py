@@ -24,7 +24,7 @@ ERROR = LabelError(
 def test_page_of_an_inspection(browser: Any, tmp_path: Path) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
     inspection = inspect_index(make_index(tmp_path))
-    write_inspection_page(tmp_path / "page.html", replace(inspection, label_errors=(ERROR,)))
+    write_inspection_page(tmp_path / "page.html", replace(inspection, label_errors=(ERROR,), tested=6))
     with browser.new_context(color_scheme="light") as context:
         page = context.new_page()
         requests: list[str] = []

@@ -105,6 +105,9 @@ def test_a_search_goes_on_where_it_ended_and_is_seeded(data: Path, tmp_path: Pat
     assert [t.uar for t in whole.trials] == [t.uar for t in resumed.trials[:2]]
     with pytest.raises(InputError, match="has the trials of another recipe, search space, seed or data"):
         run(data, tmp_path / "a", seed=1)
+    with (tmp_path / "a/study.log").open("a") as stream:
+        stream.write('{"op_code": 4, "worker_id"')  # a full disk, or a kill
+    assert len(run(data, tmp_path / "a", trials=4).trials) == 4
     (tmp_path / "a/study.log").write_text('{"op_code": 99}\n')
     with pytest.raises(InputError, match="it is damaged"):
         run(data, tmp_path / "a")
