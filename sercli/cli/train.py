@@ -74,7 +74,7 @@ def train(
     from sercli.evaluation.report import read_scores
     from sercli.training.train import train as run
 
-    scores = read_scores(figures or [], recipe.name)
+    scores = read_scores(figures or [], recipe)
     records: list[tuple[int, EpochRecord]] = []
     with console.show_live(lambda: _epoch_table(records, recipe)) as live:
 

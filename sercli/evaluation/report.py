@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sercli.errors import InputError
+from sercli.errors import InputError, UsageError
 from sercli.evaluation.folds import EvaluationPlan, FoldResult
 from sercli.evaluation.predictions import PREDICTIONS_FILE, PredictionRow, Predictions, write_predictions
 from sercli.evaluation.scores import ScoreSummary, summarize
@@ -14,6 +14,7 @@ from sercli.features.utterance import Failure
 from sercli.files import one_line, read_json_object, write_json
 from sercli.plots import save_confusion, save_reliability
 from sercli.splits.protocols import get_protocol
+from sercli.training.recipes import Recipe
 from sercli.version import collect_versions
 
 REPORT_FILE = "report.json"
@@ -181,12 +182,12 @@ def read_report(folder: Path) -> dict[str, Any]:
     return read_json_object(folder / REPORT_FILE, expected="a results folder, as 'sercli evaluate' writes it")
 
 
-def read_scores(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any]]:
+def read_scores(folders: Iterable[Path], recipe: Recipe) -> dict[str, dict[str, Any]]:
     """Reads the main scores of results folders by protocol, for a model card.
 
     Args:
-        folders: Results folders of the recipe.
-        recipe: Name of the recipe.
+        folders: Results folders of the recipe; the number of epochs and of networks may differ.
+        recipe: Recipe of the model.
 
     Raises:
         InputError: If a folder has no report or one of another recipe, or two are of one protocol.
@@ -195,14 +196,14 @@ def read_scores(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any
     for folder in folders:
         report = read_report(folder)
         with report_errors(folder):
-            if report["recipe"] != recipe:
-                msg = f"{folder} was made with recipe {report['recipe']!r}, expected {recipe!r}"
-                raise InputError(msg)
+            _require_recipe(folder, report, recipe)
             overall, test = report["overall"], describe_test(report)
             if test in scores:
                 msg = f"{folder} is a second report of {test}: give one results folder per protocol"
                 raise InputError(msg)
             scores[test] = {
+                "corpora": sorted(report["corpora"]),
+                "labels": list(report["labels"]),
                 "speaker_independent": report["speaker_independent"],
                 "seeds": len(report["seeds"]),
                 "max_epochs": report["parameters"]["training"]["max_epochs"],
@@ -211,3 +212,28 @@ def read_scores(folders: Iterable[Path], recipe: str) -> dict[str, dict[str, Any
                 "command": report["command"],
             }
     return scores
+
+
+def _require_recipe(folder: Path, report: Mapping[str, Any], recipe: Recipe) -> None:
+    """Refuses a report of a recipe with another name or other parameters.
+
+    Parameters that the report lacks, because they are newer, have their defaults. Of features, it has those of the
+    store, among which are the recipe's.
+    """
+    if report["recipe"] != recipe.name:
+        msg = f"{folder} was made with recipe {report['recipe']!r}, expected {recipe.name!r}"
+        raise InputError(msg)
+    known = recipe.to_dict()
+    values = {name: value for name, value in report["parameters"].items() if name in known}
+    stored = values["features"]["names"]
+    values["features"] = known["features"] if set(known["features"]) <= set(stored) else stored
+    try:
+        tested = Recipe.from_dict(values)
+    except UsageError as reason:
+        msg = f"{folder} was made with a recipe that is no longer valid ({reason}): evaluate again"
+        raise InputError(msg) from None
+    tested = tested.with_max_epochs(recipe.training.max_epochs).with_members(recipe.network.members)
+    if tested != recipe:
+        names = [name for name, value in known.items() if tested.to_dict()[name] != value]
+        msg = f"{folder} was made with other parameters of recipe {recipe.name} ({', '.join(names)}): evaluate again"
+        raise InputError(msg)

@@ -193,7 +193,7 @@ class ReportPage:
             negative=[self._labels[number] for number in self._negative],
             scores=scores.to_dict() if scores and scores.scored else None,
             description=self._description,
-            tested=_choose_figures(self._description.get("figures") or {}),
+            tested=_choose_figures(self._description.get("figures") or {}, self._description["labels"]),
             acted=is_published(training_data),
             use=USE,
             limits=list_limits(self._description),
@@ -306,6 +306,7 @@ def _tabulate_shares(summary: BatchSummary, labels: Sequence[str]) -> list[dict[
     return shares
 
 
-def _choose_figures(figures: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Chooses the first test on unseen speakers, which says most about new recordings."""
-    return next((score for score in figures.values() if score.get("speaker_independent")), None)
+def _choose_figures(figures: Mapping[str, Any], labels: Sequence[str]) -> Mapping[str, Any] | None:
+    """Chooses the first test of all labels on unseen speakers, which says most about new recordings."""
+    chosen = (score for score in figures.values() if score.get("labels", labels) == labels)
+    return next((score for score in chosen if score.get("speaker_independent")), None)

@@ -12,6 +12,7 @@ from sercli.evaluation.report import describe_test, read_scores
 from sercli.evaluation.scores import summarize
 from sercli.models.folder import DEFAULT_MODEL
 from sercli.models.model import load_model
+from sercli.training.recipes import Recipe
 
 RESULTS = Path(__file__).parent / "results"
 FOLDERS = sorted(path.parent for path in RESULTS.glob("*/report.json"))
@@ -78,9 +79,9 @@ def test_each_method_is_quoted(folder: Path) -> None:
 
 def test_the_card_quotes_the_reports() -> None:
     facts = load_model(DEFAULT_MODEL).facts
-    quoted, recipe = facts["figures"], facts["recipe"]["name"]
+    quoted, recipe = facts["figures"], Recipe.from_dict(facts["recipe"])
     named = {
-        describe_test(read_report(folder)): folder for folder in FOLDERS if read_report(folder)["recipe"] == recipe
+        describe_test(read_report(folder)): folder for folder in FOLDERS if read_report(folder)["recipe"] == recipe.name
     }
     assert set(quoted) <= set(named)
     for name, figures in quoted.items():

@@ -86,7 +86,7 @@ def test_train_evaluate_and_predict_follow_featurize(copy: Path) -> None:
     )
     assert (status, out) == (0, ""), err
     assert "epoch 2: loss" in err
-    assert "| loso | unseen | 1 | 1 |" in (copy / "models/small/MODEL_CARD.md").read_text()
+    assert "| loso | ravdess | 4 | unseen | 1 | 1 |" in (copy / "models/small/MODEL_CARD.md").read_text()
     assert sum(json.loads((copy / "models/small/model.json").read_text())["self_test"]) == pytest.approx(1, abs=1e-4)
 
     recordings = copy / "data/recordings"

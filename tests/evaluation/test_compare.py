@@ -17,6 +17,7 @@ from sercli.evaluation.report import read_scores
 from sercli.evaluation.scores import summarize
 from sercli.files import read_json_object, write_json
 from sercli.labels import EMOTIONS
+from sercli.training.recipe_files import RECIPES
 
 
 def write_results(folder: Path, recipe: str, share: float, *, files: Sequence[str], protocol: str = "loso") -> Path:
@@ -117,7 +118,7 @@ def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"report\.json is missing: expected a results folder, as 'sercli evaluate'"):
         compare([tmp_path])
     with pytest.raises(InputError, match=r"report\.json is missing: expected a results folder, as 'sercli evaluate'"):
-        read_scores([tmp_path / "none"], "svm")
+        read_scores([tmp_path / "none"], RECIPES["svm"])
     with pytest.raises(InputError, match="is not a folder: expected results"):
         compare([tmp_path / "notes.md"])
     with pytest.raises(InputError, match="nothing to compare"):

@@ -282,13 +282,16 @@ def test_damaged_predictions_are_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_figures_for_the_card_must_be_of_the_same_recipe(results: Path) -> None:
-    figures = read_scores([results], "paper")
+    figures = read_scores([results], SMALL.with_max_epochs(9).with_members(3))
     assert figures["loso"]["uar"] == read_report(results)["overall"]["uar"]
     assert figures["loso"]["speaker_independent"]
+    assert (figures["loso"]["corpora"], figures["loso"]["labels"]) == (["ravdess"], list(LABELS))
     with pytest.raises(InputError, match="recipe 'paper', expected 'other'"):
-        read_scores([results], "other")
+        read_scores([results], replace(SMALL, name="other"))
+    with pytest.raises(InputError, match=r"other parameters of recipe paper \(features, training\): evaluate again"):
+        read_scores([results], replace(SMALL, features=("chroma",), training=replace(SMALL.training, copies=1)))
     with pytest.raises(InputError, match="is a second report of loso: give one results folder per protocol"):
-        read_scores([results, results], "paper")
+        read_scores([results, results], SMALL)
 
 
 def test_each_fold_is_tested_by_as_many_members_as_the_recipe_has(data: Path, tmp_path: Path) -> None:
