@@ -288,13 +288,16 @@ def _to_seconds(count: int | None, base: Any) -> float | None:
 
 def _to_samples(frame: "av.AudioFrame", channels: int) -> Samples:
     """Returns the samples of a frame in shape ``(n_samples, channels)``, with the type and scale of the codec."""
+    from av.audio.plane import AudioPlane
+
     dtype = _DTYPES[frame.format.packed.name]
-    if frame.format.is_planar:
-        planes = [np.frombuffer(plane, dtype, frame.samples) for plane in frame.planes]  # type: ignore[call-overload]
-        return planes[0][:, None] if len(planes) == 1 else np.stack(planes, axis=1)
     # PyAV before 13 cannot count the channels of an unnamed layout.
     channels = len(frame.layout.channels) or max(1, channels)
-    packed: Samples = np.frombuffer(frame.planes[0], dtype, frame.samples * channels)  # type: ignore[call-overload]
+    # Not frame.planes, which reads beyond the end where there are more than 7 channels.
+    if frame.format.is_planar:
+        planes = [np.frombuffer(AudioPlane(frame, n), dtype, frame.samples) for n in range(channels)]  # type: ignore[call-overload]
+        return planes[0][:, None] if len(planes) == 1 else np.stack(planes, axis=1)
+    packed: Samples = np.frombuffer(AudioPlane(frame, 0), dtype, frame.samples * channels)  # type: ignore[call-overload]
     return packed.reshape(-1, channels)
 
 

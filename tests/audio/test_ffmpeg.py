@@ -250,3 +250,40 @@ def test_a_size_that_is_cut_off_in_matroska_is_no_time_scale() -> None:
     info = b"\x15\x49\xa9\x66" + b"\x44\x89\x88" + struct.pack(">d", 1500.0) + b"\xec\x83\x2a\xd7\xb1"
     content = io.BytesIO(info + b"\x1f\x43\xb6\x75")
     assert _find_matroska_duration(content) == 1.5  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "layout", "channels"),
+    [
+        ("wv", "wavpack", "octagonal", 8),
+        ("wv", "wavpack", "hexadecagonal", 16),
+        ("ipod", "aac", "7.1", 8),
+        ("matroska", "libopus", "7.1", 8),
+        ("matroska", "pcm_s16le", "7.1", 8),
+    ],
+)
+def test_each_of_many_channels_is_read(tmp_path: Path, kind: str, codec: str, layout: str, channels: int) -> None:
+    path, rate = tmp_path / f"many.{kind}", 48_000
+    levels = np.linspace(0.2, 0.9, channels)
+    tone = make_tone(seconds=0.5, sample_rate=rate)[:, :1] * (levels / 0.9)
+    with av.open(str(path), "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=rate, layout=layout)
+        assert isinstance(stream, AudioStream)
+        stream.bit_rate = 64_000 * channels
+        context = stream.codec_context
+        context.open()
+        resampler = av.AudioResampler(context.format, layout, rate, context.frame_size or 1_024)
+        packed = np.ascontiguousarray(tone, np.float32).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
+        frame.sample_rate = rate
+        for converted in (*resampler.resample(frame), *resampler.resample(None)):
+            container.mux(stream.encode(converted))
+        container.mux(stream.encode(None))
+    signal, _ = read_signal(path)
+    assert signal.shape[1] == channels
+    loudness = np.sqrt((signal**2).mean(axis=0))
+    if codec in {"wavpack", "pcm_s16le"}:
+        np.testing.assert_allclose(loudness / loudness[-1], levels / 0.9, rtol=0.01)
+    else:  # the fourth channel is for low frequencies only
+        full = np.delete(np.arange(channels), 3)
+        assert loudness[full].min() > 0.1 * loudness.max()
