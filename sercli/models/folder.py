@@ -74,9 +74,8 @@ def _check_shown(path: Path, description: dict[str, Any]) -> None:
             raise ModelError(msg)
         for key, entry in table.items() if name in _SHOWN else ():
             if not _fits(entry, _SHOWN[name]):
-                msg = (
-                    f"{path}: {name}, {one_line(key)} has a value of the wrong type: expected {', '.join(_SHOWN[name])}"
-                )
+                expected = ", ".join(_SHOWN[name])
+                msg = f"{path}: {name}, {one_line(key)} lacks a value or has an invalid one: expected {expected}"
                 raise ModelError(msg)
 
 
@@ -84,7 +83,8 @@ def _fits(entry: Any, kinds: dict[str, Any]) -> bool:
     if not (isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in kinds.items())):
         return False
     interval = entry.get("uar_interval", [None, None])
-    return len(interval) == 2 and all(isinstance(end, float | int | None) for end in interval)
+    shares = [entry.get("uar"), entry.get("accuracy"), *interval]
+    return len(interval) == 2 and all(isinstance(x, float | int | None) and 0 <= (x or 0) <= 1 for x in shares)
 
 
 def model_digest(folder: Path) -> str:

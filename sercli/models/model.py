@@ -6,6 +6,7 @@ Nothing here imports torch.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -102,6 +103,8 @@ class Model:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False  # keeps only the memory in use
         options.log_severity_level = 3
+        # A graph may name files with its weights, relative to this folder: read none.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         provider = choose_provider(self.device, onnxruntime.get_available_providers())
         try:
             return onnxruntime.InferenceSession(self.graph, options, providers=[provider])
@@ -119,7 +122,7 @@ class Model:
             Logits, shape ``(n_segments, n_labels)``; the mean over the members of an ensemble.
 
         Raises:
-            ModelError: If a logit is not finite.
+            ModelError: If a logit is not finite, or the network cannot be computed.
         """
         return self.score(matrices, embed=False)[0]
 
@@ -162,7 +165,17 @@ class Model:
         batch = np.zeros((len(matrices), self.features.n_features, int(n_frames.max())), np.float32)
         for row, matrix in zip(batch, matrices, strict=True):
             row[:, : matrix.shape[1]] = self.normalizer.apply(matrix.T).T
-        return self._session.run(list(outputs), {"features": batch, "n_frames": n_frames})
+        try:
+            values = self._session.run(list(outputs), {"features": batch, "n_frames": n_frames})
+        except Exception as reason:  # noqa: BLE001 - its exceptions share no base class
+            msg = f"{ONNX_FILE} cannot be computed ({one_line(reason)[:200]}): train the model again"
+            raise ModelError(msg) from None
+        declared = {tensor.name: [len(batch), *tensor.shape[1:]] for tensor in self._session.get_outputs()}
+        for name, found in zip(outputs, values, strict=True):
+            if not _has_shape(found, declared[name]):
+                msg = f"output {name} of {ONNX_FILE} has another shape than it declares: train the model again"
+                raise ModelError(msg)
+        return values
 
     def pool(self, logits: Logits, speech: Sequence[float]) -> Logits:
         """Averages the logits of a recording's segments, weighted by their seconds of speech.
@@ -190,6 +203,14 @@ class Model:
             speech: Speech in each segment (s).
         """
         return self.probabilities(self.pool(self.logits(matrices), speech))
+
+
+def _has_shape(array: Any, shape: Sequence[int | str]) -> bool:
+    """Whether an array has this shape, in which names stand for any size."""
+    pairs = zip(np.shape(array), shape, strict=False)
+    return np.ndim(array) == len(shape) and all(
+        size == declared or isinstance(declared, str) for size, declared in pairs
+    )
 
 
 def choose_provider(device: str, available: Sequence[str]) -> str:

@@ -136,17 +136,49 @@ def test_a_graph_whose_inputs_have_another_name_is_refused(model: Model, folder:
         load_model(folder)
 
 
-def test_a_graph_cannot_read_files_outside_its_folder(model: Model, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("location", ["../secret.bin", "secret.bin", "folder/secret.bin"])
+def test_a_graph_can_read_no_other_file(
+    model: Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str
+) -> None:
     """Weights may lie in files of their own beside an ONNX graph, under any path; those are never read."""
-    (tmp_path / "secret.bin").write_bytes(bytes(10_000))
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path, tmp_path / "folder", folder):
+        path.mkdir(exist_ok=True)
+        (path / "secret.bin").write_bytes(bytes(10_000))
     graph = onnx.load_from_string(model.graph)
     initializer = max(graph.graph.initializer, key=lambda each: len(each.raw_data))
     initializer.ClearField("raw_data")
     initializer.data_location = onnx.TensorProto.EXTERNAL
-    initializer.external_data.add(key="location", value="../secret.bin")
+    initializer.external_data.add(key="location", value=location)
     exchange_graph(folder, graph.SerializeToString())
     with pytest.raises(ModelError, match=r"model\.onnx cannot be loaded"):
         load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("operator", "message"), [("Slice", "output logits of .* has another shape"), ("Reshape", "cannot be computed")]
+)
+def test_a_graph_that_fails_or_has_other_shapes_is_named_when_it_runs(
+    model: Model, folder: Path, operator: str, message: str
+) -> None:
+    graph = onnx.load_from_string(model.graph)
+    for node in graph.graph.node:
+        node.output[:] = ["whole" if name == "logits" else name for name in node.output]
+    # Of a size that is known only when it runs.
+    for name, values in (("none", [0]), ("one", [1]), ("columns", [1])):
+        graph.graph.initializer.append(onnx.helper.make_tensor(name, onnx.TensorProto.INT64, [1], values))
+    graph.graph.node.extend(
+        [
+            onnx.helper.make_node("Slice", ["n_frames", "none", "one"], ["first"]),
+            onnx.helper.make_node("Min", ["first", "one"], ["size"]),
+            onnx.helper.make_node("Slice", ["whole", "none", "size", "columns"], ["logits"])
+            if operator == "Slice"
+            else onnx.helper.make_node("Reshape", ["whole", "size"], ["logits"]),
+        ]
+    )
+    exchange_graph(folder, graph.SerializeToString())
+    with pytest.raises(ModelError, match=message):
+        load_model(folder).logits(make_matrices(40, 30))
 
 
 @pytest.mark.parametrize(
