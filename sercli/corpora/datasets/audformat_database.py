@@ -122,13 +122,34 @@ def _get_table(database: "audformat.Database") -> "pd.DataFrame":
     return table
 
 
+def _refuse_nested_aliases(text: str) -> None:
+    """Refuses YAML with aliases inside of what aliases stand for, which a few lines can make grow without bound.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    import yaml
+
+    anchored: list[bool] = []  # of the open lists and tables
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            anchored.append(event.anchor is not None)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchored.pop()
+        elif isinstance(event, yaml.AliasEvent) and any(anchored):
+            msg = f"line {event.start_mark.line + 1} has an alias inside of what another alias may stand for"
+            raise ValueError(msg)
+
+
 def _load(header: Path) -> "audformat.Database":
     """Loads a database with its tables, without what could run code: tags in the header, and pickled tables."""
     import audformat
     import yaml
 
     try:
-        content = yaml.safe_load(header.read_text(encoding="utf-8"))
+        text = header.read_text(encoding="utf-8")
+        _refuse_nested_aliases(text)
+        content = yaml.safe_load(text)
     except yaml.YAMLError as reason:
         raise ValueError(one_line(reason)) from None
     database = audformat.Database.load_header_from_yaml(content)

@@ -134,6 +134,18 @@ def test_database_that_cannot_be_read(tmp_path: Path, content: str, message: str
     assert "\n" not in str(told.value)
 
 
+def test_aliases_that_would_grow_without_bound_are_refused_and_plain_ones_are_not(tmp_path: Path) -> None:
+    make_database(tmp_path)
+    header = tmp_path / "db.yaml"
+    text = header.read_text()
+    header.write_text(f"{text}\nmeta: {{one: &x [1, 2], two: *x, three: *x}}\n")
+    assert len(label_database(tmp_path).recordings) == 2
+    bomb = "".join(f"  a{n}: &a{n} {{{', '.join(f'k{m}: *a{n - 1}' for m in range(9))}}}\n" for n in range(1, 30))
+    header.write_text(f"{text}\nmeta:\n  a0: &a0 {{x: 1}}\n{bomb}")
+    with pytest.raises(CorpusError, match="has an alias inside of what another alias may stand for"):
+        label_database(tmp_path)
+
+
 def test_one_of_several_databases_is_not_chosen(tmp_path: Path) -> None:
     touch(tmp_path, "one/db.yaml", "two/db.yaml")
     with pytest.raises(CorpusError, match=r"2 databases under .*: expected the folder of one audformat database"):
