@@ -1,6 +1,7 @@
 """Decodes containers with FFmpeg, through PyAV."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from io import RawIOBase
 from typing import TYPE_CHECKING, Any, cast
@@ -70,7 +71,7 @@ class StreamDecoder:
         self._frames = 0  # number of frames at the current rate
         self._earlier = 0.0  # seconds decoded at other rates
         self._silence = 0.0
-        self._undecoded: list[Packet] = []  # consecutive packets that could not be decoded
+        self._undecoded: Counter[float] = Counter()  # durations (s) of consecutive packets that could not be decoded
         self._origin: float | None = None  # offset added to time stamps (s)
 
     def __iter__(self) -> Iterator[tuple[Signal, int]]:
@@ -129,9 +130,7 @@ class StreamDecoder:
                 last = packet
         yield from self._decode_packet(stream, None)
         if stream.codec_context.name.startswith("amr"):
-            for silent in self._undecoded:
-                yield from self._replace(silent, stream.codec_context.name)
-            self._undecoded.clear()
+            yield from self._replace_undecoded(stream.codec_context.name)
         self.truncated = bool(self._undecoded) or (last is not None and _is_truncated(last, self._demuxer))
 
     def _decode_packet(self, stream: "av.AudioStream", packet: "Packet | None") -> Iterator[tuple[Samples, int]]:
@@ -141,24 +140,23 @@ class StreamDecoder:
             frames = stream.codec_context.decode(packet)
         except (av.error.FFmpegError, ValueError, EOFError, MemoryError):
             if packet is not None:
-                self._undecoded.append(packet)
+                self._undecoded[min(_to_seconds(packet.duration, packet.time_base) or 0.0, 1.0)] += 1
             return
-        if packet is not None and self._undecoded:
-            for damaged in self._undecoded:
-                yield from self._replace(damaged, stream.codec_context.name)
-            self._undecoded.clear()
+        if packet is not None:
+            yield from self._replace_undecoded(stream.codec_context.name)
         for frame in frames:
             if frame.samples and frame.sample_rate:
                 yield from self._place(frame, stream.codec_context.channels)
 
-    def _replace(self, packet: "Packet", codec: str) -> Iterator[tuple[Samples, int]]:
-        """Yields silence for a packet that cannot be decoded, where time stamps will not fill the gap."""
-        duration = min(_to_seconds(packet.duration, packet.time_base) or 0.0, 1.0)
-        # Comfort noise is not damage: FFmpeg cannot decode that of AMR.
-        if not codec.startswith("amr"):
-            self.lost += max(duration, 0.02)
-        if self._rate and not self._timed and duration > 0:
-            yield from self._fill(duration)
+    def _replace_undecoded(self, codec: str) -> Iterator[tuple[Samples, int]]:
+        """Yields silence for packets that cannot be decoded, where time stamps will not fill the gap."""
+        undecoded, self._undecoded = self._undecoded, Counter()
+        for duration, count in undecoded.items():
+            # Comfort noise is not damage: FFmpeg cannot decode that of AMR.
+            if not codec.startswith("amr"):
+                self.lost += count * max(duration, 0.02)
+            if self._rate and not self._timed:
+                yield from self._fill(count * duration)
 
     def _place(self, frame: "av.AudioFrame", channels: int) -> Iterator[tuple[Samples, int]]:
         samples = _to_samples(frame, channels)

@@ -175,17 +175,22 @@ def _match_deep(pattern: Path) -> Iterator[str]:
     base = Path(*pattern.parts[:first])
     names = pattern.parts[first:]
     entered: set[tuple[int, int]] = set()
-    for folder, folders, files in os.walk(base, followlinks=True):
-        status = os.stat(folder)  # noqa: PTH116 - str is faster than Path for thousands of entries
+    folders = [str(base)]  # not by os.walk, which calls itself for each level before Python 3.12
+    while folders:
+        folder = folders.pop()
+        try:
+            status = os.stat(folder)  # noqa: PTH116 - str is faster than Path for thousands of entries
+            with os.scandir(folder) as found:
+                entries = sorted((entry for entry in found if entry.name[0] != "."), key=lambda entry: entry.name)
+        except OSError:
+            continue
         if (status.st_dev, status.st_ino) in entered:
-            folders.clear()
             continue
         entered.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if name[0] != ".")
-        for name in (*folders, *files):
-            path = Path(folder, name)
-            if name[0] != "." and _fits(path.relative_to(base).parts, names):
-                yield str(path)
+        folders += [entry.path for entry in reversed(entries) if _is_folder(entry)]
+        for entry in entries:
+            if _fits(Path(entry.path).relative_to(base).parts, names):
+                yield entry.path
 
 
 def _fits(names: Sequence[str], pattern: Sequence[str]) -> bool:
@@ -234,7 +239,7 @@ def _walk_below(folder: Path, search: _Search) -> Iterator[Recording]:
         yield from _walk_into(folder, search)
     except (OSError, RecursionError) as reason:
         # One unreadable folder among many becomes a row in the report; the batch goes on.
-        why = "too many folders in each other" if isinstance(reason, RecursionError) else reason.strerror
+        why = "nested too deep" if isinstance(reason, RecursionError) else reason.strerror
         problem = f"folder cannot be read ({why})"
         yield Recording(path=folder, name=folder.as_posix(), problem=problem)
 

@@ -4,6 +4,7 @@ import hashlib
 import html
 import os
 import urllib.parse
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -292,10 +293,11 @@ def _name_sidecars(folder: Path, suffix: str, recordings: Sequence[Recording]) -
     """Names a file for each recording, in the tree it was found in, with its whole name to avoid collisions."""
     taken: set[str] = set()
     folders: set[str] = set()
+    tries: Counter[str] = Counter()
     sidecars = {}
     for recording in recordings:
         inner, outer = _inside(recording.relative or recording.name), _inside(recording.name)
-        paths = (_shorten(PurePosixPath(f"{name}{suffix}")) for name in _candidates(inner, outer))
+        paths = (_shorten(PurePosixPath(f"{name}{suffix}")) for name in _candidates(inner, outer, tries))
         path = next(path for path in paths if _is_free(path, taken, folders))
         taken.add(str(path).casefold())
         folders |= _folders_of(path)
@@ -327,13 +329,13 @@ def _folders_of(path: PurePosixPath) -> set[str]:
     return {str(parent).casefold() for parent in path.parents}
 
 
-def _candidates(inner: str, outer: str) -> Iterator[str]:
+def _candidates(inner: str, outer: str, tries: Counter[str]) -> Iterator[str]:
+    """Yields names below the folder; `tries` counts those given before, by name without regard to case."""
     yield inner
     yield outer
-    number = 2
     while True:
-        yield f"~{number}/{outer}"
-        number += 1
+        tries[outer.casefold()] += 1
+        yield f"~{tries[outer.casefold()] + 1}/{outer}"
 
 
 def _inside(name: str) -> str:
