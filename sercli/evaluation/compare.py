@@ -129,4 +129,4 @@ def _read(folder: Path) -> tuple[ComparedResults, tuple[object, ...]]:
             training_seconds=report["training_seconds"],
             folder=str(folder),
         )
-        return compared, (report["protocol"], report["degradation"], tested)
+        return compared, (str(report["protocol"]), str(report["degradation"]), tested)

@@ -155,7 +155,7 @@ def describe_test(report: Mapping[str, Any]) -> str:
     """
     members = report["parameters"]["network"].get("members", 1)
     return ", ".join(
-        filter(None, (report["protocol"], report["degradation"], f"{members} members" if members > 1 else ""))
+        filter(None, (str(report["protocol"]), str(report["degradation"]), f"{members} members" if members > 1 else ""))
     )
 
 

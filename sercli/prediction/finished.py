@@ -41,7 +41,10 @@ class FinishedRecordings:
         finished = set()
         for position, recording in enumerate(recordings):
             if recording.name in self.journal:
-                result = self.read(recording.name)
+                try:
+                    result = self.read(recording.name)
+                except (KeyError, TypeError, ValueError):  # not written by this version
+                    continue
                 usable = all(row.status != "failed" and (row.envelope or not envelope) for row in result.predictions)
                 if result.sha256 and usable and result.sha256 == hash_recording(recording):
                     finished.add(position)

@@ -309,4 +309,4 @@ def _tabulate_shares(summary: BatchSummary, labels: Sequence[str]) -> list[dict[
 def _choose_figures(figures: Mapping[str, Any], labels: Sequence[str]) -> Mapping[str, Any] | None:
     """Chooses the first test of all labels on unseen speakers, which says most about new recordings."""
     chosen = (score for score in figures.values() if score.get("labels", labels) == labels)
-    return next((score for score in chosen if score.get("speaker_independent")), None)
+    return next((score for score in chosen if score.get("speaker_independent") and score.get("uar") is not None), None)

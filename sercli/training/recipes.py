@@ -12,6 +12,7 @@ from sercli.models.config import NetworkConfig
 from sercli.training.classifiers import BASELINES
 
 SCHEDULES = ("plateau", "one-cycle")
+MAX_COPIES = 1_000  # of an utterance
 _NAME = re.compile(r"\w[\w.-]{0,79}")  # also a folder name
 
 
@@ -63,7 +64,7 @@ class TrainConfig(Config):
         for name in ("weight_decay", "muon", "max_gradient"):
             self._require(condition=0 <= getattr(self, name) <= 10_000, name=name, expected="0 to 10000")
         self._require(condition=0 <= self.label_smoothing < 1, name="label_smoothing", expected="0 to under 1")
-        self._require(condition=self.copies >= 0, name="copies", expected="0 or more")
+        self._require(condition=0 <= self.copies <= MAX_COPIES, name="copies", expected=f"0 to {MAX_COPIES}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

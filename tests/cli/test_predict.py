@@ -279,11 +279,20 @@ def change(**values: object) -> Callable[[bytes], bytes]:
         ("model.json", lambda _: b"{}", "has no schema version, expected 2: make it again with 'sercli train'"),
         ("model.json", change(typicality=[1]), "typicality should be an object, found list"),
         ("model.json", change(figures=[1]), "figures should be an object, found list"),
-        ("model.json", change(figures={"emobox": {"uar": "high"}}), "figures, emobox has a value of the wrong type"),
-        ("model.json", change(training_data={"ravdess": 5}), "training_data, ravdess has a value of the wrong type"),
+        (
+            "model.json",
+            change(figures={"emobox": {"uar": "high"}}),
+            "figures, emobox lacks a value or has an invalid one",
+        ),
+        (
+            "model.json",
+            change(training_data={"ravdess": 5}),
+            "training_data, ravdess lacks a value or has an invalid one",
+        ),
+        ("model.json", change(training_data={"csv": {"utterances": 1}}), "training_data, csv lacks a value"),
         ("model.json", change(recipe="paper"), "recipe should be an object, found str"),
     ],
-    ids=["graph cut", "graph missing", "graph empty", "json cut", "json missing", "json empty", *"abcde"],
+    ids=["graph cut", "graph missing", "graph empty", "json cut", "json missing", "json empty", *"abcdef"],
 )
 def test_a_damaged_model_folder(
     run: Run, calls: Path, tmp_path: Path, name: str, content: Callable[[bytes], bytes | None], message: str

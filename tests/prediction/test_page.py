@@ -192,6 +192,17 @@ def test_the_page_quotes_a_test_on_unseen_speakers(
         assert part in text
 
 
+def test_a_model_without_optional_facts_has_a_page(tmp_path: Path) -> None:
+    facts = {
+        "figures": {"loso": {"uar_interval": [None, None]}},
+        "training_data": {"a": {"utterances": 1, "speakers": 1}},
+    }
+    description = {**DESCRIPTION, "labels": list(EMOTIONS), **facts}
+    page = ReportPage(tmp_path / "r.html", labels=EMOTIONS, negative=(), description=description, truth={})
+    page.save(BatchSummary(labels=EMOTIONS), None)
+    assert "(loso)" in (tmp_path / "r.html").read_text()
+
+
 def test_a_thousand_recordings_take_less_than_a_megabyte(tmp_path: Path) -> None:
     """Each with a timeline of some three minutes, of random numbers, which compress worse than those of recordings."""
     assert write_many(tmp_path / "r.html", 1_000, segments=60).stat().st_size < 950_000
