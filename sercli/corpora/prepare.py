@@ -218,7 +218,8 @@ def _describe_state(request: Request, labeled: LabeledRecordings) -> dict[str, A
             # file that is moved here keeps both.
             state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             digest.update(f"{path}\0{state}\0".encode())
-    return {"index": str(request.index.absolute()), "files": digest.hexdigest()}
+    index = str(request.index.absolute()).encode(errors="backslashreplace").decode()  # names need not be UTF-8
+    return {"index": index, "files": digest.hexdigest()}
 
 
 def _agrees(row: Utterance, annotation: Annotation) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -209,6 +210,14 @@ def test_second_run_does_nothing(tmp_path: Path, toy: Path) -> None:
     assert second.utterances == first.utterances
     assert (tmp_path / "data/index.csv").stat().st_mtime_ns == before
     assert not prepare(tmp_path, source=toy, force=True).unchanged
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have UTF-8 names only")
+def test_a_data_folder_may_have_any_name(tmp_path: Path, toy: Path) -> None:
+    data = tmp_path / os.fsdecode(b"d\xff")
+    asked = replace(request(tmp_path, source=toy), data_dir=data, index=data / "index.csv")
+    assert not prepare_corpus(asked).unchanged
+    assert prepare_corpus(asked).unchanged
 
 
 def test_second_run_sees_what_changed(tmp_path: Path, toy: Path) -> None:
