@@ -18,6 +18,7 @@ from sercli.training.recipes import Recipe
 from sercli.version import collect_versions
 
 REPORT_FILE = "report.json"
+CONFUSION_FILE, RELIABILITY_FILE = "confusion.png", "reliability.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,9 +143,9 @@ def write_report(
 def _draw(report: EvaluationReport) -> None:
     overall, folder = report.scores.overall, report.folder
     title = f"{report.recipe}, protocol {report.test_name}: UAR {overall.uar or 0:.3f}"
-    save_confusion(folder / "confusion.png", overall.confusion, report.labels, title)
+    save_confusion(folder / CONFUSION_FILE, overall.confusion, report.labels, title)
     error = f"expected calibration error {overall.expected_calibration_error or 0:.3f}"
-    save_reliability(folder / "reliability.png", overall.reliability, title=error)
+    save_reliability(folder / RELIABILITY_FILE, overall.reliability, title=error)
 
 
 def describe_test(report: Mapping[str, Any]) -> str:
@@ -223,17 +224,19 @@ def _require_recipe(folder: Path, report: Mapping[str, Any], recipe: Recipe) -> 
     if report["recipe"] != recipe.name:
         msg = f"{folder} was made with recipe {report['recipe']!r}, expected {recipe.name!r}"
         raise InputError(msg)
-    known = recipe.to_dict()
+    known = {field.name for field in fields(Recipe)}
     values = {name: value for name, value in report["parameters"].items() if name in known}
     stored = values["features"]["names"]
-    values["features"] = known["features"] if set(known["features"]) <= set(stored) else stored
+    values["features"] = list(recipe.features) if set(recipe.features) <= set(stored) else stored
     try:
         tested = Recipe.from_dict(values)
+        if tested.baseline == recipe.baseline == "":
+            tested = tested.with_max_epochs(recipe.training.max_epochs).with_members(recipe.network.members)
     except UsageError as reason:
         msg = f"{folder} was made with a recipe that is no longer valid ({reason}): evaluate again"
         raise InputError(msg) from None
-    tested = tested.with_max_epochs(recipe.training.max_epochs).with_members(recipe.network.members)
-    if tested != recipe:
-        names = [name for name, value in known.items() if tested.to_dict()[name] != value]
+    found, expected = tested.to_dict(), Recipe.from_dict(recipe.to_dict()).to_dict()
+    names = [name for name in sorted(known) if found.get(name) != expected.get(name)]
+    if names:
         msg = f"{folder} was made with other parameters of recipe {recipe.name} ({', '.join(names)}): evaluate again"
         raise InputError(msg)

@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import re
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -18,9 +17,9 @@ from sercli.errors import InputError, UsageError
 from sercli.evaluation.degraded import score_degraded
 from sercli.evaluation.folds import FOLDS_FOLDER, EvaluationPlan, FoldResult, FoldTask, read_fold
 from sercli.evaluation.predictions import PREDICTIONS_FILE, PredictionRow, make_rows, read_predictions
-from sercli.evaluation.report import REPORT_FILE, EvaluationReport, write_report
+from sercli.evaluation.report import CONFUSION_FILE, RELIABILITY_FILE, REPORT_FILE, EvaluationReport, write_report
 from sercli.evaluation.run_fold import find_finished, get_method, run_fold
-from sercli.files import read_json_object, write_table
+from sercli.files import read_json_object, remove_folder, write_table
 from sercli.labels import shorten_list
 from sercli.locks import lock_folder, require_folder
 from sercli.models.folder import HISTORY_FILE
@@ -35,6 +34,7 @@ from sercli.training.options import TrainingOptions, TrainingSettings
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
 
+CURVES_FILE = "curves.png"
 _SHOWN = 3  # folds named in a message
 _FOLD_NAME = re.compile(r"seed\d+-fold\d+|\.seed\d+-fold\d+\.(partial|old)")
 
@@ -117,11 +117,14 @@ def evaluate(
         ]
     with lock_folder(out), follow_progress(f"evaluate {protocol}", settings.progress) as update:
         if restart:
-            _remove_folds(out)
-        is_reported = _list_reported(out / REPORT_FILE) >= {task.identity for task in tasks}
-        _refuse_to_replace(out, tasks, may_have_more=bool(degrade) and is_reported)
-        folds, n_trained = _run_folds(tasks, jobs, update)
-        if not degrade or n_trained or not is_reported:
+            _remove_results(out)
+        finished = [result for task in tasks if (result := find_finished(task))]
+        is_complete = len(finished) == len(tasks) and _list_reported(out / REPORT_FILE) >= {
+            task.identity for task in tasks
+        }
+        _refuse_to_replace(out, tasks, may_have_more=bool(degrade) and is_complete)
+        folds = _run_folds(tasks, finished, jobs, update)
+        if not (degrade and is_complete):
             report = _report_folds(plan, tasks, folds, start)
             if not degrade:
                 return report
@@ -148,18 +151,20 @@ def _check_usage(recipe: Recipe, out: Path, degrade: str, seeds: int) -> None:
 
 
 def _run_folds(
-    tasks: Sequence[FoldTask], jobs: int, progress: Callable[[int, int, FoldResult | None], None]
-) -> tuple[list[FoldResult], int]:
-    """Runs the tasks that are not finished; returns all results in order, and how many folds were trained."""
-    results = {(task.seed, task.fold.number): find_finished(task) for task in tasks}
-    missing = [task for task in tasks if results[task.seed, task.fold.number] is None]
-    n_finished = len(tasks) - len(missing)
-    progress(n_finished, len(tasks), None)
+    tasks: Sequence[FoldTask],
+    finished: Sequence[FoldResult],
+    jobs: int,
+    progress: Callable[[int, int, FoldResult | None], None],
+) -> list[FoldResult]:
+    """Runs the tasks that are not finished; returns all results in the order of the tasks."""
+    results = {(result.seed, result.fold): result for result in finished}
+    missing = [task for task in tasks if (task.seed, task.fold.number) not in results]
+    progress(len(finished), len(tasks), None)
     jobs = limit_trainings(min(jobs, len(missing)), tasks[0].plan.device)
-    for n_trained, result in enumerate(map_as_done(run_fold, missing, jobs=jobs), start=1):
+    for result in map_as_done(run_fold, missing, jobs=jobs):
         results[result.seed, result.fold] = result
-        progress(n_finished + n_trained, len(tasks), result)
-    return [result for result in results.values() if result], len(missing)
+        progress(len(results), len(tasks), result)
+    return [results[task.seed, task.fold.number] for task in tasks]
 
 
 def _report_folds(
@@ -169,9 +174,13 @@ def _report_folds(
     rows = [row for task in tasks for row in _read_rows(task)]
     _write_history(plan.out, tasks)
     report = write_report(plan.out, plan, folds, rows, seconds=time.monotonic() - start)
+    names = {task.folder.name for task in tasks}
     for path in _list_folds(plan.out):
-        if path.name.startswith("."):
-            shutil.rmtree(path)
+        if path.name not in names:
+            remove_folder(path)
+    for path in (plan.out / name for name in DEGRADATIONS):
+        if not _list_reported(path / REPORT_FILE) <= {fold.identity for fold in folds}:
+            remove_folder(path)
     return report
 
 
@@ -182,11 +191,12 @@ def _list_folds(out: Path) -> list[Path]:
     return [path for path in paths if _FOLD_NAME.fullmatch(path.name) and path.is_dir()]
 
 
-def _remove_folds(out: Path) -> None:
-    """Removes the folds, and the reports about them."""
-    (out / REPORT_FILE).unlink(missing_ok=True)
+def _remove_results(out: Path) -> None:
+    """Removes folds, degraded results and what the folder says about them."""
     for path in (*_list_folds(out), *(out / name for name in DEGRADATIONS if (out / name / REPORT_FILE).exists())):
-        shutil.rmtree(path)
+        remove_folder(path)
+    for name in (REPORT_FILE, PREDICTIONS_FILE, HISTORY_FILE, CURVES_FILE, CONFUSION_FILE, RELIABILITY_FILE):
+        (out / name).unlink(missing_ok=True)
 
 
 def _refuse_to_replace(out: Path, tasks: Sequence[FoldTask], *, may_have_more: bool) -> None:
@@ -203,18 +213,18 @@ def _refuse_to_replace(out: Path, tasks: Sequence[FoldTask], *, may_have_more: b
                 others += [path.name] if read_fold(path).identity != expected.get(path.name) else []
     if others:
         msg = (
-            f"{out} has finished folds of another evaluation ({shorten_list(others, _SHOWN)}): its protocol, seeds, "
-            "recipe, labels, recordings or features differ; give another --out, or --restart to discard them"
+            f"{out} has finished folds that this evaluation does not have ({shorten_list(others, _SHOWN)}): protocol, "
+            "seeds, recipe, labels, recordings or features differ; give another --out, or --restart to discard them"
         )
         raise InputError(msg)
 
 
 def _read_rows(task: FoldTask) -> list[PredictionRow]:
     """Reads the predictions of a finished fold; files, corpora, speakers and genders are those of the index now."""
-    if find_finished(task) is None:
+    rows = read_predictions(task.folder / PREDICTIONS_FILE).rows
+    if (read_fold(task.folder).identity, len(rows)) != (task.identity, len(task.fold.test)):
         msg = f"{task.folder} changed while the evaluation ran: run it again"
         raise InputError(msg)
-    rows = read_predictions(task.folder / PREDICTIONS_FILE).rows
     probabilities = np.array([row.probabilities for row in rows])
     return make_rows(task.plan.index, task.fold.test, probabilities, seed=task.seed, fold=task.fold.number)
 
@@ -242,9 +252,9 @@ def _write_history(out: Path, tasks: Sequence[FoldTask]) -> None:
         curve = curves.setdefault(f"seed {row['seed']}, fold {row['fold']}{network}", [])
         curve.append({name: float(value) for name, value in row.items()})
     if curves:
-        save_curves(out / "curves.png", list(curves.values()), list(curves))
+        save_curves(out / CURVES_FILE, list(curves.values()), list(curves))
     else:
-        (out / "curves.png").unlink(missing_ok=True)  # from an earlier evaluation
+        (out / CURVES_FILE).unlink(missing_ok=True)  # from an earlier evaluation
 
 
 def _read_history(task: FoldTask) -> list[dict[str, str]]:

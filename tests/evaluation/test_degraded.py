@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from sercli.audio.decode import read_signal
 from sercli.audio.degradation import degrade
 from sercli.audio.segmentation import Segment, segment_blocks
 from sercli.corpora.index import read_index, write_index
-from sercli.errors import UsageError
+from sercli.errors import InputError, UsageError
 from sercli.evaluation.compare import compare
 from sercli.evaluation.predictions import read_predictions
 from sercli.evaluation.scores import summarize
@@ -64,8 +65,23 @@ def test_degraded_results_of_other_models_are_removed_with_them(data: Path, tmp_
     run_toy(data, out, **arguments, degrade="telephone")
     run_toy(data, out, **arguments)
     assert (out / "telephone/report.json").exists(), "it is of the same models"
+    kept = tmp_path / "kept"
+    shutil.copytree(out, kept)
     run_toy(data, out, **{**arguments, "seed": 1}, restart=True)
     assert not (out / "telephone").exists()
+    shutil.rmtree(kept / "folds")
+    run_toy(data, kept, **{**arguments, "seed": 1})
+    assert not (kept / "telephone").exists()
+
+
+def test_a_damaged_fold_does_not_take_the_other_seeds_out_of_the_report(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    arguments: dict[str, Any] = {"recipe": SMALL.with_max_epochs(1), "protocol": "paper"}
+    run_toy(data, out, **arguments, seeds=2)
+    (out / "folds" / "seed0-fold1" / "model.onnx").unlink()
+    with pytest.raises(InputError, match=r"does not have \(seed1-fold1\)"):
+        run_toy(data, out, **arguments, degrade="gsm")
+    assert read_json_object(out / "report.json")["seeds"] == [0, 1]
 
 
 def test_a_degraded_recording_is_scored_as_predict_would_score_it(data: Path, default_results: Path) -> None:

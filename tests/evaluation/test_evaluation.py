@@ -281,7 +281,7 @@ def test_damaged_predictions_are_refused(tmp_path: Path, text: str) -> None:
         read_predictions(tmp_path / "p.csv")
 
 
-def test_figures_for_the_card_must_be_of_the_same_recipe(results: Path) -> None:
+def test_figures_for_the_card_must_be_of_the_same_recipe(results: Path, tmp_path: Path) -> None:
     figures = read_scores([results], SMALL.with_max_epochs(9).with_members(3))
     assert figures["loso"]["uar"] == read_report(results)["overall"]["uar"]
     assert figures["loso"]["speaker_independent"]
@@ -290,6 +290,15 @@ def test_figures_for_the_card_must_be_of_the_same_recipe(results: Path) -> None:
         read_scores([results], replace(SMALL, name="other"))
     with pytest.raises(InputError, match=r"other parameters of recipe paper \(features, training\): evaluate again"):
         read_scores([results], replace(SMALL, features=("chroma",), training=replace(SMALL.training, copies=1)))
+    with pytest.raises(InputError, match=r"other parameters of recipe paper \(teachers\): evaluate again"):
+        read_scores([results], replace(SMALL, teachers=TeacherConfig(networks=2)))
+    with pytest.raises(InputError, match=r"other parameters of recipe paper \(baseline\): evaluate again"):
+        read_scores([results], replace(SMALL, baseline="svm"))
+    distilled = json.loads((results / "report.json").read_text())
+    distilled["parameters"]["teachers"] = TeacherConfig(networks=2).to_dict()
+    (tmp_path / "report.json").write_text(json.dumps(distilled))
+    with pytest.raises(InputError, match=r"other parameters of recipe paper \(teachers\): evaluate again"):
+        read_scores([tmp_path], SMALL)
     with pytest.raises(InputError, match="is a second report of loso: give one results folder per protocol"):
         read_scores([results, results], SMALL)
 

@@ -194,7 +194,9 @@ def test_folds_of_another_recipe_are_replaced_only_when_asked(
         run_toy(data, out, recipe=other, protocol="paper", seeds=2, progress=interrupt_after(1))
     before = read_models(out)
     (old,) = before.values()
-    with pytest.raises(InputError, match=r"finished folds of another evaluation \(seed0-fold1\): its.*--restart to"):
+    with pytest.raises(
+        InputError, match=r"finished folds that this evaluation does not have \(seed0-fold1\).*--restart"
+    ):
         run_toy(data, out, recipe=QUICK, protocol="paper", seeds=2)
     assert read_models(out) == before
     run_toy(data, out, recipe=QUICK, protocol="paper", seeds=2, restart=True)
@@ -219,7 +221,7 @@ def test_folds_of_other_labels_another_division_or_fewer_seeds_are_replaced_only
     (out / "folds" / ".DS_Store").write_bytes(b"\0")
     (out / "folds" / ".seed7-fold1.partial").mkdir()
     for evaluation in others:
-        with pytest.raises(InputError, match="finished folds of another evaluation"):
+        with pytest.raises(InputError, match="finished folds that this evaluation does not have"):
             run_toy(data, out, recipe=QUICK, **evaluation)
         reports.append(run_toy(data, out, recipe=QUICK, **evaluation, restart=True))
     assert len({report.folds[0].identity for report in reports}) == 3
@@ -230,7 +232,7 @@ def test_a_discarded_evaluation_leaves_no_report(data: Path, finished: tuple[Pat
     out, _ = finished
     with pytest.raises(KeyboardInterrupt):
         run_toy(data, out, recipe=QUICK, protocol="paper", restart=True, progress=interrupt_after(0))
-    assert not (out / "report.json").exists()
+    assert [path.name for path in out.iterdir()] == ["folds"]
     assert list_folds(out) == []
 
 
