@@ -140,9 +140,14 @@ def relative_name(path: Path, folder: Path) -> str:
 
 
 def merge_index(index: Index, corpus: str, utterances: Iterable[Utterance]) -> Index:
-    """Returns the index with the rows of one corpus replaced, sorted by corpus and file."""
+    """Returns the index with the rows of one corpus replaced, sorted by corpus and file.
+
+    A duplicate stays marked if its file has not changed.
+    """
     others = [utterance for utterance in index.utterances if utterance.corpus != corpus]
-    rows = sorted([*others, *utterances], key=lambda u: (u.corpus, u.file))
+    marks = {(u.file, u.sha256): u.duplicate_of for u in index.utterances if u.sha256}
+    marked = [replace(u, duplicate_of=u.duplicate_of or marks.get((u.file, u.sha256), "")) for u in utterances]
+    rows = sorted([*others, *marked], key=lambda u: (u.corpus, u.file))
     return replace(index, utterances=tuple(rows))
 
 

@@ -251,28 +251,36 @@ def _make_index(
     if not rows:
         msg = f"no recording under {folder} can be decoded; first failure: {failures[0]}"
         raise CorpusError(msg)
-    index = _add_rows(request, rows, digests)
-    write_json(_prepared_marker(request), {**state, SOUNDS: digests})
-    return index, tuple(failures)
+    return _add_rows(request, rows, digests, state), tuple(failures)
 
 
-def _add_rows(request: Request, rows: Sequence[Utterance], digests: Mapping[str, str]) -> Index:
+def _add_rows(
+    request: Request, rows: Sequence[Utterance], digests: Mapping[str, str], state: Mapping[str, Any]
+) -> Index:
+    """Writes the rows of a corpus to the index, and their digests and state to its marker."""
     request.index.parent.mkdir(parents=True, exist_ok=True)
     with hold_lock(request.index.with_name(f".{request.index.name}.lock")):
         # Read again, since another corpus may have been prepared in the meantime.
         merged = merge_index(_read_old_index(request.index), request.corpus.name, rows)
         index = mark_duplicates(merged, {**_read_digests(request.data_dir), **digests})
         write_index(request.index, index)
+        marker = _prepared_marker(request)
+        write_json(marker, {**state, SOUNDS: {**_read_sounds(marker), **digests}})
     return index
 
 
 def _read_digests(data_dir: Path) -> dict[str, str]:
-    """Reads the digests of the sound of all corpora prepared so far, whichever index they were added to."""
+    """Reads the digests of the sound of all corpora that were prepared with this data folder, for any index."""
     digests: dict[str, str] = {}
     for path in sorted(data_dir.glob(f"*/{PREPARED_MARKER}")):
-        sounds = read_marker(path).get(SOUNDS)
-        digests |= sounds if isinstance(sounds, dict) else {}
-    return {sha256: digest for sha256, digest in digests.items() if isinstance(digest, str)}
+        digests |= _read_sounds(path)
+    return digests
+
+
+def _read_sounds(marker: Path) -> dict[str, str]:
+    sounds = read_marker(marker).get(SOUNDS)
+    items = sounds.items() if isinstance(sounds, dict) else ()
+    return {sha256: digest for sha256, digest in items if isinstance(digest, str)}
 
 
 def _show_name(path: Path, folder: Path) -> str:

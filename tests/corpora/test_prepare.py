@@ -212,6 +212,31 @@ def test_second_run_does_nothing(tmp_path: Path, toy: Path) -> None:
     assert not prepare(tmp_path, source=toy, force=True).unchanged
 
 
+def test_a_duplicate_stays_marked_where_the_sound_of_the_other_is_not_known(tmp_path: Path, toy: Path) -> None:
+    prepare(tmp_path, source=toy)
+    signal, rate = soundfile.read(toy / NAME)
+    soundfile.write(tmp_path / "mine.flac", signal, rate, subtype="PCM_16")
+    (tmp_path / "my.csv").write_text("file,emotion\nmine.flac,happy\n")
+    prepare(tmp_path, user_table.CORPUS, labels=tmp_path / "my.csv")
+    for corpus in ("ravdess", "csv"):
+        (tmp_path / "data" / corpus / "prepared.json").unlink()  # as if prepared with another data folder
+    prepare(tmp_path, source=toy, force=True)
+    (copy,) = [row for row in read(tmp_path).utterances if row.duplicate_of]
+    assert copy.duplicate_of == str(tmp_path / "mine.flac")
+
+
+def test_what_another_index_was_made_from_is_known(tmp_path: Path, toy: Path) -> None:
+    signal, rate = soundfile.read(toy / NAME)
+    soundfile.write(tmp_path / "mine.flac", signal, rate, subtype="PCM_16")
+    write_tone(tmp_path / "other.wav", frequency=300)
+    for name, index in (("mine.flac", "index.csv"), ("other.wav", "second.csv")):
+        (tmp_path / "my.csv").write_text(f"file,emotion\n{name},happy\n")
+        asked = request(tmp_path, user_table.CORPUS, labels=tmp_path / "my.csv")
+        prepare_corpus(replace(asked, index=tmp_path / "data" / index))
+    prepare(tmp_path, source=toy)
+    assert len([row for row in read(tmp_path).utterances if row.duplicate_of]) == 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have UTF-8 names only")
 def test_a_data_folder_may_have_any_name(tmp_path: Path, toy: Path) -> None:
     data = tmp_path / os.fsdecode(b"d\xff")
