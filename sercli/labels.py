@@ -32,8 +32,6 @@ MAX_LENGTH = 80  # longest label (characters)
 _SHOWN = 5  # labels listed in a message
 
 _JOINERS = "\u200c\u200d"  # zero-width, yet part of words in Persian and Hindi, and of emoji
-# Not a minus sign, nor what divides two numbers.
-_BETWEEN_WORDS = re.compile(r"(?<=[^\W_])[-_\s](?=[^\W\d_])|(?<=[^\W\d_])[-_\s](?=\d)")
 _ABSENT = {"nan", "nat", "none", "null", "na", "n/a", "#n/a", "<na>", "unknown", "?", "-"}
 
 _NEAR_MISSES = {
@@ -134,7 +132,9 @@ def check_labels(labels: Sequence[str], least: int = 2) -> None:
     if alike:
         shown = "; ".join(" and ".join(map(repr, group)) for group in alike[:_SHOWN])
         merge = ",".join(f"{label}={group[0]}" for group in alike[:_SHOWN] for label in group[1:])
-        msg = f"labels that differ only by case or spaces: {shown}; merge them with --map '{merge}'"
+        msg = (
+            f"labels that differ only by case, spaces, hyphens or underscores: {shown}; merge them with --map '{merge}'"
+        )
         raise UsageError(msg)
 
 
@@ -154,7 +154,18 @@ def group_alike(labels: Iterable[str]) -> list[list[str]]:
 
 def _fold(label: str) -> str:
     text = unicodedata.normalize("NFKC", label).casefold()
-    return _BETWEEN_WORDS.sub("", text.translate(dict.fromkeys(map(ord, _JOINERS))))
+    plain = text.translate(dict.fromkeys(map(ord, _JOINERS)))
+    return re.sub(r"[-_\s]+", lambda run: "" if _joins_words(run) else run[0], plain)
+
+
+def _joins_words(run: re.Match[str]) -> bool:
+    """Whether a run of blanks, ``-`` and ``_`` says nothing: it is no minus sign, and does not divide two numbers."""
+    before, after = run.string[: run.start()][-1:], run.string[run.end() :][:1]
+    if not before or not after:
+        return "-" not in run[0]
+    if not after.isdigit():
+        return True
+    return not before.isdigit() and (len(run[0]) == 1 or "-" not in run[0])
 
 
 def suggest_map(labels: Iterable[str]) -> str:

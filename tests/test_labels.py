@@ -186,7 +186,7 @@ def test_development_speakers_are_drawn_so_that_both_sides_have_all_labels(seed:
         (
             ["sad", "Fed up", "fed-up"],
             {},
-            "differ only by case or spaces: 'Fed up' and 'fed-up'; .*'fed-up=Fed up'",
+            "differ only by case, spaces, hyphens or underscores: 'Fed up' and 'fed-up'; .*'fed-up=Fed up'",
         ),
         (
             ["sad", "happy", "joy"],
@@ -266,8 +266,19 @@ def test_signs_and_ranges_are_part_of_a_label(labels: list[str]) -> None:
     check_labels(labels)
 
 
-@pytest.mark.parametrize("labels", [["fed up", "Fed-Up"], ["fed_up", "fedup"], ["level 1", "level1"], ["x-2y", "x2y"]])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["fed - up", "Fed--Up"],
+        ["happy_", "happy"],
+        ["खुशी भाव", "खुशी-भाव"],
+        ["fed up", "Fed-Up"],
+        ["fed_up", "fedup"],
+        ["level 1", "level1"],
+        ["x-2y", "x2y"],
+    ],
+)
 def test_labels_that_differ_by_what_joins_their_words_are_alike(labels: list[str]) -> None:
     assert [sorted(group) for group in group_alike(labels)] == [sorted(labels)]
-    with pytest.raises(UsageError, match="differ only by case or spaces"):
+    with pytest.raises(UsageError, match="differ only by case, spaces, hyphens or underscores"):
         check_labels(labels)
