@@ -19,7 +19,8 @@ MIN_SPEAKERS = 1 + MAX_DEV_SPEAKERS + 1  # speakers per corpus: test, dev, train
 
 _Splits = list[tuple[list[int], list[int]]]
 
-_SPLITS = {"": "train", "train": "train", "training": "train", "test": "test"}
+# "other" is a split type of audformat, for what is none of the three.
+_SPLITS = {**dict.fromkeys(("", "train", "training", "other"), "train"), "test": "test"}
 _SPLITS |= dict.fromkeys(("dev", "devel", "development", "val", "valid", "validation"), "dev")
 _K_FOLDS_NAME = re.compile(r"k(?P<count>[1-9][0-9]{0,2})")
 _CROSS_NAME = re.compile(r"cross-(?P<train>.+)-to-(?P<test>.+)")
@@ -78,6 +79,9 @@ def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
         if named:
             dev = [position for position in rest if position in named]
             train = drop_duplicates_of(index, [position for position in rest if position not in named], dev)
+            if not dev:
+                msg = "all rows marked dev are copies of rows marked test: mark others"
+                raise SplitError(msg)
         else:
             train, dev = hold_out_development(index, rest, generator, by_speaker=by_speaker)
         fold = Fold(number=number, train=tuple(train), dev=tuple(dev), test=tuple(sorted(test)))
@@ -262,7 +266,7 @@ def _by_split_column(index: Index, seed: int) -> _Splits:  # noqa: ARG001 - no d
 
 
 def _read_split_column(index: Index) -> list[str]:
-    """Returns ``train``, ``dev`` or ``test`` for each utterance; ``train`` where the cell is empty.
+    """Returns ``train``, ``dev`` or ``test`` for each utterance; ``train`` where the cell is empty or ``other``.
 
     Raises:
         SplitError: If there is another word.
@@ -270,7 +274,10 @@ def _read_split_column(index: Index) -> list[str]:
     words = [utterance.extra.get("split", "").strip().casefold() for utterance in index.utterances]
     for utterance, word in zip(index.utterances, words, strict=True):
         if word not in _SPLITS:
-            msg = f"the column split of {utterance.file!r} should be train, dev or test, found {word[:40]!r}"
+            msg = (
+                f"the column split of {utterance.file!r} should be train, dev or test, found {word[:40]!r}: rename it, "
+                "or leave the cell empty to train on the row, and run 'sercli prepare' again"
+            )
             raise SplitError(msg)
     return [_SPLITS[word] for word in words]
 

@@ -104,10 +104,14 @@ def mark(index: Index, number: int, word: str) -> Index:
 
 
 def test_split_column_may_name_the_development_side() -> None:
-    words = itertools.cycle(["train", "TRAIN ", "", "Dev", "validation", "Test"])
+    words = itertools.cycle(["train", "TRAIN ", "other", "", "Dev", "validation", "Test"])
     index = replace(INDEX, utterances=tuple(replace(u, extra={"split": next(words)}) for u in INDEX.utterances))
     (fold,) = make_folds(index, "split", 0)
-    for side, expected in (("train", {"train", "TRAIN ", ""}), ("dev", {"Dev", "validation"}), ("test", {"Test"})):
+    for side, expected in (
+        ("train", {"train", "TRAIN ", "other", ""}),
+        ("dev", {"Dev", "validation"}),
+        ("test", {"Test"}),
+    ):
         assert {index.utterances[n].extra["split"] for n in getattr(fold, side)} == expected
     assert make_folds(index, "split", 1) == (fold,), "nothing is drawn"
     with pytest.raises(SplitError, match=r"split of '.*' should be train, dev or test, found 'holdout'"):
@@ -122,6 +126,8 @@ def test_a_sound_of_two_splits_is_tested_and_not_developed_on() -> None:
     assert fold.dev == (99,)
     assert copy in fold.test
     assert original not in (*fold.train, *fold.dev, *fold.test)
+    with pytest.raises(SplitError, match="all rows marked dev are copies of rows marked test"):
+        make_folds(mark(mark(INDEX, original, "dev"), copy, "test"), "split", 0)
 
 
 def test_help_describes_every_protocol() -> None:
