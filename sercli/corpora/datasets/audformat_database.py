@@ -2,7 +2,7 @@
 
 Annotation: the scheme ``emotion`` of all tables, files or segments that span whole files; ``--map`` merges labels.
 The schemes ``speaker`` and ``gender`` are used if they are there, also where the labels of ``speaker`` hold the
-gender. The type of a table's split (train, dev or test) becomes the column ``split`` of the index.
+gender. The type of a table's split (train, dev, test or other) becomes the column ``split`` of the index.
 
 Needs the package audformat (``pip install 'sercli[audformat]'``). Pickled tables are not read, since they can run
 code: the database must have its tables as CSV or Parquet.
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 NAME = "audformat"
 HEADER = "db.yaml"
 SUFFIXES = (".csv", ".parquet")  # of tables
+MAX_GROWTH = 100  # factor by which aliases may make a header larger
 _TABLE_NAME = re.compile(r"[\w-][\w. -]*")
 
 
@@ -41,7 +42,7 @@ def label(source: Source) -> LabeledRecordings:
     Raises:
         CorpusError: If there is no database or several, it cannot be read or has no scheme ``emotion``, or the package
             audformat is missing.
-        UsageError: If labels differ only by case or spaces.
+        UsageError: If labels differ only by case, spaces, hyphens or underscores.
     """
     headers = [path for path in find_files(source.folder) if path.name == HEADER]
     if len(headers) != 1:
@@ -122,23 +123,38 @@ def _get_table(database: "audformat.Database") -> "pd.DataFrame":
     return table
 
 
-def _refuse_nested_aliases(text: str) -> None:
-    """Refuses YAML with aliases inside of what aliases stand for, which a few lines can make grow without bound.
+def _limit_aliases(text: str) -> None:
+    """Refuses YAML whose aliases make it grow beyond `MAX_GROWTH`, which a few nested ones can do.
 
     Raises:
-        ValueError: If there is one.
+        ValueError: If it would.
     """
     import yaml
 
-    anchored: list[bool] = []  # of the open lists and tables
-    for event in yaml.parse(text, yaml.SafeLoader):
+    if "*" not in text:
+        return
+    count = 0  # nodes as written
+    sizes: dict[str | None, int] = {}  # nodes in each anchored one, with its aliases replaced
+    open_nodes: list[tuple[str | None, list[int]]] = [(None, [])]  # anchors, and sizes of their content
+    for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         if isinstance(event, yaml.CollectionStartEvent):
-            anchored.append(event.anchor is not None)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchored.pop()
-        elif isinstance(event, yaml.AliasEvent) and any(anchored):
-            msg = f"line {event.start_mark.line + 1} has an alias inside of what another alias may stand for"
-            raise ValueError(msg)
+            open_nodes.append((event.anchor, [1]))
+            continue
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, content = open_nodes.pop()
+            size = sum(content)
+        elif isinstance(event, yaml.ScalarEvent):
+            anchor, size = event.anchor, 1
+        elif isinstance(event, yaml.AliasEvent):
+            anchor, size = None, sizes.get(event.anchor, 1)
+        else:
+            continue
+        count += 1
+        sizes[anchor] = size
+        open_nodes[-1][1].append(size)
+    if sum(open_nodes[0][1]) > MAX_GROWTH * count:
+        msg = "its YAML aliases are nested too deeply"
+        raise ValueError(msg)
 
 
 def _load(header: Path) -> "audformat.Database":
@@ -148,7 +164,7 @@ def _load(header: Path) -> "audformat.Database":
 
     try:
         text = header.read_text(encoding="utf-8")
-        _refuse_nested_aliases(text)
+        _limit_aliases(text)
         content = yaml.safe_load(text)
     except yaml.YAMLError as reason:
         raise ValueError(one_line(reason)) from None

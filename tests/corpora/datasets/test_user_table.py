@@ -99,7 +99,10 @@ def test_table_that_cannot_be(tmp_path: Path, text: str | bytes, message: str) -
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("a.wav,Fed up\nb.wav,fed_up\n", "labels that differ only by case or spaces: 'Fed up' and 'fed_up'; merge"),
+        (
+            "a.wav,Fed up\nb.wav,fed_up\n",
+            "labels that differ only by case, spaces, hyphens or underscores: 'Fed up' and 'fed_up'; merge",
+        ),
         ("a.wav,sad\nb.wav,uncertain\n", "line 3: 'uncertain' cannot be a label: 'uncertain' is reserved"),
         (f"a.wav,{'x' * 81}\n", "line 2: 'x+' cannot be a label: it has 81 characters, expected at most 80"),
         ("a.wav,so\x07sad\n", "line 2: .* cannot be a label: expected printable characters"),
