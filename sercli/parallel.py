@@ -195,7 +195,7 @@ def _end_with(parent: int) -> None:
     """Ends this process within a second of its parent's end, however that is killed.
 
     Otherwise, loky's workers would finish their tasks, and write files that a new run of the command writes too. On
-    Windows, where a parent keeps its number, they do.
+    Windows, the end of a parent is not noticed.
     """
 
     def watch() -> None:

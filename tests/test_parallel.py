@@ -122,9 +122,11 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", code, *map(str, paths)], env=environment)
     while process.poll() is None and not paths[0].with_suffix(".started").exists():
         time.sleep(0.01)
+    assert process.poll() is None
     process.kill()
     process.wait()
     time.sleep(2 * SLOWLY)
+    assert paths[0].with_suffix(".started").exists()
     assert [path for path in paths if path.exists()] == []
 
 

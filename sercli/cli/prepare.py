@@ -237,7 +237,9 @@ def _show_result(corpus: "Corpus", outcome: "PrepareResult", index: Path) -> Non
         console.warn(f"these labels or speakers look like empty cells: {absent}; leave unknown cells empty")
     if outcome.similar_speakers:
         similar = [" and ".join(map(repr, group)) for group in outcome.similar_speakers]
-        console.warn(console.summarize("speakers whose names are nearly the same count as different", similar, SHOWN))
+        console.warn(
+            console.summarize("speakers with nearly the same name, treated as different people", similar, SHOWN)
+        )
     if outcome.unchanged:
         console.say(f"{corpus.name} is already prepared, {count} in {index} (--force repeats it)")
     else:

@@ -74,7 +74,7 @@ def _check_shown(path: Path, description: dict[str, Any]) -> None:
             raise ModelError(msg)
         for key, entry in table.items() if name in _SHOWN else ():
             if not _fits(entry, _SHOWN[name]):
-                expected = ", ".join(_SHOWN[name])
+                expected = ", ".join(_SHOWN[name]) + ("; scores are 0 to 1" if name == "figures" else "")
                 msg = f"{path}: {name}, {one_line(key)} lacks a value or has an invalid one: expected {expected}"
                 raise ModelError(msg)
 

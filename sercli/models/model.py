@@ -168,7 +168,7 @@ class Model:
         try:
             values = self._session.run(list(outputs), {"features": batch, "n_frames": n_frames})
         except Exception as reason:  # noqa: BLE001 - its exceptions share no base class
-            msg = f"{ONNX_FILE} cannot be computed ({one_line(reason)[:200]}): train the model again"
+            msg = f"{ONNX_FILE} cannot be run ({one_line(reason)[:200]})"
             raise ModelError(msg) from None
         declared = {tensor.name: [len(batch), *tensor.shape[1:]] for tensor in self._session.get_outputs()}
         for name, found in zip(outputs, values, strict=True):
@@ -205,11 +205,11 @@ class Model:
         return self.probabilities(self.pool(self.logits(matrices), speech))
 
 
-def _has_shape(array: Any, shape: Sequence[int | str]) -> bool:
-    """Whether an array has this shape, in which names stand for any size."""
+def _has_shape(array: Any, shape: Sequence[int | str | None]) -> bool:
+    """Whether an array has this shape, in which names and None stand for any size."""
     pairs = zip(np.shape(array), shape, strict=False)
     return np.ndim(array) == len(shape) and all(
-        size == declared or isinstance(declared, str) for size, declared in pairs
+        size == declared or not isinstance(declared, int) for size, declared in pairs
     )
 
 

@@ -239,7 +239,7 @@ def _walk_below(folder: Path, search: _Search) -> Iterator[Recording]:
         yield from _walk_into(folder, search)
     except (OSError, RecursionError) as reason:
         # One unreadable folder among many becomes a row in the report; the batch goes on.
-        why = "nested too deep" if isinstance(reason, RecursionError) else reason.strerror
+        why = "nested too deeply" if isinstance(reason, RecursionError) else reason.strerror
         problem = f"folder cannot be read ({why})"
         yield Recording(path=folder, name=folder.as_posix(), problem=problem)
 

@@ -261,7 +261,9 @@ def _remove_torn_line(path: Path) -> None:
     """Removes what was written of a last line before its process was killed or the disk was full."""
     if path.exists():
         with path.open("r+b") as stream:
-            stream.truncate(stream.read().rfind(b"\n") + 1)
+            whole = stream.read().rfind(b"\n") + 1
+            if whole:
+                stream.truncate(whole)
 
 
 def _list_finished(study: "optuna.Study") -> list[Trial]:

@@ -103,7 +103,7 @@ def test_folders_too_deep_become_a_row(here: Path) -> None:
         Path("c.wav").touch()
     found = find_recordings([deep])
     assert [recording.name for recording in found if not recording.problem] == [(deep / "b.wav").as_posix()]
-    assert [each.problem for each in found if each.problem] == ["folder cannot be read (nested too deep)"]
+    assert [each.problem for each in found if each.problem] == ["folder cannot be read (nested too deeply)"]
     deepest = deep.joinpath(*["a"] * 1_100, "c.wav")
     matches = find_recordings([f"{here}/deep/**/*.wav"])
     assert [recording.path for recording in matches] == [deepest, deep / "b.wav"]
