@@ -1,6 +1,7 @@
 """Terminal output: consoles, progress bars and tables; data goes to stdout, all else to stderr."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -74,6 +75,20 @@ def _printable(message: str) -> str:
 def as_text(value: object) -> Text:
     """Returns a value for a table, as text rather than markup."""
     return Text(_printable(str(value)))
+
+
+@contextlib.contextmanager
+def showing_warnings_of(logger: logging.Logger) -> Iterator[None]:
+    """Prints what a logger says by `warn`, and nowhere else."""
+    handler = logging.Handler()
+    handler.emit = lambda record: warn(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    propagate, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.propagate = propagate
+        logger.removeHandler(handler)
 
 
 def show_error(message: str) -> None:

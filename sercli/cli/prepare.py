@@ -104,11 +104,12 @@ def prepare(
     if list_corpora:
         _list_corpora()
         return
+    from sercli.corpora.download import log
     from sercli.corpora.prepare import prepare as run
     from sercli.corpora.registry import get_corpus
     from sercli.labels import parse_label_map
 
-    with _open_bars() as bars:
+    with console.showing_warnings_of(log), _open_bars() as bars:
         outcome = run(
             corpus,
             source,

@@ -1,5 +1,6 @@
 """Resumable downloads of files with a known size and checksum."""
 
+import logging
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ from sercli.corpora.corpus import PinnedFile
 from sercli.errors import DownloadError
 from sercli.files import hash_file, one_line
 from sercli.progress import Progress
+
+log = logging.getLogger(__name__)
 
 # Transient errors: request timeout, too many requests, and servers in trouble.
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
@@ -72,7 +75,8 @@ def fetch(
 ) -> Path:
     """Downloads a pinned file unless it is there already, and returns its path.
 
-    Downloads to ``NAME.part``, which is renamed once size and checksum match. Resumes a partial download.
+    Downloads to ``NAME.part``, which is renamed once size and checksum match. Resumes a partial download. Logs a
+    warning before each further attempt.
 
     Args:
         pinned: File to download.
@@ -124,7 +128,9 @@ def _fetch_part(part: Path, pinned: PinnedFile, url: str, policy: RetryPolicy, p
                         f"{pinned.size} bytes: run the same command to resume from there"
                     )
                     raise DownloadError(msg) from None
-                time.sleep(policy.wait_after(attempt, reason.wait))
+                wait = policy.wait_after(attempt, reason.wait)
+                log.warning("%s: %s; attempt %d of %d in %.0f s", url, reason, attempt + 1, policy.attempts, wait)
+                time.sleep(wait)
 
 
 def _attempt(client: httpx.Client, part: Path, pinned: PinnedFile, url: str, progress: Progress) -> None:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from sercli.cli import console
 from sercli.corpora.corpus import PinnedFile
-from sercli.corpora.download import RetryPolicy, fetch, is_whole
+from sercli.corpora.download import RetryPolicy, fetch, is_whole, log
 from sercli.errors import DownloadError
 from tests.corpora import server
 from tests.corpora.server import Answer, Shop, open_shop
@@ -227,11 +228,17 @@ def test_silent_server_does_not_hang(tmp_path: Path) -> None:
         fetch(pin(shop.url), tmp_path, policy=policy)
 
 
-def test_no_server_says_so(tmp_path: Path) -> None:
+def test_no_server_says_so_and_each_further_attempt_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with open_shop(CONTENT) as shop:
         pass
-    with pytest.raises(DownloadError, match="gave up after 3 attempts with 0 of 300000 bytes"):
+    with (
+        console.showing_warnings_of(log),
+        pytest.raises(DownloadError, match="gave up after 3 attempts with 0 of 300000 bytes"),
+    ):
         fetch(pin(shop.url), tmp_path, policy=HASTY)
+    told = capsys.readouterr().err
+    assert told.count("warning: ") == 2
+    assert "; attempt 2 of 3 in 0 s" in " ".join(told.split())
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/file.zip", "nonsense", "http://a\nb/", "file:///etc/passwd"])
