@@ -173,7 +173,7 @@ def test_a_model_folder_is_written_by_one_training_at_a_time(data: Path, tmp_pat
     refused: list[str] = []
 
     def start_another(*_: object) -> None:
-        with pytest.raises(InputError, match="written by another sercli train") as error:
+        with pytest.raises(InputError, match="written by another sercli command") as error:
             run_train(data, out, SMALL, restart=True)
         refused.append(str(error.value))
         assert (out / CHECKPOINT_FILE).exists()
