@@ -1,5 +1,6 @@
 """Folds to train and test, and ``fold.json``, which describes a finished one."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sercli.splits.fold import Fold
 from sercli.training.recipes import Recipe
 
 FOLD_FILE = "fold.json"
+IDENTITY_FILE = "identity.txt"  # in the folder of an unfinished fold: identity of its training
 FOLDS_FOLDER = "folds"
 SCHEMA_VERSION = 1  # schema version of fold.json
 
@@ -120,6 +122,16 @@ class FoldResult(Config):
     train_utterances: int
     dev_utterances: int
     test_utterances: int
+
+
+def read_identity(folder: Path) -> str:
+    """Returns the identity of the training of a fold, finished or not; empty if it cannot be read."""
+    try:
+        return read_fold(folder).identity
+    except InputError:
+        with contextlib.suppress(OSError, ValueError):
+            return (folder / IDENTITY_FILE).read_text(encoding="utf-8").strip()
+    return ""
 
 
 def read_fold(folder: Path) -> FoldResult:

@@ -1,6 +1,5 @@
 """Evaluation of a recipe: trains and tests every fold of a protocol, and writes the report."""
 
-import contextlib
 import csv
 import re
 import time
@@ -15,7 +14,7 @@ from sercli.audio.degradation import DEGRADATIONS
 from sercli.config import check_names, look_up
 from sercli.errors import InputError, UsageError
 from sercli.evaluation.degraded import score_degraded
-from sercli.evaluation.folds import FOLDS_FOLDER, EvaluationPlan, FoldResult, FoldTask, read_fold
+from sercli.evaluation.folds import FOLDS_FOLDER, EvaluationPlan, FoldResult, FoldTask, read_fold, read_identity
 from sercli.evaluation.predictions import PREDICTIONS_FILE, PredictionRow, make_rows, read_predictions
 from sercli.evaluation.report import CONFUSION_FILE, RELIABILITY_FILE, REPORT_FILE, EvaluationReport, write_report
 from sercli.evaluation.run_fold import find_finished, get_method, run_fold
@@ -84,7 +83,7 @@ def evaluate(
         CorpusError: If the index is missing or damaged, or lacks a corpus.
         StoreError: If the store is missing or damaged, lacks features of the recipe, or changes during the run.
         SplitError: If the corpora do not fit the protocol, or a fold would leak.
-        InputError: If another evaluation is writing the folder, or it has finished folds of another one.
+        InputError: If another evaluation is writing the folder, or it has folds of another one.
         KeyboardInterrupt: On Ctrl-C; finished folds and checkpoints are kept.
     """
     start = time.monotonic()
@@ -200,21 +199,22 @@ def _remove_results(out: Path) -> None:
 
 
 def _refuse_to_replace(out: Path, tasks: Sequence[FoldTask], *, may_have_more: bool) -> None:
-    """Refuses a folder with finished folds of other trainings, or of further seeds unless it `may_have_more`.
+    """Refuses a folder with folds of other trainings, or of further seeds unless it `may_have_more`.
 
     Raises:
         InputError: If there is one.
     """
-    expected = {task.folder.name: task.identity for task in tasks}
-    others = []
-    for path in _list_folds(out):
-        with contextlib.suppress(InputError):  # missing or damaged
-            if path.name in expected or not (path.name.startswith(".") or may_have_more):
-                others += [path.name] if read_fold(path).identity != expected.get(path.name) else []
+    expected = {path.name: task.identity for task in tasks for path in (task.folder, task.work_folder)}
+    others = [
+        path.name
+        for path in _list_folds(out)
+        if path.name in expected or not (may_have_more or path.suffix == ".old")
+        if read_identity(path) not in {"", expected.get(path.name)}
+    ]
     if others:
         msg = (
-            f"{out} has finished folds that this evaluation does not have ({shorten_list(others, _SHOWN)}): protocol, "
-            "seeds, recipe, labels, recordings or features differ; give another --out, or --restart to discard them"
+            f"{out} has folds that this evaluation does not have ({shorten_list(others, _SHOWN)}): protocol, seeds, "
+            "recipe, labels, recordings or features differ; give another --out, or --restart to discard them"
         )
         raise InputError(msg)
 

@@ -15,7 +15,7 @@ import torch
 
 from sercli.corpora.index import Index
 from sercli.errors import CheckpointError, InputError, StoreError
-from sercli.evaluation.folds import FOLD_FILE, SCHEMA_VERSION, FoldResult, FoldTask, read_fold
+from sercli.evaluation.folds import FOLD_FILE, IDENTITY_FILE, SCHEMA_VERSION, FoldResult, FoldTask, read_fold
 from sercli.evaluation.predictions import (
     PREDICTIONS_FILE,
     Predictions,
@@ -102,6 +102,7 @@ def run_fold(task: FoldTask) -> FoldResult:
             msg = f"{plan.store} changed while the evaluation ran: run it again"
             raise StoreError(msg)
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / IDENTITY_FILE).write_text(task.identity, encoding="utf-8")
         training = get_method(plan.recipe).train(task, corpus)
     result = FoldResult(
         schema_version=SCHEMA_VERSION,
@@ -128,6 +129,7 @@ def run_fold(task: FoldTask) -> FoldResult:
     write_predictions(folder / PREDICTIONS_FILE, Predictions(labels=plan.index.labels, rows=tuple(rows)))
     write_json(folder / FOLD_FILE, result.to_dict())
     remove_checkpoints(folder / CHECKPOINT_FILE)
+    (folder / IDENTITY_FILE).unlink()
     replace_folder(folder, task.folder)
     return result
 

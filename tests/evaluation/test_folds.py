@@ -194,9 +194,7 @@ def test_folds_of_another_recipe_are_replaced_only_when_asked(
         run_toy(data, out, recipe=other, protocol="paper", seeds=2, progress=interrupt_after(1))
     before = read_models(out)
     (old,) = before.values()
-    with pytest.raises(
-        InputError, match=r"finished folds that this evaluation does not have \(seed0-fold1\).*--restart"
-    ):
+    with pytest.raises(InputError, match=r"folds that this evaluation does not have \(seed0-fold1\).*--restart"):
         run_toy(data, out, recipe=QUICK, protocol="paper", seeds=2)
     assert read_models(out) == before
     run_toy(data, out, recipe=QUICK, protocol="paper", seeds=2, restart=True)
@@ -221,7 +219,7 @@ def test_folds_of_other_labels_another_division_or_fewer_seeds_are_replaced_only
     (out / "folds" / ".DS_Store").write_bytes(b"\0")
     (out / "folds" / ".seed7-fold1.partial").mkdir()
     for evaluation in others:
-        with pytest.raises(InputError, match="finished folds that this evaluation does not have"):
+        with pytest.raises(InputError, match="folds that this evaluation does not have"):
             run_toy(data, out, recipe=QUICK, **evaluation)
         reports.append(run_toy(data, out, recipe=QUICK, **evaluation, restart=True))
     assert len({report.folds[0].identity for report in reports}) == 3
@@ -240,6 +238,7 @@ def test_more_seeds_keep_those_that_are_finished(data: Path, finished: tuple[Pat
     out, _ = finished
     before = read_models(out)
     (out / "folds" / ".seed7-fold1.partial").mkdir()
+    shutil.copytree(out / "folds" / "seed0-fold1", out / "folds" / ".seed0-fold1.old")
     report = run_toy(data, out, recipe=QUICK, protocol="paper", seeds=2)
     assert report.seeds == (0, 1)
     assert before.items() <= read_models(out).items()
@@ -331,6 +330,8 @@ def test_a_training_that_was_finished_is_not_repeated_when_its_fold_was_not(
         with pytest.raises(KeyboardInterrupt):
             run_toy(data, tmp_path / "r", recipe=SMALL.with_max_epochs(2), protocol="paper")
     assert list_folds(tmp_path / "r") == [".seed0-fold1.partial"]
+    with pytest.raises(InputError, match=r"does not have \(\.seed0-fold1\.partial\)"):
+        run_toy(data, tmp_path / "r", recipe=QUICK, protocol="paper")
     epochs = count_epochs(monkeypatch)
     report = run_toy(data, tmp_path / "r", recipe=SMALL.with_max_epochs(2), protocol="paper")
     assert not epochs
