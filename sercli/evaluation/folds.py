@@ -11,6 +11,7 @@ from sercli.features.parameters import StoreParameters
 from sercli.files import read_json_object
 from sercli.labels import LabelSelection
 from sercli.splits.fold import Fold
+from sercli.training.checkpoint import CHECKPOINT_FILE
 from sercli.training.recipes import Recipe
 
 FOLD_FILE = "fold.json"
@@ -125,13 +126,19 @@ class FoldResult(Config):
 
 
 def read_identity(folder: Path) -> str:
-    """Returns the identity of the training of a fold, finished or not; empty if it cannot be read."""
+    """Returns the identity of the training of a fold, finished or begun; empty if nothing would be lost with it."""
     try:
         return read_fold(folder).identity
     except InputError:
         with contextlib.suppress(OSError, ValueError):
-            return (folder / IDENTITY_FILE).read_text(encoding="utf-8").strip()
+            if has_checkpoint(folder):
+                return (folder / IDENTITY_FILE).read_text(encoding="utf-8").strip()
     return ""
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a training that was interrupted in this folder can be resumed."""
+    return any(folder.glob(f"*{Path(CHECKPOINT_FILE).suffix}"))
 
 
 def read_fold(folder: Path) -> FoldResult:

@@ -15,7 +15,15 @@ import torch
 
 from sercli.corpora.index import Index
 from sercli.errors import CheckpointError, InputError, StoreError
-from sercli.evaluation.folds import FOLD_FILE, IDENTITY_FILE, SCHEMA_VERSION, FoldResult, FoldTask, read_fold
+from sercli.evaluation.folds import (
+    FOLD_FILE,
+    IDENTITY_FILE,
+    SCHEMA_VERSION,
+    FoldResult,
+    FoldTask,
+    has_checkpoint,
+    read_fold,
+)
 from sercli.evaluation.predictions import (
     PREDICTIONS_FILE,
     Predictions,
@@ -23,7 +31,7 @@ from sercli.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
-from sercli.files import replace_folder, write_json, write_table
+from sercli.files import remove_folder, replace_folder, write_json, write_table
 from sercli.metrics import Probabilities
 from sercli.models.folder import HISTORY_FILE, list_files
 from sercli.models.model import save_model
@@ -103,7 +111,12 @@ def run_fold(task: FoldTask) -> FoldResult:
             raise StoreError(msg)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / IDENTITY_FILE).write_text(task.identity, encoding="utf-8")
-        training = get_method(plan.recipe).train(task, corpus)
+        try:
+            training = get_method(plan.recipe).train(task, corpus)
+        except BaseException:
+            if not has_checkpoint(folder):
+                remove_folder(folder)
+            raise
     result = FoldResult(
         schema_version=SCHEMA_VERSION,
         identity=task.identity,

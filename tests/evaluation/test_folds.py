@@ -239,6 +239,9 @@ def test_more_seeds_keep_those_that_are_finished(data: Path, finished: tuple[Pat
     before = read_models(out)
     (out / "folds" / ".seed7-fold1.partial").mkdir()
     shutil.copytree(out / "folds" / "seed0-fold1", out / "folds" / ".seed0-fold1.old")
+    begun = out / "folds" / ".seed1-fold1.partial"  # of another training, killed before its first checkpoint
+    begun.mkdir()
+    (begun / "identity.txt").write_text("another")
     report = run_toy(data, out, recipe=QUICK, protocol="paper", seeds=2)
     assert report.seeds == (0, 1)
     assert before.items() <= read_models(out).items()
