@@ -11,7 +11,6 @@ from sercli.features.parameters import StoreParameters
 from sercli.files import read_json_object
 from sercli.labels import LabelSelection
 from sercli.splits.fold import Fold
-from sercli.training.checkpoint import CHECKPOINT_FILE
 from sercli.training.recipes import Recipe
 
 FOLD_FILE = "fold.json"
@@ -138,7 +137,7 @@ def read_identity(folder: Path) -> str:
 
 def has_checkpoint(folder: Path) -> bool:
     """Whether a training that was interrupted in this folder can be resumed."""
-    return any(folder.glob(f"*{Path(CHECKPOINT_FILE).suffix}"))
+    return any(folder.glob("*.safetensors"))
 
 
 def read_fold(folder: Path) -> FoldResult:
