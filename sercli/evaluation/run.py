@@ -21,7 +21,7 @@ from sercli.evaluation.run_fold import find_finished, get_method, run_fold
 from sercli.files import read_json_object, remove_folder, write_table
 from sercli.labels import shorten_list
 from sercli.locks import lock_folder, require_folder
-from sercli.models.folder import HISTORY_FILE
+from sercli.models.folder import CURVES_FILE, HISTORY_FILE
 from sercli.parallel import limit_trainings, map_as_done, pick_device
 from sercli.plots import save_curves
 from sercli.progress import follow_progress
@@ -33,7 +33,6 @@ from sercli.training.options import TrainingOptions, TrainingSettings
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
 
-CURVES_FILE = "curves.png"
 _SHOWN = 3  # folds named in a message
 _FOLD_NAME = re.compile(r"seed\d+-fold\d+|\.seed\d+-fold\d+\.(partial|old)")
 

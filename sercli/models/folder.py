@@ -14,6 +14,7 @@ WEIGHTS_FILE = "model.safetensors"
 JSON_FILE = "model.json"
 CARD_FILE = "MODEL_CARD.md"
 HISTORY_FILE = "history.csv"
+CURVES_FILE = "curves.png"
 DEFAULT_MODEL = Path(__file__).parents[1] / "default_model"
 """Folder of the model included in the package."""
 _SHOWN: dict[str, dict[str, Any]] = {

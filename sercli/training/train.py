@@ -12,7 +12,7 @@ from sercli.files import read_json_object, write_table
 from sercli.labels import choose_negative
 from sercli.locks import lock_folder, require_folder
 from sercli.models.card import OTHER_CORPORA, SAME_CORPORA, is_published
-from sercli.models.folder import HISTORY_FILE, JSON_FILE
+from sercli.models.folder import CURVES_FILE, HISTORY_FILE, JSON_FILE
 from sercli.models.model import save_model
 from sercli.models.self_test import score_test_signal
 from sercli.parallel import limit_threads, pick_device
@@ -176,7 +176,7 @@ def _write(out: Path, trained: TrainedModel, title: str) -> None:
     networks = sorted({row["member"] for row in rows})
     histories = [[row for row in rows if row["member"] == network] for network in networks]
     titles = [title] if len(networks) == 1 else [f"network {network}" for network in networks]
-    save_curves(out / "curves.png", histories, titles)
+    save_curves(out / CURVES_FILE, histories, titles)
 
 
 def has_finished_model(folder: Path) -> bool:
