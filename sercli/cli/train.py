@@ -61,7 +61,8 @@ def train(
     """Train a model on the indexed corpora, on a GPU if there is one.
 
     Recipes with a one-cycle schedule train for a fixed number of epochs; others stop when the UAR on held-out speakers
-    stops improving. Ctrl-C keeps what has been trained so far; --resume continues.
+    stops improving. Utterances marked test in a column split of the index are left out, those marked dev are held out.
+    Ctrl-C keeps what has been trained so far; --resume continues.
 
     Example: `sercli train --recipe default --out models/mine`
     """
@@ -111,10 +112,12 @@ def _show_result(result: "TrainingResult", members: int) -> None:
             f"{len(result.missing)} indexed utterances are not in the store and were skipped: {result.missing[0]}, …; "
             "run 'sercli featurize'"
         )
+    if result.left_out:
+        console.say(f"left out {result.left_out:,} utterances that the index marks as test, or copies of such")
     if result.known_speakers:
         console.warn(
-            f"{', '.join(result.known_speakers)}: speakers unknown, or fewer than 3; development speakers may also be "
-            "in training, so expect lower scores on other speakers"
+            f"{', '.join(result.known_speakers)}: no speaker was held out of training, because they are unknown, fewer "
+            "than 3, or marked otherwise in the column split; expect lower scores on other speakers"
         )
     trained, dev, first = result.trained, result.trained.dev, result.trained.members[0]
     console.say(

@@ -9,6 +9,7 @@ from sercli.corpora.index import Index
 from sercli.errors import SplitError
 from sercli.splits.fold import Fold, check_fold
 from sercli.splits.sounds import drop_duplicates_of, group_by_sound, split_off_share
+from sercli.splits.split_column import list_marked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,8 @@ MAX_DEV_SPEAKERS = 2  # development speakers per corpus; one of each gender wher
 def make_training_split(index: Index, seed: int) -> Fold:
     """Splits an index into training and development utterances, for a final model.
 
-    Holds out speakers of each corpus with more than 2 speakers if all are known. Of other corpora, utterances of these
+    Utterances marked ``dev`` in the column ``split`` are the development utterances if there are any. Otherwise, this
+    holds out speakers of each corpus with more than 2 speakers if all are known. Of other corpora, utterances of these
     speakers are held out too, and a stratified ninth of those by speakers of no such corpus.
 
     Args:
@@ -37,7 +39,16 @@ def make_training_split(index: Index, seed: int) -> Fold:
     if len(emotions) < 2:
         msg = f"a model needs at least 2 emotions to learn from, found {', '.join(emotions) or 'none'}"
         raise SplitError(msg)
-    generator = np.random.default_rng([seed, 0])
+    if dev := list_marked(index, "dev"):
+        train = drop_duplicates_of(index, range(len(index)), dev)
+    else:
+        train, dev = _draw_development(index, np.random.default_rng([seed, 0]))
+    fold = Fold(number=1, train=tuple(train), dev=tuple(sorted(dev)), test=())
+    check_fold(index, fold, speaker_independent=False)
+    return fold
+
+
+def _draw_development(index: Index, generator: "np.random.Generator") -> tuple[list[int], list[int]]:
     train: list[int] = []
     dev: list[int] = []
     by_speaker: list[int] = []  # of all such corpora together, because they may share speakers
@@ -60,9 +71,7 @@ def make_training_split(index: Index, seed: int) -> Fold:
             train_part, dev_part = hold_out_development(index, rest, generator, by_speaker=False)
             train += train_part
             dev += dev_part
-    fold = Fold(number=1, train=tuple(drop_duplicates_of(index, train, dev)), dev=tuple(sorted(dev)), test=())
-    check_fold(index, fold, speaker_independent=False)
-    return fold
+    return drop_duplicates_of(index, train, dev), dev
 
 
 def hold_out_development(

@@ -12,6 +12,7 @@ from sercli.errors import SplitError, UsageError
 from sercli.splits.development import MAX_DEV_SPEAKERS, hold_out_development
 from sercli.splits.fold import Fold, check_fold
 from sercli.splits.sounds import drop_duplicates_of, group_by_sound, split_into_folds, split_off_share
+from sercli.splits.split_column import list_marked
 
 POOLED, POOLED_FOLDS = "pooled", 6  # as many folds as EmoBox
 MIN_FOLDS = 2
@@ -19,9 +20,6 @@ MIN_SPEAKERS = 1 + MAX_DEV_SPEAKERS + 1  # speakers per corpus: test, dev, train
 
 _Splits = list[tuple[list[int], list[int]]]
 
-# "other" is a split type of audformat, for what is none of the three.
-_SPLITS = {**dict.fromkeys(("", "train", "training", "other"), "train"), "test": "test"}
-_SPLITS |= dict.fromkeys(("dev", "devel", "development", "val", "valid", "validation"), "dev")
 _K_FOLDS_NAME = re.compile(r"k(?P<count>[1-9][0-9]{0,2})")
 _CROSS_NAME = re.compile(r"cross-(?P<train>.+)-to-(?P<test>.+)")
 
@@ -78,7 +76,7 @@ def make_folds(index: Index, protocol: str, seed: int) -> tuple[Fold, ...]:
         generator = np.random.default_rng([seed, number])
         if named:
             dev = [position for position in rest if position in named]
-            train = drop_duplicates_of(index, [position for position in rest if position not in named], dev)
+            train = drop_duplicates_of(index, rest, dev)
             if not dev:
                 msg = "all rows marked dev are copies of rows marked test: mark others"
                 raise SplitError(msg)
@@ -256,34 +254,15 @@ def _for_corpus(corpus: Corpus, rule: SpeakerFolds) -> Protocol:
 
 
 def _by_split_column(index: Index, seed: int) -> _Splits:  # noqa: ARG001 - no draw
-    words = _read_split_column(index)
-    test = [number for number, word in enumerate(words) if word == "test"]
+    test = list_marked(index, "test")
     if not test:
         msg = "protocol split needs a column split in the index, with rows marked test: found none"
         raise SplitError(msg)
-    rest = [number for number, word in enumerate(words) if word != "test"]
-    return [(drop_duplicates_of(index, rest, test), test)]
+    return [(drop_duplicates_of(index, range(len(index)), test), test)]
 
 
-def _read_split_column(index: Index) -> list[str]:
-    """Returns ``train``, ``dev`` or ``test`` for each utterance; ``train`` where the cell is empty or ``other``.
-
-    Raises:
-        SplitError: If there is another word.
-    """
-    words = [utterance.extra.get("split", "").strip().casefold() for utterance in index.utterances]
-    for utterance, word in zip(index.utterances, words, strict=True):
-        if word not in _SPLITS:
-            msg = (
-                f"the column split of {utterance.file!r} should be train, dev or test, found {word[:40]!r}: rename it, "
-                "or leave the cell empty to train on the row, and run 'sercli prepare' again"
-            )
-            raise SplitError(msg)
-    return [_SPLITS[word] for word in words]
-
-
-def _name_dev_rows(index: Index) -> list[int]:
-    return [number for number, word in enumerate(_read_split_column(index)) if word == "dev"]
+def _list_dev(index: Index) -> list[int]:
+    return list_marked(index, "dev")
 
 
 def _leave_one_out(index: Index, seed: int) -> _Splits:  # noqa: ARG001 - no draw
@@ -388,7 +367,7 @@ PROTOCOLS: dict[str, Protocol] = {
             speaker_independent=False,
             complete=False,
             make=_by_split_column,
-            name_dev=_name_dev_rows,
+            name_dev=_list_dev,
         ),
         *(_for_corpus(corpus, rule) for corpus in CORPORA.values() for rule in corpus.protocols),
     )

@@ -19,6 +19,7 @@ from sercli.parallel import limit_threads, pick_device
 from sercli.plots import save_curves
 from sercli.progress import follow_progress
 from sercli.splits.development import make_training_split
+from sercli.splits.split_column import leave_out_test
 from sercli.training.calibration import CORPUS_SHIFT
 from sercli.training.checkpoint import CHECKPOINT_FILE
 from sercli.training.data import CorpusFeatures
@@ -38,16 +39,18 @@ class TrainingResult:
         trained: Trained model and its training history; if it was interrupted, continue with ``resume``.
         saved: Whether the model was saved; an interrupted training does not replace a finished model.
         missing: Files of the index that are not in the store; they were skipped.
+        left_out: Number of utterances marked ``test`` in the index, and of duplicates of such; they were left out.
     """
 
     folder: Path
     trained: TrainedModel
     saved: bool
     missing: tuple[str, ...]
+    left_out: int
 
     @property
     def known_speakers(self) -> tuple[str, ...]:
-        """Corpora whose development speakers are also in training, or unknown."""
+        """Corpora of which no speaker was held out of training."""
         data = self.trained.model.facts["training_data"]
         return tuple(name for name, described in data.items() if not described["dev_speakers"])
 
@@ -64,7 +67,10 @@ def train(
     figures: Mapping[str, Any] | None = None,
     **options: Unpack[TrainingOptions],
 ) -> TrainingResult:
-    """Trains on all utterances of an index except those of the development speakers, and writes a model folder.
+    """Trains on the utterances of an index except those of development speakers, and writes a model folder.
+
+    If the index has a column ``split``, utterances marked ``test`` are left out, and those marked ``dev`` are held out
+    rather than drawn speakers.
 
     A checkpoint is saved in the folder after each epoch, so that an interrupted training can be resumed. Ctrl-C ends a
     training early: the finished networks, or the best epoch of the only one, become the model.
@@ -95,7 +101,7 @@ def train(
             another training, or the training diverges.
         CorpusError: If the index is missing or damaged, or lacks a corpus.
         StoreError: If the store is missing or damaged, or lacks features of the recipe.
-        SplitError: If there are too few speakers or utterances.
+        SplitError: If there are too few speakers or utterances, or an utterance is marked with an unknown split.
         InputError: If another training is writing the folder.
     """
     check_names("train", options, TrainingOptions)
@@ -104,7 +110,9 @@ def train(
     out = Path("models") / recipe.name if out is None else Path(out)
     _check_usage(recipe, out, resume=resume, restart=restart)
     device = pick_device(settings.device)
-    utterances = settings.read_utterances(index)
+    all_utterances = settings.read_utterances(index)
+    utterances = leave_out_test(all_utterances)
+    left_out = len(all_utterances) - len(utterances)
     with CorpusFeatures(utterances, Path(store), recipe.features, copies=recipe.training.copies) as corpus:
         negative = choose_negative(corpus.labels, negative)
         fold = make_training_split(corpus.index, settings.seed)
@@ -136,6 +144,7 @@ def train(
                     "label_selection": settings.selection.to_dict(),
                     "figures": dict(figures or {}),
                     "not_in_store": list(corpus.missing),
+                    "left_out_for_test": left_out,
                     "self_test": [round(probability, 6) for probability in score_test_signal(trained.model).tolist()],
                 }
                 model = fit_typicality(replace(trained.model, facts=facts, negative=negative), corpus, fold)
@@ -143,7 +152,7 @@ def train(
                 _write(out, trained, title=f"recipe {recipe.name}, seed {settings.seed}")
             if not trained.interrupted:
                 remove_checkpoints(out / CHECKPOINT_FILE)
-    return TrainingResult(folder=out, trained=trained, saved=saved, missing=corpus.missing)
+    return TrainingResult(folder=out, trained=trained, saved=saved, missing=corpus.missing, left_out=left_out)
 
 
 def _calibrate_for_use(trained: TrainedModel) -> TrainedModel:

@@ -24,6 +24,7 @@ from sercli.parallel import limit_threads, pick_device
 from sercli.plots import save_tuning
 from sercli.progress import follow_progress
 from sercli.splits.fold import Fold
+from sercli.splits.split_column import leave_out_test
 from sercli.splits.tuning_folds import hold_out_test, make_inner_folds
 from sercli.training.data import CorpusFeatures
 from sercli.training.description import identify_training
@@ -135,7 +136,8 @@ def tune(
     check_space(base, space, lambda name: f"{file.where}{file.find_line(name)}: " if file and file.tune else "")
     folder = Path("tuning") / base.name if out is None else Path(out)
     require_folder(folder, "the search")
-    inner, test_speakers = hold_out_test(settings.read_utterances(index), protocol, test_fold, settings.seed)
+    utterances = leave_out_test(settings.read_utterances(index))
+    inner, test_speakers = hold_out_test(utterances, protocol, test_fold, settings.seed)
     with (
         CorpusFeatures(inner, Path(store), base.features, copies=base.training.copies) as corpus,
         lock_folder(folder),

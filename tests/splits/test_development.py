@@ -1,3 +1,4 @@
+import itertools
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 from sercli.corpora.index import Index
 from sercli.errors import SplitError
 from sercli.splits.development import make_training_split
+from sercli.splits.split_column import leave_out_test
 from tests.splits.indexes import INDEX, SMALL, make_index
 
 
@@ -65,3 +67,33 @@ def test_nothing_is_learned_from_one_emotion() -> None:
     sad = replace(INDEX, utterances=tuple(u for u in INDEX.utterances if u.emotion == "sad"))
     with pytest.raises(SplitError, match="at least 2 emotions to learn from, found sad"):
         make_training_split(sad, 0)
+
+
+def mark(index: Index, *words: str) -> Index:
+    marks = itertools.cycle(words)
+    return replace(index, utterances=tuple(replace(u, extra={"split": next(marks)}) for u in index.utterances))
+
+
+def test_marked_utterances_are_the_development_side() -> None:
+    index = mark(INDEX, "dev", "train", "")
+    fold = make_training_split(index, 0)
+    assert [index.utterances[n].extra["split"] for n in fold.dev] == ["dev"] * len(fold.dev)
+    assert len(fold.dev) == len(INDEX) / 3
+    dev = {index.utterances[n].sound for n in fold.dev}
+    assert {index.utterances[n].extra["split"] for n in fold.train} == {"train", ""}
+    assert set(fold.train) == {n for n, u in enumerate(index.utterances) if u.sound not in dev}
+    assert make_training_split(index, 1) == fold, "nothing is drawn"
+
+
+def test_neither_tested_utterances_nor_their_copies_are_kept() -> None:
+    index = mark(INDEX, "Test", "train", "dev", "")
+    tested = {u.sound for u in index.utterances if u.extra["split"] == "Test"}
+    (copy,) = (u for u in index.utterances if u.duplicate_of in tested)
+    assert copy.extra["split"] == "train"
+    rest = leave_out_test(index)
+    assert rest.utterances == tuple(u for u in index.utterances if u.sound not in tested)
+    assert leave_out_test(rest) == rest
+    with pytest.raises(SplitError, match="marks all utterances as test"):
+        leave_out_test(mark(INDEX, "test"))
+    with pytest.raises(SplitError, match=r"should be train, dev or test, found 'holdout'"):
+        leave_out_test(mark(INDEX, "train", "Holdout"))

@@ -64,6 +64,23 @@ def test_a_label_that_only_unstored_utterances_have_is_no_negative_label(data: P
     assert load_model(tmp_path / "m").negative == ("sad", "angry")
 
 
+def test_utterances_marked_test_are_left_out(data: Path, tmp_path: Path) -> None:
+    index = read_index(data / "index.csv")
+    tested = set(sorted({u.speaker for u in index.utterances})[:2])
+    words = {speaker: {"split": "test"} for speaker in tested}
+    path = data / "index-marked.csv"
+    write_index(
+        path, replace(index, utterances=tuple(replace(u, extra=words.get(u.speaker, {})) for u in index.utterances))
+    )
+    n_tested = sum(u.speaker in tested for u in index.utterances)
+    result = train(path, data / "features.h5", SMALL.with_max_epochs(1), tmp_path / "m", device="cpu")
+    assert result.left_out == n_tested > 0
+    described = load_model(tmp_path / "m").facts["training_data"]["ravdess"]
+    assert described["utterances"] == len(index) - n_tested
+    assert not tested & set(described["dev_speakers"])
+    assert f"{n_tested} utterances marked `test` in the index" in (tmp_path / "m" / "MODEL_CARD.md").read_text()
+
+
 def test_few_arguments_are_enough(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

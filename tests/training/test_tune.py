@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from sercli.cli.app import app
-from sercli.corpora.index import read_index
+from sercli.corpora.index import read_index, write_index
 from sercli.errors import InputError, SplitError, UsageError
 from sercli.features.store import FeatureStore
 from sercli.models.config import NetworkConfig
@@ -78,14 +78,20 @@ def test_the_test_side_is_never_opened(data: Path, tmp_path: Path, monkeypatch: 
 
     for name in ("read", "read_frames"):
         monkeypatch.setattr(FeatureStore, name, spy(getattr(FeatureStore, name)))
-    result = run(data, tmp_path / "t", trials=1)
     index = read_index(data / "index.csv")
+    marked = min(utterance.speaker for utterance in index.utterances)
+    rows = tuple(replace(u, extra={"split": "test" if u.speaker == marked else ""}) for u in index.utterances)
+    write_index(data / "index-marked.csv", replace(index, utterances=rows))
+    result = tune(
+        data / "index-marked.csv", data / "features.h5", RECIPE, tmp_path / "t", trials=1, folds=2, space=SPACE
+    )
     speaker_of = {utterance.sha256: utterance.speaker for utterance in index.utterances}
     with FeatureStore(data / "features.h5") as store:
         speakers = {speaker_of[store.rows[row].sha256] for row in opened}
     everybody = {utterance.speaker for utterance in index.utterances}
     assert result.test_speakers
-    assert speakers == everybody - set(result.test_speakers)
+    assert speakers == everybody - set(result.test_speakers) - {marked}
+    assert marked not in result.test_speakers
 
 
 def test_a_search_goes_on_where_it_ended_and_is_seeded(data: Path, tmp_path: Path) -> None:
