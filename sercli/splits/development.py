@@ -31,7 +31,8 @@ def make_training_split(index: Index, seed: int) -> Fold:
         seed: Seed of the draws.
 
     Raises:
-        SplitError: If there are fewer than 2 emotions, or too few utterances of one.
+        SplitError: If there are fewer than 2 emotions, or too few utterances of one; or if an utterance is marked with
+            an unknown split, or none of an emotion is marked ``dev`` while others are.
     """
     import numpy as np  # slow to import, and help texts read this module
 
@@ -40,6 +41,13 @@ def make_training_split(index: Index, seed: int) -> Fold:
         msg = f"a model needs at least 2 emotions to learn from, found {', '.join(emotions) or 'none'}"
         raise SplitError(msg)
     if dev := list_marked(index, "dev"):
+        marked = {index.utterances[position].emotion for position in dev}
+        if lacking := [emotion for emotion in emotions if emotion not in marked]:
+            msg = (
+                f"no utterance of {lacking[0]!r} is marked dev in the column split of the index: mark some as dev, or "
+                "none of any emotion, to have development speakers drawn"
+            )
+            raise SplitError(msg)
         train = drop_duplicates_of(index, range(len(index)), dev)
     else:
         train, dev = _draw_development(index, np.random.default_rng([seed, 0]))

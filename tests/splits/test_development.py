@@ -83,6 +83,10 @@ def test_marked_utterances_are_the_development_side() -> None:
     assert {index.utterances[n].extra["split"] for n in fold.train} == {"train", ""}
     assert set(fold.train) == {n for n, u in enumerate(index.utterances) if u.sound not in dev}
     assert make_training_split(index, 1) == fold, "nothing is drawn"
+    calm = {"calm": {"split": "train"}}
+    rows = tuple(replace(u, extra=calm.get(u.emotion, u.extra)) for u in index.utterances)
+    with pytest.raises(SplitError, match="no utterance of 'calm' is marked dev"):
+        make_training_split(replace(index, utterances=rows), 0)
 
 
 def test_neither_tested_utterances_nor_their_copies_are_kept() -> None:
