@@ -131,7 +131,7 @@ MaxEpochs = Annotated[
     typer.Option(
         "--max-epochs",
         min=1,
-        help="Maximum number of epochs; does not apply to the teachers of a student.",
+        help="Maximum number of epochs of each network; the teachers of a student may have fewer.",
         show_default="from the recipe",
         rich_help_panel=RECIPE,
     ),

@@ -235,7 +235,7 @@ class Recipe:
         return cls(**parts)
 
     def with_max_epochs(self, max_epochs: int | None) -> "Recipe":
-        """Returns the recipe with another maximum number of epochs, except of teachers; None keeps it.
+        """Returns the recipe with another maximum number of epochs, which teachers do not exceed; None keeps it.
 
         Raises:
             UsageError: If it is a baseline.
@@ -243,7 +243,10 @@ class Recipe:
         if max_epochs is None:
             return self
         self.require_network("has no epochs: leave out --max-epochs")
-        return replace(self, training=replace(self.training, max_epochs=max_epochs))
+        teachers = self.teachers
+        if teachers:
+            teachers = replace(teachers, max_epochs=min(max_epochs, teachers.max_epochs))
+        return replace(self, training=replace(self.training, max_epochs=max_epochs), teachers=teachers)
 
     def with_members(self, members: int | None) -> "Recipe":
         """Returns the recipe for an ensemble of this many networks; None keeps it."""

@@ -61,6 +61,15 @@ def test_the_recipes_that_come_with_sercli() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("max_epochs", "epochs"), [(1, (1, 1, 1, 1)), (80, (40, 40, 40, 80)), (None, (40, 40, 40, 120))]
+)
+def test_no_network_of_a_distillation_exceeds_the_maximum_number_of_epochs(
+    max_epochs: int | None, epochs: tuple[int, ...]
+) -> None:
+    assert RECIPES["student"].with_max_epochs(max_epochs).epochs == epochs
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_that_is_shown_is_the_same_recipe_under_the_name_of_its_file(name: str, tmp_path: Path) -> None:
     path = write(tmp_path, render_recipe(RECIPES[name], {"training.muon": {"low": 1.0, "high": 9.0}}))
