@@ -123,11 +123,14 @@ class AudioReader:
                     heard += len(block) / rate
                     yield block, rate
             except AudioError:
-                if not heard:
-                    if number < len(parts) - 1:
-                        continue
+                if number < len(parts) - 1:
+                    self._warn(
+                        f"{DAMAGED} after {heard:.1f} s: part {number + 1} of {len(parts)} cannot be fully decoded"
+                    )
+                elif heard:
+                    self._warn(f"{DAMAGED} after {heard:.1f} s: the rest cannot be decoded")
+                else:
                     raise
-                self._warn(f"{DAMAGED} after {heard:.1f} s: the rest cannot be decoded")
 
     def _decode_part(self, source: SoundFormat, part: Part) -> Iterator[tuple[Signal, int]]:
         if source.raw is not None and source.raw.subtype:

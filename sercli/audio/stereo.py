@@ -26,7 +26,7 @@ class Route:
     inverted: bool = False  # one signal with opposite signs, whose mean would be silence
 
     def names(self, channels: int) -> tuple[str, ...]:
-        """Returns the names of the scored channels of a file with so many channels."""
+        """Returns the names of the scored channels of a file with this number of channels."""
         return tuple(str(number + 1) for number in range(channels)) if self.mode == SPLIT else (MIX,)
 
     def apply(self, block: Signal) -> Signal:
@@ -44,14 +44,12 @@ def find_route(read: Callable[[], Blocks], mode: str, channels: int) -> Route:
         mode: One of `CHANNEL_MODES`; ``auto`` splits stereo files whose sides differ, such as calls.
         channels: Number of channels of the file.
     """
-    if channels == 1:
-        return Route(MIX)
-    if mode != AUTO or channels != 2:
-        return Route(MIX if mode == AUTO else mode)
+    if channels != 2 or mode == SPLIT:
+        return Route(SPLIT if mode == SPLIT and channels > 1 else MIX)
     correlation = correlate_sides(read())
-    if correlation is None or abs(correlation) < SAME:
+    if mode == AUTO and (correlation is None or abs(correlation) < SAME):
         return Route(SPLIT)
-    return Route(MIX, inverted=correlation < 0)
+    return Route(MIX, inverted=correlation is not None and correlation <= -SAME)
 
 
 def correlate_sides(blocks: Blocks) -> float | None:

@@ -17,6 +17,8 @@ from sercli.audio.decode import read_signal
 from sercli.audio.degradation import degrade
 from sercli.audio.preprocess import normalize_level
 from sercli.audio.segmentation import Segment, read_segments, segment_blocks
+from sercli.audio.stereo import find_route
+from sercli.config import MIX
 from sercli.errors import AudioError, SercliError
 from sercli.features.frontend import FeatureConfig, HalfMatrix, compute_features, extract_features
 from sercli.features.parameters import StoreParameters
@@ -167,7 +169,9 @@ def extract_degraded(
         AudioError: If the recording cannot be decoded, has changed, or is silent after the degradation.
     """
     _require_unchanged(path, sha256)
-    signal, rate = degrade(*read_signal(path), degradation)
+    sides, rate = read_signal(path)
+    mixed = find_route(lambda: [(sides, rate)], MIX, sides.shape[1]).apply(sides)[0]
+    signal, rate = degrade(mixed, rate, degradation)
     segments = [
         (extract_features(segment.signal, parameters.features), segment.speech)
         for segment in segment_blocks(lambda: [(signal[:, None], rate)], parameters.audio, parameters.segmentation)

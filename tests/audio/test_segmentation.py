@@ -293,12 +293,13 @@ def test_sides_are_cut_as_each_alone() -> None:
         np.testing.assert_allclose(own.bounds, cut(signal).bounds, rtol=0, atol=0.04)
 
 
-def test_dual_mono_is_mixed_and_its_inverse_not_cancelled() -> None:
+@pytest.mark.parametrize("channels", [AUTO, MIX])
+def test_dual_mono_is_mixed_and_its_inverse_not_canceled(channels: str) -> None:
     talk, _ = make_talk()
     expected = cut(talk)
     assert len(expected.segments) > 1
     for factor in (1, -1):
-        found = cut(np.stack([talk, np.float32(factor) * talk], axis=1), channels=AUTO)
+        found = cut(np.stack([talk, np.float32(factor) * talk], axis=1), channels=channels)
         assert found.summary == expected.summary
         for one, other in zip(found.segments, expected.segments, strict=True):
             np.testing.assert_allclose(one.signal, other.signal, rtol=0, atol=1e-6)

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sercli.audio.decode import read_facts
+from sercli.errors import AudioError
 from tests.audio.reading import FILES, PCM, SAMPLES, read
 from tests.encoded import encode
 from tests.headers import au, caf, wav
-from tests.sounds import make_tone
+from tests.sounds import make_tone, write_sound
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -22,6 +24,35 @@ def test_files_joined_behind_one_another_are_all_read(tmp_path: Path, kind: str,
     signal, _, warnings = read(tmp_path / "a")
     np.testing.assert_array_equal(signal[:, 0], np.tile(SAMPLES, 3) / np.float32(32_768))
     assert warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("damaged", "warnings"),
+    [
+        ((0,), ("damaged after 0.0 s: part 1 of 3 cannot be fully decoded",)),
+        ((1,), ("damaged after 0.5 s: part 2 of 3 cannot be fully decoded",)),
+        ((2,), ("damaged after 1.0 s: the rest cannot be decoded",)),
+        (
+            (0, 1),
+            (
+                "damaged after 0.0 s: part 1 of 3 cannot be fully decoded",
+                "damaged after 0.0 s: part 2 of 3 cannot be fully decoded",
+            ),
+        ),
+    ],
+)
+def test_a_damaged_part_is_reported_and_the_others_are_read(
+    tmp_path: Path, damaged: tuple[int, ...], warnings: tuple[str, ...]
+) -> None:
+    good = write_sound(tmp_path / "good.wav", make_tone(seconds=0.5)).read_bytes()
+    bad = good[:20] + b"\x34\x12" + good[22:]  # an unknown codec
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"".join(bad if number in damaged else good for number in range(3)))
+    signal, rate, found = read(path)
+    assert len(signal) == (3 - len(damaged)) * rate // 2
+    assert found == warnings
+    with pytest.raises(AudioError, match="damaged"):
+        read_facts(path)
 
 
 @pytest.mark.parametrize("kind", ["flac", "ogg", "opus", "webm", "m4a", "wma", "flv", "wv", "amr-nb", "mp3", "aac"])

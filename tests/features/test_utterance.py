@@ -12,10 +12,10 @@ from sercli.corpora.index import read_index
 from sercli.errors import InputError
 from sercli.features.extraction import extract_store
 from sercli.features.parameters import StoreParameters
-from sercli.features.utterance import Copy, Failure, Task, extract_utterance
+from sercli.features.utterance import Copy, Failure, Task, extract_degraded, extract_utterance
 from sercli.files import hash_file
 from tests.features.stores import assert_same_stores, write_long
-from tests.sounds import make_tone, write_sound
+from tests.sounds import make_tone, read_sample, write_sound
 
 PARAMETERS = StoreParameters()
 LOGMEL = PARAMETERS.select(("logmel",))
@@ -47,6 +47,24 @@ def test_features_of_long_recordings_go_through_a_file(tmp_path: Path, monkeypat
     extract_store(index, tmp_path / "file.h5", parameters)
     assert_same_stores(tmp_path / "memory.h5", tmp_path / "file.h5")
     assert list(tmp_path.glob(".*.tmp")) == []
+
+
+def test_sides_with_opposite_signs_are_extracted_like_one_of_them(tmp_path: Path) -> None:
+    signal = read_sample("man-even.wav").astype(np.float64)
+    outcomes, degraded = [], []
+    for name, sound in (("mono", signal), ("inverted", np.stack([signal, -signal], axis=1))):
+        path = write_sound(tmp_path / f"{name}.wav", sound)
+        task = Task(
+            path=path, file=path.name, sha256=hash_file(path), copies=(Copy(augmentation=None, names=LOGMEL.names),)
+        )
+        outcomes.append(extract_utterance(task, LOGMEL))
+        degraded.append(extract_degraded(path, hash_file(path), "gsm", LOGMEL))
+    mono, inverted = outcomes
+    assert not isinstance(mono, Failure)
+    assert not isinstance(inverted, Failure)
+    assert mono[0].data == inverted[0].data
+    for (expected, _), (found, _) in zip(*degraded, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_a_failure_in_the_middle_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
