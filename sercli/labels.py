@@ -159,7 +159,7 @@ def _fold(label: str) -> str:
 
 
 def _joins_words(run: re.Match[str]) -> bool:
-    """Whether a run of blanks, ``-`` and ``_`` says nothing: it is no minus sign, and does not divide two numbers."""
+    """Whether a run of spaces, ``-`` and ``_`` can be ignored: no minus sign, and not between two numbers."""
     before, after = run.string[: run.start()][-1:], run.string[run.end() :][:1]
     if not before or not after:
         return "-" not in run[0]
@@ -216,6 +216,18 @@ def parse_label_map(text: str) -> dict[str, str]:
     return label_map
 
 
+def clean_label_map(label_map: Mapping[str, str] | None) -> dict[str, str]:
+    """Normalizes a label map from Python as `parse_label_map` does one from the command line.
+
+    >>> clean_label_map({"joy ": "Happy"})
+    {'joy': 'happy'}
+
+    Raises:
+        UsageError: If a target is not a valid label.
+    """
+    return {clean_text(source): read_label(target) for source, target in (label_map or {}).items()}
+
+
 def map_label(label: str, label_map: Mapping[str, str]) -> str:
     """Returns the label that another one is merged into, ignoring case; itself if it is not in the map.
 
@@ -236,7 +248,7 @@ class LabelMerger:
     """
 
     def __init__(self, label_map: Mapping[str, str] | None = None) -> None:
-        self._map = label_map or {}
+        self._map = clean_label_map(label_map)
         self._met: dict[str, None] = {}
 
     def __call__(self, label: str) -> str:

@@ -78,6 +78,7 @@ def rank_label_errors(truth: Labels, probabilities: Probabilities) -> list[tuple
     np.add.at(joint, (truth[is_confident], confident[is_confident].argmax(axis=1)), 1)
     joint *= (counts / np.maximum(joint.sum(axis=1), 1))[:, None]
     margins = probabilities - probabilities[np.arange(len(truth)), truth][:, None]
+    margins[:, counts == 0] = -np.inf
     suspects: set[int] = set()
     for label, other in itertools.permutations(range(classes), 2):
         samples = np.flatnonzero(truth == label)

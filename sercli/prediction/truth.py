@@ -72,7 +72,7 @@ class Scores:
 
 
 def find_labels(
-    source: str, recordings: Sequence[Recording], labels: Sequence[str], mapping: Mapping[str, str] | None = None
+    source: str, recordings: Sequence[Recording], labels: Sequence[str], label_map: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """Finds the known label of each recording.
 
@@ -80,7 +80,7 @@ def find_labels(
         source: Path of a table with the columns ``file`` and ``emotion``, or `NAMES`.
         recordings: Recordings to find labels for; `match_files` assigns rows to them.
         labels: Labels of the model.
-        mapping: Labels to merge into others, as returned by `parse_label_map`.
+        label_map: Labels to merge, mapped to the label that they are merged into.
 
     Returns:
         Label of each labeled recording, by its name.
@@ -89,11 +89,11 @@ def find_labels(
         CorpusError: If the table is unreadable, labels a file twice or in segments, or has a label unknown to the
             model.
         InputError: If no recording has a label.
-        UsageError: If `mapping` names a label that is nowhere, or merges into one that the model does not know.
+        UsageError: If `label_map` names a label that is nowhere, or merges into one that the model does not know.
     """
     folded = {label.casefold() for label in labels}
-    require_known([label for label in (mapping or {}).values() if label.casefold() not in folded], labels)
-    merge = LabelMerger(mapping)
+    require_known([label for label in (label_map or {}).values() if label.casefold() not in folded], labels)
+    merge = LabelMerger(label_map)
     known = _read_known(source, recordings, labels, merge)
     merge.check_used()
     return known

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from sercli.corpora.index import Index, read_index
-from sercli.labels import LabelSelection
+from sercli.labels import LabelSelection, clean_label_map, read_label
 
 
 class TrainingOptions(TypedDict, total=False):
@@ -49,7 +49,7 @@ class TrainingSettings:
     @property
     def selection(self) -> LabelSelection:
         """Labels to keep and to merge."""
-        return LabelSelection(emotions=tuple(self.emotions), label_map=self.label_map or {})
+        return LabelSelection(emotions=tuple(map(read_label, self.emotions)), label_map=clean_label_map(self.label_map))
 
     def read_utterances(self, index: Path | str) -> Index:
         """Reads an index, and selects utterances by corpus and label.

@@ -2,7 +2,8 @@
 
 A file has the parameters of `sercli.training.recipes.Recipe`, with its parts as tables. ``base`` names a recipe to
 inherit from, and ``version`` is the format version. A file without a name of its own, or with that of an included
-recipe, is named after the file. The table ``tune`` is the search space of `sercli.training.tune`.
+recipe, is named after the file, with a digest appended if that is the name of an included recipe too. The table
+``tune`` is the search space of `sercli.training.tune`.
 """
 
 import hashlib
@@ -84,8 +85,9 @@ def get_recipe(source: Recipe | str | Path, changes: Sequence[str] = ()) -> Reci
         UsageError: If the recipe or a parameter is unknown, or a value is invalid; the message names file and line.
     """
     if isinstance(source, Recipe):
-        return source
-    file = read_recipe_file(source)
+        file = RecipeFile(where=f"recipe {source.name}", text="", values=source.to_dict(), tune={})
+    else:
+        file = read_recipe_file(source)
     changed = dict(map(_parse_change, changes))
     values = file.values
     for name, value in changed.items():
@@ -100,8 +102,12 @@ def get_recipe(source: Recipe | str | Path, changes: Sequence[str] = ()) -> Reci
         raise UsageError(msg) from None
     if not changed or "name" in changed:
         return recipe
-    digest = hashlib.sha256(json.dumps(recipe.to_dict(), sort_keys=True).encode()).hexdigest()[:6]
-    return replace(recipe, name=f"{recipe.name}-{digest}")
+    return replace(recipe, name=_name_version(recipe.name, recipe.to_dict()))
+
+
+def _name_version(name: str, values: Mapping[str, Any]) -> str:
+    content = json.dumps(values, sort_keys=True, default=str)  # TOML has dates, which are refused later
+    return f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:6]}"
 
 
 def read_recipe_file(source: str | Path) -> RecipeFile:
@@ -116,7 +122,7 @@ def read_recipe_file(source: str | Path) -> RecipeFile:
     if path.is_dir():
         return _read_model(path)
     if path.is_file() or path.suffix == SUFFIX:
-        return _parse(path, str(path))
+        return _rename_version(_parse(path, str(path)), path.stem)
     known = ", ".join(list_recipes())
     msg = f"unknown recipe {str(source)!r}: expected one of {known}, a file ending in {SUFFIX}, or a model folder"
     raise UsageError(msg)
@@ -178,9 +184,16 @@ def _parse(path: Path, where: str) -> RecipeFile:
             msg = f"{where}{file.find_line('base')}: base should be one of {known}, found {base!r}"
             raise UsageError(msg)
         values = _merge(read_recipe_file(base).values, values)
-    name = file.values.get("name", path.stem)
-    # An edited copy of a recipe of sercli must not replace that recipe's models and results.
-    return replace(file, values={**values, "name": path.stem if name in list_recipes() else name})
+    return replace(file, values={**values, "name": file.values.get("name", path.stem)})
+
+
+def _rename_version(file: RecipeFile, stem: str) -> RecipeFile:
+    """Renames an edited copy of an included recipe, so that it does not replace that recipe's models and results."""
+    included = list_recipes()
+    if file.values["name"] not in included:
+        return file
+    name = _name_version(stem, file.values) if stem in included else stem
+    return replace(file, values={**file.values, "name": name})
 
 
 def _flatten(tune: Mapping[str, Any]) -> dict[str, Any]:

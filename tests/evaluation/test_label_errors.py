@@ -25,8 +25,8 @@ def test_confident_joint_by_hand() -> None:
 
 
 def test_class_without_samples_is_never_likely() -> None:
-    probabilities = np.array([[0.1, 0.0, 0.9], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
-    assert all(likely != 2 for _, likely in rank_label_errors(np.array([0, 0, 1]), probabilities))
+    probabilities = np.array([[0.05, 0.4, 0.55], [0.9, 0.1, 0.0], [0.9, 0.1, 0.0], [0.2, 0.3, 0.5], [0.2, 0.3, 0.5]])
+    assert rank_label_errors(np.array([0, 0, 0, 1, 1]), probabilities) == [(0, 1)]
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -32,5 +32,8 @@ def test_utterances_are_selected_by_corpus_and_label(tmp_path: Path) -> None:
     merged = settings.read_utterances(path)
     assert merged.labels == ("neutral", "sad")
     assert len(merged) == 3 * len(read_index(path)) // 4
+    # Labels from Python are normalized like those from the command line.
+    unclean = TrainingSettings(corpora=["ravdess"], emotions=["Neutral ", "SAD"], label_map={" angry": "Sad "})
+    assert unclean.read_utterances(path) == merged
     with pytest.raises(InputError, match="corpus 'nemo' is not in the index"):
         TrainingSettings(corpora=["nemo"]).read_utterances(path)

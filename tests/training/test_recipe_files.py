@@ -77,6 +77,27 @@ def test_a_recipe_that_is_shown_is_the_same_recipe_under_the_name_of_its_file(na
     assert read_recipe_file(path).tune == {"training.muon": {"low": 1.0, "high": 9.0}}
 
 
+def test_an_edited_copy_of_an_included_recipe_gets_another_name(tmp_path: Path) -> None:
+    names = set()
+    for epochs in (3, 4):
+        path = tmp_path / "default.toml"
+        path.write_text(render_recipe(DEFAULT.with_max_epochs(epochs)))
+        recipe = get_recipe(path)
+        assert recipe == replace(DEFAULT.with_max_epochs(epochs), name=recipe.name)
+        names.add(recipe.name)
+    assert len(names - set(list_recipes())) == 2
+    assert all(name.startswith("default-") for name in names)
+
+
+def test_a_recipe_object_is_changed_like_its_name() -> None:
+    changes = ["training.max_epochs=3"]
+    assert get_recipe(DEFAULT, changes) == get_recipe("default", changes)
+    assert get_recipe(DEFAULT, changes).training.max_epochs == 3
+    assert all(get_recipe(recipe) == recipe for recipe in RECIPES.values())
+    with pytest.raises(UsageError, match="nonsense"):
+        get_recipe(DEFAULT, ["nonsense.key=3"])
+
+
 def test_a_file_has_what_differs_from_its_base(tmp_path: Path) -> None:
     path = write(tmp_path, '\ufeffbase = "default"\nfeatures = ["logmel", "mfcc"]\n[network]\nchannels = [8]\n')
     recipe = get_recipe(str(path))
