@@ -1,6 +1,7 @@
 """Pictures: confusion matrix, reliability diagram, training curves, explanation of a recording."""
 
 import io
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def save_confusion(path: Path, matrix: npt.ArrayLike, labels: Sequence[str], tit
         if support[row] and len(labels) <= MAX_CELLS:
             _write_cell(axes, row, column, int(count), float(shares[row, column]))
     numbers = [f"{name} ({total})" for name, total in zip(labels, support[:, 0], strict=True)]
-    step = max(1, len(labels) // MAX_CELLS)  # names of more classes would overlap
+    step = max(1, math.ceil(len(labels) / MAX_CELLS))  # more names would overlap
     ticks = range(0, len(labels), step)
     turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(ticks, labels[::step], parse_math=False, **turned)

@@ -1,5 +1,6 @@
 """Index of utterances (CSV)."""
 
+import contextlib
 import csv
 import io
 import math
@@ -219,13 +220,13 @@ def _parse_row(row: dict[str, str | None], where: str) -> Utterance:
         return Utterance(
             file=_parse_file(cells["file"]),
             duration=_parse_duration(cells["duration"]),
-            sample_rate=int(cells["sample_rate"] or 0),
-            channels=int(cells["channels"] or 0),
+            sample_rate=_parse_count("sample_rate", cells["sample_rate"]),
+            channels=_parse_count("channels", cells["channels"]),
             **{name: cells[name] for name in COLUMNS if name not in _PARSED},
             extra={name: value for name, value in cells.items() if name not in COLUMNS} or NO_EXTRA,
         )
     except ValueError as reason:
-        msg = f"{where}: {reason}"
+        msg = f"{where}: {reason}; {_REMEDY}"
         raise CorpusError(msg) from None
 
 
@@ -237,11 +238,21 @@ def _parse_file(text: str) -> str:
 
 
 def _parse_duration(text: str) -> float:
-    duration = float(text or 0)
-    if not (math.isfinite(duration) and duration >= 0):
-        msg = f"duration should be seconds, found {text!r}"
-        raise ValueError(msg)
-    return duration
+    with contextlib.suppress(ValueError):
+        duration = float(text or 0)
+        if math.isfinite(duration) and duration >= 0:
+            return duration
+    msg = f"duration should be seconds, found {text!r}"
+    raise ValueError(msg)
+
+
+def _parse_count(name: str, text: str) -> int:
+    with contextlib.suppress(ValueError):
+        count = int(text or 0)
+        if count >= 0:
+            return count
+    msg = f"{name} should be a whole number of at least 0, found {text!r}"
+    raise ValueError(msg)
 
 
 def mark_duplicates(index: Index, digests: Mapping[str, str]) -> Index:

@@ -363,18 +363,20 @@ def _check_graph(model: Model) -> None:
     session = model._session
     inputs = {tensor.name: tensor.shape for tensor in session.get_inputs()}
     outputs = {tensor.name: tensor.shape for tensor in session.get_outputs()}
-    if set(inputs) != {"features", "n_frames"} or inputs["features"][1] != model.features.n_features:
+    if set(inputs) != {"features", "n_frames"} or inputs["features"][1:2] != [model.features.n_features]:
         msg = f"{ONNX_FILE} should have inputs features (segments, {model.features.n_features}, frames) and n_frames"
         raise ModelError(msg)
     if model.typicality and "embedding" not in outputs:
         msg = f"{ONNX_FILE} has no output embedding, which the typicality in {JSON_FILE} needs: train the model again"
         raise ModelError(msg)
-    if model.typicality and len(model.typicality.telephone) not in {0, outputs["embedding"][-1]}:
+    telephone = len(model.typicality.telephone) if model.typicality else 0
+    if telephone and outputs["embedding"][1:] != [telephone]:
+        found = ", ".join(map(str, outputs["embedding"]))
         msg = (
-            f"typicality.telephone in {JSON_FILE} has {len(model.typicality.telephone)} values, expected "
-            f"{outputs['embedding'][-1]} as the embedding of {ONNX_FILE}: train the model again"
+            f"typicality.telephone in {JSON_FILE} has {telephone} values, expected as many as the embedding of "
+            f"{ONNX_FILE}, which has the shape ({found}): train the model again"
         )
         raise ModelError(msg)
-    if not {"logits", "attention"} <= set(outputs) or outputs["logits"][-1] != len(model.labels):
+    if not {"logits", "attention"} <= set(outputs) or outputs["logits"][1:] != [len(model.labels)]:
         msg = f"{ONNX_FILE} should have outputs logits (segments, {len(model.labels)}) and attention"
         raise ModelError(msg)

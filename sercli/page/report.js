@@ -53,7 +53,7 @@ class Details {
     this.counts = take(Uint32Array, rowsSoFar);
     this.gaps = take(Int32Array, total);
     this.durations = take(Uint16Array, total);
-    this.results = take(Int8Array, total);
+    this.results = take(Int16Array, total);
     this.percentages = take(Uint8Array, total * N);
     this.corrections = take(Int8Array, total);
     this.envelopes = take(Uint8Array, rowsSoFar * points);

@@ -67,7 +67,7 @@ def examine(model: Path, data_dir: Path) -> Iterator[Check]:
     for name, check in checks.items():
         try:
             result = check()
-        except (SercliError, OSError, ImportError, ValueError, TypeError, RuntimeError) as error:
+        except (SercliError, OSError, ImportError, LookupError, ValueError, TypeError, RuntimeError) as error:
             result = Check(name=name, detail=one_line(error), ok=False)
         yield replace(result, detail=hide_home(result.detail))
 

@@ -216,15 +216,15 @@ class _Details:
 
     Little-endian arrays one after the other, each with the lowest bytes of all its numbers first, which compresses
     better: segments of each row (uint32), tenths of a second from the end of the segment before to the start (int32)
-    and from there to the end (uint16), emotions (int8), probabilities in percent (uint8, a column for each label), what
-    to add to the sum of the negative labels' for their rounded probability together (int8), and the levels of the
+    and from there to the end (uint16), emotions (int16), probabilities in percent (uint8, a column for each label),
+    what to add to the sum of the negative labels' for their rounded probability together (int8), and the levels of the
     envelopes (uint8).
     """
 
     def __init__(self, negative: Sequence[int]) -> None:
         self._negative = negative
         self._counts, self._gaps, self._durations = array("I"), array("i"), array("H")
-        self._emotions, self._percentages, self._corrections = array("b"), array("B"), array("b")
+        self._emotions, self._percentages, self._corrections = array("h"), array("B"), array("b")
         self._envelopes = array("B")
 
     def add(self, row: Prediction, numbers: Mapping[str, int]) -> None:

@@ -1,5 +1,6 @@
 """Scoring settings: all that determines a recording's rows besides the recording; quick to import, JSON-ready."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ class ScoringSettings(Config):
         )
         self._require(condition=self.device in DEVICES, name="device", expected=f"one of {', '.join(DEVICES)}")
         self._require(condition=0 <= self.min_confidence <= 1, name="min_confidence", expected="0 to 1")
-        self._require(condition=self.timeout > 0, name="timeout", expected="more than 0 s")
+        self._require(condition=0 < self.timeout < math.inf, name="timeout", expected="over 0 s, and finite")
 
     def _require(self, *, condition: bool, name: str, expected: str) -> None:
         if not condition:  # without the class name, since users gave the value

@@ -222,7 +222,7 @@ def plan_timelines(target: Path, kind: str, recordings: Sequence[Recording], *, 
         UsageError: If the format is unknown or cannot hold several recordings, or if a file is in the way.
     """
     if folder or target.is_dir():
-        suffix = f".{kind.lstrip('.')}"
+        suffix = f".{kind.lstrip('.').lower()}"
         _check_format(suffix)
         _refuse_file(target)
         sidecars = _name_sidecars(target, suffix, recordings)

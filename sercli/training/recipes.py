@@ -217,6 +217,8 @@ class Recipe:
         known = {field.name for field in fields(cls)}
         for name in sorted(set(values) - known):
             _refuse(name, describe_unknown(name, known))
+        if "name" not in values:
+            _refuse("name", "is missing")
         features = values.get("features", [])
         if not isinstance(features, list) or not all(isinstance(name, str) for name in features):
             _refuse("features", f"should be a list of names, found {features!r}")

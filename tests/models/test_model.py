@@ -124,6 +124,29 @@ def test_a_graph_of_other_inputs_or_outputs_is_refused(model: Model, folder: Pat
         load_model(folder)
 
 
+@pytest.mark.parametrize(
+    ("operator", "shape", "scores", "message"),
+    [
+        ("Identity", ["segments"], ["segments"], r"inputs features \(segments, 2, frames\)"),
+        ("ReduceSum", ["segments", 2, "frames"], [1, 1, 1], r"outputs logits \(segments, 8\)"),
+    ],
+)
+def test_a_graph_of_other_ranks_is_refused(
+    folder: Path, operator: str, shape: list[str | int], scores: list[str | int], message: str
+) -> None:
+    number, whole = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+    inputs = [onnx.helper.make_tensor_value_info("features", number, shape)]
+    inputs.append(onnx.helper.make_tensor_value_info("n_frames", whole, ["segments"]))
+    names = ("logits", "attention")
+    outputs = [onnx.helper.make_tensor_value_info(name, number, scores) for name in names]
+    nodes = [onnx.helper.make_node(operator, ["features"], [name]) for name in names]
+    graph = onnx.helper.make_graph(nodes, "other", inputs, outputs)
+    opset = [onnx.helper.make_opsetid("", 17)]
+    exchange_graph(folder, onnx.helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
+    with pytest.raises(ModelError, match=message):
+        load_model(folder)
+
+
 @pytest.mark.parametrize("name", ["features", "n_frames"])
 def test_a_graph_whose_inputs_have_another_name_is_refused(model: Model, folder: Path, name: str) -> None:
     graph = onnx.load_from_string(model.graph)

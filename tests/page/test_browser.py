@@ -26,6 +26,8 @@ from tests.page.many import make_prediction, write_many
 from tests.sounds import write_tone
 from tests.toy_model import make_model
 
+MANY_LABELS = tuple(f"label {number}" for number in range(200))
+
 PROJECT = Path(__file__).parents[2]
 TOTAL = len(HOSTILE) + 4
 CONTRAST = ["color-contrast"]  # the one rule that depends on the color scheme
@@ -386,18 +388,19 @@ def test_labels_named_like_results_are_labels(open_page: OpenPage, tmp_path: Pat
         page.wait_for_function(f"() => $('#count').textContent === '{count} of 200 recordings'")
 
 
-def test_timelines_are_those_of_the_recordings(open_page: OpenPage, tmp_path: Path) -> None:
-    page = open_page(write_many(tmp_path / "r.html", 3, segments=300))
+@pytest.mark.parametrize("labels", [EMOTIONS, MANY_LABELS], ids=len)
+def test_timelines_are_those_of_the_recordings(open_page: OpenPage, tmp_path: Path, labels: tuple[str, ...]) -> None:
+    page = open_page(write_many(tmp_path / "r.html", 3, labels=labels, segments=300))
     rng = random.Random(0)
     for row in range(3):
-        expected = make_prediction("", rng, EMOTIONS, 300)
+        expected = make_prediction("", rng, labels, 300)
         found = page.evaluate(
             f"details.segments({row}).map(({{start, end, result, n}}) =>"
             " [start, end, result, ...details.ofSegment(n).map(([share]) => share)])"
         )
         times, results, shares = np.split(np.array(found), [2, 3], axis=1)
         assert times == pytest.approx(np.array([[s.start, s.end] for s in expected.segments]), abs=0.051)
-        assert results[:, 0].tolist() == [EMOTIONS.index(s.emotion) for s in expected.segments]
+        assert results[:, 0].tolist() == [labels.index(s.emotion) for s in expected.segments]
         assert shares == pytest.approx(np.array([s.probabilities for s in expected.segments]), abs=0.0051)
         assert page.evaluate(f"Array.from(details.envelope({row}))") == [
             LEVELS.index(level) for level in expected.envelope

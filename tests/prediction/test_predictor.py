@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -261,7 +262,8 @@ def test_a_network_that_returns_nan_says_so(tmp_path: Path, recordings: list[Pat
         ({"window": 2, "hop": 3}, "--hop 3 would leave gaps between windows of 2 s"),
         ({"hop": 1}, "--hop requires fixed windows"),
         ({"min_confidence": 1.1}, "min_confidence should be 0 to 1"),
-        ({"timeout": 0}, "timeout should be more than 0 s"),
+        ({"timeout": 0}, "timeout should be over 0 s, and finite"),
+        ({"timeout": math.inf}, "timeout should be over 0 s, and finite"),
     ],
 )
 def test_options_out_of_range_are_wrong_usage(model_folder: Path, options: dict[str, Any], message: str) -> None:

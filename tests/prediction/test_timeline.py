@@ -224,6 +224,11 @@ def test_an_unknown_kind_for_a_folder_is_refused(tmp_path: Path) -> None:
         plan_timelines(tmp_path, "", make_recordings("a.wav"), folder=False)
 
 
+def test_the_kind_of_timeline_may_be_in_capitals_and_have_a_dot(tmp_path: Path) -> None:
+    kinds = [plan_timelines(tmp_path, kind, make_recordings("a.wav"), folder=True) for kind in ("srt", "SRT", ".Srt")]
+    assert kinds == [kinds[0]] * 3
+
+
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t").touch()
     with pytest.raises(UsageError, match="is not a folder"):

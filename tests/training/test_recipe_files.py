@@ -122,6 +122,8 @@ def test_the_recipe_of_a_model_trains_the_same_again(tmp_path: Path) -> None:
     assert get_recipe(tmp_path / "m") == RECIPES["student"]
     path.write_text(json.dumps({"recipe": {**DEFAULT.to_dict(), "colour": 1}}))
     assert "model.json, recipe: colour is not a parameter" in refuse(tmp_path / "m")
+    path.write_text(json.dumps({"recipe": {"features": ["logmel"]}}))
+    assert refuse(tmp_path / "m").endswith("model.json, recipe: name is missing")
 
 
 def test_a_file_that_is_too_large_is_refused_rather_than_cut(tmp_path: Path) -> None:
