@@ -50,9 +50,12 @@ def look_up(kind: str, name: str, known: Mapping[str, T]) -> T:
 
 def describe_unknown(name: str, known: Iterable[str]) -> str:
     """Returns the rest of a sentence about an unknown parameter, with the closest known one."""
+    return f"is not a parameter: {_suggest(name, known)}expected one of {', '.join(sorted(known))}"
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return f"is not a parameter: {hint}expected one of {', '.join(sorted(known))}"
+    return f"did you mean {near[0]}? " if near else ""
 
 
 def check_names(function: str, names: Iterable[str], options: type) -> None:
@@ -68,9 +71,8 @@ def check_names(function: str, names: Iterable[str], options: type) -> None:
     """
     for name in names:
         if name not in options.__annotations__:
-            near = difflib.get_close_matches(name, options.__annotations__, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            msg = f"{function}() got an unexpected keyword argument {name!r}{hint}"
+            hint = _suggest(name, options.__annotations__)
+            msg = f"{function}() got an unexpected keyword argument {name!r}; {hint}".rstrip("; ")
             raise TypeError(msg)
 
 

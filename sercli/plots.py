@@ -84,7 +84,7 @@ def save_curves(path: Path, histories: Sequence[History], titles: Sequence[str])
     """
     rows = [([history], title) for history, title in zip(histories, titles, strict=True)]
     if len(rows) > MAX_ROWS:
-        rows = [(list(histories), f"{len(histories)} trainings")]
+        rows = [(list(histories), f"{len(histories)} training runs")]
     figure = Figure(figsize=(10, 1.0 + 2.9 * max(len(rows), 1)), layout="constrained")
     grid = figure.subplots(max(len(rows), 1), len(CURVES), squeeze=False)
     for (group, title), line in zip(rows, grid, strict=False):

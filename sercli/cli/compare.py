@@ -33,7 +33,7 @@ def compare(
     table = Table(box=None, pad_edge=False)
     table.add_column("recipe", min_width=max(len(row.recipe) for row in comparison.rows))
     table.add_column("protocol", overflow="fold")
-    for heading in ("seeds", "UAR", "95%", "accuracy", "ECE", "women", "men"):
+    for heading in ("seeds", "UAR", "95% interval", "accuracy", "calibration error", "women", "men"):
         table.add_column(heading, justify="right")
     for row in comparison.rows:
         interval = f"{_show(row.uar_low)}–{_show(row.uar_high)}"
@@ -42,7 +42,7 @@ def compare(
         table.add_row(*names, str(row.seeds), _show(row.uar), interval, *map(_show, scores))
     console.print_table(table, console.stderr if out else console.stdout)
     if not comparison.comparable:
-        console.warn("not comparable: these results are of different test utterances, protocols or degradations")
+        console.warn("not comparable: these results come from different test utterances, protocols or degradations")
     if out:
         console.say(f"saved {out}")
 

@@ -28,7 +28,7 @@ def doctor(
     table = Table(box=None, pad_edge=False, show_header=False)
     wrong = []
     for check in examine(path, data_dir):
-        state = Text("ok", style="green") if check.ok else Text("WRONG", style="bold red")
+        state = Text("ok", style="green") if check.ok else Text("FAILED", style="bold red")
         table.add_row(check.name, state, Text(check.detail, overflow="fold"))
         wrong += [] if check.ok else [check.name]
     console.stdout.print(table, soft_wrap=False)

@@ -294,7 +294,7 @@ def _show_summary(result: "BatchResult") -> None:
             console.say(f"{title}: {', '.join(f'{reason} ({count})' for reason, count in counts.most_common())}")
     recordings = f"{summary.recordings} {'recording' if summary.recordings == 1 else 'recordings'}"
     rows = f" in {summary.rows} rows" if summary.rows != summary.recordings else ""
-    before = f", all but {earlier} of the recordings" if earlier else ""
+    before = f" (without {earlier} {'recording' if earlier == 1 else 'recordings'} done before)" if earlier else ""
     # The rate of a few seconds of audio would be that of starting up.
     rate = f" ({heard / seconds:.0f} × real time)" if heard >= 60 else ""
     console.say(
@@ -332,7 +332,8 @@ def _emotion_table(summary: "BatchSummary") -> "Table":
 
 
 def _show_scores(scores: "Scores") -> None:
-    left_out = f"{scores.unlabeled} without a known label, {scores.excluded} failed, uncertain or a silent channel"
+    excluded = f"{scores.excluded} excluded (failed, uncertain, or on a silent channel)"
+    left_out = f"{scores.unlabeled} without a known label, {excluded}"
     if not scores.scored:
         console.warn(f"nothing to score: {left_out}")
         return

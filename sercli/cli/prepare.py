@@ -202,7 +202,7 @@ def _describe(outcome: "PrepareResult") -> str:
         (
             _count(len({row.speaker for row in rows if row.speaker}), "speaker"),
             f"{hours:.2f} hours",
-            f"{_count(sum(row.channels > 1 for row in rows), 'file')} of more than one channel",
+            f"{_count(sum(row.channels > 1 for row in rows), 'file')} with more than one channel",
             _count(sum(bool(row.duplicate_of) for row in rows), "duplicate"),
         )
     )

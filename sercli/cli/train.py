@@ -113,11 +113,11 @@ def _show_result(result: "TrainingResult", members: int) -> None:
             "run 'sercli featurize'"
         )
     if result.left_out:
-        console.say(f"left out {result.left_out:,} utterances that the index marks as test, or copies of such")
+        console.say(f"left out {result.left_out:,} utterances that the index marks as test, and their duplicates")
     if result.known_speakers:
         console.warn(
             f"{', '.join(result.known_speakers)}: no speaker was held out of training, because speakers are unknown, "
-            "fewer than 3, or marked otherwise in the column split; expect lower scores on other speakers"
+            "fewer than 3, or already divided by the column split; expect lower scores on other speakers"
         )
     trained, dev, first = result.trained, result.trained.dev, result.trained.members[0]
     console.say(

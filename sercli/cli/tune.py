@@ -92,9 +92,11 @@ def tune(
             command=options.command_line(),
             progress=show,
         )
+    if result.importance:
+        console.say("importance of each parameter:")
     for name, share in sorted(result.importance.items(), key=lambda item: -item[1]):
         console.say(f"  {share:4.0%}  {name}")
-    console.say(f"UAR {result.uar:.3f} of development speakers: {result.folder / 'best.toml'}")
+    console.say(f"best UAR {result.uar:.3f} on development speakers; saved {result.folder / 'best.toml'}")
 
 
 def _show(value: object) -> str:

@@ -134,7 +134,7 @@ class Corpus:
         language: Language of the recordings; empty if unknown.
         page: Web page of the corpus.
         label: Labels the recordings of a source; raises `CorpusError` if it cannot label any.
-        label_map: Emotion for each of the corpus's own codes or labels; empty for recordings of the user's own.
+        label_map: Emotion for each of the corpus's own codes or labels; empty for the user's own recordings.
         counts: Number of utterances per emotion in the complete corpus; empty if unknown.
         speakers: Number of speakers in the complete corpus; 0 if unknown.
         hours: Length of the complete corpus in hours; 0 if unknown.

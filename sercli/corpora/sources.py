@@ -36,7 +36,7 @@ class Request:
         data_dir: Folder for downloads and unpacked archives, each in a subfolder named after the corpus.
         source: Folder of recordings or archives, or an archive; None for the corpus's own download.
         labels: Table of labels, for a corpus that needs one.
-        label_map: Labels to merge into others, for recordings of the user's own.
+        label_map: Labels to merge into others, for the user's own recordings.
         url: Mirror of the download.
         policy: When to retry the download and when to give up.
         jobs: Number of recordings to decode at the same time.

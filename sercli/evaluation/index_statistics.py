@@ -272,15 +272,15 @@ def _find_label_issues(rows: Sequence[Utterance]) -> dict[str, list[str]]:
         "speakers with one label only": [
             f"{speaker} ({min(names)})" for speaker, names in sorted(labels.items()) if speaker and len(names) == 1
         ],
-        "labels of one speaker only": [
+        "labels that only one speaker has": [
             f"{label} ({min(speakers[label])})"
             for label in order
             if len(speakers[label]) == 1 and "" not in speakers[label]
         ],
-        "labels of one corpus only": [
+        "labels that only one corpus has": [
             f"{label} ({min(corpora[label])})" for label in order if many_corpora and len(corpora[label]) == 1
         ],
-        f"labels of fewer than {MIN_UTTERANCES} utterances": [
+        f"labels with fewer than {MIN_UTTERANCES} utterances": [
             f"{label} ({counts[label]})" for label in order if counts[label] < MIN_UTTERANCES
         ],
         "unknown speaker": [f"{unknown} of {len(rows)} utterances"] if unknown else [],

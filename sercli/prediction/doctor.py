@@ -168,7 +168,7 @@ def _check_model(folder: Path) -> Check:
     difference = measure_difference(model, expected)
     if difference > TOLERANCE:
         return Check(name="model", detail=f"{name}: output differs from the stored one by {difference:.4f}", ok=False)
-    return Check(name="model", detail=f"{name}: output equals the stored one within {difference:.6f}")
+    return Check(name="model", detail=f"{name}: output matches the stored output (difference {difference:.0e})")
 
 
 def _check_recording(folder: Path) -> Check:

@@ -146,7 +146,8 @@ def _read(path: Path, model: Model, channel: str) -> Iterator[Segment]:
     *_, last = events
     names = [summary.name for summary in last.channels] if isinstance(last, Summary) else []
     if channel not in names:
-        msg = f"{path} has no channel {channel!r}: expected mix or one of {', '.join(names)}"
+        expected = " or ".join(dict.fromkeys((MIX, *names)))
+        msg = f"{path} has no channel {channel!r}: expected {expected}"
         raise UsageError(msg)
     if not own:
         msg = f"{path}: no speech found: there is nothing to explain"

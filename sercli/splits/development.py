@@ -1,4 +1,4 @@
-"""Development split, for folds and for models for use."""
+"""Development split, for folds and final models."""
 
 import itertools
 from collections import defaultdict
@@ -136,7 +136,7 @@ def _draw_from_corpus(index: Index, rest: Sequence[int], generator: "np.random.G
         msg = (
             f"expected more than {MAX_DEV_SPEAKERS} known speakers per corpus besides those of the test, found "
             f"{len(set(speakers) - {''})} of {index.utterances[rest[0]].corpus}, and {n_unknown} utterances without a "
-            "speaker"
+            "speaker: train on a corpus with more speakers"
         )
         raise SplitError(msg)
     genders = sorted(gender for gender in by_gender if gender)

@@ -220,8 +220,8 @@ def _for_corpus(corpus: Corpus, rule: SpeakerFolds) -> Protocol:
         if corpus.name not in index.corpora:
             others = [name for name, other in PROTOCOLS.items() if other.corpus in {"", *index.corpora}]
             msg = (
-                f"protocol {rule.name} divides {corpus.name}, which is not among {', '.join(index.corpora)}: use "
-                f"--protocol {' or '.join(others)}"
+                f"protocol {rule.name} needs the corpus {corpus.name}, but the index has only "
+                f"{', '.join(index.corpora)}: use --protocol {' or '.join(others)}"
             )
             raise SplitError(msg)
         rows = [u for u in index.utterances if u.corpus == corpus.name]
@@ -235,7 +235,7 @@ def _for_corpus(corpus: Corpus, rule: SpeakerFolds) -> Protocol:
             missing = sorted(expected - speakers)
             why = f"{missing[0]!r} is missing; prepare all of it" if missing else f"{min(speakers - expected)!r} is new"
             msg = (
-                f"protocol {rule.name} divides the {len(expected)} speakers of {corpus.name}, found "
+                f"protocol {rule.name} needs exactly the {len(expected)} speakers of {corpus.name}, found "
                 f"{len(speakers - {''})}: {why}, or use another protocol"
             )
             raise SplitError(msg)
@@ -295,7 +295,7 @@ def _speaker_folds(name: str, count: int) -> Protocol:
 
     return Protocol(
         name=name,
-        description=f"{count} speaker-independent folds over all corpora together",
+        description=f"{'up to ' if name == POOLED else ''}{count} speaker-independent folds over all corpora together",
         speaker_independent=True,
         complete=True,
         make=make,

@@ -39,7 +39,7 @@ class TrainingResult:
         trained: Trained model and its training history; if it was interrupted, continue with ``resume``.
         saved: Whether the model was saved; an interrupted training does not replace a finished model.
         missing: Files of the index that are not in the store; they were skipped.
-        left_out: Number of utterances marked ``test`` in the index, and of duplicates of such; they were left out.
+        left_out: Number of utterances marked ``test`` in the index, and of their duplicates; they were left out.
     """
 
     folder: Path
@@ -80,7 +80,7 @@ def train(
 
     A model trained only on published corpora is calibrated for recordings of other corpora, which it is used on: its
     temperature is `CORPUS_SHIFT` times the one that suits the development speakers. A model trained on own recordings
-    too is calibrated for more of these.
+    too is calibrated for recordings like these.
 
     Args:
         index: Index of utterances.

@@ -366,7 +366,7 @@ def test_scores_against_a_table(run: Run, calls: Path, tmp_path: Path) -> None:
     status, out, err = run("calls", "--labels", "truth.csv", "--out", "r.tsv")
     assert (status, out) == (0, "")
     assert "accuracy 50.0%, UAR 50.0%" in err
-    assert "of 2 scored, 0 of them without detected speech, counted as wrong; 1 without a known label, 0 failed" in err
+    assert "of 2 scored, 0 of them without detected speech, counted as wrong; 1 without a known label, 0 excluded" in err
     assert "saved r.tsv, r.summary.json, r.confusion.png" in err
     assert json.loads(Path("r.summary.json").read_text())["accuracy"] == 0.5
     assert Path("r.confusion.png").read_bytes().startswith(b"\x89PNG")
@@ -386,7 +386,7 @@ def test_scores_against_names(run: Run, tmp_path: Path) -> None:
     assert re.search(
         r"accuracy \d+\.\d%, UAR \d+\.\d%, .* of 4 scored, 0 of them without detected speech, counted as wrong; ", err
     )
-    assert "0 without a known label, 1 failed, uncertain or a silent channel" in err
+    assert "0 without a known label, 1 excluded (failed, uncertain, or on a silent channel)" in err
     assert not list(tmp_path.glob("*.json"))
 
 
@@ -394,7 +394,7 @@ def test_nothing_that_could_be_scored(run: Run, tmp_path: Path) -> None:
     (tmp_path / "03-01-05-01-01-01-01.wav").write_text("text")
     status, _, err = run("03-01-05-01-01-01-01.wav", "--labels", "names", "-o", "r.csv")
     assert status == 1
-    assert "warning: nothing to score: 0 without a known label, 1 failed, uncertain or a silent channel" in err
+    assert "warning: nothing to score: 0 without a known label, 1 excluded (failed, uncertain, or on a silent channel)" in err
     assert json.loads(Path("r.summary.json").read_text())["accuracy"] is None
 
 

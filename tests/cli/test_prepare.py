@@ -71,7 +71,7 @@ def test_folder(run: Run, toy: Path) -> None:
     assert re.search(r"neutral\s+│\s+1 │\s+1 │\s+2", err)
     assert re.search(r"fearful\s+│\s+1 │\s+0 │\s+1", err)
     assert re.search(r"all\s+│\s+5 │\s+4 │\s+9", err)
-    assert "3 speakers, 0.00 hours, 1 file of more than one channel, 0 duplicates" in err
+    assert "3 speakers, 0.00 hours, 1 file with more than one channel, 0 duplicates" in err
     assert "warning: missing from ravdess (1431): 03-01-01-01-01-01-03; " in err
     assert "; and 1426 more (--verbose shows all)" in err
     assert "warning: ravdess is incomplete (8): 2 of 96 neutral; 0 of 192 calm; " in err

@@ -130,7 +130,7 @@ def test_what_is_finished_is_not_done_again_and_what_has_changed_is(here: Path) 
     status, _, err = run_sercli(*command("killed.csv"), cwd=here)
     assert status == 1
     assert f"{len(finished - {changed, 'calls/050.wav'})} recordings already done" in err
-    assert f"all but {len(finished - {changed, 'calls/050.wav'})} of the recordings in" in err
+    assert f"(without {len(finished - {changed, 'calls/050.wav'})} recordings done before) in" in err
     rows = {row["file"]: row for row in read_rows(here / "killed.csv")}
     assert len(rows) == RECORDINGS
     assert rows[changed]["status"] == "no-speech"

@@ -74,9 +74,9 @@ def inspection(tmp_path_factory: pytest.TempPathFactory) -> Inspection:
         ("duplicates", ["slow.wav = good.wav"]),
         ("same sound with different labels", ["good.wav (happy, sad)"]),
         ("speakers with one label only", ["b (sad)", "c (fed up)"]),
-        ("labels of one speaker only", ["happy (a)", "fed up (c)"]),
-        ("labels of one corpus only", ["happy (csv)", "fed up (more)"]),
-        ("labels of fewer than", ["happy (2)", "sad (4)", "fed up (1)"]),
+        ("labels that only one speaker has", ["happy (a)", "fed up (c)"]),
+        ("labels that only one corpus has", ["happy (csv)", "fed up (more)"]),
+        ("labels with fewer than", ["happy (2)", "sad (4)", "fed up (1)"]),
         ("unknown speaker", ["1 of 7 utterances"]),
     ],
 )

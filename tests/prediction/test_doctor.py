@@ -28,7 +28,7 @@ def test_nothing_is_wrong_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [check for check in checks if not check.ok] == []
     found = {check.name: check.detail for check in checks}
     assert found["data folder"].startswith(f"~{os.sep}data, not created yet")
-    assert "output equals the stored one" in found["model"]
+    assert "output matches the stored output" in found["model"]
     assert "scored by a worker process" in found["recording"]
     assert str(tmp_path) not in "".join(found.values())
 
@@ -47,10 +47,10 @@ def test_a_broken_model_is_status_1(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     result = CliRunner().invoke(app, ["doctor", "--model", str(tmp_path / "model"), "--data-dir", str(tmp_path)])
     assert result.exit_code == 1
     lines = {line.split("  ")[0]: line for line in result.stdout.splitlines()}
-    assert "WRONG" in lines["model"]
+    assert "FAILED" in lines["model"]
     assert "isnotthefilethatmodel.jsonnames" in "".join(result.stdout.split())  # wrapped somewhere
-    assert "WRONG" in lines["recording"]
-    assert "WRONG" not in lines["codecs"] + lines["libraries"]
+    assert "FAILED" in lines["recording"]
+    assert "FAILED" not in lines["codecs"] + lines["libraries"]
     assert "error: failed checks: model, recording" in result.stderr
 
 

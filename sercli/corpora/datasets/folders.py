@@ -3,7 +3,7 @@
 Annotation: the name of the folder that directly holds a recording, as in ``angry/1.wav`` or ``train/angry/1.wav``;
 ``--map`` merges labels. Speakers are unknown: where they are known, list them in a table and take the corpus ``csv``.
 
-Protocols: without speakers, ``paper``, ``random10`` and ``cross``.
+Protocols: ``paper``, ``random10`` and, to test on, ``cross``, because speakers are unknown.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ def label(source: Source) -> LabeledRecordings:
 
     Raises:
         CorpusError: If there are no recordings.
-        UsageError: If labels differ only by case or blanks.
+        UsageError: If labels differ only by case, spaces, hyphens or underscores.
     """
     problems: list[Problem] = []
     labeled: list[tuple[Path, Annotation]] = []

@@ -9,8 +9,8 @@ Counts: 864 recordings, 48 kHz; 144 of each of six emotions. Current releases ho
 
 License: CC BY 4.0. Get it from https://doi.org/10.17632/cy34mh68j9.
 
-Protocols: ``paper``, ``random10`` and ``cross``. The names say which kind of voice speaks (woman, man, child), not
-who: the speaker is left empty, and folds by speaker cannot be drawn.
+Protocols: ``paper``, ``random10`` and, to test on, ``cross``. The names say which kind of voice speaks (woman, man,
+child), not who: the speaker is left empty, and folds by speaker cannot be drawn.
 """
 
 import re

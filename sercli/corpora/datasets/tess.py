@@ -12,7 +12,8 @@ on unknown speakers.
 License: CC BY-NC-ND 4.0. Get it from https://doi.org/10.5683/SP2/E8H2MF.
 
 Protocols: ``tess-speakers``, which trains on one speaker and tests on the other; a random ninth of the training
-speaker's utterances is for development. ``loso`` and folds by speaker need more speakers; ``cross`` does not.
+speaker's utterances is for development; ``cross``, to test on. ``loso``, folds by speaker and training for ``cross``
+need more speakers.
 """
 
 import re

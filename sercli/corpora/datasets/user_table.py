@@ -2,10 +2,10 @@
 
 Annotation: a table with a header (CSV, TSV or separated by semicolons) with the columns ``file`` and
 ``emotion``, which holds labels of any kind. The columns ``speaker``, ``gender``, ``intensity``, ``statement``,
-``repetition`` and ``split`` are used if they are there; all others that are no columns of the index are appended to it.
+``repetition`` and ``split`` are used if they are there; other columns are appended to the index.
 
-Protocols: with speakers, ``loso``, ``k`` folds, ``pooled`` and ``cross``; without them, ``paper`` and ``random10``;
-``split`` if there is a column of this name.
+Protocols: with speakers, ``loso``, ``k`` folds, ``pooled`` and ``cross``; without them, ``paper``, ``random10`` and, to
+test on, ``cross``; ``split`` if there is a column of this name.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ def label(source: Source) -> LabeledRecordings:
     Raises:
         UsageError: If the source has no table.
         CorpusError: If the table cannot be read, names a file twice, labels segments, or holds labels that cannot be
-            labels or differ only by case.
+            labels or differ only by case, spaces, hyphens or underscores.
     """
     if source.labels is None:
         msg = f"the corpus {NAME} needs a table of labels: give it with --labels FILE"
