@@ -241,7 +241,7 @@ def test_maps_that_cannot_be(text: str, message: str) -> None:
         parse_label_map(text)
 
 
-def test_a_label_with_a_comma_stands_in_quotes() -> None:
+def test_a_label_with_a_comma_is_quoted() -> None:
     assert parse_label_map('"happy, excited"=happy,joy=happy') == {"joy": "happy", "happy, excited": "happy"}
 
 

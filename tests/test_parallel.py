@@ -66,7 +66,7 @@ def end_worker(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_worker_that_is_killed_is_said_in_a_line() -> None:
+def test_a_worker_that_is_killed_is_reported_in_one_line() -> None:
     with pytest.raises(InputError, match=r"a worker process was killed.* fewer --jobs"):
         list(map_in_order(end_worker, [os.getpid()] * 4, jobs=2))
 
@@ -85,7 +85,7 @@ def test_workers_import_nothing_from_the_working_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "hacked").exists()
 
 
-def test_threads_are_put_back_whoever_leaves_last() -> None:
+def test_threads_are_restored_in_any_order() -> None:
     import torch  # not above, where the worker processes would import it too
 
     before = torch.get_num_threads()

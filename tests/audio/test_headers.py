@@ -157,7 +157,7 @@ def test_a_header_without_a_place_for_sound_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "a.wav")
 
 
-def test_garbage_behind_the_sound_is_short_or_told_on(tmp_path: Path) -> None:
+def test_garbage_after_the_sound_is_short_or_reported(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(PCM) + bytes(128))
     assert read(tmp_path / "a.wav")[2] == ()
     (tmp_path / "a.wav").write_bytes(wav(PCM) + bytes(SIZE))

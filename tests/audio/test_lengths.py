@@ -53,7 +53,7 @@ def test_cut_flac_is_read_as_far_as_it_goes(tmp_path: Path, kept: float) -> None
         read_facts(tmp_path / "a.flac")
 
 
-def test_damage_in_the_middle_of_flac_is_said_and_what_follows_is_in_its_place(tmp_path: Path) -> None:
+def test_damage_in_the_middle_of_flac_is_reported_and_what_follows_is_in_its_place(tmp_path: Path) -> None:
     path = write_flac(tmp_path / "a.flac", make_tone(seconds=4))
     expected, _ = soundfile.read(path, dtype="float32", always_2d=True)
     content = bytearray(path.read_bytes())
@@ -95,7 +95,7 @@ def set_frames(content: bytes, factor: float) -> bytes:
     return bytes(data)
 
 
-def test_mp3_is_read_to_its_end_whatever_stands_in_its_header_or_beside_it(tmp_path: Path) -> None:
+def test_mp3_is_read_to_its_end_whatever_its_header_or_tags_say(tmp_path: Path) -> None:
     quiet_first = np.concatenate([np.zeros((32_000, 1)), make_tone(seconds=2)])
     plain, bare = write_mp3(tmp_path / "x", quiet_first), write_mp3(tmp_path / "x", quiet_first, xing=False)
     id3 = b"ID3\x04\0\0\0\0\x07\x76" + bytes(1_014)

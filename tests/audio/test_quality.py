@@ -72,7 +72,7 @@ def test_speech_in_as_loud_noise_is_noisy() -> None:
 
 
 @pytest.mark.parametrize(("ratio", "warns"), [(MIN_SNR - 0.1, True), (MIN_SNR + 0.1, False)])
-def test_noise_is_told_under_a_ratio_between_speech_and_its_pauses(ratio: float, warns: bool) -> None:
+def test_noise_is_reported_below_a_ratio_between_speech_and_its_pauses(ratio: float, warns: bool) -> None:
     level = 10 ** (-ratio / 20)
     # Speech, its margin, a pause, perhaps speech: the second and the last belong to neither, however loud.
     parts = [(40, 1.0, 1.0), (4, 1.0, 0.0), (20, level, 0.05), (20, 2.0, 0.3)]
@@ -85,7 +85,7 @@ def test_noise_is_told_under_a_ratio_between_speech_and_its_pauses(ratio: float,
 
 
 @pytest.mark.parametrize(("ratio", "count", "warns"), [(9.9, 41, True), (9.9, 40, False), (10.1, 400, False)])
-def test_other_sound_is_told_where_more_of_it_than_speech_is_nearly_as_loud(
+def test_other_sound_is_reported_where_more_of_it_than_speech_is_nearly_as_loud(
     ratio: float, count: int, warns: bool
 ) -> None:
     meter = QualityMeter()
@@ -102,7 +102,7 @@ def test_amplified_and_cut_off_speech_is_clipped() -> None:
 
 
 @pytest.mark.parametrize(("clipped", "warns"), [(10, False), (11, True)])
-def test_clipping_is_told_from_its_share_on(clipped: int, warns: bool) -> None:
+def test_clipping_is_reported_from_its_share_on(clipped: int, warns: bool) -> None:
     signal = np.full(10_000, 0.98, np.float32)
     signal[:clipped:2], signal[1:clipped:2] = 0.99, -1.0
     meter = QualityMeter()
@@ -124,7 +124,7 @@ def test_a_faint_chord_does_no_harm() -> None:
 
 
 @pytest.mark.parametrize(("speech", "warnings"), [(0.3, ("only 0.30 s of speech",)), (MIN_SPEECH, ()), (60.0, ())])
-def test_little_speech_is_told(speech: float, warnings: tuple[str, ...]) -> None:
+def test_little_speech_is_reported(speech: float, warnings: tuple[str, ...]) -> None:
     assert QualityMeter().judge(speech, heard=True) == warnings
 
 
@@ -143,7 +143,7 @@ def test_a_cut_out_syllable_is_only_short() -> None:
     assert warning.startswith("only 0.")
 
 
-def test_without_pauses_noise_cannot_be_told() -> None:
+def test_without_pauses_noise_cannot_be_measured() -> None:
     meter = QualityMeter()
     meter.listen(frame_power(make_noise(100 * FRAME, 0.1)), np.ones(100, np.float32))
     assert meter.judge(3.2, heard=True) == ()

@@ -87,7 +87,7 @@ def test_spans_are_in_order_apart_and_not_too_long(probabilities: Vector) -> Non
 
 @given(probabilities=streams)
 @example(probabilities=TWO_SPANS)
-def test_all_speech_is_in_a_span_but_for_clicks(probabilities: Vector) -> None:
+def test_all_speech_is_in_a_span_except_for_clicks(probabilities: Vector) -> None:
     speech = np.array(judge(probabilities), bool)
     covered = np.zeros(len(speech), bool)
     for each in split(probabilities):

@@ -60,7 +60,7 @@ def test_two_speakers_are_two_signals_after_a_lossy_codec(
     assert abs(correlation) < 0.2
 
 
-def test_inverted_dual_mono_is_told(speech: Signal) -> None:
+def test_inverted_dual_mono_is_recognized(speech: Signal) -> None:
     assert correlate(speech, -speech) == pytest.approx(-1)
 
 

@@ -76,7 +76,7 @@ def test_a_gap_in_ogg_is_as_long_as_it_was(tmp_path: Path) -> None:
         ("mp4", "aac", MAX_GAP + 60),
     ],
 )
-def test_an_absurd_gap_is_left_out_and_said(tmp_path: Path, container: str, codec: str, gap: float) -> None:
+def test_an_absurd_gap_is_left_out_and_reported(tmp_path: Path, container: str, codec: str, gap: float) -> None:
     sounds = [(0.0, tone(1.0, RATE)), (gap, tone(1.0, RATE)), (gap + 3.0, tone(1.0, RATE))]
     path = write_tracks(tmp_path / "a", container, codec, RATE, [sounds])
     signal, rate, warnings = read(path)

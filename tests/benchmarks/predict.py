@@ -156,7 +156,7 @@ def measure_predict(recordings: list[Path], folder: Path, *, quick: bool) -> lis
         rows.append(
             Row(
                 what="the same clips",
-                against="network of wav2vec2-base's size",
+                against="wav2vec2-base's size, random weights",
                 ours=f"{clips.seconds:.1f} s",
                 theirs=f"{encoder * len(recordings):.0f} s ({1e3 * encoder:.0f} ms a clip)",
                 ratio=ratio,

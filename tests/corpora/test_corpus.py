@@ -33,7 +33,7 @@ def test_folder_without_recordings(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
-def test_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav", "b/b.wav")
     (tmp_path / "b").chmod(0)
     problems: list[object] = []

@@ -228,7 +228,7 @@ def test_silent_server_does_not_hang(tmp_path: Path) -> None:
         fetch(pin(shop.url), tmp_path, policy=policy)
 
 
-def test_no_server_says_so_and_each_further_attempt_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_server_and_each_further_attempt_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with open_shop(CONTENT) as shop:
         pass
     with (
@@ -261,7 +261,7 @@ def test_exceptions_from_the_proxy_that_are_none(tmp_path: Path, monkeypatch: py
         fetch(pin("https://127.0.0.1/file.zip"), tmp_path, policy=HASTY)
 
 
-def test_no_room_is_said_before_fetching(tmp_path: Path) -> None:
+def test_no_room_is_reported_before_fetching(tmp_path: Path) -> None:
     with open_shop(CONTENT) as shop:
         huge = replace(pin(shop.url), size=shutil.disk_usage(tmp_path).total * 2)
         with pytest.raises(DownloadError, match=re.escape("no room for file.zip")):

@@ -109,7 +109,7 @@ def write_bad_recordings(folder: Path) -> dict[str, str]:
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def test_bad_recordings_are_told_and_the_rest_is_indexed(tmp_path: Path, toy: Path) -> None:
+def test_bad_recordings_are_reported_and_the_rest_is_indexed(tmp_path: Path, toy: Path) -> None:
     reasons = write_bad_recordings(toy)
     write_tone(toy / "no name.wav")
     outcome = prepare(tmp_path, source=toy, jobs=2)
@@ -122,7 +122,7 @@ def test_bad_recordings_are_told_and_the_rest_is_indexed(tmp_path: Path, toy: Pa
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_unreadable_recording_is_told(tmp_path: Path, toy: Path) -> None:
+def test_unreadable_recording_is_reported(tmp_path: Path, toy: Path) -> None:
     (toy / NAME).chmod(0)
     (problem,) = prepare(tmp_path, source=toy).problems
     assert "cannot be read (Permission denied)" in str(problem)
@@ -137,7 +137,7 @@ def test_odd_names_survive(tmp_path: Path, toy: Path) -> None:
     assert all(index.path_of(row).is_file() for row in index.utterances)
 
 
-def test_name_that_is_not_text_is_told(tmp_path: Path, toy: Path) -> None:
+def test_name_that_is_not_text_is_reported(tmp_path: Path, toy: Path) -> None:
     (toy / os.fsdecode(b"Actor_\xff")).mkdir()
     bad = Path(os.fsdecode(b"Actor_\xff")) / Path(NAME).name
     (toy / NAME).rename(toy / bad)
@@ -283,7 +283,7 @@ def test_second_run_with_another_index_is_not_in_place(tmp_path: Path, toy: Path
     ]
 
 
-def test_bad_recording_is_told_every_time(tmp_path: Path, toy: Path) -> None:
+def test_bad_recording_is_reported_every_time(tmp_path: Path, toy: Path) -> None:
     (toy / NAME).write_text("text")
     assert len(prepare(tmp_path, source=toy).problems) == 1
     second = prepare(tmp_path, source=toy)
@@ -339,7 +339,7 @@ def test_nothing_of_use_there(tmp_path: Path) -> None:
     assert not (tmp_path / "data/index.csv").exists()
 
 
-def test_damaged_index_is_said_at_once_and_kept(tmp_path: Path, toy: Path) -> None:
+def test_damaged_index_is_reported_at_once_and_kept(tmp_path: Path, toy: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/index.csv").write_text("file,corpus\n")
     with pytest.raises(CorpusError, match=r"lacks the column 'speaker'.*move it away"):

@@ -272,7 +272,7 @@ def test_an_uncertain_answer_is_neither_right_nor_wrong(
         assert page.evaluate("table.shown.length") == 0
 
 
-def test_without_negative_labels_nothing_is_said_of_them(
+def test_without_negative_labels_they_are_not_mentioned(
     open_page: OpenPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -141,7 +141,7 @@ def test_the_most_negative_are_named_in_order_up_to_the_limit() -> None:
     }
 
 
-def test_of_equally_negative_recordings_the_first_by_name_are_told() -> None:
+def test_of_equally_negative_recordings_the_first_by_name_are_reported() -> None:
     summary = make_summary()
     for number in (5, 3, 11, 0, 7, 1, 9, 2, 10, 4, 8, 6):
         summary.add_recording((make_row(f"{number:02d}.wav", probabilities=make_probabilities(sad=1.0)),))

@@ -34,7 +34,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_row_stands_for_the_file_at_its_path(here: Path) -> None:
+def test_a_row_labels_the_file_at_its_path(here: Path) -> None:
     table = write_table(here / "t/truth.csv", "../calls/a.wav,sad", f"{here}/calls/b.wav,happy")
     recordings = record("calls/a.wav", here / "calls/b.wav", "calls/c.wav")
     assert find_labels(table, recordings, EMOTIONS) == {"calls/a.wav": "sad", f"{here}/calls/b.wav": "happy"}
@@ -79,13 +79,13 @@ def test_two_labels_for_one_file_are_refused(here: Path) -> None:
         (b"file,emotion\n\x81,sad\n", "line 2: not UTF-8"),
     ],
 )
-def test_a_table_that_cannot_be_read_is_told_as_such(here: Path, content: bytes, reason: str) -> None:
+def test_a_table_that_cannot_be_read_is_reported_as_such(here: Path, content: bytes, reason: str) -> None:
     (here / "t.csv").write_bytes(content)
     with pytest.raises(CorpusError, match=reason):
         find_labels("t.csv", record("a.wav"), EMOTIONS)
 
 
-def test_a_missing_table_is_told_as_such(here: Path) -> None:
+def test_a_missing_table_is_reported_as_such(here: Path) -> None:
     with pytest.raises(CorpusError, match=r"no such file: gone\.csv"):
         find_labels("gone.csv", record("a.wav"), EMOTIONS)
 

@@ -137,7 +137,7 @@ def test_lossless_copies_count(tmp_path: Path) -> None:
     assert [copy.file for copy in labeled.copies] == ["AudioMP3/1001_DFA_ANG_XX.mp3"]
 
 
-def test_git_lfs_pointers_are_told(tmp_path: Path) -> None:
+def test_git_lfs_pointers_are_reported(tmp_path: Path) -> None:
     name = "AudioWAV/1001_DFA_ANG_XX.wav"
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 70000\n"
     (make_published(tmp_path / "original", "crema-d") / name).write_text(pointer)
