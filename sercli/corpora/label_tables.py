@@ -181,7 +181,7 @@ def describe_unknown_labels(table: Path, unknown: Sequence[tuple[int, str]], lab
     """
     shown = "; ".join(f"line {line}: {text[:40]!r}" for line, text in unknown[:SHOWN])
     more = f"; and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
-    suggestion = suggest_map(text for _, text in unknown) or f"{unknown[0][1][:40]}={labels[0]}"
+    suggestion = suggest_map(text for _, text in unknown) or f"{unknown[0][1][:40]}=LABEL"
     return (
         f"{table} has labels that the model does not know ({shown}{more}): expected {shorten_list(labels)}; "
         f"map others with --map, as in --map '{suggestion}'"
