@@ -171,7 +171,7 @@ def test_a_channel_is_explained_by_itself(planted: Path, models: tuple[Model, Mo
     assert [explain(path, models[0], channel=channel).emotion for channel in ("1", "2")] == ["sad", "happy"]
     write_explanation(tmp_path / "why.html", explain(path, models[0], channel="2"))
     assert "call.wav, channel 2: why happy" in (tmp_path / "why.html").read_text(encoding="utf-8")
-    with pytest.raises(UsageError, match="no channel '3': expected mix or one of 1, 2"):
+    with pytest.raises(UsageError, match="no channel '3': expected mix or 1 or 2"):
         explain(path, models[0], channel="3")
 
 

@@ -159,7 +159,7 @@ def test_the_command_searches_what_the_recipe_names(
     assert (best.training.max_epochs, best.network.dropout in {0.1, 0.2}) == (1, True)
     shown = capsys.readouterr().err
     assert "1 of 1: UAR 0." in shown
-    assert f"development speakers: {folder}/best.toml" in shown
+    assert f"on development speakers; saved {folder}/best.toml" in shown
 
 
 @pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if not recipe.baseline])
