@@ -17,6 +17,8 @@ SPEECH, NO_SPEECH = 0.5, 0.1  # probabilities above and below which a frame is s
 NEARLY_AS_LOUD = 10.0  # dB below the speech level above which other sound competes with it
 STEADY = 6.0  # dB between quiet and loud frames of a hum, hiss or tone; speech has 20 or more
 TONE = 2.0  # the same for a tone, at whose onset the VAD may respond
+MIN_STEADY = 16  # frames, half a second; the level of a shorter sound may be steady although it is a shout,
+MIN_SHOUT = 3  # unless it has fewer frames than this, a tenth of a second
 QUIET = -60.0  # dB full scale; mean level of the loudest frames of near silence
 UNHEARD = 0.2  # highest speech probability when the VAD is sure of no speech
 
@@ -55,7 +57,7 @@ class QualityMeter:
         power = np.concatenate(self._power or [_NOTHING])
         if not power.any() or np.concatenate(self._probabilities or [_NOTHING]).max(initial=0) < UNHEARD:
             return is_flat(power)
-        return bool(np.count_nonzero(power) >= MIN_PAUSE) and is_flat(power, steady=TONE, quiet=-np.inf)
+        return bool(np.count_nonzero(power) >= MIN_STEADY) and is_flat(power, steady=TONE, quiet=-np.inf)
 
     def judge(self, speech: float, *, heard: bool) -> tuple[str, ...]:
         """Returns how the recording differs from training data, as short phrases.
@@ -66,7 +68,9 @@ class QualityMeter:
         """
         warnings = []
         if not heard:
-            warnings.append("no speech detected; scored because the level varies like speech")
+            audible = np.count_nonzero(np.concatenate(self._power or [_NOTHING]))
+            why = "it is too short to tell" if audible < MIN_STEADY else "the level varies like speech"
+            warnings.append(f"no speech detected, scored because {why}")
         elif speech < MIN_SPEECH:
             warnings.append(f"only {speech:.2f} s of speech")
         if self._samples and self._clipped > MAX_CLIPPED * self._samples:
@@ -100,7 +104,7 @@ _NOTHING = np.zeros(0, np.float32)
 
 
 def is_flat(power: Vector, *, steady: float = STEADY, quiet: float = QUIET) -> bool:
-    """Whether frames contain near silence or a steady sound.
+    """Whether frames contain near silence, or a steady sound that is long enough to tell.
 
     Args:
         power: Mean square of each frame, shape ``(n_frames,)``.
@@ -111,4 +115,5 @@ def is_flat(power: Vector, *, steady: float = STEADY, quiet: float = QUIET) -> b
     if not len(audible):
         return True
     low, high = 10 * np.log10(np.percentile(audible, (10, 95)))
-    return bool(high < quiet or high - low < steady)
+    may_be_shout = MIN_SHOUT <= len(audible) < MIN_STEADY
+    return bool(high < quiet or (not may_be_shout and high - low < steady))

@@ -178,9 +178,19 @@ def test_loud_sound_of_coarse_steps_is_not_quiet() -> None:
     assert meter.judge(5.0, heard=True) == ()
 
 
-def test_sound_that_was_scored_because_of_its_level_is_marked() -> None:
-    (warning,) = QualityMeter().judge(0.2, heard=False)
-    assert warning == "no speech detected; scored because the level varies like speech"
+@pytest.mark.parametrize(("frames", "why"), [(40, "the level varies like speech"), (9, "it is too short to tell")])
+def test_sound_that_was_scored_although_no_speech_was_detected_is_marked(frames: int, why: str) -> None:
+    meter = QualityMeter()
+    meter.listen(np.geomspace(1e-3, 1e-1, frames).astype(np.float32), np.full(frames, 0.05, np.float32))
+    assert meter.judge(0.2, heard=False) == (f"no speech detected, scored because {why}",)
+
+
+def test_a_sound_too_short_to_tell_a_hum_from_a_shout_is_not_silent() -> None:
+    for frames, silences in ((2, (True, False)), (3, (False, False)), (15, (False, False)), (16, (True, True))):
+        for probability, silent in zip((0.05, 0.4), silences, strict=True):
+            meter = QualityMeter()
+            meter.listen(np.full(frames, 0.01, np.float32), np.full(frames, probability, np.float32))
+            assert meter.is_silent == silent
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ PAUSE = 1.2  # seconds between sentences
 BLOCK = 65_536
 Samples = npt.NDArray[np.floating[Any]]
 Bounds = npt.NDArray[np.float64]
-UNHEARD = "no speech detected; scored because the level varies like speech"
+UNHEARD = "no speech detected, scored because the level varies like speech"
 
 
 @dataclass(frozen=True)

@@ -340,6 +340,19 @@ def test_speech_of_development_speakers_is_not(corpora: Path, degradation: str |
     assert np.mean([row.typicality for row in rows if row.typicality is not None]) > 0.2
 
 
+@pytest.mark.parametrize("gain", [1.0, 8.0])
+@pytest.mark.parametrize("seconds", [0.15, 0.3, 0.6])
+def test_a_piece_of_a_shout_is_never_without_speech(corpora: Path, tmp_path: Path, seconds: float, gain: float) -> None:
+    predictor = Predictor()
+    for path in sorted((corpora / "ravdess").glob("Actor_09/03-01-05-02-*.flac")):
+        signal, rate = read_signal(path)
+        length = round(seconds * rate)
+        start = int(np.convolve(np.square(signal[:, 0]), np.ones(length), "valid").argmax())
+        piece = signal[start : start + length].astype(float)
+        loud = np.clip(gain * piece / np.abs(piece).max(), -1, 1)
+        assert predictor.predict(write_sound(tmp_path / path.name, loud, rate)).status == "ok"
+
+
 def test_a_model_without_typicality_leaves_it_empty(predictor: Predictor, tmp_path: Path) -> None:
     row = predictor.predict(write_tone(tmp_path / "a.wav", seconds=1.0))
     assert (row.status, row.typicality, "unlike the training data" in row.warnings) == ("ok", None, False)
