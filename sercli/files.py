@@ -102,7 +102,11 @@ def write_by_rename(path: Path, mode: str = "w", *, durable: bool = True) -> Ite
     temporary = path.with_name(f"{_name_temporary(path)}.{secrets.token_hex(4)}.tmp")
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
     with name_file(path):
-        opened = temporary.open(mode.replace("w", "x"), encoding=encoding, newline=newline)
+        try:
+            opened = temporary.open(mode.replace("w", "x"), encoding=encoding, newline=newline)
+        except OSError as reason:
+            reason.filename = str(path)
+            raise
     try:
         with name_file(path):
             with opened as stream:

@@ -239,6 +239,7 @@ def test_what_cannot_be_written_is_named(
         pass
     assert caught.value.errno == number
     assert str(without_rights) in str(caught.value.filename)
+    assert ".tmp" not in str(caught.value.filename)
 
 
 def test_waiting_for_a_lock_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

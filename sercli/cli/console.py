@@ -126,7 +126,7 @@ def keeping_work() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        show_error("interrupted; finished work is kept")
+        show_error("interrupted; finished work is kept: repeat the command to resume")
         raise typer.Exit(1) from None
 
 
@@ -191,6 +191,14 @@ def summarize(what: str, items: Sequence[str], limit: int | None) -> str:
     """Returns one line with the number of items and at most `limit` of them."""
     more = f"; and {len(items) - limit} more (--verbose shows all)" if limit and len(items) > limit else ""
     return f"{what} ({len(items)}): {'; '.join(map(one_line, items[:limit]))}{more}"
+
+
+def describe_missing(files: Sequence[str]) -> str:
+    """Returns one line about indexed utterances that are not in the feature store."""
+    were = f"{len(files)} indexed utterance{' is' if len(files) == 1 else 's are'} not in the store and skipped"
+    return (
+        f"{were}: {one_line(files[0])}{', …' if len(files) > 1 else ''}; 'sercli featurize' adds them or says why not"
+    )
 
 
 def show_failures(failures: list[tuple[str, str]], most: int = 20) -> None:

@@ -120,6 +120,8 @@ def evaluate(
 
 
 def _show(report: "EvaluationReport") -> None:
+    from sercli.evaluation.report import read_report
+
     overall = report.scores.overall
     console.say(f"recipe {report.recipe}, protocol {report.test_name}: {report.protocol_description}")
     console.print_table(console.confusion_table(overall.confusion, overall.per_class))
@@ -129,7 +131,10 @@ def _show(report: "EvaluationReport") -> None:
         f"UAR {overall.uar:.3f}{interval}, accuracy {overall.accuracy:.3f}, macro F1 {overall.macro_f1:.3f}, "
         f"calibration error {overall.expected_calibration_error:.3f}"
     )
-    n_missing = len(report.excluded) - len(report.failures)
-    if n_missing:
-        console.warn(f"{n_missing} indexed utterances are not in the store and were skipped: run 'sercli featurize'")
+    if report.degradation:
+        clean = read_report(report.folder.parent)["overall"]
+        console.say(f"without degradation: UAR {clean['uar']:.3f}, accuracy {clean['accuracy']:.3f}")
+    missing = set(report.excluded).difference(failure.file for failure in report.failures)
+    if missing:
+        console.warn(console.describe_missing(sorted(missing)))
     console.say(f"{report.folder}: {', '.join(sorted(path.name for path in report.folder.iterdir()))}")

@@ -116,6 +116,8 @@ def _show_label_errors(inspection: "Inspection", limit: int | None) -> None:
     rows = [(e.file, e.label, f"{e.p_label:.2f}", e.suggested, f"{e.p_suggested:.2f}") for e in errors[:limit]]
     title = f"likely label errors: {len(errors)} of {inspection.tested} tested recordings, most likely first"
     console.print_table(_make_table(title, ("file", "label", "p", "suggested", "p"), rows))
+    if len(errors) > len(rows):
+        console.say(f"and {len(errors) - len(rows)} more (--verbose shows all)")
 
 
 def _make_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> "Table":

@@ -108,10 +108,7 @@ def train(
 
 def _show_result(result: "TrainingResult", members: int) -> None:
     if result.missing:
-        console.warn(
-            f"{len(result.missing)} indexed utterances are not in the store and were skipped: {result.missing[0]}, …; "
-            "run 'sercli featurize'"
-        )
+        console.warn(console.describe_missing(result.missing))
     if result.left_out:
         console.say(f"left out {result.left_out:,} utterances that the index marks as test, and their duplicates")
     if result.known_speakers:
@@ -121,8 +118,8 @@ def _show_result(result: "TrainingResult", members: int) -> None:
         )
     trained, dev, first = result.trained, result.trained.dev, result.trained.members[0]
     console.say(
-        f"{result.folder}: epoch {first.best_epoch} of {len(first.history)}: development loss {dev.loss:.3f}, "
-        f"accuracy {dev.accuracy:.3f}, UAR {dev.uar:.3f}; calibrated for {trained.model.facts['calibrated_for']} "
+        f"{result.folder}: epoch {first.best_epoch} of {len(first.history)}: development UAR {dev.uar:.3f}, "
+        f"accuracy {dev.accuracy:.3f}, loss {dev.loss:.3f} when calibrated for {trained.model.facts['calibrated_for']} "
         f"(temperature {trained.model.temperature:.2f})"
     )
     if trained.interrupted:

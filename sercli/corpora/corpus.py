@@ -220,7 +220,7 @@ def match_name(corpus: str, pattern: re.Pattern[str], name: str, expected: str) 
     if match := pattern.fullmatch(name):
         return match
     case = ", in the same upper and lower case" if re.fullmatch(pattern.pattern, name, re.IGNORECASE) else ""
-    msg = f"not a {corpus} file name: expected {expected}{case}"
+    msg = f"not a file name of {corpus}: expected {expected}{case}"
     raise CorpusError(msg)
 
 
@@ -234,7 +234,7 @@ def look_up_code(corpus: str, part: str, code: str, meanings: Mapping[str, str])
         return meanings[code]
     codes = list(meanings)
     known = f"{codes[0]} to {codes[-1]}" if codes[0].isdecimal() else ", ".join(codes)
-    msg = f"not a {corpus} file name: {part} {code}, expected {known}"
+    msg = f"not a file name of {corpus}: {part} {code}, expected {known}"
     raise CorpusError(msg)
 
 

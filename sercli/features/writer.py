@@ -93,7 +93,9 @@ class StoreWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
-        """Closes the files; keeps the journal for the next run if the store was not written."""
+        """Closes the files; keeps the journal for the next run if the store was not written and it has anything."""
+        if not any(True for _ in self._journal):
+            journal_path(self.path).unlink(missing_ok=True)  # while the lock is held
         self._open.close()
 
     @property

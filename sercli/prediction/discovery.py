@@ -153,7 +153,8 @@ def _find(given: str | Path, search: _Search, *, listed: bool = False) -> Iterat
         for match in matches:
             yield from _find(match, search)
     else:
-        msg = f"no such file or folder: {one_line(given or repr(given))}"
+        missing = "nothing matches the pattern" if glob.has_magic(str(given)) else "no such file or folder"
+        msg = f"{missing}: {one_line(given or repr(given))}"
         raise InputError(msg)
 
 

@@ -78,6 +78,9 @@ def load_checkpoint(path: Path, identity: str) -> Checkpoint:
         msg = f"cannot resume from {path}: it is damaged ({one_line(reason)}); train with --restart"
         raise CheckpointError(msg) from None
     if actual != identity:
-        msg = f"cannot resume from {path}: expected training {identity}, found {actual}; train with --restart"
+        msg = (
+            f"cannot resume from {path}: it is of a training with other data or options; repeat the original command "
+            "with --resume, or start over with --restart"
+        )
         raise CheckpointError(msg)
     return Checkpoint(**parts, learning_rate=learning_rate, history=history)

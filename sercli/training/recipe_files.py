@@ -11,11 +11,11 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sercli.config import ParameterError
+from sercli.config import ParameterError, describe_unknown
 from sercli.errors import InputError, UsageError
 from sercli.files import one_line, read_json_object
 from sercli.models.folder import JSON_FILE
@@ -166,6 +166,11 @@ def _parse(path: Path, where: str) -> RecipeFile:
     except (ValueError, RecursionError) as reason:
         msg = f"{where} is not TOML: {one_line(reason)}"
         raise UsageError(msg) from None
+    keys = {"version", "base", "tune", *(field.name for field in fields(Recipe))}
+    for key in sorted(set(values) - keys):
+        line = RecipeFile(where=where, text=text, values=values, tune={}).find_line(key)
+        msg = f"{where}{line}: {key} {describe_unknown(key, keys)}"
+        raise UsageError(msg)
     version, base, tune = values.pop("version", VERSION), values.pop("base", None), values.pop("tune", {})
     file = RecipeFile(where=where, text=text, values=values, tune=tune)
     if version != VERSION:

@@ -257,7 +257,7 @@ def test_ctrl_c_in_featurize_keeps_what_was_committed_and_the_old_store(copy: Pa
         "featurize", "--jobs", jobs, cwd=copy, when=lambda: journal.exists() and journal.stat().st_size > 200_000
     )
     assert (status, out) == (1, "")
-    assert err == "error: interrupted; finished work is kept\n"
+    assert err == "error: interrupted; finished work is kept: repeat the command to resume\n"
     assert store.read_bytes() == before
     status, _, err = run_sercli("featurize", cwd=copy)
     assert status == 0
@@ -272,7 +272,7 @@ def test_ctrl_c_in_evaluate_keeps_finished_folds(copy: Path, jobs: str) -> None:
     asked = ("evaluate", "--protocol=loso", "--recipe=data/small.toml", "--max-epochs=2", "--out=r")
     status, out, err = interrupt_sercli(*asked, f"--jobs={jobs}", cwd=copy, when=lambda: any(folds.glob("seed*")))
     assert (status, out) == (1, "")
-    assert err.splitlines()[-1] == "error: interrupted; finished work is kept"
+    assert err.splitlines()[-1] == "error: interrupted; finished work is kept: repeat the command to resume"
     assert "Traceback" not in err
     finished = {path: path.stat().st_mtime_ns for path in folds.glob("seed*/fold.json")}
     assert 1 <= len(finished) < 6
@@ -324,6 +324,8 @@ def test_the_models_of_an_evaluation_are_tested_on_telephone_audio(copy: Path) -
     assert (status, out) == (0, ""), err
     assert "protocol paper, telephone: random 80/10/10" in err
     assert "development UAR" not in err, "nothing is trained again"
+    clean = json.loads(before)["overall"]
+    assert f"without degradation: UAR {clean['uar']:.3f}, accuracy {clean['accuracy']:.3f}" in err
     assert (copy / "results/paper-small/report.json").read_bytes() == before
     status, out, err = run_sercli("compare", "results/paper-small", "results/paper-small/telephone", cwd=copy)
     assert status == 0

@@ -67,6 +67,9 @@ def test_likely_label_errors(
     status, err = run(toy, monkeypatch, capsys, "--results", str(tmp_path))
     assert status == 0
     assert "likely label errors: 1 of 15 tested recordings" in err
+    assert "\nand " not in err
+    monkeypatch.setattr("sercli.cli.inspect.MAX_ERRORS", 0)
+    assert "\nand 1 more (--verbose shows all)\n" in run(toy, monkeypatch, capsys, "--results", str(tmp_path))[1]
 
 
 @pytest.mark.parametrize(

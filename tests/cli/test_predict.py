@@ -474,7 +474,7 @@ def test_stopped_in_the_middle_it_leaves_the_old_report_and_no_other(
     time.sleep(0.3)
     process.send_signal(sign)
     _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (1, "error: interrupted; finished work is kept\n")
+    assert (process.returncode, err) == (1, "error: interrupted; finished work is kept: repeat the command to resume\n")
     assert (tmp_path / "r.csv").read_text() == "old"
     assert list_names(tmp_path) == [".r.csv.journal", "calls", "r.csv"]
 

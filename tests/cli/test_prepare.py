@@ -95,7 +95,7 @@ def test_failures_are_one_line_and_status_1(run: Run, toy: Path) -> None:
     status, _, err = run("--from", toy, "--quiet")
     assert status == 1
     assert err.count("\n") == 1
-    assert err.startswith("error: not indexed (2): hello [red].wav: not a ravdess file name: expected seven")
+    assert err.startswith("error: not indexed (2): hello [red].wav: not a file name of ravdess: expected seven")
     assert f"; {NAME}: is not a sound file" in err
     assert len(read_index(Path("data/index.csv"))) == 7
     err = run("--from", toy).err
@@ -296,7 +296,7 @@ def test_interrupted_while_downloading(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert err == "error: interrupted; finished work is kept\n"
+    assert err == "error: interrupted; finished work is kept: repeat the command to resume\n"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [part]
     assert set(part.read_bytes()) <= {ord("x")}
 

@@ -330,7 +330,9 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 def test_nothing_of_use_there(tmp_path: Path) -> None:
     write_tone(tmp_path / "other/hello.wav")
-    with pytest.raises(CorpusError, match=r"can be indexed as ravdess; first failure: hello\.wav: not a ravdess"):
+    with pytest.raises(
+        CorpusError, match=r"can be indexed as ravdess; first failure: hello\.wav: not a file name of ravdess"
+    ):
         prepare(tmp_path, source=tmp_path / "other")
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / Path(NAME).name).write_text("text")

@@ -63,3 +63,4 @@ def test_a_scheduler_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pyt
     index = index_toy(tmp_path / "data", speakers=1, takes=1)
     with pytest.raises(InputError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         extract_store(index, tmp_path / "f.h5", PARAMETERS, cluster="tcp://127.0.0.1:9")
+    assert not list(tmp_path.glob("f.h5*")), "an empty journal is of no use"

@@ -189,7 +189,7 @@ def test_patterns_stand_for_files_at_any_depth_and_loops_of_links_end(here: Path
     assert names("calls/**/x.*") == ["calls/a/b/x.mp3", "calls/a/x.wav"]
     assert names("**/b/x.*") == ["calls/a/b/x.mp3"]
     assert names("calls/**/a/*.wav", "calls/**/[xy].wav") == ["calls/a/x.wav", "calls/y.wav"]
-    with pytest.raises(InputError, match="no such file or folder"):
+    with pytest.raises(InputError, match=r"nothing matches the pattern: calls/\*\*/\*\.flac"):
         names("calls/**/*.flac")
 
 
@@ -199,5 +199,5 @@ def test_no_wildcard_matches_a_slash(here: Path, pattern: str) -> None:
     if pattern.startswith("calls"):
         assert names(pattern) == ["calls/2024-05.wav", "calls/a/2024_05.wav"]
     else:
-        with pytest.raises(InputError, match="no such file or folder"):
+        with pytest.raises(InputError, match="nothing matches the pattern"):
             names(pattern)

@@ -216,6 +216,7 @@ def test_changes_that_cannot_be(change: str, message: str) -> None:
 
 
 def test_sources_that_there_are_not(tmp_path: Path) -> None:
+    assert "did you mean tune? expected one of augmentation, base, " in refuse(write(tmp_path, "[tun]\nx = 1\n"))
     assert refuse("defualt").startswith("unknown recipe 'defualt': expected one of default, ")
     assert refuse(tmp_path / "gone.toml") == f"cannot read the recipe {tmp_path}/gone.toml: No such file or directory"
     assert refuse(tmp_path).startswith(f"{tmp_path} has no recipe")

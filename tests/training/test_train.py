@@ -169,7 +169,7 @@ def test_an_ensemble_is_resumed_with_its_number_of_members_or_started_over(data:
 
     run_train(data, out, recipe.with_members(3), on_epoch=stop)
     assert len(list(out.glob("checkpoint*"))) == 2
-    with pytest.raises(ModelError, match="expected training"):
+    with pytest.raises(ModelError, match="of a training with other data or options"):
         run_train(data, out, recipe, resume=True)
     with pytest.raises(UsageError, match="give one of them"):
         run_train(data, out, recipe, resume=True, restart=True)

@@ -139,7 +139,7 @@ def test_the_last_weights_of_a_cycle_are_kept_and_resuming_leads_to_the_same(
     assert trained == [(0, 3), (0, 4)]
     assert_same(whole, resumed)
     longer = replace(recipe, training=replace(recipe.training, max_epochs=5))
-    with pytest.raises(ModelError, match="expected training"):
+    with pytest.raises(ModelError, match="of a training with other data or options"):
         train_fold(spectra, fold, longer, seed=1, device=CPU, checkpoint=checkpoint, resume=True)
 
 
@@ -242,7 +242,7 @@ def test_a_stopped_distillation_resumes_with_the_teachers_of_its_own_training(
         assert [len(member.history) for member in stopped.members] == [3] * at[0], "the finished teachers"
         assert not stopped.teachers
     other = replace(fold, train=fold.train[1:])
-    with pytest.raises(CheckpointError, match="expected training"):
+    with pytest.raises(CheckpointError, match="of a training with other data or options"):
         train_fold(features, other, STUDENT, seed=3, device=CPU, checkpoint=checkpoint, resume=True)
     resumed, trained = resume(features, fold, STUDENT, checkpoint, seed=3)
     every = [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]

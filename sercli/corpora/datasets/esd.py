@@ -42,7 +42,7 @@ def parse_name(stem: str) -> Annotation:
     speaker, number = match["speaker"], int(match["number"])
     last = SENTENCES * len(LABEL_MAP)
     if speaker not in SPEAKERS or not 1 <= number <= last:
-        msg = f"not a {NAME} file name: expected speaker 0001 to 0020 and number 000001 to {last:06}"
+        msg = f"not a file name of {NAME}: expected speaker 0001 to 0020 and number 000001 to {last:06}"
         raise CorpusError(msg)
     emotion, sentence = divmod(number - 1, SENTENCES)
     language = "zh" if speaker <= "0010" else "en"

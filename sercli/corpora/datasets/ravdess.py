@@ -67,7 +67,7 @@ def parse_name(stem: str, channel: str = SPEECH, emotions: int = len(LABEL_MAP))
     if (modality, vocal_channel) != (AUDIO_ONLY, channel):
         return None
     if LABEL_MAP.get(emotion) == "neutral" and INTENSITIES.get(intensity) == "strong":
-        msg = "not a ravdess file name: neutral has no strong intensity (02)"
+        msg = "not a file name of ravdess: neutral has no strong intensity (02)"
         raise CorpusError(msg)
     return Annotation(
         emotion=look_up_code(NAME, "emotion", emotion, dict(list(LABEL_MAP.items())[:emotions])),
