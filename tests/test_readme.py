@@ -147,8 +147,9 @@ def place(tmp_path: Path, files: Path, toy_ravdess: PinnedFile, monkeypatch: pyt
 def interrupt_training() -> None:
     """Leaves a training that was interrupted in its first epoch."""
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+    def stop(done: int, *_: object) -> None:
+        if done:
+            raise KeyboardInterrupt
 
     assert train("data/index.csv", "data/features.h5", "default", progress=stop).trained.interrupted
 

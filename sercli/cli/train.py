@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sercli.training.loop import EpochRecord
     from sercli.training.recipes import Recipe
-    from sercli.training.train import TrainingResult
+    from sercli.training.train import TrainingPlan, TrainingResult
 
 LIVE_ROWS = 12  # epochs that the live table shows
 
@@ -73,13 +73,17 @@ def train(
     recipe.require_trainable()
     recipe = recipe.with_max_epochs(max_epochs).with_members(members)
     from sercli.evaluation.report import read_scores
+    from sercli.training.train import TrainingPlan
     from sercli.training.train import train as run
 
     scores = read_scores(figures or [], recipe)
     records: list[tuple[int, EpochRecord]] = []
     with console.show_live(lambda: _epoch_table(records, recipe)) as live:
 
-        def show(done: int, _: int, record: "EpochRecord") -> None:
+        def show(done: int, _: int, record: "EpochRecord | TrainingPlan") -> None:
+            if isinstance(record, TrainingPlan):
+                _show_plan(record)
+                return
             network = bisect_left(list(accumulate(recipe.epochs)), done)  # from 0, teachers first
             records.append((network, record))
             live.refresh(_name_network(network, recipe) + _epoch_line(record))
@@ -106,16 +110,19 @@ def train(
         raise typer.Exit(1)
 
 
-def _show_result(result: "TrainingResult", members: int) -> None:
-    if result.missing:
-        console.warn(console.describe_missing(result.missing))
-    if result.left_out:
-        console.say(f"left out {result.left_out:,} utterances that the index marks as test, and their duplicates")
-    if result.known_speakers:
+def _show_plan(plan: "TrainingPlan") -> None:
+    if plan.missing:
+        console.warn(console.describe_missing(plan.missing))
+    if plan.left_out:
+        console.say(f"left out {plan.left_out:,} utterances that the index marks as test, and their duplicates")
+    if plan.known_speakers:
         console.warn(
-            f"{', '.join(result.known_speakers)}: no speaker was held out of training, because speakers are unknown, "
+            f"{', '.join(plan.known_speakers)}: no speaker is held out of training, because speakers are unknown, "
             "fewer than 3, or already divided by the column split; expect lower scores on other speakers"
         )
+
+
+def _show_result(result: "TrainingResult", members: int) -> None:
     trained, dev, first = result.trained, result.trained.dev, result.trained.members[0]
     console.say(
         f"{result.folder}: epoch {first.best_epoch} of {len(first.history)}: development UAR {dev.uar:.3f}, "

@@ -23,11 +23,27 @@ from sercli.splits.split_column import leave_out_test
 from sercli.training.calibration import CORPUS_SHIFT
 from sercli.training.checkpoint import CHECKPOINT_FILE
 from sercli.training.data import CorpusFeatures
+from sercli.training.description import describe_data
 from sercli.training.options import TrainingOptions, TrainingSettings
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
 from sercli.training.trainer import TrainedModel, remove_checkpoints, train_fold
 from sercli.training.typicality import fit_typicality
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPlan:
+    """What a training does not use.
+
+    Attributes:
+        missing: Files of the index that are not in the store.
+        left_out: Number of utterances marked ``test`` in the index, and of their duplicates.
+        known_speakers: Corpora of which no speaker is held out.
+    """
+
+    missing: tuple[str, ...]
+    left_out: int
+    known_speakers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,21 +54,13 @@ class TrainingResult:
         folder: Model folder.
         trained: Trained model and its training history; if it was interrupted, continue with ``resume``.
         saved: Whether the model was saved; an interrupted training does not replace a finished model.
-        missing: Files of the index that are not in the store; they were skipped.
-        left_out: Number of utterances marked ``test`` in the index, and of their duplicates; they were left out.
+        plan: What the training did not use.
     """
 
     folder: Path
     trained: TrainedModel
     saved: bool
-    missing: tuple[str, ...]
-    left_out: int
-
-    @property
-    def known_speakers(self) -> tuple[str, ...]:
-        """Corpora of which no speaker was held out of training."""
-        data = self.trained.model.facts["training_data"]
-        return tuple(name for name, described in data.items() if not described["dev_speakers"])
+    plan: TrainingPlan
 
 
 def train(
@@ -92,7 +100,7 @@ def train(
         restart: Whether to discard the interrupted training in the folder.
         figures: Test scores of the recipe by protocol, for the model card.
         **options: Further options: `sercli.training.options.TrainingOptions`. Progress counts the epochs of all
-            networks, teachers first, as if each took its maximum number.
+            networks, teachers first, as if each took its maximum number. It begins with the `TrainingPlan`.
 
     Raises:
         UsageError: If the recipe is a baseline or unknown, the device is unknown, both `resume` and `restart` are
@@ -112,10 +120,15 @@ def train(
     device = pick_device(settings.device)
     all_utterances = settings.read_utterances(index)
     utterances = leave_out_test(all_utterances)
-    left_out = len(all_utterances) - len(utterances)
     with CorpusFeatures(utterances, Path(store), recipe.features, copies=recipe.training.copies) as corpus:
         negative = choose_negative(corpus.labels, negative)
         fold = make_training_split(corpus.index, settings.seed)
+        held_out = {name: described["dev_speakers"] for name, described in describe_data(corpus, fold).items()}
+        plan = TrainingPlan(
+            missing=corpus.missing,
+            left_out=len(all_utterances) - len(utterances),
+            known_speakers=tuple(name for name, speakers in held_out.items() if not speakers),
+        )
         with (
             lock_folder(out),
             limit_threads(count_cpus()),
@@ -123,6 +136,7 @@ def train(
         ):
             if restart:
                 remove_checkpoints(out / CHECKPOINT_FILE)
+            update(0, sum(recipe.epochs), plan)
             trained = train_fold(
                 corpus,
                 fold,
@@ -143,8 +157,8 @@ def train(
                     **trained.model.facts,
                     "label_selection": settings.selection.to_dict(),
                     "figures": dict(figures or {}),
-                    "not_in_store": list(corpus.missing),
-                    "left_out_for_test": left_out,
+                    "not_in_store": list(plan.missing),
+                    "left_out_for_test": plan.left_out,
                     "self_test": [round(probability, 6) for probability in score_test_signal(trained.model).tolist()],
                 }
                 model = fit_typicality(replace(trained.model, facts=facts, negative=negative), corpus, fold)
@@ -152,7 +166,7 @@ def train(
                 _write(out, trained, title=f"recipe {recipe.name}, seed {settings.seed}")
             if not trained.interrupted:
                 remove_checkpoints(out / CHECKPOINT_FILE)
-    return TrainingResult(folder=out, trained=trained, saved=saved, missing=corpus.missing, left_out=left_out)
+    return TrainingResult(folder=out, trained=trained, saved=saved, plan=plan)
 
 
 def _calibrate_for_use(trained: TrainedModel) -> TrainedModel:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -222,6 +223,19 @@ def test_featurize_on_a_full_disk_keeps_the_old_store(copy: Path, disk: int, job
     assert len(err.splitlines()) == 1
     assert (copy / "data/features.h5").read_bytes() == before
     assert not list((copy / "data").glob(".*.tmp"))
+
+
+def test_train_says_what_it_does_not_use_before_the_first_epoch(copy: Path) -> None:
+    header, first, second, *rest = (copy / "data/index.csv").read_text().splitlines()
+    marked = [f"{header},split", f"{first},test", f"{second},test", *(f"{row}," for row in rest)]
+    absent = re.sub("[0-9a-f]{64}", "0" * 64, f"{first},").replace(first.split(",")[0], "gone.wav")
+    (copy / "data/index.csv").write_text("\n".join([*marked, absent]) + "\n")
+    status, _, err = run_sercli("train", "--recipe", "data/small.toml", "--max-epochs", "1", cwd=copy)
+    assert status == 0, err
+    skipped, left_out, epoch, *_ = err.splitlines()
+    assert skipped.startswith("warning: 1 indexed utterance is not in the store and skipped: gone.wav; ")
+    assert left_out == "left out 2 utterances that the index marks as test, and their duplicates"
+    assert epoch.startswith("epoch 1: ")
 
 
 def test_train_on_a_full_disk_leaves_no_half_model(copy: Path) -> None:

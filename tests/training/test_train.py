@@ -11,7 +11,7 @@ from sercli.training import loop
 from sercli.training.checkpoint import CHECKPOINT_FILE
 from sercli.training.data import CorpusFeatures
 from sercli.training.loop import EpochRecord
-from sercli.training.train import TrainingResult, train
+from sercli.training.train import TrainingPlan, TrainingResult, train
 from tests.training.toy import (
     SMALL,
     assert_same,
@@ -43,7 +43,7 @@ def test_train_writes_a_model_that_loads_and_curves(data: Path, features: Corpus
     assert model.features.names == SMALL.features
     assert model.facts["training_data"]["ravdess"]["utterances"] == 72
     assert len(model.facts["training_data"]["ravdess"]["dev_speakers"]) == 2
-    assert (result.folder, result.saved, result.trained.interrupted, result.missing) == (out, True, False, ())
+    assert (result.folder, result.saved, result.trained.interrupted, result.plan.missing) == (out, True, False, ())
     header = "member,epoch,train_loss,train_accuracy,dev_loss,dev_accuracy,dev_uar,learning_rate,seconds"
     assert (out / "history.csv").read_text().splitlines()[0] == header
     card = (out / "MODEL_CARD.md").read_text()
@@ -59,8 +59,13 @@ def test_a_label_that_only_unstored_utterances_have_is_no_negative_label(data: P
     other = replace(index.utterances[0], file="ravdess/other.wav", emotion="disgust", sha256="0" * 64)
     path = data / "index-more.csv"
     write_index(path, replace(index, utterances=(*index.utterances, other)))
-    result = train(path, data / "features.h5", SMALL.with_max_epochs(1), tmp_path / "m", device="cpu")
-    assert result.missing == ("ravdess/other.wav",)
+    steps: list[object] = []
+    recipe = SMALL.with_max_epochs(1)
+    result = train(
+        path, data / "features.h5", recipe, tmp_path / "m", device="cpu", progress=lambda *step: steps.append(step)
+    )
+    assert result.plan == TrainingPlan(missing=("ravdess/other.wav",), left_out=0, known_speakers=())
+    assert steps[0] == (0, 1, result.plan), "said before hours of training"
     assert load_model(tmp_path / "m").negative == ("sad", "angry")
 
 
@@ -74,7 +79,7 @@ def test_utterances_marked_test_are_left_out(data: Path, tmp_path: Path) -> None
     )
     n_tested = sum(u.speaker in tested for u in index.utterances)
     result = train(path, data / "features.h5", SMALL.with_max_epochs(1), tmp_path / "m", device="cpu")
-    assert result.left_out == n_tested > 0
+    assert result.plan.left_out == n_tested > 0
     described = load_model(tmp_path / "m").facts["training_data"]["ravdess"]
     assert described["utterances"] == len(index) - n_tested
     assert not tested & set(described["dev_speakers"])

@@ -11,7 +11,7 @@ import torch
 from sercli.models.config import NetworkConfig
 from sercli.training.loop import EpochRecord, FitResult
 from sercli.training.recipes import Recipe, TeacherConfig, TrainConfig
-from sercli.training.train import TrainingResult, train
+from sercli.training.train import TrainingPlan, TrainingResult, train
 from sercli.training.trainer import OnEpoch, TrainedModel
 
 CPU = torch.device("cpu")
@@ -58,8 +58,12 @@ def run_train(
     data: Path, out: Path, recipe: Recipe, *, seed: int = 1, on_epoch: OnEpoch | None = None, **options: Any
 ) -> TrainingResult:
     if on_epoch:
-        max_epochs = recipe.training.max_epochs
-        options["progress"] = lambda done, _, record: on_epoch((done - 1) // max_epochs, record)
+
+        def follow(done: int, _: int, step: TrainingPlan | EpochRecord) -> None:
+            if isinstance(step, EpochRecord):
+                on_epoch((done - 1) // recipe.training.max_epochs, step)
+
+        options["progress"] = follow
     return train(data / "index.csv", data / "features.h5", recipe, out, seed=seed, device="cpu", **options)
 
 
