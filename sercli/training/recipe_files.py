@@ -166,13 +166,13 @@ def _parse(path: Path, where: str) -> RecipeFile:
     except (ValueError, RecursionError) as reason:
         msg = f"{where} is not TOML: {one_line(reason)}"
         raise UsageError(msg) from None
-    keys = {"version", "base", "tune", *(field.name for field in fields(Recipe))}
-    for key in sorted(set(values) - keys):
-        line = RecipeFile(where=where, text=text, values=values, tune={}).find_line(key)
-        msg = f"{where}{line}: {key} {describe_unknown(key, keys)}"
-        raise UsageError(msg)
     version, base, tune = values.pop("version", VERSION), values.pop("base", None), values.pop("tune", {})
     file = RecipeFile(where=where, text=text, values=values, tune=tune)
+    names = {field.name for field in fields(Recipe)}
+    for unknown in sorted(set(values) - names):
+        problem = describe_unknown(unknown, names | {"version", "base", "tune"})
+        msg = f"{where}{file.find_line(unknown)}: {unknown} {problem}"
+        raise UsageError(msg)
     if version != VERSION:
         msg = (
             f"{where}{file.find_line('version')}: version {version!r} is not supported, expected {VERSION}: update "
