@@ -4,6 +4,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console, RenderableType
@@ -24,6 +25,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sercli.files import mask_controls, one_line
+
+if TYPE_CHECKING:
+    from sercli.training.data import TrainingPlan
 
 MOST_COUNTS = 12  # most labels for a confusion matrix that fits a terminal
 
@@ -193,12 +197,20 @@ def summarize(what: str, items: Sequence[str], limit: int | None) -> str:
     return f"{what} ({len(items)}): {'; '.join(map(one_line, items[:limit]))}{more}"
 
 
-def describe_missing(files: Sequence[str]) -> str:
-    """Returns one line about indexed utterances that are not in the feature store."""
-    were = f"{len(files)} indexed utterance{' is' if len(files) == 1 else 's are'} not in the store and skipped"
-    return (
-        f"{were}: {one_line(files[0])}{', …' if len(files) > 1 else ''}; 'sercli featurize' adds them or says why not"
-    )
+def show_plan(plan: "TrainingPlan") -> None:
+    """Prints what a training will not use."""
+    if plan.missing:
+        files = plan.missing
+        were = f"{len(files)} indexed utterance{' is' if len(files) == 1 else 's are'} not in the store and skipped"
+        more = ", …" if len(files) > 1 else ""
+        warn(f"{were}: {one_line(files[0])}{more}; 'sercli featurize' adds them or says why not")
+    if plan.left_out:
+        say(f"left out {plan.left_out:,} utterances that the index marks as test, and their duplicates")
+    if plan.known_speakers:
+        warn(
+            f"{', '.join(plan.known_speakers)}: no speaker is held out of training, because speakers are unknown, "
+            "fewer than 3, or already divided by the column split; expect lower scores on other speakers"
+        )
 
 
 def show_failures(failures: list[tuple[str, str]], most: int = 20) -> None:

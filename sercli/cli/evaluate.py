@@ -85,14 +85,17 @@ def evaluate(
     train, test = (options.parse_names(names or None) for names in (train_on, test_on))
     protocol = name_protocol(protocol, train, test)  # before slow imports
     from sercli.evaluation.run import evaluate as run
+    from sercli.training.data import TrainingPlan
 
     with console.keeping_work(), console.show_progress(f"evaluate {protocol}", None) as bar:
 
-        def show(done: int, total: int, result: "FoldResult | None") -> None:
+        def show(done: int, total: int, step: "FoldResult | TrainingPlan | None") -> None:
             bar.update(done, total)
-            if result:
+            if isinstance(step, TrainingPlan):
+                console.show_plan(step)
+            elif step:
                 console.say(
-                    f"{done} of {total}: seed {result.seed}, fold {result.fold}, development UAR {result.dev_uar:.3f}"
+                    f"{done} of {total}: seed {step.seed}, fold {step.fold}, development UAR {step.dev_uar:.3f}"
                 )
 
         report = run(
@@ -134,7 +137,4 @@ def _show(report: "EvaluationReport") -> None:
     if report.degradation:
         clean = read_report(report.folder.parent)["overall"]
         console.say(f"without degradation: UAR {clean['uar']:.3f}, accuracy {clean['accuracy']:.3f}")
-    missing = set(report.excluded).difference(failure.file for failure in report.failures)
-    if missing:
-        console.warn(console.describe_missing(sorted(missing)))
     console.say(f"{report.folder}: {', '.join(sorted(path.name for path in report.folder.iterdir()))}")

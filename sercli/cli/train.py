@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sercli.training.loop import EpochRecord
     from sercli.training.recipes import Recipe
-    from sercli.training.train import TrainingPlan, TrainingResult
+    from sercli.training.train import TrainingResult
 
 LIVE_ROWS = 12  # epochs that the live table shows
 
@@ -73,7 +73,7 @@ def train(
     recipe.require_trainable()
     recipe = recipe.with_max_epochs(max_epochs).with_members(members)
     from sercli.evaluation.report import read_scores
-    from sercli.training.train import TrainingPlan
+    from sercli.training.data import TrainingPlan
     from sercli.training.train import train as run
 
     scores = read_scores(figures or [], recipe)
@@ -82,7 +82,7 @@ def train(
 
         def show(done: int, _: int, record: "EpochRecord | TrainingPlan") -> None:
             if isinstance(record, TrainingPlan):
-                _show_plan(record)
+                console.show_plan(record)
                 return
             network = bisect_left(list(accumulate(recipe.epochs)), done)  # from 0, teachers first
             records.append((network, record))
@@ -108,18 +108,6 @@ def train(
     _show_result(result, recipe.network.members)
     if result.trained.interrupted:
         raise typer.Exit(1)
-
-
-def _show_plan(plan: "TrainingPlan") -> None:
-    if plan.missing:
-        console.warn(console.describe_missing(plan.missing))
-    if plan.left_out:
-        console.say(f"left out {plan.left_out:,} utterances that the index marks as test, and their duplicates")
-    if plan.known_speakers:
-        console.warn(
-            f"{', '.join(plan.known_speakers)}: no speaker is held out of training, because speakers are unknown, "
-            "fewer than 3, or already divided by the column split; expect lower scores on other speakers"
-        )
 
 
 def _show_result(result: "TrainingResult", members: int) -> None:

@@ -62,16 +62,19 @@ def tune(
     recipe = get_recipe(recipe_name, changes or ())  # errors before slow imports
     recipe.require_tunable()
     protocol = get_protocol(protocol).name
+    from sercli.training.data import TrainingPlan
     from sercli.training.tune import tune as run
 
     with console.keeping_work(), console.show_progress(f"tune {recipe.name}", trials) as bar:
 
-        def show(done: int, total: int, trial: "Trial | None") -> None:
+        def show(done: int, total: int, step: "Trial | TrainingPlan") -> None:
             bar.update(done, total)
-            if trial:
-                score = "pruned" if trial.uar is None else f"UAR {trial.uar:.3f}"
-                values = ", ".join(f"{name} {_show(value)}" for name, value in trial.parameters.items())
-                console.say(f"{done} of {total}: {score}, {values}, {trial.seconds:.1f} s")
+            if isinstance(step, TrainingPlan):
+                console.show_plan(step)
+                return
+            score = "pruned" if step.uar is None else f"UAR {step.uar:.3f}"
+            values = ", ".join(f"{name} {_show(value)}" for name, value in step.parameters.items())
+            console.say(f"{done} of {total}: {score}, {values}, {step.seconds:.1f} s")
 
         result = run(
             options.index_file(data_dir, index),

@@ -26,7 +26,7 @@ from sercli.parallel import limit_trainings, map_as_done, pick_device
 from sercli.plots import save_curves
 from sercli.progress import follow_progress
 from sercli.splits.protocols import get_protocol, make_folds, name_protocol
-from sercli.training.data import CorpusFeatures
+from sercli.training.data import CorpusFeatures, TrainingPlan
 from sercli.training.description import identify_training
 from sercli.training.loop import EpochRecord
 from sercli.training.options import TrainingOptions, TrainingSettings
@@ -152,12 +152,12 @@ def _run_folds(
     tasks: Sequence[FoldTask],
     finished: Sequence[FoldResult],
     jobs: int,
-    progress: Callable[[int, int, FoldResult | None], None],
+    progress: Callable[[int, int, FoldResult | TrainingPlan], None],
 ) -> list[FoldResult]:
     """Runs the tasks that are not finished; returns all results in the order of the tasks."""
     results = {(result.seed, result.fold): result for result in finished}
     missing = [task for task in tasks if (task.seed, task.fold.number) not in results]
-    progress(len(finished), len(tasks), None)
+    progress(len(finished), len(tasks), TrainingPlan(missing=tasks[0].plan.missing))
     jobs = limit_trainings(min(jobs, len(missing)), tasks[0].plan.device)
     for result in map_as_done(run_fold, missing, jobs=jobs):
         results[result.seed, result.fold] = result

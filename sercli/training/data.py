@@ -24,6 +24,21 @@ from sercli.training.recipe_files import RECIPES
 BUCKET_BATCHES = 16  # batches per length-sorted bucket, to reduce padding
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPlan:
+    """What a training, an evaluation or a search will not use, known before the first epoch.
+
+    Attributes:
+        missing: Files of the index that are not in the store.
+        left_out: Number of utterances marked ``test`` in the index, and of their duplicates.
+        known_speakers: Corpora of which no speaker is held out.
+    """
+
+    missing: tuple[str, ...]
+    left_out: int = 0
+    known_speakers: tuple[str, ...] = ()
+
+
 class CorpusFeatures:
     """Features of indexed utterances and their augmented copies, in a store; a context manager.
 

@@ -21,9 +21,8 @@ class TrainingOptions(TypedDict, total=False):
         command: Command line, for the description of the result.
         progress: True for a progress bar, or a function called with the steps done, their total and what the step has
             finished: an epoch (`sercli.training.loop.EpochRecord`), a fold (`sercli.evaluation.folds.FoldResult`) or a
-            trial (`sercli.training.tune.Trial`). `evaluate` and `tune` call it with None before the first, `train`
-            with what it does not use (`sercli.training.train.TrainingPlan`), and `evaluate` with None for degraded
-            recordings.
+            trial (`sercli.training.tune.Trial`). The first call has what will not be used
+            (`sercli.training.data.TrainingPlan`); `evaluate` calls it with None for degraded recordings.
     """
 
     corpora: Sequence[str] | None

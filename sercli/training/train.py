@@ -22,28 +22,13 @@ from sercli.splits.development import make_training_split
 from sercli.splits.split_column import leave_out_test
 from sercli.training.calibration import CORPUS_SHIFT
 from sercli.training.checkpoint import CHECKPOINT_FILE
-from sercli.training.data import CorpusFeatures
+from sercli.training.data import CorpusFeatures, TrainingPlan
 from sercli.training.description import describe_data
 from sercli.training.options import TrainingOptions, TrainingSettings
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
 from sercli.training.trainer import TrainedModel, remove_checkpoints, train_fold
 from sercli.training.typicality import fit_typicality
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingPlan:
-    """What a training does not use.
-
-    Attributes:
-        missing: Files of the index that are not in the store.
-        left_out: Number of utterances marked ``test`` in the index, and of their duplicates.
-        known_speakers: Corpora of which no speaker is held out.
-    """
-
-    missing: tuple[str, ...]
-    left_out: int
-    known_speakers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

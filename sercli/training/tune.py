@@ -26,7 +26,7 @@ from sercli.progress import follow_progress
 from sercli.splits.fold import Fold
 from sercli.splits.split_column import leave_out_test
 from sercli.splits.tuning_folds import hold_out_test, make_inner_folds
-from sercli.training.data import CorpusFeatures
+from sercli.training.data import CorpusFeatures, TrainingPlan
 from sercli.training.description import identify_training
 from sercli.training.loop import find_best
 from sercli.training.options import TrainingOptions, TrainingSettings
@@ -136,7 +136,8 @@ def tune(
     check_space(base, space, lambda name: f"{file.where}{file.find_line(name)}: " if file and file.tune else "")
     folder = Path("tuning") / base.name if out is None else Path(out)
     require_folder(folder, "the search")
-    utterances = leave_out_test(settings.read_utterances(index))
+    all_utterances = settings.read_utterances(index)
+    utterances = leave_out_test(all_utterances)
     inner, test_speakers = hold_out_test(utterances, protocol, test_fold, settings.seed)
     with (
         CorpusFeatures(inner, Path(store), base.features, copies=base.training.copies) as corpus,
@@ -152,9 +153,10 @@ def tune(
             seed=settings.seed,
             device=pick_device(settings.device),
         )
+        plan = TrainingPlan(missing=corpus.missing, left_out=len(all_utterances) - len(utterances))
         study = search.open_study(folder / STORAGE_FILE, restart=restart)
         try:
-            search.run(study, trials, update)
+            search.run(study, trials, update, plan)
         finally:
             has_result = any(trial.uar is not None for trial in _list_finished(study))
             result = _write(folder, study, base, space, test_speakers, settings.command) if has_result else None
@@ -219,9 +221,15 @@ class _Search:
             study.enqueue_trial(values)  # the baseline
         return study
 
-    def run(self, study: "optuna.Study", trials: int, progress: Callable[[int, int, Trial | None], None]) -> None:
+    def run(
+        self,
+        study: "optuna.Study",
+        trials: int,
+        progress: Callable[[int, int, Trial | TrainingPlan], None],
+        plan: TrainingPlan,
+    ) -> None:
         done = len(_list_finished(study))
-        progress(done, trials, None)
+        progress(done, trials, plan)
         while done < trials:
             study.optimize(self._run_trial, n_trials=1)
             finished = _list_finished(study)

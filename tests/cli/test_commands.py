@@ -225,17 +225,26 @@ def test_featurize_on_a_full_disk_keeps_the_old_store(copy: Path, disk: int, job
     assert not list((copy / "data").glob(".*.tmp"))
 
 
-def test_train_says_what_it_does_not_use_before_the_first_epoch(copy: Path) -> None:
-    header, first, second, *rest = (copy / "data/index.csv").read_text().splitlines()
-    marked = [f"{header},split", f"{first},test", f"{second},test", *(f"{row}," for row in rest)]
-    absent = re.sub("[0-9a-f]{64}", "0" * 64, f"{first},").replace(first.split(",")[0], "gone.wav")
+@pytest.mark.parametrize(
+    ("command", "first"),
+    [
+        (("train", "--max-epochs", "1"), "epoch 1: "),
+        (("tune", "--trials", "1", "--folds", "2", "--set", "training.max_epochs=1"), "1 of 1: UAR 0."),
+        (("evaluate", "--protocol", "loso", "--max-epochs", "1"), "1 of "),
+    ],
+)
+def test_what_is_not_used_is_said_before_the_first_epoch(copy: Path, command: tuple[str, ...], first: str) -> None:
+    header, one, two, *rest = (copy / "data/index.csv").read_text().splitlines()
+    marked = [f"{header},split", f"{one},test", f"{two},test", *(f"{row}," for row in rest)]
+    absent = re.sub("[0-9a-f]{64}", "0" * 64, f"{rest[-1]},").replace(rest[-1].split(",")[0], "gone.wav")
     (copy / "data/index.csv").write_text("\n".join([*marked, absent]) + "\n")
-    status, _, err = run_sercli("train", "--recipe", "data/small.toml", "--max-epochs", "1", cwd=copy)
+    status, _, err = run_sercli(*command, "--recipe", "data/small.toml", cwd=copy)
     assert status == 0, err
-    skipped, left_out, epoch, *_ = err.splitlines()
+    skipped, *lines = err.splitlines()
     assert skipped.startswith("warning: 1 indexed utterance is not in the store and skipped: gone.wav; ")
-    assert left_out == "left out 2 utterances that the index marks as test, and their duplicates"
-    assert epoch.startswith("epoch 1: ")
+    if command[0] != "evaluate":  # which tests these too
+        assert lines.pop(0) == "left out 2 utterances that the index marks as test, and their duplicates"
+    assert lines[0].startswith(first)
 
 
 def test_train_on_a_full_disk_leaves_no_half_model(copy: Path) -> None:

@@ -18,6 +18,7 @@ from sercli.features.frontend import extract_features
 from sercli.files import read_json_object, write_json
 from sercli.models.model import load_model
 from sercli.splits.protocols import make_folds
+from sercli.training.data import TrainingPlan
 from sercli.training.recipe_files import RECIPES
 from tests.evaluation.toy_plan import DEFAULT, SMALL, run_toy
 
@@ -25,7 +26,7 @@ from tests.evaluation.toy_plan import DEFAULT, SMALL, run_toy
 def test_the_models_of_the_folder_are_tested_on_degraded_recordings(data: Path, default_results: Path) -> None:
     out = default_results
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    calls: list[tuple[int, int, None]] = []
+    calls: list[tuple[int, int, TrainingPlan | None]] = []
     report = run_toy(data, out, recipe=DEFAULT, degrade="telephone", jobs=2, progress=lambda *call: calls.append(call))
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps, "nothing is trained or reported again"
     assert report.folder == out / "telephone"
@@ -42,7 +43,7 @@ def test_the_models_of_the_folder_are_tested_on_degraded_recordings(data: Path, 
     assert [row.probabilities for row in rows] != [row.probabilities for row in clean]
     assert (report.scores.overall.uar or 0) > 0.5  # of four emotions
     total = len(rows)
-    assert calls[:2] == [(6, 6, None), (0, total, None)], "all folds were trained before"
+    assert calls[:2] == [(6, 6, TrainingPlan(missing=())), (0, total, None)], "all folds were trained before"
     assert calls[-1] == (total, total, None)
     assert not list(data.glob("*telephone*"))
     comparison = compare([out, report.folder])

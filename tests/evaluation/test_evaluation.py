@@ -22,7 +22,7 @@ from sercli.labels import EMOTIONS
 from sercli.models.model import load_model
 from sercli.splits.protocols import make_folds
 from sercli.training.calibration import fit_temperature, list_truth, pool_logits
-from sercli.training.data import Batches, CorpusFeatures
+from sercli.training.data import Batches, CorpusFeatures, TrainingPlan
 from sercli.training.loop import FitResult, Teacher, fit
 from sercli.training.recipe_files import RECIPES
 from sercli.training.recipes import Recipe, TeacherConfig
@@ -243,8 +243,13 @@ def test_utterances_that_are_not_in_the_store_are_named(data: Path, tmp_path: Pa
     index = read_index(data / "index.csv")
     stranger = replace(index.utterances[0], sha256="e" * 64)
     index = replace(index, utterances=(stranger, *index.utterances[1:]))
-    report = run_toy(data, tmp_path / "r", index=index, recipe=SMALL.with_max_epochs(1), protocol="paper")
+    steps: list[object] = []
+    recipe = SMALL.with_max_epochs(1)
+    report = run_toy(
+        data, tmp_path / "r", index=index, recipe=recipe, protocol="paper", progress=lambda *step: steps.append(step)
+    )
     assert report.excluded == (stranger.file,)
+    assert steps[0] == (0, 1, TrainingPlan(missing=(stranger.file,))), "said before hours of training"
 
 
 rows_strategy = st.builds(

@@ -9,9 +9,9 @@ from sercli.errors import InputError, ModelError, UsageError
 from sercli.models.model import load_model
 from sercli.training import loop
 from sercli.training.checkpoint import CHECKPOINT_FILE
-from sercli.training.data import CorpusFeatures
+from sercli.training.data import CorpusFeatures, TrainingPlan
 from sercli.training.loop import EpochRecord
-from sercli.training.train import TrainingPlan, TrainingResult, train
+from sercli.training.train import TrainingResult, train
 from tests.training.toy import (
     SMALL,
     assert_same,

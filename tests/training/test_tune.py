@@ -17,7 +17,7 @@ from sercli.errors import InputError, SplitError, UsageError
 from sercli.features.store import FeatureStore
 from sercli.models.config import NetworkConfig
 from sercli.splits.tuning_folds import make_inner_folds
-from sercli.training.data import CorpusFeatures
+from sercli.training.data import CorpusFeatures, TrainingPlan
 from sercli.training.recipe_files import RECIPES, get_recipe, read_recipe_file, render_recipe
 from sercli.training.recipes import Recipe, TrainConfig
 from sercli.training.search_space import check_space, find_current_values, make_space, suggest
@@ -95,7 +95,7 @@ def test_the_test_side_is_never_opened(data: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_a_search_goes_on_where_it_ended_and_is_seeded(data: Path, tmp_path: Path) -> None:
-    def stop(done: int, total: int, trial: Trial | None) -> None:
+    def stop(done: int, total: int, step: Trial | TrainingPlan) -> None:
         if done == 2:
             raise KeyboardInterrupt
 

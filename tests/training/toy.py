@@ -9,9 +9,10 @@ import safetensors.torch
 import torch
 
 from sercli.models.config import NetworkConfig
+from sercli.training.data import TrainingPlan
 from sercli.training.loop import EpochRecord, FitResult
 from sercli.training.recipes import Recipe, TeacherConfig, TrainConfig
-from sercli.training.train import TrainingPlan, TrainingResult, train
+from sercli.training.train import TrainingResult, train
 from sercli.training.trainer import OnEpoch, TrainedModel
 
 CPU = torch.device("cpu")
