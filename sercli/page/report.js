@@ -222,7 +222,7 @@ function openRecording(number, at = null) {
       <button type="button" class="button" data-step="1">Next →</button>
       <button type="button" class="button" data-close>Close</button></header>
     ${it.error ? html`<p class="note bad-text">Failed: ${reasonOf(it.error)}</p>` : ""}
-    ${warnings.length ? html`<div class="note"><strong>${it.typicality !== null && it.typicality < DATA.minimum ? "Unreliable:" : "Check this result:"}</strong> ${warnings.join("; ")}</div>` : ""}
+    ${warnings.length ? html`<div class="note"><strong>Check this result:</strong> ${warnings.join("; ")}</div>` : ""}
     ${it.answered.length ? html`<p class="verdict">Confidence ${it.answered.map((side, n) => html`${n ? ", " : ""}${it.sides.length > 1 ? `${byName(side.channel).toLowerCase()} ` : ""}${rate(side.confidence)}`)} for the whole recording; listen before you rely on it. <span class="soft small">Low: under 50%, medium: 50 to 75%, high: over 75%.</span></p>` : ""}
     ${it.truth >= 0 ? html`<p class="small">Known label: ${swatch(it.truth)}${LABELS[it.truth]}${it.wrong ? html` <strong class="bad-text">(the answer is wrong)</strong>` : ""}</p>` : ""}
     ${it.source && !it.error ? html`<audio controls preload="metadata" src="${it.source}"></audio><p class="small soft" id="sound" role="status">Click the waveform to hear from there.</p>` : ""}

@@ -87,7 +87,7 @@ class BatchSummary:
         if 2 * unlike <= answered:
             return ""
         return (
-            f"Unreliable: {unlike} of {answered} results are for audio unlike the training data, such as computer "
+            f"Check the results: {unlike} of {answered} are for audio unlike the training data, such as computer "
             "voices, music, noise, or an unusual microphone or telephone line."
         )
 

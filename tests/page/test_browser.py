@@ -415,7 +415,7 @@ def test_it_says_how_usual_a_recording_is_and_what_not_to_believe(open_page: Ope
     assert shown == sorted(shown)
     doubted = cells.locator(".doubt").count()
     assert 0 < doubted == sum(share < 2 for share in shown)
-    assert page.locator(".note", has_text="Unreliable: ").count() == 0
+    assert page.locator(".note", has_text="Check the results: ").count() == 0
     dialog = open_row(page, list_names(page)[0])
     assert f"typicality {shown[0]}" in dialog.locator("header").inner_text()
 
@@ -449,7 +449,7 @@ def test_the_page_of_the_demo_shows_the_samples(open_page: OpenPage, tmp_path: P
     assert run_sercli(*shlex.split(command[1]), cwd=tmp_path)[0] == 0
     page = open_page(tmp_path / "demo.html")
     assert page.locator("h1").inner_text() == "Emotions in 12 recordings"
-    assert "Unreliable: 12 of 12 results" in page.locator(".note").first.inner_text()
+    assert "Check the results: 12 of 12 are" in page.locator(".note").first.inner_text()
     dialog = open_row(page, "stereo.flac")
     assert dialog.locator(".side").count() == 2
-    assert "Unreliable: unlike the training data" in dialog.inner_text()
+    assert "Check this result: unlike the training data" in dialog.inner_text()
