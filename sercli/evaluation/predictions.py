@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from sercli.labels import check_labels, require_known
 from sercli.metrics import Probabilities
 
 PREDICTIONS_FILE = "predictions.csv"
+MAX_UNPACKED = 256 << 20  # bytes of a packed file's content; over a million rows
 COLUMNS: tuple[str, ...] = (
     "file",
     "corpus",
@@ -112,15 +114,13 @@ def read_predictions(path: Path) -> Predictions:
     """Reads ``predictions.csv``, or ``predictions.csv.gz`` if that is missing.
 
     Raises:
-        InputError: If the file is missing or a row is damaged.
+        InputError: If the file is missing, a row is damaged, or it unpacks to more than `MAX_UNPACKED`.
     """
     rows: list[PredictionRow] = []
     packed = path.with_name(f"{path.name}.gz")
     try:
         with (
-            gzip.open(packed, "rt", encoding="utf-8", newline="")
-            if packed.exists() and not path.exists()
-            else path.open(encoding="utf-8", newline="")
+            _unpack(packed) if packed.exists() and not path.exists() else path.open(encoding="utf-8", newline="")
         ) as stream:
             reader = csv.DictReader(stream, restval="", strict=True)
             labels = tuple(name.removeprefix("p_") for name in reader.fieldnames or () if name.startswith("p_"))
@@ -134,6 +134,15 @@ def read_predictions(path: Path) -> Predictions:
         msg = f"{path}, row {len(rows) + 1}: not a prediction ({one_line(reason)}); run 'sercli evaluate' again"
         raise InputError(msg) from None
     return Predictions(labels=labels, rows=tuple(rows))
+
+
+def _unpack(path: Path) -> io.StringIO:
+    with gzip.open(path) as stream:
+        content = stream.read(MAX_UNPACKED + 1)
+    if len(content) > MAX_UNPACKED:
+        msg = f"{path} unpacks to more than {MAX_UNPACKED >> 20} MB: it is not what 'sercli evaluate' writes"
+        raise InputError(msg)
+    return io.StringIO(content.decode("utf-8"), newline="")
 
 
 def _parse(record: dict[str, str], labels: Sequence[str]) -> PredictionRow:

@@ -12,7 +12,7 @@ import pytest
 from sercli.cli.app import main
 from sercli.errors import InputError
 from sercli.evaluation.compare import COLUMNS, compare
-from sercli.evaluation.predictions import PredictionRow, Predictions, write_predictions
+from sercli.evaluation.predictions import MAX_UNPACKED, PredictionRow, Predictions, write_predictions
 from sercli.evaluation.report import read_scores
 from sercli.evaluation.scores import summarize
 from sercli.files import read_json_object, write_json
@@ -101,6 +101,14 @@ def test_packed_predictions_are_read(tmp_path: Path) -> None:
     assert compare([folder]).rows == (before,)
     (folder / "predictions.csv.gz").write_bytes(packed[: len(packed) // 2])
     with pytest.raises(InputError, match="not a prediction"):
+        compare([folder])
+
+
+def test_packed_predictions_of_gigabytes_are_refused(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "a", "svm", 0.4, files=FILES)
+    (folder / "predictions.csv").unlink()
+    (folder / "predictions.csv.gz").write_bytes(gzip.compress(bytes(MAX_UNPACKED + 1), 1))
+    with pytest.raises(InputError, match=r"predictions.csv.gz unpacks to more than 256 MB"):
         compare([folder])
 
 
