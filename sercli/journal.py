@@ -8,6 +8,7 @@ the run ended, and are dropped.
 import json
 import os
 import struct
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ class Journal:
     """Finished work by key, kept in a file until the final result is written; a context manager.
 
     Memory holds only the keys and the positions of their values. An added value survives the end of the process, and
-    after `commit` also a crash of the machine.
+    after `commit` also a crash of the machine. Several threads may use it.
 
     Args:
         path: Journal file.
@@ -47,6 +48,7 @@ class Journal:
         known = read_identity(path)
         self.path, self._interval, self._committed = path, interval, time.monotonic()
         self._offsets: dict[str, int] = {}
+        self._lock = threading.Lock()
         # Never follow a symbolic link that someone else put there.
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         self._file: BinaryIO = os.fdopen(os.open(path, flags, mode), "r+b")
@@ -88,16 +90,17 @@ class Journal:
         Raises:
             KeyError: If the key has no value.
         """
-        self._file.seek(self._offsets[key])
-        _, key_size, size, _ = _HEAD.unpack(self._file.read(_HEAD.size))
-        self._file.seek(key_size, os.SEEK_CUR)
-        return self._file.read(size)
+        with self._lock:
+            self._file.seek(self._offsets[key])
+            _, key_size, size, _ = _HEAD.unpack(self._file.read(_HEAD.size))
+            self._file.seek(key_size, os.SEEK_CUR)
+            return self._file.read(size)
 
     def append(self, key: str, value: bytes) -> None:
         """Adds a value, replacing an earlier value of the key."""
         name = key.encode(errors="surrogateescape")
-        start = self._file.seek(0, os.SEEK_END)
-        with name_file(self.path):
+        with self._lock, name_file(self.path):
+            start = self._file.seek(0, os.SEEK_END)
             self._file.write(_HEAD.pack(_MARK, len(name), len(value), zlib.crc32(value, zlib.crc32(name))) + name)
             self._file.write(value)
             self._file.flush()

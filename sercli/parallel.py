@@ -110,7 +110,7 @@ def map_in_order(
 
     Args:
         function: Picklable function whose result does not depend on where it runs.
-        tasks: Picklable tasks.
+        tasks: Picklable tasks; with several jobs, another thread iterates over them.
         jobs: Number of local worker processes, at most one per CPU; one job or CPU runs the function in this process.
         cluster: Address of a Dask scheduler to use instead, such as ``tcp://scheduler:8786``.
         batch: Number of tasks sent to a worker at a time.

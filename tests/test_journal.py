@@ -1,3 +1,5 @@
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,23 @@ def test_values_survive_without_a_commit_and_the_last_of_a_key_counts(tmp_path: 
         other.append("c", b"three")
         assert (other["a"], other["c"]) == (b"two", b"three")
     journal.close()
+
+
+def test_one_thread_may_read_while_another_adds(tmp_path: Path) -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with Journal(tmp_path / "j", "work") as journal, ThreadPoolExecutor(1) as reader:
+            for number in range(100):
+                journal.append(f"old {number}", b"old" * 999)
+            read = reader.submit(lambda: [journal[f"old {number % 100}"] == b"old" * 999 for number in range(3000)])
+            for number in range(1500):
+                journal.append(f"new {number}", b"new" * 999)
+            assert all(read.result())
+    finally:
+        sys.setswitchinterval(interval)
+    with Journal(tmp_path / "j", "work") as journal:
+        assert [journal[key] for key in journal] == [b"old" * 999] * 100 + [b"new" * 999] * 1500
 
 
 def test_a_journal_cut_at_any_byte_keeps_all_intact_records(tmp_path: Path) -> None:
