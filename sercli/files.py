@@ -252,6 +252,8 @@ def hash_file(path: Path, algorithm: str = "sha256") -> str:
 
 def one_line(reason: object) -> str:
     """Formats a text or an error on a single line, without control characters."""
+    if isinstance(reason, KeyError):
+        reason = f"{reason} is missing"
     return mask_controls(" ".join(str(reason).split())) or type(reason).__name__
 
 

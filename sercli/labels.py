@@ -1,7 +1,9 @@
 """Emotion labels: the canonical eight, custom labels, selection and merging."""
 
 import csv
+import io
 import re
+import shlex
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -131,9 +133,10 @@ def check_labels(labels: Sequence[str], least: int = 2) -> None:
     alike = group_alike(labels)
     if alike:
         shown = "; ".join(" and ".join(map(repr, group)) for group in alike[:_SHOWN])
-        merge = ",".join(f"{label}={group[0]}" for group in alike[:_SHOWN] for label in group[1:])
+        merge = format_label_map((label, group[0]) for group in alike[:_SHOWN] for label in group[1:])
         msg = (
-            f"labels that differ only by case, spaces, hyphens or underscores: {shown}; merge them with --map '{merge}'"
+            f"labels that differ only by case, spaces, hyphens or underscores: {shown}; merge them with --map "
+            f"{shlex.quote(merge)}"
         )
         raise UsageError(msg)
 
@@ -175,8 +178,18 @@ def suggest_map(labels: Iterable[str]) -> str:
     'anger=angry,Surprise=surprised,ps=surprised'
     """
     clean = {clean_text(label): None for label in labels}
-    pairs = [(label, _MEANT[label.casefold()]) for label in clean if label.casefold() in _MEANT]
-    return ",".join(f"{label}={emotion}" for label, emotion in pairs)
+    return format_label_map((label, _MEANT[label.casefold()]) for label in clean if label.casefold() in _MEANT)
+
+
+def format_label_map(pairs: Iterable[tuple[str, str]]) -> str:
+    """Formats labels and what they are merged into so that `parse_label_map` can read it.
+
+    >>> format_label_map([("joy", "happy"), ("pleased, excited", "happy")])
+    'joy=happy,"pleased, excited=happy"'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([f"{source}={target}" for source, target in pairs])
+    return text.getvalue()
 
 
 def split_labels(text: str) -> list[str]:
@@ -351,7 +364,8 @@ class LabelSelection:
         if twice and not self.emotions:
             msg = (
                 f"sercli has other names for {', '.join(map(repr, twice[:_SHOWN]))}, which are also in the index: "
-                f"merge them with --map {suggest_map(twice)}, or name the labels to train on with --emotions"
+                f"merge them with --map {shlex.quote(suggest_map(twice))}, or give the labels to train on with "
+                "--emotions"
             )
             raise UsageError(msg)
 

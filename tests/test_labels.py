@@ -2,14 +2,25 @@
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from sercli import Predictor, evaluate, featurize, predict_folder, prepare, train
 from sercli.corpora.index import Index, Utterance
 from sercli.errors import ModelError, SplitError, UsageError
-from sercli.labels import LabelSelection, check_labels, choose_negative, group_alike, parse_label_map
+from sercli.labels import (
+    LabelSelection,
+    check_labels,
+    choose_negative,
+    clean_text,
+    format_label_map,
+    group_alike,
+    parse_label_map,
+)
 from sercli.models.config import NetworkConfig
 from sercli.models.model import load_model
 from sercli.splits.development import make_training_split
@@ -129,7 +140,7 @@ def test_a_model_folder_without_negative_labels_is_refused(tmp_path: Path) -> No
     description = json.loads(path.read_text())
     del description["negative"]
     path.write_text(json.dumps(description))
-    with pytest.raises(ModelError, match=r"model\.json should list the labels of the model \('negative'\)"):
+    with pytest.raises(ModelError, match=r"model\.json should have the lists .* \('negative' is missing\)"):
         load_model(tmp_path / "m")
 
 
@@ -137,7 +148,7 @@ def test_a_model_folder_without_negative_labels_is_refused(tmp_path: Path) -> No
 def test_a_model_folder_with_labels_that_cannot_be_is_refused(tmp_path: Path, wrong: object) -> None:
     path = make_model(tmp_path / "m") / "model.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "labels": wrong}))
-    with pytest.raises(ModelError, match=r"model\.json should list the labels of the model"):
+    with pytest.raises(ModelError, match=r"model\.json should have the lists labels and negative"):
         load_model(tmp_path / "m")
 
 
@@ -243,6 +254,23 @@ def test_maps_that_cannot_be(text: str, message: str) -> None:
 
 def test_a_label_with_a_comma_is_quoted() -> None:
     assert parse_label_map('"happy, excited"=happy,joy=happy') == {"joy": "happy", "happy, excited": "happy"}
+
+
+sources = st.text(min_size=1, max_size=9).map(clean_text).filter(bool)
+
+
+@given(st.dictionaries(sources, st.sampled_from(["happy", "Pleased, excited", 'so-called "ok"']), max_size=4))
+@example({"it's, well": "happy", '"quoted"': "happy", "a=b": "happy"})
+def test_a_label_map_survives_the_round_trip(label_map: dict[str, str]) -> None:
+    assert parse_label_map(format_label_map(label_map.items())) == label_map
+
+
+def test_a_suggested_map_can_be_pasted_into_a_shell() -> None:
+    with pytest.raises(UsageError, match="merge them with --map ") as refused:
+        check_labels(["it's, well", "It's, well", "calm"])
+    (word,) = shlex.split(str(refused.value).partition("--map ")[2])
+    (pair,) = parse_label_map(word).items()
+    assert set(pair) == {"it's, well", "It's, well"}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`sercli prepare`: downloads a corpus, checks its recordings, and adds them to the index."""
 
 import contextlib
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -232,7 +233,7 @@ def _show_exceptions(corpus: "Corpus", outcome: "PrepareResult", limit: int | No
 def _show_result(corpus: "Corpus", outcome: "PrepareResult", index: Path) -> None:
     count = _count(len(outcome.utterances), "utterance")
     if outcome.near_misses:
-        console.warn(f"these labels are synonyms of sercli's: merge them with --map '{outcome.near_misses}'")
+        console.warn(f"these labels are synonyms of sercli's: merge them with --map {shlex.quote(outcome.near_misses)}")
     if outcome.absent:
         absent = ", ".join(f"{text!r} ({count})" for text, count in outcome.absent.items())
         console.warn(f"these labels or speakers look like empty cells: {absent}; leave unknown cells empty")

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -13,7 +14,7 @@ from sercli.audio.sniff import SUFFIXES
 from sercli.corpora.csv_tables import Row
 from sercli.errors import AudioError, CorpusError
 from sercli.files import one_line
-from sercli.labels import LabelMerger, clean_text, shorten_list, suggest_map
+from sercli.labels import LabelMerger, clean_text, format_label_map, shorten_list, suggest_map
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -181,8 +182,8 @@ def describe_unknown_labels(table: Path, unknown: Sequence[tuple[int, str]], lab
     """
     shown = "; ".join(f"line {line}: {text[:40]!r}" for line, text in unknown[:SHOWN])
     more = f"; and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
-    suggestion = suggest_map(text for _, text in unknown) or f"{unknown[0][1][:40]}=LABEL"
+    suggestion = suggest_map(text for _, text in unknown) or format_label_map([(unknown[0][1][:40], "LABEL")])
     return (
         f"{table} has labels that the model does not know ({shown}{more}): expected {shorten_list(labels)}; "
-        f"map others with --map, as in --map '{suggestion}'"
+        f"map others with --map, as in --map {shlex.quote(suggestion)}"
     )

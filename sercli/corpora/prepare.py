@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -169,7 +170,8 @@ def _suggest_corpus(request: Request, source: Source) -> str:
     guess = "" if request.corpus.takes_any else guess_corpus(source)
     if not guess:
         return ""
-    return f"; it looks like {guess}: run 'sercli prepare {guess} --from {request.source or source.folder}'"
+    folder = shlex.quote(str(request.source or source.folder))
+    return f"; it looks like {guess}: run sercli prepare {guess} --from {folder}"
 
 
 def _read_old_index(path: Path) -> Index:

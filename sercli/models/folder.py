@@ -57,7 +57,9 @@ def read_description(folder: Path) -> dict[str, Any]:
         check_labels(description["labels"])
         description["negative"] = choose_negative(description["labels"], description["negative"])
     except (KeyError, TypeError, AttributeError, UsageError) as reason:
-        msg = f"{path} should list the labels of the model ({one_line(reason)})"
+        msg = (
+            f"{path} should have the lists labels and negative ({one_line(reason)}): restore the folder, or train again"
+        )
         raise ModelError(msg) from None
     _check_shown(path, description)
     if not (folder / ONNX_FILE).is_file():

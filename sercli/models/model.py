@@ -168,7 +168,7 @@ class Model:
         try:
             values = self._session.run(list(outputs), {"features": batch, "n_frames": n_frames})
         except Exception as reason:  # noqa: BLE001 - its exceptions share no base class
-            msg = f"{ONNX_FILE} cannot be run ({one_line(reason)[:200]})"
+            msg = f"{ONNX_FILE} cannot be run ({one_line(reason)[:200]}): train the model again"
             raise ModelError(msg) from None
         declared = {tensor.name: [len(batch), *tensor.shape[1:]] for tensor in self._session.get_outputs()}
         for name, found in zip(outputs, values, strict=True):
@@ -296,9 +296,13 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
     try:
         model = _build(folder, description, device)
     except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
-        msg = f"{path} lacks a value or has an invalid one ({one_line(error)})"
+        msg = f"{path} lacks a value or has an invalid one ({one_line(error)}): restore the folder, or train again"
         raise ModelError(msg) from None
-    _check_graph(model)
+    try:
+        _check_graph(model)
+    except ModelError as error:
+        msg = f"{folder}: {error}"
+        raise ModelError(msg) from None
     return model
 
 
@@ -364,19 +368,28 @@ def _check_graph(model: Model) -> None:
     inputs = {tensor.name: tensor.shape for tensor in session.get_inputs()}
     outputs = {tensor.name: tensor.shape for tensor in session.get_outputs()}
     if set(inputs) != {"features", "n_frames"} or inputs["features"][1:2] != [model.features.n_features]:
-        msg = f"{ONNX_FILE} should have inputs features (segments, {model.features.n_features}, frames) and n_frames"
+        msg = (
+            f"{ONNX_FILE} should have inputs features (segments, {model.features.n_features}, frames) and n_frames, "
+            f"found {_describe_shapes(inputs)}: train the model again"
+        )
         raise ModelError(msg)
     if model.typicality and "embedding" not in outputs:
         msg = f"{ONNX_FILE} has no output embedding, which the typicality in {JSON_FILE} needs: train the model again"
         raise ModelError(msg)
     telephone = len(model.typicality.telephone) if model.typicality else 0
     if telephone and outputs["embedding"][1:] != [telephone]:
-        found = ", ".join(map(str, outputs["embedding"]))
         msg = (
             f"typicality.telephone in {JSON_FILE} has {telephone} values, expected as many as the embedding of "
-            f"{ONNX_FILE}, which has the shape ({found}): train the model again"
+            f"{ONNX_FILE}: found {_describe_shapes({'embedding': outputs['embedding']})}; train the model again"
         )
         raise ModelError(msg)
     if not {"logits", "attention"} <= set(outputs) or outputs["logits"][1:] != [len(model.labels)]:
-        msg = f"{ONNX_FILE} should have outputs logits (segments, {len(model.labels)}) and attention"
+        msg = (
+            f"{ONNX_FILE} should have outputs logits (segments, {len(model.labels)}) and attention, "
+            f"found {_describe_shapes(outputs)}: train the model again"
+        )
         raise ModelError(msg)
+
+
+def _describe_shapes(tensors: Mapping[str, Sequence[object]]) -> str:
+    return ", ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in tensors.items())

@@ -7,8 +7,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from sercli.errors import ModelError
-
 Vector = npt.NDArray[np.float32]
 
 MIN_STD = 1e-5  # a feature that varies less is only centered
@@ -54,16 +52,16 @@ class Normalizer:
         """Reads what `to_dict` returned.
 
         Raises:
-            ModelError: If a number is missing or not finite, or a std is not positive.
+            ValueError: If a number is missing or not finite, or a std is not positive.
         """
         try:
             mean = np.asarray(values["mean"], dtype=np.float32)
             std = np.asarray(values["std"], dtype=np.float32)
         except (KeyError, TypeError, ValueError, OverflowError):
             msg = "normalization needs the numbers 'mean' and 'std'"
-            raise ModelError(msg) from None
+            raise ValueError(msg) from None
         right = mean.shape == std.shape == (n_features,)
         if not (right and np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
             msg = f"normalization needs {n_features} finite means and positive standard deviations"
-            raise ModelError(msg)
+            raise ValueError(msg)
         return cls(mean=mean, std=std)

@@ -8,6 +8,11 @@ from sercli.errors import SplitError
 from sercli.labels import order_labels, shorten_list
 
 _SHOWN = 5  # labels named in a message
+_REMEDIES = {
+    "utterance": "the protocol is faulty",
+    "sound": "remove one of its copies from the index",
+    "speaker": "give different people different names in the index, or choose a protocol that keeps speakers apart",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +69,10 @@ def check_fold(index: Index, fold: Fold, *, speaker_independent: bool, dev_by_sp
             for position in getattr(fold, split):
                 name = name_of(position)
                 if split_of.setdefault(name, merged) != merged:
-                    msg = f"{fold.title} leaks: {kind} {name!r} is in {split_of[name]} and in {split}"
+                    msg = (
+                        f"{fold.title} leaks: {kind} {name!r} is in {split_of[name]} and in {split}, expected in one: "
+                        f"{_REMEDIES[kind]}"
+                    )
                     raise SplitError(msg)
 
 

@@ -116,7 +116,7 @@ def test_own_table(run: Run, toy: Path) -> None:
     Path("my.csv").write_text(f"file,emotion,speaker\ntoy/{NAME},joy,ann\n")
     near = run("csv", "--labels", "my.csv")
     assert near.status == 0
-    assert "warning: these labels are synonyms of sercli's: merge them with --map 'joy=happy'" in near.err
+    assert "warning: these labels are synonyms of sercli's: merge them with --map joy=happy" in near.err
     typo = run("csv", "--labels", "my.csv", "--map", "yoj=happy", "--index", "other.csv")
     assert (typo.status, typo.err) == (2, "error: unknown label 'yoj': expected one of joy\n")
     taken = run("csv", "--labels", "my.csv", "--map", "joy=happy", "--index", "other.csv", "-j", "99")

@@ -1,4 +1,6 @@
 import hashlib
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,7 +107,7 @@ def test_a_graph_of_another_model_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize("graph", [b"", b"no graph", b"\x08" * 100])
 def test_a_graph_that_is_not_one_is_refused(folder: Path, graph: bytes) -> None:
     exchange_graph(folder, graph)
-    with pytest.raises(ModelError, match=r"model\.onnx") as raised:
+    with pytest.raises(ModelError, match=rf"^{re.escape(str(folder))}: model\.onnx cannot be loaded") as raised:
         load_model(folder)
     assert "\n" not in str(raised.value)
 
@@ -120,7 +122,7 @@ def test_a_graph_of_other_inputs_or_outputs_is_refused(model: Model, folder: Pat
     graph = onnx.load_from_string(model.graph)
     del graph.graph.output[1]
     exchange_graph(folder, graph.SerializeToString())
-    with pytest.raises(ModelError, match=r"should have outputs logits \(segments, 8\) and attention"):
+    with pytest.raises(ModelError, match=r"outputs logits \(segments, 8\) and attention, found logits \(segments, 8\)"):
         load_model(folder)
 
 
@@ -220,7 +222,7 @@ def test_a_graph_that_fails_or_has_other_shapes_is_named_when_it_runs(
     ("path", "value", "message"),
     [
         (("schema_version",), 99, "schema version 99"),
-        (("labels",), ["happy"], "should list the labels"),
+        (("labels",), ["happy"], "should have the lists labels and negative"),
         (("features", "hop_length"), 256.5, "hop_length should be a whole number"),
         (("features", "delta_width"), 10**9 + 1, "3 to 99 frames"),
         (("features", "sample_rate"), 22_050, "one sample rate, found 16000 and 22050 Hz"),
@@ -244,7 +246,18 @@ def test_a_description_that_cannot_be_is_refused(
     folder: Path, path: tuple[str, ...], value: object, message: str
 ) -> None:
     change(folder, path, value)
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(ModelError, match=message) as refused:
+        load_model(folder)
+    assert str(folder) in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["calibration", "normalization", "labels", "negative", "onnx_sha256"])
+def test_what_a_description_lacks_is_named(folder: Path, name: str) -> None:
+    path = folder / "model.json"
+    description = json.loads(path.read_text())
+    del description[name]
+    path.write_text(json.dumps(description))
+    with pytest.raises(ModelError, match=rf"model\.json .*'{name}' is missing\): restore the folder, or train again"):
         load_model(folder)
 
 

@@ -94,7 +94,7 @@ def test_folder_of_another_corpus_is_recognized(tmp_path: Path, corpus: str) -> 
     assert guess_corpus(Source(folder=tmp_path / "original")) == corpus
     for other in ("ravdess", "nemo", "iemocap", "emodb"):
         if other != corpus:
-            with pytest.raises(CorpusError, match=f"looks like {corpus}: run 'sercli prepare {corpus} --from ") as told:
+            with pytest.raises(CorpusError, match=f"looks like {corpus}: run sercli prepare {corpus} --from ") as told:
                 prepare(other, tmp_path / "original", tmp_path / "data")
             assert "\n" not in str(told.value)
 
