@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar, get_args, get_origin
@@ -13,6 +13,9 @@ from sercli.errors import UsageError
 
 AUTO, MIX, SPLIT = CHANNEL_MODES = ("auto", "mix", "split")
 """How the channels of a recording are scored."""
+
+MAX_SEED = 2**31 - 1
+"""Largest random seed. scikit-learn takes 32 bits, and evaluations and searches count on from it."""
 
 T = TypeVar("T")
 
@@ -76,16 +79,24 @@ def check_names(function: str, names: Iterable[str], options: type) -> None:
             raise TypeError(msg)
 
 
+def check_seed(seed: int) -> None:
+    """Checks that a random seed is 0 to `MAX_SEED`.
+
+    Raises:
+        UsageError: If it is not.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        msg = f"expected a seed of 0 to {MAX_SEED}, found {seed}"
+        raise UsageError(msg)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Base of all parameter sets: equality by value, to and from JSON."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the parameters as a JSON-ready dict."""
-        return {
-            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
-            for field in dataclasses.fields(self)
-        }
+        """Returns the parameters as a JSON-ready dict, whole numbers of float parameters as floats."""
+        return {field.name: _to_json(getattr(self, field.name), field.type) for field in dataclasses.fields(self)}
 
     @classmethod
     def from_dict(cls, values: object) -> Self:
@@ -116,6 +127,12 @@ class Config:
             raise ParameterError(type(self).__name__, name, f"should be {expected}, found {getattr(self, name)!r}")
 
 
+def _to_json(value: Any, kind: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return float(value) if kind is float else value
+
+
 def _name_type(kind: Any) -> str:
     if get_origin(kind) is tuple:
         return "a list of whole numbers" if get_args(kind)[0] is int else "a list"
@@ -127,9 +144,11 @@ def _fits(value: object, kind: Any) -> bool:
     """Whether a value from JSON or TOML has a field's type; bools don't count as numbers, ints count as floats."""
     if get_origin(kind) is tuple:
         return isinstance(value, list | tuple) and all(_fits(item, get_args(kind)[0]) for item in value)
-    if kind is float and isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+    if isinstance(value, bool):
+        return kind is bool
+    if kind is float:
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    return isinstance(value, kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sercli.config import MAX_SEED
 from sercli.cpus import count_cpus
 from sercli.errors import UsageError
 from sercli.labels import read_label, split_labels
@@ -61,7 +62,7 @@ Dask = Annotated[
         rich_help_panel=EXECUTION,
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed.", rich_help_panel=EXECUTION)]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Random seed.", rich_help_panel=EXECUTION)]
 Device = Annotated[
     str,
     typer.Option(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sercli.config import AudioConfig
+from sercli.config import AudioConfig, check_seed
 from sercli.corpora.index import read_index
 from sercli.features.extraction import ExtractionSummary, extract_store
 from sercli.features.frontend import FEATURES, FeatureConfig, order_features
@@ -39,13 +39,13 @@ def featurize(
         features: Further features, or ``["all"]``.
         audio: Preprocessing parameters; None for the defaults.
         jobs: Number of worker processes.
-        seed: Seed of the augmented copies.
+        seed: Seed of the augmented copies, 0 to `MAX_SEED`.
         restart: Whether to recompute everything and replace a store with other parameters.
         cluster: Address of a Dask scheduler to use instead of local workers.
         progress: True for a progress bar, or a function called with the number of utterances done and their total.
 
     Raises:
-        UsageError: If the recipe or a feature is unknown.
+        UsageError: If the recipe or a feature is unknown, or the seed is outside its range.
         CorpusError: If the index is missing or damaged.
         StoreError: If the store was made with other parameters, or is damaged.
         InputError: If the cluster cannot be used, or all utterances fail and a store would be replaced.
@@ -54,6 +54,7 @@ def featurize(
     Example:
         ``featurize("data/index.csv", "data/features.h5", "paper", jobs=8, progress=True).failures``
     """
+    check_seed(seed)
     recipe = get_recipe(recipe)
     names = tuple(FEATURES) if ALL in features else order_features((*recipe.features, *features))
     parameters = StoreParameters(audio=audio or AudioConfig(), features=FeatureConfig(names=names))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from sercli.config import check_seed
 from sercli.corpora.index import Index, read_index
 from sercli.labels import LabelSelection, clean_label_map, read_label
 
@@ -16,7 +17,8 @@ class TrainingOptions(TypedDict, total=False):
         corpora: Corpora to use; None, the default, for all in the index.
         emotions: Labels to keep, after merging; all if empty, the default.
         label_map: Labels to merge into others, as in ``{"joy": "happy"}``.
-        seed: Seed of splits, search, weights, order and dropout; 0 by default. `evaluate` counts on from it.
+        seed: Seed of splits, search, weights, order and dropout, 0 to `MAX_SEED`; 0 by default. `evaluate` counts on
+            from it.
         device: Device for training: ``auto``, the default, ``cpu``, ``cuda`` or ``mps``.
         command: Command line, for the description of the result.
         progress: True for a progress bar, or a function called with the steps done, their total and what the step has
@@ -45,6 +47,14 @@ class TrainingSettings:
     device: str = "auto"
     command: str = ""
     progress: bool | Callable[[int, int, Any], None] = False
+
+    def __post_init__(self) -> None:
+        """Checks the seed.
+
+        Raises:
+            UsageError: If it is not in the range.
+        """
+        check_seed(self.seed)
 
     @property
     def selection(self) -> LabelSelection:

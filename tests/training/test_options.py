@@ -7,7 +7,7 @@ import pytest
 
 import sercli
 from sercli.corpora.index import read_index
-from sercli.errors import InputError
+from sercli.errors import InputError, UsageError
 from sercli.training.options import TrainingOptions, TrainingSettings
 from tests.toy_index import index_toy
 
@@ -21,6 +21,14 @@ def test_every_option_has_a_default() -> None:
 def test_an_unknown_option_is_refused_before_anything_is_read(name: str, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=rf"{name}\(\) got an unexpected .* 'seeed'; did you mean seed"):
         getattr(sercli, name)(tmp_path / "index.csv", tmp_path / "features.h5", "default", tmp_path / "out", seeed=2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "tune", "featurize"])
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_outside_the_range_is_refused_before_anything_is_read(name: str, seed: int, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"expected a seed of 0 to 2147483647, found {seed}"):
+        getattr(sercli, name)(tmp_path / "index.csv", tmp_path / "features.h5", "default", seed=seed)
     assert not list(tmp_path.iterdir())
 
 

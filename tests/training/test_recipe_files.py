@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sercli.cli.app import app
-from sercli.config import ParameterError
+from sercli.config import AudioConfig, ParameterError
 from sercli.errors import UsageError
 from sercli.training.recipe_files import (
     RECIPES,
@@ -115,6 +115,13 @@ def test_changes_give_the_recipe_another_name() -> None:
     assert get_recipe("default", ["teachers.networks=3"]).teachers is not None
 
 
+def test_a_whole_number_is_the_same_parameter_as_the_equal_float() -> None:
+    whole, equal = (get_recipe("default", [f"training.label_smoothing={value}"]) for value in ("0", "0.0"))
+    assert whole == equal
+    assert json.dumps(whole.to_dict()) == json.dumps(equal.to_dict())
+    assert AudioConfig(trim_db=40).fingerprint() == AudioConfig().fingerprint()
+
+
 def test_the_recipe_of_a_model_trains_the_same_again(tmp_path: Path) -> None:
     path = make_model(tmp_path / "m") / "model.json"
     assert refuse(tmp_path / "m").startswith(f"{tmp_path}/m has no recipe: expected a model folder with model.json")
@@ -146,6 +153,7 @@ def test_a_baseline_has_no_teachers() -> None:
             "line 3: training.learning_rat is not a parameter: did you mean learning_rate?",
         ),
         ("[training]\nlearning_rate = -1", "line 2: training.learning_rate should be over 0, up to 100, found -1"),
+        (f"training.muon = {10**400}", "line 1: training.muon should be a finite number, found 1000"),
         ("[training]\nlearning_rate = nan", "line 2: training.learning_rate should be a finite number, found NaN"),
         ("training.max_epochs = '9'", 'line 1: training.max_epochs should be a whole number, found "9"'),
         ("training.max_epochs = true", "line 1: training.max_epochs should be a whole number, found true"),
