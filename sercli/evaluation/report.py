@@ -218,16 +218,14 @@ def read_scores(folders: Iterable[Path], recipe: Recipe) -> dict[str, dict[str, 
 def _require_recipe(folder: Path, report: Mapping[str, Any], recipe: Recipe) -> None:
     """Refuses a report of a recipe with another name or other parameters, except epochs and the number of networks.
 
-    Parameters that the report lacks, because they are newer, have their defaults. Of features, it has those of the
-    store, among which are the recipe's.
+    Parameters that the report lacks, because they are newer, have their defaults.
     """
     if report["recipe"] != recipe.name:
         msg = f"{folder} was made with recipe {report['recipe']!r}, expected {recipe.name!r}"
         raise InputError(msg)
     known = {field.name for field in fields(Recipe)}
     values = {name: value for name, value in report["parameters"].items() if name in known}
-    stored = values["features"]["names"]
-    values["features"] = list(recipe.features) if set(recipe.features) <= set(stored) else stored
+    values["features"] = values["features"]["names"]
     expected = Recipe.from_dict(recipe.to_dict())
     try:
         found = Recipe.from_dict(values)

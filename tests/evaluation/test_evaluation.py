@@ -304,6 +304,12 @@ def test_figures_for_the_card_must_be_of_the_same_recipe(results: Path, tmp_path
     (tmp_path / "report.json").write_text(json.dumps(distilled))
     with pytest.raises(InputError, match=r"other parameters of recipe paper \(teachers\): evaluate again"):
         read_scores([tmp_path], SMALL)
+    more = json.loads((results / "report.json").read_text())
+    more["parameters"]["features"]["names"].append("chroma")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/report.json").write_text(json.dumps(more))
+    with pytest.raises(InputError, match=r"other parameters of recipe paper \(features\): evaluate again"):
+        read_scores([tmp_path / "more"], SMALL)
     student = replace(SMALL, teachers=TeacherConfig(networks=2))
     assert read_scores([tmp_path], student.with_max_epochs(1)) == read_scores([tmp_path], student)
     with pytest.raises(InputError, match="is a second report of loso: give one results folder per protocol"):
