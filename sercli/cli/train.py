@@ -114,7 +114,7 @@ def _show_result(result: "TrainingResult", members: int) -> None:
     trained, dev, first = result.trained, result.trained.dev, result.trained.members[0]
     console.say(
         f"{result.folder}: epoch {first.best_epoch} of {len(first.history)}: development UAR {dev.uar:.3f}, "
-        f"accuracy {dev.accuracy:.3f}, loss {dev.loss:.3f} when calibrated for {trained.model.facts['calibrated_for']} "
+        f"accuracy {dev.accuracy:.3f}; confidence calibrated for {trained.model.facts['calibrated_for']} "
         f"(temperature {trained.model.temperature:.2f})"
     )
     if trained.interrupted:
