@@ -32,8 +32,8 @@ class TrainConfig(Config):
             all parameters with AdamW.
         max_gradient: Norm to which gradients are clipped; 0 for none.
         label_smoothing: Share of the target that is spread over all labels, 0 to 1.
-        masked: Whether to score each training utterance only among the labels of its corpus; otherwise a label that one
-            corpus lacks comes to mark the other corpora.
+        masked: Whether to score each training utterance only among the labels of its corpus; otherwise the network
+            learns to recognize a corpus by the labels that only it has.
         max_epochs: Maximum number of epochs.
         patience: Epochs without a better development UAR before training stops.
         plateau_patience: Epochs without a better development UAR before the learning rate is reduced.
@@ -82,7 +82,7 @@ class AugmentConfig(Config):
         frequency_mask: Maximum width of the frequency mask in bands, at most n_mels / 4 (Park et al. 2019,
             "SpecAugment").
         time_mask: Maximum width of the time mask in frames, at most n_frames / 4.
-        mixup: Parameter of the beta distribution of mixing weights; 0 turns mixup off (Zhang et al. 2018).
+        mixup: Parameter of the beta distribution of a batch's mixing weight; 0 turns mixup off (Zhang et al. 2018).
     """
 
     crop: float = 0.0
@@ -171,6 +171,8 @@ class Recipe:
         unknown = [name for name in self.features if name not in FEATURES]
         if unknown or not self.features:
             _refuse("features", f"should be some of {', '.join(FEATURES)}, found {', '.join(unknown) or 'none'}")
+        if self.augmentation != AugmentConfig() and self.features != ("logmel",) and not self.baseline:
+            _refuse("augmentation", f"works on the feature logmel alone, found {', '.join(self.features)}")
 
     @property
     def epochs(self) -> tuple[int, ...]:

@@ -99,11 +99,11 @@ def test_a_recipe_object_is_changed_like_its_name() -> None:
 
 
 def test_a_file_has_what_differs_from_its_base(tmp_path: Path) -> None:
-    path = write(tmp_path, '\ufeffbase = "default"\nfeatures = ["logmel", "mfcc"]\n[network]\nchannels = [8]\n')
+    path = write(tmp_path, '\ufeffbase = "paper"\nfeatures = ["logmel", "mfcc"]\n[network]\nchannels = [8]\n')
     recipe = get_recipe(str(path))
     assert (recipe.name, recipe.features) == ("mine", ("mfcc", "logmel"))  # in the order of the front end
-    assert recipe.network == replace(DEFAULT.network, channels=(8,))
-    assert recipe.training == DEFAULT.training
+    assert recipe.network == replace(RECIPES["paper"].network, channels=(8,))
+    assert recipe.training == RECIPES["paper"].training
 
 
 def test_changes_give_the_recipe_another_name() -> None:
@@ -221,6 +221,10 @@ def test_files_that_are_no_recipe(tmp_path: Path, content: bytes, message: str) 
 )
 def test_changes_that_cannot_be(change: str, message: str) -> None:
     assert refuse("default", change).startswith(message)
+
+
+def test_augmentation_goes_with_logmel_alone() -> None:
+    assert "augmentation works on the feature logmel alone, found mfcc" in refuse("default", "features=['mfcc']")
 
 
 def test_sources_that_there_are_not(tmp_path: Path) -> None:
