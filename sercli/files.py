@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from sercli.errors import InputError
+from sercli.errors import InputError, UsageError
 
 _WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE})
 
@@ -172,6 +172,38 @@ def find_obstacle(folder: Path) -> Path | None:
     """Returns the first existing path among a folder and its ancestors that is not a directory, or None."""
     above = next((place for place in (folder, *folder.parents) if place.exists()), None)
     return above if above and not above.is_dir() else None
+
+
+def require_folder(path: Path, content: str) -> None:
+    """Checks that a folder to write is not a file.
+
+    Args:
+        path: Folder, which may be missing.
+        content: What the folder is for, for the message.
+
+    Raises:
+        UsageError: If it is a file.
+    """
+    if path.exists() and not path.is_dir():
+        msg = f"{path} is a file, expected a folder for {content}: give another --out"
+        raise UsageError(msg)
+
+
+@contextlib.contextmanager
+def make_folder(folder: Path) -> Iterator[None]:
+    """Creates a folder and those above it; afterwards removes those of them that are empty.
+
+    Raises:
+        OSError: If it cannot be created.
+    """
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # not empty
+            for path in created:
+                path.rmdir()
 
 
 def write_json(path: Path, value: object) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sercli.errors import InputError, UsageError
-from sercli.files import one_line
+from sercli.errors import InputError
+from sercli.files import make_folder, one_line
 
 if TYPE_CHECKING:
     import filelock
@@ -113,38 +113,6 @@ def _describe_owner(marker: Path) -> str:
     else:
         owner = f"by process {one_line(process)} on {one_line(host)} since {since}"
     return f" ({owner}; if that process no longer runs, remove {marker})"
-
-
-def require_folder(path: Path, content: str) -> None:
-    """Checks that a folder to write is not a file.
-
-    Args:
-        path: Folder, which may be missing.
-        content: What the folder is for, for the message.
-
-    Raises:
-        UsageError: If it is a file.
-    """
-    if path.exists() and not path.is_dir():
-        msg = f"{path} is a file, expected a folder for {content}: give another --out"
-        raise UsageError(msg)
-
-
-@contextlib.contextmanager
-def make_folder(folder: Path) -> Iterator[None]:
-    """Creates a folder and those above it; afterwards removes those of them that are empty.
-
-    Raises:
-        OSError: If it cannot be created.
-    """
-    created = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # not empty
-            for path in created:
-                path.rmdir()
 
 
 @contextlib.contextmanager

@@ -85,7 +85,9 @@ def unweighted_average_recall(truth: Values, prediction: Values, labels: Values 
 
 
 def uar_of_confusions(matrices: Matrices) -> ScoreArray:
-    """UAR of confusion matrices of shape ``(..., n_labels, n_labels)``, shape ``(...,)``; NaN for an empty one.
+    """UAR of confusion matrices of shape ``(..., n_labels, n_columns)``, shape ``(...,)``; NaN for an empty one.
+
+    Columns beyond the labels count wrong predictions.
 
     >>> float(uar_of_confusions(np.array([[3, 0], [1, 1]])))
     0.75
@@ -98,7 +100,9 @@ def uar_of_confusions(matrices: Matrices) -> ScoreArray:
 
 
 def accuracy_of_confusions(matrices: Matrices) -> ScoreArray:
-    """Accuracy of confusion matrices of shape ``(..., n_labels, n_labels)``, shape ``(...,)``; NaN for an empty one.
+    """Accuracy of confusion matrices of shape ``(..., n_labels, n_columns)``, shape ``(...,)``; NaN for an empty one.
+
+    Columns beyond the labels count wrong predictions.
 
     >>> float(accuracy_of_confusions(np.array([[3, 0], [1, 1]])))
     0.8
@@ -275,7 +279,7 @@ def bootstrap_by_speaker(
         seed: Seed of the draws.
 
     Returns:
-        lower and upper end; NaN where fewer than two speakers leave nothing to draw.
+        Lower and upper end; NaN with fewer than two speakers.
 
     Raises:
         UsageError: If truth, prediction and speakers differ in length.

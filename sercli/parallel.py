@@ -78,10 +78,10 @@ def pick_device(name: str) -> "torch.device":
 
 
 def limit_trainings(jobs: int, device: str) -> int:
-    """Limits a number of parallel trainings to what fits in the free memory of a GPU; 1 on MPS.
+    """Limits a number of parallel training runs to what fits in the free memory of a GPU; 1 on MPS.
 
     Args:
-        jobs: Number of trainings.
+        jobs: Number of training runs.
         device: ``cpu``, which limits nothing, ``cuda`` or ``mps``.
     """
     if device == "cpu" or jobs <= 1:

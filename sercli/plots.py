@@ -22,7 +22,7 @@ DPI = 130
 TRAIN_COLOR, DEV_COLOR = "#1f6fb2", "#d9762b"
 CURVES = ("loss", "accuracy")  # columns of the picture, and suffixes of the history's keys
 MAX_CELLS = 24  # classes whose confusions are written into the picture
-MAX_ROWS = 3  # trainings with a row each; more of them share one row
+MAX_ROWS = 3  # training runs with a row each; more of them share one row
 
 History = Sequence[Mapping[str, float]]
 """One mapping per epoch with the keys ``epoch``, ``train_loss``, ``dev_loss``, ``train_accuracy``, ``dev_accuracy``."""

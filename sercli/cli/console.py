@@ -198,7 +198,7 @@ def summarize(what: str, items: Sequence[str], limit: int | None) -> str:
 
 
 def show_plan(plan: "TrainingPlan") -> None:
-    """Prints what a training will not use."""
+    """Prints what a training run will not use."""
     if plan.missing:
         files = plan.missing
         were = f"{len(files)} indexed utterance{' is' if len(files) == 1 else 's are'} not in the store and skipped"

@@ -125,7 +125,7 @@ class FoldResult(Config):
 
 
 def read_identity(folder: Path) -> str:
-    """Returns the identity of the training of a fold, finished or begun; empty if nothing would be lost with it."""
+    """Returns the identity of a fold's finished or interrupted training run; empty if the folder has neither."""
     try:
         return read_fold(folder).identity
     except InputError:
@@ -136,7 +136,7 @@ def read_identity(folder: Path) -> str:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether a training that was interrupted in this folder can be resumed."""
+    """Whether an interrupted training run of this folder can be resumed."""
     return any(folder.glob("*.safetensors"))
 
 

@@ -18,9 +18,9 @@ from sercli.evaluation.folds import FOLDS_FOLDER, EvaluationPlan, FoldResult, Fo
 from sercli.evaluation.predictions import PREDICTIONS_FILE, PredictionRow, make_rows, read_predictions
 from sercli.evaluation.report import CONFUSION_FILE, RELIABILITY_FILE, REPORT_FILE, EvaluationReport, write_report
 from sercli.evaluation.run_fold import find_finished, get_method, run_fold
-from sercli.files import read_json_object, remove_folder, write_table
+from sercli.files import read_json_object, remove_folder, require_folder, write_table
 from sercli.labels import shorten_list
-from sercli.locks import lock_folder, require_folder
+from sercli.locks import lock_folder
 from sercli.models.folder import CURVES_FILE, HISTORY_FILE
 from sercli.parallel import limit_trainings, map_as_done, pick_device
 from sercli.plots import save_curves
@@ -83,6 +83,8 @@ def evaluate(
         StoreError: If the store is missing or damaged, lacks features of the recipe, or changes during the run.
         SplitError: If the corpora do not fit the protocol, or a fold would leak.
         InputError: If another evaluation is writing the folder, or it has folds of another one.
+        ModelError: If a training run diverges, or the model of a fold is damaged.
+        OSError: If the results cannot be written.
         KeyboardInterrupt: On Ctrl-C; finished folds and checkpoints are kept.
     """
     start = time.monotonic()
@@ -198,7 +200,7 @@ def _remove_results(out: Path) -> None:
 
 
 def _refuse_to_replace(out: Path, tasks: Sequence[FoldTask], *, may_have_more: bool) -> None:
-    """Refuses a folder with folds of other trainings, or of further seeds unless it `may_have_more`.
+    """Refuses a folder with folds of other training runs, or of further seeds unless it `may_have_more`.
 
     Raises:
         InputError: If there is one.
@@ -239,15 +241,15 @@ def _list_reported(path: Path) -> set[str]:
 
 def _write_history(out: Path, tasks: Sequence[FoldTask]) -> None:
     """Writes the training history of all folds and their learning curves, if they have any."""
-    columns = ("seed", "fold", "member", *(field.name for field in fields(EpochRecord)))
+    columns = ("seed", "fold", "network", *(field.name for field in fields(EpochRecord)))
     rows = [
         {"seed": str(task.seed), "fold": str(task.fold.number), **row} for task in tasks for row in _read_history(task)
     ]
     write_table(out / HISTORY_FILE, rows, columns=columns)
     curves: dict[str, list[dict[str, float]]] = {}
-    is_ensemble = any(row["member"] != "1" for row in rows)
+    has_several = any(row["network"] != "1" for row in rows)
     for row in rows:
-        network = f", network {row['member']}" if is_ensemble else ""
+        network = f", network {row['network']}" if has_several else ""
         curve = curves.setdefault(f"seed {row['seed']}, fold {row['fold']}{network}", [])
         curve.append({name: float(value) for name, value in row.items()})
     if curves:

@@ -22,6 +22,7 @@ from sercli.config import Config, look_up
 from sercli.errors import UsageError
 from sercli.features.filters import (
     CONTRAST_OCTAVES,
+    Matrix,
     find_contrast_bands,
     group_mel_filters,
     make_chroma_filters,
@@ -29,9 +30,6 @@ from sercli.features.filters import (
     make_derivatives,
     make_tonal_centroids,
 )
-
-Matrix = npt.NDArray[np.float32]
-"""One feature in shape ``(n_frames, rows)``."""
 
 HalfMatrix = npt.NDArray[np.float16]
 

@@ -73,7 +73,7 @@ class ResidualBlock(nn.Module):
         inputs: Input channels.
         outputs: Output channels.
         kernel_size: Width of both convolutions (frames); odd.
-        dropout: Rate of channels dropped between the convolutions in training.
+        dropout: Dropout rate between the convolutions.
         pool: Pooling factor (frames); 1 keeps the resolution.
     """
 

@@ -1,9 +1,9 @@
 """Networks `crnn` and `compact` (recipe `default`): 2-D convolutions, BiLSTM with residual path, attentive statistics.
 
 The structure follows Poongodai et al. 2025: convolution with skip connections, recurrence and attention. The changes
-improve recognition of unseen speakers in published studies: convolutions over time and frequency that keep most of the
-time resolution, a residual path around the recurrence (Krasnoproshin & Vashkevich 2026), and the weighted std beside
-the weighted mean (Okabe, Koshinaka & Shinoda 2018, "Attentive Statistics Pooling").
+improve recognition of unseen speakers in published studies: convolutions over time and frequency that reduce the time
+resolution by only 4 (`crnn`) or 8 (`compact`), a residual path around the recurrence (Krasnoproshin & Vashkevich 2026),
+and the weighted std beside the weighted mean (Okabe, Koshinaka & Shinoda 2018, "Attentive Statistics Pooling").
 """
 
 import itertools

@@ -24,6 +24,7 @@ from sercli.features.frontend import FeatureConfig
 from sercli.features.parameters import StoreParameters
 from sercli.files import one_line, write_by_rename
 from sercli.labels import select_labels
+from sercli.metrics import Probabilities
 from sercli.models.card import render_card
 from sercli.models.folder import CARD_FILE, JSON_FILE, ONNX_FILE, SCHEMA_VERSION, WEIGHTS_FILE, read_description
 from sercli.models.normalizer import Normalizer
@@ -40,7 +41,6 @@ Features = npt.NDArray[np.floating[Any]]
 
 Logits = npt.NDArray[np.float64]
 Embeddings = npt.NDArray[np.float64]
-Probabilities = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +124,9 @@ class Model:
         Raises:
             ModelError: If a logit is not finite, or the network cannot be computed.
         """
-        return self.score(matrices, embed=False)[0]
+        return self.run(matrices, embed=False)[0]
 
-    def score(self, matrices: Sequence[Features], *, embed: bool | None = None) -> tuple[Logits, Embeddings]:
+    def run(self, matrices: Sequence[Features], *, embed: bool | None = None) -> tuple[Logits, Embeddings]:
         """Runs the network on segments, as `logits` does, and also returns their embeddings.
 
         Args:
@@ -135,6 +135,9 @@ class Model:
 
         Returns:
             Logits, and embeddings of shape ``(n_segments, size)``; of size 0 if they are not computed.
+
+        Raises:
+            ModelError: If a logit is not finite, or the network cannot be computed.
         """
         columns = slice(None) if self._kept is None else list(self._kept)
         embed = self.typicality is not None if embed is None else embed
@@ -154,7 +157,7 @@ class Model:
     def attention(self, matrix: Features) -> npt.NDArray[np.float32]:
         """Computes the attention of each member over one segment, shape ``(n_members, n_steps)``; rows sum to 1.
 
-        A step spans one or more frames: ``n_frames / n_steps``, rounded up to a power of two.
+        A step spans as many frames as the product of the network's strides over time.
         """
         (attention,) = self._run([matrix], ["attention"])
         weights: npt.NDArray[np.float32] = attention[0]
@@ -177,19 +180,6 @@ class Model:
                 raise ModelError(msg)
         return values
 
-    def pool(self, logits: Logits, speech: Sequence[float]) -> Logits:
-        """Averages the logits of a recording's segments, weighted by their seconds of speech.
-
-        Args:
-            logits: Logits, shape ``(n_segments, n_labels)``; at least one segment.
-            speech: Speech in each segment (s).
-
-        Returns:
-            Logits of the recording, shape ``(n_labels,)``.
-        """
-        pooled: Logits = np.average(logits, axis=0, weights=np.maximum(speech, MIN_WEIGHT))
-        return pooled
-
     def probabilities(self, logits: Logits) -> Probabilities:
         """Converts logits to calibrated probabilities, along the last axis."""
         probabilities: Probabilities = softmax(logits / self.temperature, axis=-1)
@@ -202,7 +192,7 @@ class Model:
             matrices: Features of its segments, not normalized; at least one segment.
             speech: Speech in each segment (s).
         """
-        return self.probabilities(self.pool(self.logits(matrices), speech))
+        return self.probabilities(average_segments(self.logits(matrices), speech))
 
 
 def _has_shape(array: Any, shape: Sequence[int | str | None]) -> bool:
@@ -238,6 +228,17 @@ def _make_batches(n_frames: Sequence[int]) -> Iterator[list[int]]:
         batch.append(number)
     if batch:
         yield batch
+
+
+def average_segments(values: npt.NDArray[np.float64], speech: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Averages values of a recording's segments, weighted by their seconds of speech.
+
+    Args:
+        values: Logits, embeddings or distances, shape ``(n_segments, ...)``; at least one segment.
+        speech: Speech in each segment (s).
+    """
+    averaged: npt.NDArray[np.float64] = np.average(values, axis=0, weights=np.maximum(speech, MIN_WEIGHT))
+    return averaged
 
 
 def save_model(folder: Path, model: Model, weights: bytes) -> None:

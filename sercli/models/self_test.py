@@ -5,7 +5,8 @@ import numpy as np
 from sercli.audio.preprocess import preprocess
 from sercli.audio.signal import Signal
 from sercli.features.frontend import extract_features
-from sercli.models.model import Model, Probabilities
+from sercli.metrics import Probabilities
+from sercli.models.model import Model
 
 SECONDS = 2.0
 TOLERANCE = 1e-3  # of each probability; processors and library versions round differently

@@ -22,8 +22,8 @@ class Typicality:
 
     Attributes:
         distances: Quantiles of the distances of development utterances at equal steps, ascending.
-        telephone: Mean embedding of training utterances through a telephone, shape ``(size,)``; empty if unknown. That
-            of the training utterances themselves is 0.
+        telephone: Mean embedding of training utterances through a telephone, shape ``(size,)``; empty if unknown.
+            Whitening makes that of the training utterances themselves 0.
         minimum: Typicality below which a recording is unlike the training data, 0 to 1.
     """
 

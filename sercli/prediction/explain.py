@@ -16,7 +16,7 @@ from sercli.errors import AudioError, UsageError
 from sercli.features.frontend import extract_features
 from sercli.files import write_by_rename
 from sercli.models.folder import DEFAULT_MODEL
-from sercli.models.model import Features, Model, load_model
+from sercli.models.model import Features, Model, average_segments, load_model
 from sercli.plots import ExplainedSegment, draw_explanation
 from sercli.prediction.report import encodable
 from sercli.prediction.settings import EXPLANATION_SUFFIXES
@@ -78,7 +78,7 @@ def explain(path: Path | str, model: Model | Path | str = DEFAULT_MODEL, *, chan
     segments = list(_read(Path(path), model, channel))
     matrices = [extract_features(segment.signal, model.features) for segment in segments]
     logits = model.logits(matrices)
-    pooled = model.probabilities(model.pool(logits, [segment.speech for segment in segments]))
+    pooled = model.probabilities(average_segments(logits, [segment.speech for segment in segments]))
     target = int(pooled.argmax())
     of_segments = model.probabilities(logits)
     most = sorted(np.argsort(-of_segments[:, target], kind="stable")[:MAX_SEGMENTS])

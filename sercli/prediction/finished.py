@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sercli.errors import InputError
-from sercli.files import hash_file
+from sercli.files import hash_file, make_folder
 from sercli.journal import Journal, read_identity
-from sercli.locks import hold_lock, make_folder
+from sercli.locks import hold_lock
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import RecordingResult
 

@@ -23,7 +23,8 @@ from sercli.errors import AudioError, SercliError
 from sercli.features.frontend import extract_features
 from sercli.files import one_line
 from sercli.labels import UNCERTAIN
-from sercli.models.model import BATCH_FRAMES, Embeddings, Logits, Model, Probabilities, load_model
+from sercli.metrics import Probabilities
+from sercli.models.model import BATCH_FRAMES, Embeddings, Logits, Model, average_segments, load_model
 from sercli.prediction.discovery import Recording
 from sercli.prediction.rows import UNLIKE, Prediction, RecordingResult, SegmentPrediction
 from sercli.prediction.settings import ScoringSettings
@@ -134,12 +135,12 @@ class RecordingScorer:
     def _answer(self, row: Prediction, scored: Sequence["_Scored"]) -> Prediction:
         logits = np.stack([score.logits for score in scored])
         speech = [score.segment.speech for score in scored]
-        pooled = self.model.pool(logits, speech)
+        pooled = average_segments(logits, speech)
         emotion, confidence, probabilities = self._decide(self.model.probabilities(pooled))
         typicality, is_typical = None, True
         if self.model.typicality:
             distances = self.model.typicality.measure_distances(np.stack([score.embedding for score in scored]))
-            typicality = self.model.typicality.measure(float(self.model.pool(distances, speech)))
+            typicality = self.model.typicality.measure(float(average_segments(distances, speech)))
             is_typical = typicality >= self.model.typicality.minimum
         segments = []
         for score, of_segment in zip(scored, self.model.probabilities(logits), strict=True):
@@ -213,7 +214,7 @@ class _Pending:
 
 def _score_segments(model: Model, segments: Sequence[Segment]) -> list[_Scored]:
     with np.errstate(all="ignore"):  # errstate does not carry over to threads
-        logits, embeddings = model.score([extract_features(segment.signal, model.features) for segment in segments])
+        logits, embeddings = model.run([extract_features(segment.signal, model.features) for segment in segments])
     return [
         _Scored(replace(segment, signal=segment.signal[:0].copy()), row, embedding)
         for segment, row, embedding in zip(segments, logits, embeddings, strict=True)

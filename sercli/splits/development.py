@@ -23,8 +23,8 @@ def make_training_split(index: Index, seed: int) -> Fold:
     """Splits an index into training and development utterances, for a final model.
 
     Utterances marked ``dev`` in the column ``split`` are the development utterances if there are any. Otherwise, this
-    holds out speakers of each corpus with more than 2 speakers if all are known. Of other corpora, utterances of these
-    speakers are held out too, and a stratified ninth of those by speakers of no such corpus.
+    holds out speakers of each corpus with more than 2 speakers if all are known. In the other corpora, it holds out the
+    utterances of these same speakers, and a stratified ninth of the utterances by everyone else.
 
     Args:
         index: Utterances to split.

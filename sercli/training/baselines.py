@@ -12,12 +12,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sercli.metrics import Probabilities, unweighted_average_recall
+from sercli.models.model import Logits
 from sercli.splits.fold import Fold
 from sercli.training.calibration import fit_temperature, list_truth
 from sercli.training.classifiers import BASELINES
 from sercli.training.data import CorpusFeatures
 
-Logits = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 
 QUANTILES = (0.1, 0.5, 0.9)  # robust to outliers, unlike minimum and maximum

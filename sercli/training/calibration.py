@@ -1,4 +1,4 @@
-"""Scores of utterances in a feature store as `sercli predict` scores recordings, and temperature scaling."""
+"""Logits of stored utterances, computed as `sercli predict` does, and temperature scaling."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from sercli.metrics import Labels
-from sercli.models.model import Logits, Model
+from sercli.models.model import Logits, Model, average_segments
 from sercli.training.data import CorpusFeatures
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # bounds of the search
@@ -32,7 +32,7 @@ def pool_logits(corpus: CorpusFeatures, positions: Sequence[int], model: Model) 
     pooled = np.empty((len(positions), len(model.labels)))
     for row, position in zip(pooled, positions, strict=True):
         matrices, speech = zip(*corpus.segments(position), strict=True)
-        row[:] = model.pool(model.logits(matrices), speech)
+        row[:] = average_segments(model.logits(matrices), speech)
     return pooled
 
 

@@ -79,8 +79,8 @@ def load_checkpoint(path: Path, identity: str) -> Checkpoint:
         raise CheckpointError(msg) from None
     if actual != identity:
         msg = (
-            f"cannot resume from {path}: it is of a training with other data or options; repeat the original command "
-            "with --resume, or start over with --restart"
+            f"cannot resume from {path}: it is of a training run with other data or options; repeat the original "
+            "command with --resume, or start over with --restart"
         )
         raise CheckpointError(msg)
     return Checkpoint(**parts, learning_rate=learning_rate, history=history)

@@ -26,7 +26,7 @@ BUCKET_BATCHES = 16  # batches per length-sorted bucket, to reduce padding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlan:
-    """What a training, an evaluation or a search will not use, known before the first epoch.
+    """What a training run, an evaluation or a search will not use, known before the first epoch.
 
     Attributes:
         missing: Files of the index that are not in the store.

@@ -50,7 +50,7 @@ def describe_data(corpus: CorpusFeatures, fold: Fold) -> dict[str, dict[str, Any
 
 
 def identify_training(corpus: CorpusFeatures, fold: Fold, recipe: Recipe, seed: int) -> str:
-    """Returns the cache key of a training and its test, 16 hex digits.
+    """Returns the cache key of a training run and its test, 16 hex digits.
 
     It depends on recordings, labels, features, fold, recipe, seed and the schema version of models.
     Augmented copies in the store count only if the recipe uses them.

@@ -25,12 +25,12 @@ from sercli.training.recipes import TeacherConfig, TrainConfig
 
 CYCLE_RISE = 0.2  # fraction of the one-cycle schedule with a rising learning rate
 EXCLUDED = -1e4  # logit of a label excluded from a softmax
-SCORE_BATCH = 64  # utterances per batch when scoring
+SCORE_BATCH = 64  # segments per batch when scoring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevScores:
-    """Scores of the development segments; an utterance of up to 8 s is one.
+    """Scores of development segments, or of whole utterances.
 
     Attributes:
         loss: Mean cross-entropy (nats).

@@ -15,8 +15,8 @@ class Optimizer:
     """AdamW (Loshchilov & Hutter 2019) for all parameters that Muon does not train.
 
     Muon (Jordan et al. 2024) trains weight matrices, and convolution kernels as matrices with one row per output
-    channel, except the last layer, `head`. Weight decay applies to all parameters except biases and normalization
-    layers.
+    channel, except those of the layers named `head`. Weight decay applies to all parameters except biases and
+    normalization layers.
 
     Args:
         network: Network to train.

@@ -1,9 +1,9 @@
 """Reads and writes recipes: included ones (``sercli/recipes``), TOML files, and those of trained models.
 
 A file has the parameters of `sercli.training.recipes.Recipe`, with its parts as tables. ``base`` names a recipe to
-inherit from, and ``version`` is the format version. A file without a name of its own, or with that of an included
-recipe, is named after the file, with a digest appended if that is the name of an included recipe too. The table
-``tune`` is the search space of `sercli.training.tune`.
+inherit from, and ``version`` is the format version. A recipe without ``name``, or named like an included recipe, takes
+the name of its file; if that is also an included recipe, a digest is appended. The table ``tune`` is the search space
+of `sercli.training.tune`.
 """
 
 import hashlib

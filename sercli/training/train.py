@@ -8,9 +8,9 @@ from typing import Any, Unpack
 from sercli.config import check_names
 from sercli.cpus import count_cpus
 from sercli.errors import InputError, ModelError, UsageError
-from sercli.files import read_json_object, write_table
+from sercli.files import read_json_object, require_folder, write_table
 from sercli.labels import choose_negative
-from sercli.locks import lock_folder, require_folder
+from sercli.locks import lock_folder
 from sercli.models.card import OTHER_CORPORA, SAME_CORPORA, is_published
 from sercli.models.folder import CURVES_FILE, HISTORY_FILE, JSON_FILE
 from sercli.models.model import save_model
@@ -95,7 +95,9 @@ def train(
         CorpusError: If the index is missing or damaged, or lacks a corpus.
         StoreError: If the store is missing or damaged, or lacks features of the recipe.
         SplitError: If there are too few speakers or utterances, or an utterance is marked with an unknown split.
-        InputError: If another training is writing the folder.
+        InputError: If another command is writing the folder.
+        OSError: If the folder cannot be written.
+        KeyboardInterrupt: On Ctrl-C in the first epoch.
     """
     check_names("train", options, TrainingOptions)
     settings = TrainingSettings(**options)
@@ -181,8 +183,8 @@ def _write(out: Path, trained: TrainedModel, title: str) -> None:
     save_model(out, trained.model, trained.weights)
     rows = trained.epoch_rows()
     write_table(out / HISTORY_FILE, rows)
-    networks = sorted({row["member"] for row in rows})
-    histories = [[row for row in rows if row["member"] == network] for network in networks]
+    networks = sorted({row["network"] for row in rows})
+    histories = [[row for row in rows if row["network"] == network] for network in networks]
     titles = [title] if len(networks) == 1 else [f"network {network}" for network in networks]
     save_curves(out / CURVES_FILE, histories, titles)
 

@@ -59,7 +59,7 @@ class TrainedModel:
     def epoch_rows(self) -> list[dict[str, Any]]:
         """Returns one row per epoch: number of the network (from 1, teachers first) and fields of `EpochRecord`."""
         return [
-            {"member": number, **asdict(record)}
+            {"network": number, **asdict(record)}
             for number, network in enumerate((*self.teachers, *self.members), start=1)
             for record in network.history
         ]
@@ -299,7 +299,7 @@ def _calibrate(model: Model, corpus: CorpusFeatures, fold: Fold) -> tuple[Model,
 
 
 def describe_result(trained: TrainedModel, device: torch.device) -> dict[str, Any]:
-    """Describes networks, epochs, development scores and duration of a training, JSON-ready, for ``model.json``."""
+    """Describes networks, epochs, development scores and duration of a training run, JSON-ready, for ``model.json``."""
     return {
         "members": len(trained.members),
         "teachers": len(trained.teachers),

@@ -18,8 +18,8 @@ import torch
 from sercli.config import check_names
 from sercli.cpus import count_cpus
 from sercli.errors import InputError, ModelError, UsageError
-from sercli.files import one_line, write_by_rename, write_json, write_table
-from sercli.locks import lock_folder, require_folder
+from sercli.files import one_line, require_folder, write_by_rename, write_json, write_table
+from sercli.locks import lock_folder
 from sercli.parallel import limit_threads, pick_device
 from sercli.plots import save_tuning
 from sercli.progress import follow_progress
@@ -52,7 +52,7 @@ class Trial:
 
     Attributes:
         number: Number of the trial, from 0.
-        state: ``complete``, ``pruned`` or ``fail``.
+        state: ``complete`` or ``pruned``.
         uar: Mean UAR of the inner folds, 0 to 1; None unless complete.
         seconds: Duration (s).
         parameters: Values of the searched parameters.
@@ -74,7 +74,7 @@ class TuningResult:
         recipe: Recipe with the best parameters.
         uar: Mean UAR of its inner folds, 0 to 1.
         trials: All finished trials.
-        importance: Importance of each parameter, summing to 1; empty with fewer than 2 complete trials.
+        importance: Importance of each parameter, summing to 1; empty unless complete trials differ in UAR.
         test_speakers: Speakers that the search did not use.
     """
 
@@ -118,10 +118,13 @@ def tune(
         **options: Further options: `sercli.training.options.TrainingOptions`.
 
     Raises:
-        UsageError: If the recipe is a baseline, or the search space has an unknown parameter or an invalid value.
+        UsageError: If the recipe is a baseline, the search space has an unknown parameter or an invalid value, there
+            is no such protocol or fold, or Optuna is missing.
+        CorpusError: If the index is missing or damaged, or lacks a corpus.
         SplitError: If there are too few speakers.
         StoreError: If the store is damaged or lacks features of the recipe.
         InputError: If the folder has the trials of another search, or no trial completed.
+        OSError: If the folder cannot be written.
         KeyboardInterrupt: On Ctrl-C; finished trials are kept.
     """
     if importlib.util.find_spec("optuna") is None:
@@ -218,7 +221,7 @@ class _Search:
         tried = [trial.system_attrs.get("fixed_params") for trial in study.trials if trial.state.name != "FAIL"]
         values = find_current_values(self.recipe, self.space)
         if values and values not in tried:
-            study.enqueue_trial(values)  # the baseline
+            study.enqueue_trial(values)  # start from the recipe's own values
         return study
 
     def run(

@@ -17,7 +17,7 @@ import numpy as np
 from sercli.errors import SercliError
 from sercli.features.utterance import extract_degraded
 from sercli.models.export import whiten_embedding
-from sercli.models.model import Embeddings, Features, Model
+from sercli.models.model import Embeddings, Features, Model, average_segments
 from sercli.models.typicality import DECIMALS, Typicality
 from sercli.splits.fold import Fold
 from sercli.training.data import CorpusFeatures
@@ -40,19 +40,23 @@ def fit_typicality(model: Model, corpus: CorpusFeatures, fold: Fold) -> Model:
         corpus: Utterances with the features that the model was trained on.
         fold: Training and development utterances of the model.
     """
-    from sklearn.covariance import LedoitWolf  # slow, and needed at the end of a training only
+    from sklearn.covariance import LedoitWolf  # slow, and needed at the end of a training run only
 
-    train = [model.pool(*pair) for pair in _embed(map(corpus.segments, _subsample(fold.train, MAX_UTTERANCES)), model)]
+    train = [
+        average_segments(*pair) for pair in _embed(map(corpus.segments, _subsample(fold.train, MAX_UTTERANCES)), model)
+    ]
     estimate = LedoitWolf().fit(train)
     whitening = np.linalg.cholesky(estimate.precision_)
     model = replace(model, graph=whiten_embedding(model.graph, estimate.location_, whitening))
-    telephone = [model.pool(*pair) for pair in _embed(_degrade(corpus, fold.train, model), model)]
+    telephone = [average_segments(*pair) for pair in _embed(_degrade(corpus, fold.train, model), model)]
     dev = list(_embed(map(corpus.segments, fold.dev), model))
     typicality = Typicality()
     if telephone:
         typicality = Typicality(telephone=tuple(round(float(x), DECIMALS) for x in np.mean(telephone, axis=0)))
         dev += _embed(_degrade(corpus, fold.dev, model), model)
-    distances = [float(model.pool(typicality.measure_distances(embeddings), speech)) for embeddings, speech in dev]
+    distances = [
+        float(average_segments(typicality.measure_distances(embeddings), speech)) for embeddings, speech in dev
+    ]
     return replace(model, typicality=typicality.calibrate(distances))
 
 
@@ -73,4 +77,4 @@ def _embed(utterances: Iterable[Segments], model: Model) -> Iterator[tuple[Embed
     """Yields the embeddings of each utterance's segments, shape ``(n_segments, size)``, and their speech (s)."""
     for segments in utterances:
         matrices, speech = zip(*segments, strict=True)
-        yield model.score(matrices, embed=True)[1], speech
+        yield model.run(matrices, embed=True)[1], speech

@@ -32,7 +32,7 @@ from sercli.features.frontend import extract_features
 from sercli.files import write_json
 from sercli.models.card import render_card
 from sercli.models.folder import CARD_FILE, DEFAULT_MODEL, JSON_FILE, read_description
-from sercli.models.model import Features, Model, load_model
+from sercli.models.model import Features, Model, average_segments, load_model
 from sercli.splits.development import make_training_split
 from sercli.training.data import CorpusFeatures
 
@@ -111,9 +111,9 @@ def measure(model: Model, recordings: Iterable[tuple[Sequence[Features], Sequenc
     assert model.typicality
     rows, answers = [], []
     for matrices, speech in recordings:
-        logits, embeddings = model.score(matrices)
-        logits = model.pool(logits, speech)
-        distance = model.pool(model.typicality.measure_distances(embeddings), speech)
+        logits, embeddings = model.run(matrices)
+        logits = average_segments(logits, speech)
+        distance = average_segments(model.typicality.measure_distances(embeddings), speech)
         rows.append([-distance, model.probabilities(logits).max(), logsumexp(logits)])
         answers.append(int(logits.argmax()))
     return np.array(rows), np.array(answers)

@@ -375,7 +375,7 @@ def test_baselines_are_evaluated_and_compared(copy: Path) -> None:
     status, out, err = run_sercli("compare", "results/none", cwd=copy)
     assert (status, out) == (1, "")
     assert "results/none is not a folder: expected results" in err
-    assert (copy / "results" / "loso-knn" / "history.csv").read_text().startswith("seed,fold,member,epoch,train_loss,")
+    assert (copy / "results" / "loso-knn" / "history.csv").read_text().startswith("seed,fold,network,epoch,train_loss,")
 
 
 @pytest.mark.parametrize(

@@ -323,7 +323,7 @@ def test_each_fold_is_tested_by_as_many_members_as_the_recipe_has(data: Path, tm
     assert [fold.epochs for fold in report.folds] == [(2, 2), (2, 2)]
     assert load_model(out / "folds" / "seed1-fold1").network["members"] == 2
     with (out / "history.csv").open(newline="") as stream:
-        epochs = [(row["seed"], row["member"], row["epoch"]) for row in csv.DictReader(stream)]
+        epochs = [(row["seed"], row["network"], row["epoch"]) for row in csv.DictReader(stream)]
     assert epochs == [(seed, member, epoch) for seed in "01" for member in "12" for epoch in "12"]
     with pytest.raises(UsageError, match="svm has no network"):
         run_toy(data, tmp_path / "svm", recipe=RECIPES["svm"].with_members(2))

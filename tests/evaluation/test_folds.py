@@ -126,7 +126,7 @@ def test_an_evaluation_killed_between_folds_goes_on_with_the_missing_ones(
         four_speakers,
         out,
         recipe=FOUR_EPOCHS,
-        progress=lambda _done, _total, fold: trained.extend([fold] if fold else []),
+        progress=lambda _done, _total, step: trained.extend([step] if isinstance(step, FoldResult) else []),
     )
     assert len(trained) == FOLDS - len(before)
     assert {path: stamp for path, stamp in read_models(out).items() if path in before} == before
@@ -146,7 +146,7 @@ def test_ctrl_c_between_folds_keeps_them_and_the_next_run_ends_the_same(
         four_speakers,
         out,
         recipe=FOUR_EPOCHS,
-        progress=lambda done, total, fold: calls.append((done, total, fold is not None)),
+        progress=lambda done, total, step: calls.append((done, total, isinstance(step, FoldResult))),
     )
     assert calls == [(2, FOLDS, False), *((done, FOLDS, True) for done in range(3, FOLDS + 1))]
     assert (out / "predictions.csv").read_bytes() == four_epochs
@@ -270,7 +270,7 @@ def test_curves_and_models_go_with_their_report(data: Path, finished: tuple[Path
     assert sorted(path.name for path in fold.iterdir()) == ["fold.json", "predictions.csv"]
     result = read_fold(fold)
     assert (result.epochs, result.setting in {5.0, 15.0, 30.0}) == ((), True)
-    assert (out / "history.csv").read_text().startswith("seed,fold,member,epoch,train_loss,")
+    assert (out / "history.csv").read_text().startswith("seed,fold,network,epoch,train_loss,")
 
 
 @pytest.mark.parametrize(

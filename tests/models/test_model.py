@@ -13,7 +13,7 @@ from sercli.errors import ModelError
 from sercli.features.frontend import FeatureConfig
 from sercli.models.config import NetworkConfig
 from sercli.models.folder import list_files
-from sercli.models.model import Logits, Model, load_model, save_model
+from sercli.models.model import Logits, Model, average_segments, load_model, save_model
 from tests.models.toy import FEATURES, change, make_matrices
 from tests.toy_model import build_model
 
@@ -64,7 +64,7 @@ def test_probabilities_are_of_the_mean_weighted_by_speech_and_divided_by_the_tem
     np.testing.assert_allclose(found, powers / powers.sum(), atol=1e-3)
     assert found.sum() == pytest.approx(1)
     # Where nothing was measured as speech, all segments count alike.
-    np.testing.assert_allclose(model.pool(logits, [0.0, 0.0, 0.0]), logits.mean(axis=0))
+    np.testing.assert_allclose(average_segments(logits, [0.0, 0.0, 0.0]), logits.mean(axis=0))
 
 
 def test_selecting_twice_is_selecting_once(model: Model) -> None:

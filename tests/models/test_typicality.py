@@ -16,7 +16,7 @@ from tests.models.toy import change, make_matrices
 
 def test_typicality_falls_with_the_distance_and_is_kept(trained: tuple[Model, torch.nn.Module], tmp_path: Path) -> None:
     model, network = trained
-    size = model.score(make_matrices(20), embed=True)[1].shape[1]
+    size = model.run(make_matrices(20), embed=True)[1].shape[1]
     model = replace(model, graph=whiten_embedding(model.graph, np.zeros(size), np.eye(size)))
 
     telephone = np.zeros(size)

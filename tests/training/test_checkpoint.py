@@ -26,7 +26,7 @@ def test_a_checkpoint_of_another_training_is_refused(features: CorpusFeatures, f
         )
     for change in ({"seed": 4}, {"recipe": replace(SMALL, network=replace(SMALL.network, dropout=0.1))}):
         given = {"recipe": SMALL, "seed": 3, **change}
-        with pytest.raises(ModelError, match="of a training with other data or options"):
+        with pytest.raises(ModelError, match="of a training run with other data or options"):
             train_fold(features, fold, device=CPU, checkpoint=checkpoint, resume=True, **given)  # type: ignore[arg-type]
 
 

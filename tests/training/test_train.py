@@ -44,7 +44,7 @@ def test_train_writes_a_model_that_loads_and_curves(data: Path, features: Corpus
     assert model.facts["training_data"]["ravdess"]["utterances"] == 72
     assert len(model.facts["training_data"]["ravdess"]["dev_speakers"]) == 2
     assert (result.folder, result.saved, result.trained.interrupted, result.plan.missing) == (out, True, False, ())
-    header = "member,epoch,train_loss,train_accuracy,dev_loss,dev_accuracy,dev_uar,learning_rate,seconds"
+    header = "network,epoch,train_loss,train_accuracy,dev_loss,dev_accuracy,dev_uar,learning_rate,seconds"
     assert (out / "history.csv").read_text().splitlines()[0] == header
     card = (out / "MODEL_CARD.md").read_text()
     rows = features.parameters.features.select(SMALL.features).n_features
@@ -174,7 +174,7 @@ def test_an_ensemble_is_resumed_with_its_number_of_members_or_started_over(data:
 
     run_train(data, out, recipe.with_members(3), on_epoch=stop)
     assert len(list(out.glob("checkpoint*"))) == 2
-    with pytest.raises(ModelError, match="of a training with other data or options"):
+    with pytest.raises(ModelError, match="of a training run with other data or options"):
         run_train(data, out, recipe, resume=True)
     with pytest.raises(UsageError, match="give one of them"):
         run_train(data, out, recipe, resume=True, restart=True)

@@ -139,7 +139,7 @@ def test_the_last_weights_of_a_cycle_are_kept_and_resuming_leads_to_the_same(
     assert trained == [(0, 3), (0, 4)]
     assert_same(whole, resumed)
     longer = replace(recipe, training=replace(recipe.training, max_epochs=5))
-    with pytest.raises(ModelError, match="of a training with other data or options"):
+    with pytest.raises(ModelError, match="of a training run with other data or options"):
         train_fold(spectra, fold, longer, seed=1, device=CPU, checkpoint=checkpoint, resume=True)
 
 
@@ -171,7 +171,7 @@ def test_members_of_an_ensemble_are_trained_apart(features: CorpusFeatures, fold
         torch.testing.assert_close(weights[f"members.0.{name}"], tensor, rtol=0, atol=0)
     assert len({member.history[-1].train_loss for member in trained.members}) == 3
     assert len(list(tmp_path.glob("c*.safetensors"))) == 3
-    assert [(row["member"], row["epoch"]) for row in trained.epoch_rows()] == [
+    assert [(row["network"], row["epoch"]) for row in trained.epoch_rows()] == [
         (member, epoch) for member in (1, 2, 3) for epoch in (1, 2)
     ]
 
@@ -217,7 +217,7 @@ def test_copies_and_augmentation_are_those_of_the_recipe(
 def test_a_student_is_one_network_and_equals_its_onnx_file(features: CorpusFeatures, fold: Fold) -> None:
     trained = train_fold(features, fold, STUDENT, seed=3, device=CPU)
     assert (len(trained.teachers), len(trained.members)) == (2, 1)
-    assert [row["member"] for row in trained.epoch_rows()] == [1, 1, 1, 2, 2, 2, 3, 3]
+    assert [row["network"] for row in trained.epoch_rows()] == [1, 1, 1, 2, 2, 2, 3, 3]
     assert trained.model.facts["training"]["teachers"] == 2
     network = build_network(STUDENT.network, len(trained.model.normalizer.mean), len(features.labels))
     network.load_state_dict(load_weights(trained))
@@ -242,7 +242,7 @@ def test_a_stopped_distillation_resumes_with_the_teachers_of_its_own_training(
         assert [len(member.history) for member in stopped.members] == [3] * at[0], "the finished teachers"
         assert not stopped.teachers
     other = replace(fold, train=fold.train[1:])
-    with pytest.raises(CheckpointError, match="of a training with other data or options"):
+    with pytest.raises(CheckpointError, match="of a training run with other data or options"):
         train_fold(features, other, STUDENT, seed=3, device=CPU, checkpoint=checkpoint, resume=True)
     resumed, trained = resume(features, fold, STUDENT, checkpoint, seed=3)
     every = [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]

@@ -6,7 +6,7 @@ import numpy as np
 
 from sercli.corpora.index import Index
 from sercli.features.utterance import extract_degraded
-from sercli.models.model import Model, load_model
+from sercli.models.model import Model, average_segments, load_model
 from sercli.splits.development import make_training_split
 from sercli.training.data import CorpusFeatures
 from sercli.training.train import train
@@ -40,8 +40,8 @@ def measure_typicality(model: Model, utterances: Iterable[Segments]) -> list[flo
     found = []
     for segments in utterances:
         matrices, speech = zip(*segments, strict=True)
-        distances = model.typicality.measure_distances(model.score(matrices)[1])
-        found.append(model.typicality.measure(float(model.pool(distances, speech))))
+        distances = model.typicality.measure_distances(model.run(matrices)[1])
+        found.append(model.typicality.measure(float(average_segments(distances, speech))))
     return found
 
 
