@@ -279,6 +279,8 @@ def save_model(folder: Path, model: Model, weights: bytes) -> None:
         onnx_stream.write(model.graph)
         json_stream.write(json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
         card_stream.write(render_card(description))
+        for stream in (weights_stream, onnx_stream, json_stream, card_stream):
+            stream.flush()
 
 
 def load_model(folder: Path, device: str = "cpu") -> Model:

@@ -1,6 +1,10 @@
+import contextlib
 import hashlib
 import json
 import re
+import resource
+import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +16,7 @@ import torch
 from sercli.errors import ModelError
 from sercli.features.frontend import FeatureConfig
 from sercli.models.config import NetworkConfig
+from sercli.models.export import pack_weights
 from sercli.models.folder import list_files
 from sercli.models.model import Logits, Model, average_segments, load_model, save_model
 from tests.models.toy import FEATURES, change, make_matrices
@@ -261,9 +266,36 @@ def test_what_a_description_lacks_is_named(folder: Path, name: str) -> None:
         load_model(folder)
 
 
-def test_a_full_disk_leaves_the_old_model_whole(model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextlib.contextmanager
+def limit_file_size(size: int) -> Iterator[None]:
+    """Files that are written in the block can have this many bytes, as on a disk that is full then."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.onnx", "model.json", "MODEL_CARD.md"])
+def test_a_full_disk_leaves_the_old_model_whole(
+    trained: tuple[Model, torch.nn.Module], folder: Path, tmp_path: Path, name: str
+) -> None:
+    model, network = trained
+    other = replace(build_model(2, features=FEATURES)[0], facts=model.facts)
+    save_model(tmp_path / "other", other, pack_weights(network))
+    size = (tmp_path / "other" / name).stat().st_size
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    broken = replace(model, facts={"value": float("nan")})  # JSON has none, so that writing fails after the weights
+    with limit_file_size(size - 1), pytest.raises(OSError, match="File too large"):
+        save_model(folder, other, pack_weights(network))
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_description_that_is_no_json_leaves_the_old_model_whole(model: Model, folder: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    broken = replace(model, facts={"value": float("nan")})
     with pytest.raises(ValueError, match="not JSON compliant"):
         save_model(folder, broken, b"other weights")
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
