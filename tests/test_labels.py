@@ -209,7 +209,7 @@ def test_development_speakers_are_drawn_so_that_both_sides_have_all_labels(seed:
         (["sad", "happy"], {"label_map": {"joy": "happy"}}, "unknown label 'joy'"),
     ],
 )
-def test_selections_that_cannot_be(found: list[str], selection: dict[str, object], message: str) -> None:
+def test_an_invalid_selection_is_refused(found: list[str], selection: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make_index(*[("a", label) for label in found]).relabel(LabelSelection(**selection))  # type: ignore[arg-type]
 
@@ -245,9 +245,11 @@ def test_three_hundred_labels_are_divided_or_refused_in_a_line() -> None:
         *((text, "expected LABEL=LABEL") for text in ("joy", "joy=", "=sad")),
         ("joy=uncertain", "'uncertain' is reserved"),
         (f"joy={'x' * 81}", "it has 81 characters"),
+        ("sad=happy\nx=y", "cannot read the labels"),
+        ("joy=happy,joy=sad", "merges 'joy' into both 'happy' and 'sad'"),
     ],
 )
-def test_maps_that_cannot_be(text: str, message: str) -> None:
+def test_an_invalid_label_map_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_label_map(text)
 
@@ -271,15 +273,6 @@ def test_a_suggested_map_can_be_pasted_into_a_shell() -> None:
     (word,) = shlex.split(str(refused.value).partition("--map ")[2])
     (pair,) = parse_label_map(word).items()
     assert set(pair) == {"it's, well", "It's, well"}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("sad=happy\nx=y", "cannot read the labels"), ("joy=happy,joy=sad", "merges 'joy' into both 'happy' and 'sad'")],
-)
-def test_label_maps_that_cannot_be(text: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        parse_label_map(text)
 
 
 def test_negative_labels_are_those_of_the_model() -> None:

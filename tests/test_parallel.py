@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import cast
 
+import psutil
 import pytest
 
 from sercli.errors import InputError
@@ -113,27 +114,22 @@ def test_trainings_share_a_gpu_as_far_as_its_memory_goes(monkeypatch: pytest.Mon
 @pytest.mark.skipif(os.name == "nt", reason="a parent keeps its number there")
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     code = (
-        "import sys, time\nimport sercli.parallel as p\np.count_cpus = lambda: 2\n"
-        "from tests.test_parallel import write_slowly\n"
-        "list(p.map_as_done(write_slowly, sys.argv[1:], jobs=2))"
+        "import sys\nimport sercli.parallel as p\np.count_cpus = lambda: 2\n"
+        "from tests.test_parallel import work_for_ever\n"
+        "list(p.map_as_done(work_for_ever, sys.argv[1:] * 4, jobs=2))"
     )
-    paths = [tmp_path / name for name in "abcd"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    process = subprocess.Popen([sys.executable, "-c", code, *map(str, paths)], env=environment)
-    while process.poll() is None and not paths[0].with_suffix(".started").exists():
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment)
+    while process.poll() is None and len(list(tmp_path.iterdir())) < 2:
         time.sleep(0.01)
     assert process.poll() is None
+    workers = [psutil.Process(int(path.name)) for path in tmp_path.iterdir()]
     process.kill()
     process.wait()
-    time.sleep(2 * SLOWLY)
-    assert paths[0].with_suffix(".started").exists()
-    assert [path for path in paths if path.exists()] == []
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert alive == []
 
 
-SLOWLY = 2.0  # seconds
-
-
-def write_slowly(path: str) -> None:
-    Path(path).with_suffix(".started").touch()
-    time.sleep(SLOWLY)
-    Path(path).touch()
+def work_for_ever(folder: str) -> None:
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(600)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.isolated import QUESTION
+from tests.toy import make_ravdess
 
 PROJECT = Path(__file__).parents[1]
 SPEECH = PROJECT / "samples/man-even.wav"
@@ -19,6 +20,27 @@ PREDICTOR = "import sys; from sercli import Predictor; print(Predictor().predict
 CALLER = (  # a program that loads ONNX Runtime before sercli does
     "import sys, sercli, onnxruntime; from sercli import Predictor; print(Predictor().predict(sys.argv[1]).status)"
 )
+PIPELINE = """
+import sys
+from sercli import compare, evaluate, explain, featurize, inspect, prepare, train, tune
+prepare("ravdess", "recordings", jobs=1)
+featurize(recipe="mine.toml")
+inspect(out="corpus.html")
+train(recipe="mine.toml", out="m")
+print(evaluate(recipe="mine.toml", protocol="k2", out="r").protocol)
+tune(recipe="mine.toml", out="t", trials=1, folds=2)
+compare("r", out="t.csv")
+explain(sys.argv[1])
+"""
+RECIPE = """features = ["logmel"]
+[network]
+name = "cnn"
+channels = [4]
+dense_size = 8
+[training]
+max_epochs = 1
+copies = 0
+"""
 EXPORT = "from tests.toy_model import build_model; print(len(build_model()[0].graph) > 0)"
 
 
@@ -82,3 +104,12 @@ def test_a_caller_who_has_loaded_the_package_is_private_too(home: Path) -> None:
     assert found["results"][0][:2] == [0, "ok\n"]
     assert set(found["questions"]) == {QUESTION}
     assert not (home / ".cache/Microsoft").exists()
+
+
+def test_own_recordings_are_prepared_and_trained_on_without_the_network(home: Path) -> None:
+    make_ravdess(home / "recordings", speakers=6, takes=1, seconds=0.3)
+    (home / "mine.toml").write_text(RECIPE)
+    found = run_isolated(home, python(PIPELINE, SPEECH), [sys.executable, "-m", "sercli", "doctor"])
+    assert [status for status, _, _ in found["results"]] == [0, 0], found["results"]
+    assert found["results"][0][1] == "k2\n"
+    assert set(found["questions"]) == {QUESTION}

@@ -34,7 +34,9 @@ Resume = Annotated[bool, typer.Option("--resume", help="Resume an interrupted ru
 Restart = Annotated[bool, typer.Option("--restart", help="Discard an interrupted run.")]
 Figures = Annotated[
     list[Path] | None,
-    typer.Option("--figures", metavar="DIR", help="Results folder to quote in the model card; repeatable."),
+    typer.Option(
+        "--figures", metavar="DIR", help="Results folder to quote in the model card; repeatable.", show_default=False
+    ),
 ]
 
 

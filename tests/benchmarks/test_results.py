@@ -87,3 +87,20 @@ def test_the_card_quotes_the_reports() -> None:
     for name, figures in quoted.items():
         kept = read_scores([named[name]], recipe)[name]
         assert {**kept, "command": ""} == {**figures, "command": ""}, name
+
+
+def test_the_readme_quotes_the_reports() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:unseen|known) \| `(\S+)`, recipe `(\S+)` \| (.*) \|$", readme, re.MULTILINE)
+    assert len(rows) == 3
+    for protocol, recipe, cells in rows:
+        overall = read_report(RESULTS / f"{protocol}-{recipe}")["overall"]
+        low, high = overall["uar_interval"]
+        assert cells.split(" | ") == [
+            f"{overall['uar']:.3f} ± {overall['uar_by_seed_std']:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            f"{overall['accuracy']:.3f}",
+        ]
+    genders = read_report(RESULTS / "emobox-student")["overall"]["per_gender"]
+    women, men = (f"{genders[gender]['uar']:.3f}" for gender in ("female", "male"))
+    assert f"Women are recognized better ({women} with `student`) than men ({men})." in readme

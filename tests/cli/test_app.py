@@ -105,6 +105,9 @@ def test_every_option_has_help(command: str, parameter: object) -> None:
     text = getattr(parameter, "help", None) or ""
     assert len(text) > 10, f"{parameter} has no help"
     assert text.rstrip().endswith("."), f"help of {parameter} is no sentence"
+    takes_value = not (getattr(parameter, "is_flag", False) or getattr(parameter, "required", False))
+    if takes_value and getattr(parameter, "default", None) is None:
+        assert getattr(parameter, "show_default", None) is not True, f"{parameter} does not say what it defaults to"
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")

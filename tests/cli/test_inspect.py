@@ -93,3 +93,13 @@ def test_errors_are_one_line(
     code, err = run(toy, monkeypatch, capsys, *arguments)
     assert (code, err.count("\n")) == (status, 1)
     assert message in err
+
+
+def test_the_page_is_written(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, err = run(toy, monkeypatch, capsys, "--out", str(tmp_path / "corpus.HTML"))
+    assert (status, err.splitlines()[-1]) == (0, f"saved {tmp_path}/corpus.HTML")
+    page = (tmp_path / "corpus.HTML").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "16 labeled recordings" in page

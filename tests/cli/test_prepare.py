@@ -64,7 +64,7 @@ def toy(tmp_path: Path) -> Path:
     return make_ravdess(tmp_path / "toy", speakers=2, takes=1, seconds=0.1)
 
 
-def test_folder(run: Run, toy: Path) -> None:
+def test_a_folder_is_indexed_and_what_is_missing_is_named(run: Run, toy: Path) -> None:
     write_tone(toy / "x/03-01-06-01-01-01-24.wav", channels=2, seconds=0.2)
     status, out, err = run("--from", toy)
     assert (status, out) == (0, "")
@@ -112,7 +112,7 @@ def test_quiet_success_is_silent(run: Run, toy: Path) -> None:
     assert run("--from", toy, "-q") == Result(0, "", "")
 
 
-def test_own_table(run: Run, toy: Path) -> None:
+def test_labels_of_a_table_can_be_merged(run: Run, toy: Path) -> None:
     Path("my.csv").write_text(f"file,emotion,speaker\ntoy/{NAME},joy,ann\n")
     near = run("csv", "--labels", "my.csv")
     assert near.status == 0
@@ -342,19 +342,6 @@ def test_download_that_cannot_be_written_says_where(tmp_path: Path) -> None:
         done = run_with_small_disk(tmp_path, 100_000, "--url", shop.url)
     assert done.returncode == 1
     assert re.fullmatch(r"error: File too large \(.*Audio_Speech_Actors_01-24\.zip\.part\): .*\n", done.stderr)
-
-
-def test_help_is_quick_since_nothing_heavy_is_loaded() -> None:
-    code = (
-        "import sys; sys.argv = ['sercli', 'prepare', '--help']\n"
-        "from sercli.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "heavy = {'numpy', 'soundfile', 'joblib', 'httpx', 'sklearn', 'torch', 'librosa', 'h5py', 'scipy'}\n"
-        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr == "[]\n"
 
 
 def test_genders_and_names_are_shown_as_they_are(run: Run, toy: Path) -> None:

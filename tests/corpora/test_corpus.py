@@ -1,13 +1,12 @@
 """Finding the recordings of a folder."""
 
-import os
 import re
 from pathlib import Path
 
 import pytest
 
 from sercli.audio.sniff import SUFFIXES
-from sercli.corpora.corpus import find_files, list_sound_files
+from sercli.corpora.corpus import Problem, find_files, list_sound_files
 from sercli.errors import CorpusError
 from tests.corpora.files import touch
 
@@ -32,14 +31,13 @@ def test_folder_without_recordings(tmp_path: Path) -> None:
         list_sound_files(tmp_path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
-def test_folder_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
-    touch(tmp_path, "a.wav", "b/b.wav")
-    (tmp_path / "b").chmod(0)
-    problems: list[object] = []
-    assert list(find_files(tmp_path, problems)) == [tmp_path / "a.wav"]  # type: ignore[arg-type]
-    assert "folder cannot be read" in str(problems[0])
-    (tmp_path / "b").chmod(0o700)
+def test_folder_that_cannot_be_read_is_reported(without_rights: Path) -> None:
+    touch(without_rights, "a.wav", "b/b.wav")
+    (without_rights / "b").chmod(0)
+    problems: list[Problem] = []
+    assert list(find_files(without_rights, problems)) == [without_rights / "a.wav"]
+    assert [str(problem) for problem in problems] == ["b: folder cannot be read (Permission denied)"]
+    (without_rights / "b").chmod(0o700)
 
 
 def test_every_suffix_of_sound_files_counts(tmp_path: Path) -> None:

@@ -242,19 +242,19 @@ def test_no_server_and_each_further_attempt_are_reported(tmp_path: Path, capsys:
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/file.zip", "nonsense", "http://a\nb/", "file:///etc/passwd"])
-def test_address_that_is_none(tmp_path: Path, url: str) -> None:
+def test_an_invalid_address_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(DownloadError, match="cannot fetch"):
         fetch(pin(url), tmp_path, policy=HASTY)
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "foo://127.0.0.1:1"])
-def test_proxy_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+def test_an_invalid_proxy_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
     with pytest.raises(DownloadError, match="the proxy of this machine cannot be used"):
         fetch(pin("https://127.0.0.1/file.zip"), tmp_path, policy=HASTY)
 
 
-def test_exceptions_from_the_proxy_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_exceptions_from_the_proxy_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "localhost,[::1]")
     with pytest.raises(DownloadError, match="the proxy of this machine cannot be used"):

@@ -139,7 +139,7 @@ def write_rows(path: Path, *rows: dict[str, str]) -> Path:
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_cell_that_cannot_be(tmp_path: Path, cell: dict[str, str], message: str) -> None:
+def test_an_invalid_cell_is_refused(tmp_path: Path, cell: dict[str, str], message: str) -> None:
     with pytest.raises(CorpusError, match=message):
         read_index(write_rows(tmp_path / "index.csv", {}, cell))
 

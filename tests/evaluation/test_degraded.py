@@ -51,12 +51,13 @@ def test_the_models_of_the_folder_are_tested_on_degraded_recordings(data: Path, 
     assert not comparison.comparable
 
 
-def test_the_report_of_an_earlier_evaluation_is_replaced(data: Path, default_results: Path) -> None:
-    report = read_json_object(default_results / "report.json")
+def test_the_report_of_an_earlier_evaluation_is_replaced(data: Path, default_results: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(default_results, tmp_path / "r")
+    report = read_json_object(out / "report.json")
     folds = [{**fold, "identity": "another"} for fold in report["folds"]]
-    write_json(default_results / "report.json", {**report, "recipe": "another", "folds": folds})
-    run_toy(data, default_results, recipe=DEFAULT, degrade="gsm")
-    again = read_json_object(default_results / "report.json")
+    write_json(out / "report.json", {**report, "recipe": "another", "folds": folds})
+    run_toy(data, out, recipe=DEFAULT, degrade="gsm")
+    again = read_json_object(out / "report.json")
     assert (again["recipe"], again["folds"]) == (report["recipe"], report["folds"])
 
 

@@ -19,7 +19,8 @@ from sercli.errors import InputError, StoreError
 from sercli.evaluation.folds import FOLD_FILE, FoldResult, read_fold
 from sercli.evaluation.report import EvaluationReport
 from sercli.evaluation.run import evaluate
-from sercli.evaluation.run_fold import run_fold
+from sercli.features.extraction import extract_store
+from sercli.features.parameters import StoreParameters
 from sercli.splits.protocols import make_folds
 from sercli.training import loop
 from sercli.training.checkpoint import CHECKPOINT_FILE
@@ -341,15 +342,18 @@ def test_a_training_that_was_finished_is_not_repeated_when_its_fold_was_not(
     assert report.scores.overall.utterances > 0
 
 
-def test_a_store_that_changes_during_an_evaluation_is_reported(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def change_and_run(task: Any) -> FoldResult:
-        return run_fold(replace(task, identity="0" * 16))
+def test_a_store_that_changes_during_an_evaluation_is_reported(four_speakers: Path, tmp_path: Path) -> None:
+    shutil.copytree(four_speakers, tmp_path, dirs_exist_ok=True)  # follows the link to the store
+    index = read_index(tmp_path / "index.csv")
+    less = replace(index, utterances=index.utterances[1:])
 
-    monkeypatch.setattr("sercli.evaluation.run.run_fold", change_and_run)
+    def featurize_less(done: int, *_: object) -> None:
+        if done == 1:
+            extract_store(less, tmp_path / "features.h5", StoreParameters(), copies=2)
+
     with pytest.raises(StoreError, match="changed while the evaluation ran: run it again"):
-        run_toy(data, tmp_path / "r", recipe=QUICK, protocol="paper")
+        run_toy(tmp_path, tmp_path / "r", recipe=QUICK, progress=featurize_less)
+    assert list_folds(tmp_path / "r") == ["seed0-fold1"]
 
 
 def test_a_folder_is_written_by_one_evaluation_at_a_time(data: Path, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_workers_import_no_torch() -> None:
         ("tiny", False),
     ],
 )
-def test_segments_skip_vad_are_those_of_prediction(toy: Path, tmp_path: Path, kind: str, scored: bool) -> None:
+def test_skipping_voice_detection_changes_no_segment(toy: Path, tmp_path: Path, kind: str, scored: bool) -> None:
     """Featurize does without voice activity detection where it changes nothing."""
     path = tmp_path / "a.wav"
     rng = np.random.default_rng(0)

@@ -198,7 +198,3 @@ def test_a_journal_goes_when_its_block_ends_and_stays_when_it_is_interrupted(rep
     with open_finished(report, "key") as journal:
         assert len(journal) == 2
     assert list(report.parent.iterdir()) == []
-
-
-def test_an_unfinished_report_leaves_its_journal_alone(report: Path) -> None:
-    assert [path.name for path in report.parent.iterdir()] == [".report.csv.journal"]

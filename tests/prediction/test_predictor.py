@@ -327,7 +327,9 @@ def test_many_voices_in_one_recording_do_not_average_to_a_usual_one(tmp_path: Pa
 
 
 @pytest.mark.parametrize("degradation", [None, *DEGRADATIONS])
-def test_speech_of_development_speakers_is_not(corpora: Path, degradation: str | None, tmp_path: Path) -> None:
+def test_speech_of_development_speakers_is_not_called_unlike_the_training_data(
+    corpora: Path, degradation: str | None, tmp_path: Path
+) -> None:
     predictor = Predictor()
     paths = sorted((corpora / "ravdess/Actor_07").glob("*.flac"))[:12]
     if degradation:

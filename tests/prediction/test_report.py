@@ -3,6 +3,7 @@ import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from sercli.errors import UsageError
 from sercli.labels import EMOTIONS
 from sercli.prediction.report import FORMATS, Format, RowWriter, check_report_path, escape_formula, open_report
-from sercli.prediction.rows import Prediction, Status, Value, list_columns
+from sercli.prediction.rows import Prediction, SegmentPrediction, Status, Value, list_columns
 
 COLUMNS = list_columns(EMOTIONS)
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
@@ -266,3 +267,17 @@ def test_labels_of_any_text_are_columns(tmp_path: Path, suffix: str) -> None:
     else:
         found = json.loads(text)
         assert (found[0] if suffix == ".json" else found) == row.to_row(labels)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_json_has_segments_where_they_are_asked_for(tmp_path: Path, suffix: str) -> None:
+    segment = SegmentPrediction(
+        start=0.5, end=2.0, speech=1.5, emotion="sad", confidence=0.3, probabilities=(0.125,) * 8
+    )
+    for asked, expected in ((True, [{"start": 0.5, "end": 2.0, "emotion": "sad"}]), (False, None)):
+        path = tmp_path / f"{asked}{suffix}"
+        with open_report(path, EMOTIONS, segments=asked) as write_row:
+            write_row(replace(OK, segments=(segment,)))
+        (row,) = read(path)
+        found: Any = row.get("segments")
+        assert (found and [{name: each[name] for name in ("start", "end", "emotion")} for each in found]) == expected

@@ -219,7 +219,7 @@ def test_files_that_are_no_recipe(tmp_path: Path, content: bytes, message: str) 
         ("training={muons=1}", "--set training: training.muons is not a parameter: did you mean muon?"),
     ],
 )
-def test_changes_that_cannot_be(change: str, message: str) -> None:
+def test_an_invalid_change_is_refused(change: str, message: str) -> None:
     assert refuse("default", change).startswith(message)
 
 
@@ -227,7 +227,7 @@ def test_augmentation_goes_with_logmel_alone() -> None:
     assert "augmentation works on the feature logmel alone, found mfcc" in refuse("default", "features=['mfcc']")
 
 
-def test_sources_that_there_are_not(tmp_path: Path) -> None:
+def test_a_missing_source_is_refused(tmp_path: Path) -> None:
     assert "did you mean tune? expected one of augmentation, base, " in refuse(write(tmp_path, "[tun]\nx = 1\n"))
     assert refuse("defualt").startswith("unknown recipe 'defualt': expected one of default, ")
     assert refuse(tmp_path / "gone.toml") == f"cannot read the recipe {tmp_path}/gone.toml: No such file or directory"

@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -6,12 +7,14 @@ import pytest
 
 from sercli.corpora.index import read_index, write_index
 from sercli.errors import InputError, ModelError, UsageError
+from sercli.files import read_json_object
 from sercli.models.model import load_model
 from sercli.training import loop
 from sercli.training.checkpoint import CHECKPOINT_FILE
 from sercli.training.data import CorpusFeatures, TrainingPlan
 from sercli.training.loop import EpochRecord
 from sercli.training.train import TrainingResult, train
+from sercli.version import collect_versions
 from tests.training.toy import (
     SMALL,
     assert_same,
@@ -203,3 +206,18 @@ def test_a_model_folder_is_written_by_one_training_at_a_time(data: Path, tmp_pat
     run_train(data, out, SMALL.with_max_epochs(2), on_epoch=start_another)
     assert len(refused) == 2
     assert not list(out.glob(".lock*"))
+
+
+def test_the_model_says_what_it_was_made_of(data: Path, tmp_path: Path) -> None:
+    index = read_index(data / "index.csv")
+    run_train(data, tmp_path / "m", SMALL.with_max_epochs(1), seed=3, command="sercli train --seed 3")
+    found = read_json_object(tmp_path / "m/model.json")
+    assert (found["seed"], found["command"]) == (3, "sercli train --seed 3")
+    assert found["versions"] == collect_versions()
+    assert {"sercli", "python", "torch", "onnxruntime"} <= found["versions"].keys()
+    (corpus, described), *others = found["training_data"].items()
+    assert (corpus, others) == ("ravdess", [])
+    assert (described["utterances"], described["speakers"]) == (len(index), 6)
+    content = "".join(sorted(utterance.sha256 for utterance in index.utterances))
+    assert described["sha256"] == hashlib.sha256(content.encode()).hexdigest()
+    assert set(described["dev_speakers"]) < {utterance.speaker for utterance in index.utterances}

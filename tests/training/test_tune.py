@@ -187,7 +187,7 @@ def test_the_default_search_space_is_that_of_the_paper(name: str) -> None:
         ({"network.lstm_size": {"low": 8, "high": 16, "step": 0.5}}, "expected whole numbers, found"),
     ],
 )
-def test_search_spaces_that_cannot_be(space: dict[str, Any], message: str) -> None:
+def test_an_invalid_search_space_is_refused(space: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         check_space(RECIPE, space)
 
@@ -220,7 +220,7 @@ def test_the_place_in_the_file_is_named_whether_names_are_quoted_or_not(tmp_path
         tune(tmp_path / "index.csv", tmp_path / "features.h5", path, tmp_path / "t")
 
 
-def test_arguments_that_cannot_be(data: Path, tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="recipe svm is a baseline"):
         tune(data / "index.csv", data / "features.h5", "svm", tmp_path / "t")
     with pytest.raises(UsageError, match=r"index\.csv is a file, expected a folder for the search: give another --out"):

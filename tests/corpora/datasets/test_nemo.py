@@ -42,7 +42,7 @@ def test_nemo_rows(tmp_path: Path) -> None:
     assert labeling.problems == ()
 
 
-def test_nemo_rows_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_rows_of_nemo_are_reported(tmp_path: Path) -> None:
     touch(tmp_path, "a.ogg", "b.ogg", "c.ogg")
     rows = [nemo_row("a.wav", "joy"), nemo_row("b.wav", speaker=""), nemo_row("c.wav"), nemo_row("c.wav")]
     labeling = nemo.label(make_nemo(tmp_path, *rows))

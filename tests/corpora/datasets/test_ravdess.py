@@ -73,7 +73,7 @@ def test_ravdess_emotion_codes(code: int, emotion: str) -> None:
         ("03-01-01-02-01-01-01", "neutral has no strong intensity"),
     ],
 )
-def test_name_that_is_none_of_ravdess(stem: str, message: str) -> None:
+def test_a_name_unlike_those_of_ravdess_is_refused(stem: str, message: str) -> None:
     with pytest.raises(CorpusError, match=message):
         ravdess.parse_name(stem)
 

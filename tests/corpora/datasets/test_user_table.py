@@ -89,7 +89,7 @@ def test_absolute_paths_and_another_folder(tmp_path: Path) -> None:
     ],
     ids=range(16),
 )
-def test_table_that_cannot_be(tmp_path: Path, text: str | bytes, message: str) -> None:
+def test_an_invalid_table_is_refused(tmp_path: Path, text: str | bytes, message: str) -> None:
     with pytest.raises(CorpusError, match=message) as raised:
         label_table(tmp_path, text)
     assert str(tmp_path / "my.csv") in str(raised.value)
@@ -108,7 +108,7 @@ def test_table_that_cannot_be(tmp_path: Path, text: str | bytes, message: str) -
         ("a.wav,so\x07sad\n", "line 2: .* cannot be a label: expected printable characters"),
     ],
 )
-def test_labels_that_cannot_be(tmp_path: Path, rows: str, message: str) -> None:
+def test_invalid_labels_are_refused(tmp_path: Path, rows: str, message: str) -> None:
     with pytest.raises(CorpusError, match=f"my.csv(, |: ){message}"):
         label_table(tmp_path, "file,emotion\n" + rows)
 
