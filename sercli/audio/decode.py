@@ -19,6 +19,7 @@ from sercli.audio.lengths import (
     TRUNCATED,
     Length,
     compare_lengths,
+    count_damaged_pages,
     count_flac_samples,
     count_mpeg_samples,
     count_vorbis_samples,
@@ -182,11 +183,12 @@ class AudioReader:
         """Reads a short, complete Vorbis stream with libsndfile, sample-exactly, and all else with FFmpeg.
 
         FFmpeg omits the first milliseconds of a stream and keeps the padding at its end, which only matters for
-        utterances; libsndfile silently skips damaged pages.
+        utterances. Both skip damaged pages silently.
         """
         blocks: list[tuple[Signal, int]] = []
         with PartStream(self._path, part) as file:
-            total = count_vorbis_samples(file) if file.seek(0, os.SEEK_END) <= SHORT_OGG else None
+            short = file.seek(0, os.SEEK_END) <= SHORT_OGG
+            total = count_vorbis_samples(file) if short and not count_damaged_pages(file) else None
         if total:
             with contextlib.suppress(*_SOUNDFILE_ERRORS), _open_soundfile(self._path, part) as stream:
                 blocks = list(_read(stream))
@@ -219,6 +221,9 @@ class AudioReader:
                 total, _ = count_flac_samples(file)
             elif demuxer == "ogg":
                 self._truncated = is_truncated_ogg(file)
+                if damaged := count_damaged_pages(file):
+                    pages = f"{damaged} pages fail" if damaged > 1 else "a page fails"
+                    self._warn(f"{DAMAGED}: {pages} the checksum, and the sound in between is lost")
             decoder = StreamDecoder(file, demuxer)
             rate = 0
             for block, rate in decoder:

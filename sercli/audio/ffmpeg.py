@@ -119,6 +119,9 @@ class StreamDecoder:
         while True:
             try:
                 packet = next(packets, None)
+            except IndexError:  # from PyAV, for a packet of a stream that the header does not have
+                packets = container.demux()
+                continue
             except (av.error.FFmpegError, OSError, ValueError, EOFError, MemoryError) as reason:
                 self.error, packet = one_line(reason)[:160], None
             if packet is None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ TRUNCATED = "cut short"  # start of the warning about a truncated file
 _TAIL = 1 << 17  # bytes at the end of a FLAC file that contain the start of its last frame
 _OGG_TAIL = 2 * (27 + 255 + 255 * 255)  # bytes at the end of an Ogg file that contain the start of its last page
 _FLAC_BLOCKS = (0, 192, 576, 1_152, 2_304, 4_608, 0, 0, 256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768)
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _CRC8 = bytearray(256)
 for _byte in range(256):
     _crc = _byte
@@ -166,6 +168,43 @@ def is_truncated_ogg(file: io.RawIOBase) -> bool:
         return True
     stop = start + 27 + header[26] + sum(tail[start + 27 : start + 27 + header[26]])
     return stop > len(tail) or (stop < len(tail) and b"OggS".startswith(tail[stop : stop + 4]))
+
+
+def count_damaged_pages(file: io.RawIOBase) -> int:
+    """Counts the pages of an Ogg file that fail their checksum (RFC 3533), or lie where no page begins.
+
+    Other data after the last page, such as a tag, does not count.
+    """
+    size = file.seek(0, os.SEEK_END)
+    at = damaged = 0
+    ended = True
+    while at < size:
+        header = _read(file, at, 27 + 255)
+        if header[:4] != b"OggS" or len(header) < 27:
+            lost = _read(file, at, _OGG_TAIL)
+            skipped = lost.find(b"OggS", 1)
+            damaged += skipped > 0 or not ended
+            if skipped < 0:
+                break
+            at += skipped
+            continue
+        length = 27 + header[26] + sum(header[27 : 27 + header[26]])
+        page = _read(file, at, length)
+        ended = bool(header[5] & 4)
+        whole = len(page) == length  # else the file is cut short, unless another page follows
+        following = page.find(b"OggS", 1)
+        if not whole or _ogg_checksum(page) != page[22:26]:
+            damaged += whole or following > 0
+            length = following if following > 0 else length
+        at += length
+    file.seek(0)
+    return damaged
+
+
+def _ogg_checksum(page: bytes) -> bytes:
+    """Computes the CRC-32 of Ogg: zlib's polynomial with mirrored bits, and without its inversions."""
+    mirrored = (page[:22] + bytes(4) + page[26:]).translate(_MIRRORED)
+    return (zlib.crc32(mirrored, 0xFFFF_FFFF) ^ 0xFFFF_FFFF).to_bytes(4, "big").translate(_MIRRORED)
 
 
 def count_vorbis_samples(file: io.RawIOBase) -> int | None:

@@ -246,6 +246,22 @@ def test_a_container_without_content_is_refused(tmp_path: Path, kind: str, reaso
     assert reason in refuse(tmp_path / "cut")
 
 
+def test_a_packet_of_a_stream_that_the_header_lacks_is_skipped(tmp_path: Path) -> None:
+    """A damaged tag of FLV can name a video stream long after the file was opened."""
+    path = tmp_path / "a.flv"
+    ENCODERS["flv"](path, make_tone(seconds=30, sample_rate=44_100), 44_100)
+    content = bytearray(path.read_bytes())
+    audio, at = [], 13
+    while at + 11 < len(content):
+        audio += [at] if content[at] == 8 else []
+        at += 11 + int.from_bytes(content[at + 1 : at + 4], "big") + 4
+    content[audio[len(audio) * 3 // 4]] = 9
+    content[audio[len(audio) * 3 // 4] + 11] = 0x12
+    path.write_bytes(content)
+    signal, rate = read_signal(path)
+    assert len(signal) / rate == pytest.approx(30, abs=0.2)
+
+
 def test_a_size_that_is_cut_off_in_matroska_is_no_time_scale() -> None:
     info = b"\x15\x49\xa9\x66" + b"\x44\x89\x88" + struct.pack(">d", 1500.0) + b"\xec\x83\x2a\xd7\xb1"
     content = io.BytesIO(info + b"\x1f\x43\xb6\x75")

@@ -1,5 +1,6 @@
 """Lengths that FLAC, MP3 and Ogg declare wrongly, and files of them that end too early."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,22 @@ def test_cut_ogg_is_read_as_far_as_it_goes(tmp_path: Path, kept: float) -> None:
     assert 6 * kept - 2.5 < seconds < 6
     assert warnings == ("cut short: the file ends in the middle of a packet",)
     with pytest.raises(AudioError, match="cut short"):
+        read_facts(path)
+
+
+@pytest.mark.parametrize("kind", ["ogg", "opus"])
+@pytest.mark.parametrize("offset", [0, 5, 22, 26, 40])
+@pytest.mark.parametrize("page", [-1, -2, 3])
+def test_a_damaged_page_of_ogg_is_reported(tmp_path: Path, kind: str, offset: int, page: int) -> None:
+    path = encode(tmp_path, "a", kind, make_tone(seconds=20), 16_000)
+    assert read(path)[2] == ()
+    content = bytearray(path.read_bytes())
+    starts = [match.start() for match in re.finditer(b"OggS", content)]
+    content[starts[page] + offset] ^= 0xFF
+    path.write_bytes(content)
+    warnings = read(path)[2]
+    assert any(warning.startswith(("damaged", "cut short")) for warning in warnings), warnings
+    with pytest.raises(AudioError, match=r"damaged|cut short"):
         read_facts(path)
 
 
