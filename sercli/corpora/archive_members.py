@@ -175,7 +175,7 @@ def _read_zip(archive: Path, shown: str, limits: Limits) -> Iterator[Member]:
         infos = stream.infolist()
         limits.add_members(shown, len(infos))
         files = [(info, _clean_name(info.filename)) for info in infos]
-        files = [(info, name) for info, name in files if not _is_clutter(name)]
+        files = [(info, name) for info, name in files if not is_clutter(name)]
         # Some tools store a file twice; what has the same checksum is the same file.
         files = list({(name, info.CRC, info.file_size): (info, name) for info, name in files}.values())
         for info, name in files:
@@ -219,7 +219,7 @@ def _constant(value: tuple[int, int]) -> tuple[int, int]:
 
 def _refuse_zip_member(shown: str, info: zipfile.ZipInfo, name: str) -> None:
     mode = info.external_attr >> 16
-    fault = _find_fault(name)
+    fault = _find_fault(name) if not info.is_dir() or PurePosixPath(name).parts else ""
     if info.flag_bits & 0x1:
         fault = f"is encrypted: {REMEDY}"
     elif info.compress_type not in _READ_METHODS:
@@ -243,7 +243,7 @@ def _read_tar(
             for info in _iterate(tar):
                 limits.add_members(shown, 1)
                 name = _clean_name(info.name)
-                if _is_clutter(name):
+                if is_clutter(name):
                     continue
                 _refuse_tar_member(shown, info, name)
                 if info.isdir():
@@ -343,8 +343,8 @@ def _clean_name(name: str) -> str:
     return name.replace("\\", "/")
 
 
-def _is_clutter(name: str) -> bool:
-    """Whether a member is macOS metadata."""
+def is_clutter(name: str) -> bool:
+    """Whether a file or a member of an archive is metadata of macOS."""
     parts = PurePosixPath(name).parts
     return "__MACOSX" in parts or parts[-1:] == (".DS_Store",) or (bool(parts) and parts[-1].startswith("._"))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sercli.errors import CorpusError
 from sercli.files import make_csv_writer, write_by_rename
-from sercli.labels import LabelSelection, find_problem, order_labels
+from sercli.labels import LabelSelection, find_problem, order_labels, require_list
 
 COLUMNS: tuple[str, ...] = (
     "file",
@@ -122,11 +122,16 @@ class Index:
         """Returns the part of the index that belongs to the named corpora; all of it for None.
 
         Raises:
-            CorpusError: If a corpus is not in the index; the message lists those that are.
+            CorpusError: If no corpus is named, or one is not in the index; the message lists those that are.
+            UsageError: If `corpora` is text.
         """
+        require_list("corpora", corpora)
         if corpora is None:
             return self
         names = set(corpora)
+        if not names:
+            msg = f"no corpus is named: the index has {', '.join(self.corpora) or 'none'}"
+            raise CorpusError(msg)
         unknown = sorted(names - set(self.corpora))
         if unknown:
             msg = f"corpus {unknown[0]!r} is not in the index: it has {', '.join(self.corpora) or 'none'}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sercli.corpora.archive import is_archive, restore_on_error, unpack_archives
-from sercli.corpora.archive_members import OTHER_SUFFIXES, REMEDY
+from sercli.corpora.archive_members import OTHER_SUFFIXES, REMEDY, is_clutter
 from sercli.corpora.corpus import Corpus, Source, find_files, list_sound_files
 from sercli.corpora.download import RetryPolicy, fetch
 from sercli.corpora.registry import CORPORA
@@ -112,6 +112,13 @@ def _open_folder(
     request: Request, folder: Path, progress: StageProgress, stack: contextlib.ExitStack
 ) -> tuple[Path, tuple[str, ...]]:
     """Unpacks the archives of a folder that holds archives only; else returns it with the names of its archives."""
+    if request.data_dir.resolve().is_relative_to(folder.resolve()):
+        for marker in request.data_dir.glob(f"*/{RECORDINGS}/{UNPACKED_MARKER}"):
+            msg = (
+                f"{folder} contains {marker.parent}, the recordings of another corpus: give a folder without it to "
+                "--from, or another --data-dir"
+            )
+            raise InputError(msg)
     archives = {str(path.relative_to(folder)): path for path in find_files(folder) if is_archive(path)}
     try:
         list_sound_files(folder)
@@ -183,7 +190,7 @@ def _hash(archives: Mapping[str, Path]) -> str:
 def _is_unpacked(folder: Path, md5: str) -> bool:
     """Whether the folder holds as many files as were unpacked into it from archives with this MD5."""
     marker = read_marker(folder / UNPACKED_MARKER)
-    present = sum(len(files) for _, _, files in os.walk(folder)) - 1
+    present = sum(not is_clutter(name) for _, _, files in os.walk(folder) for name in files) - 1
     return marker.get("md5") == md5 and marker.get("files") == present
 
 

@@ -314,6 +314,11 @@ def test_backslashes_divide_folders(tmp_path: Path) -> None:
     assert read_all(tmp_path / "out") == {"Audio/Actor_01/a.wav": b"a"}
 
 
+def test_an_entry_for_the_folder_itself_is_skipped(tmp_path: Path) -> None:
+    assert unpack_archive(make_zip(tmp_path / "a.zip", {"./": b"", "./a.wav": b"a"}), tmp_path / "out") == 1
+    assert read_all(tmp_path / "out") == {"a.wav": b"a"}
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_same_file_twice_counts_once(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as stream:

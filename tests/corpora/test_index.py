@@ -1,6 +1,7 @@
 """The index: what is written is read again, and what is damaged says where."""
 
 import csv
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from sercli.corpora.index import (
     relative_name,
     write_index,
 )
-from sercli.errors import CorpusError
+from sercli.errors import CorpusError, UsageError
 from sercli.labels import EMOTIONS
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -101,6 +102,10 @@ def test_merging_replaces_one_corpus_and_sorts(tmp_path: Path) -> None:
     assert len(merged.select(["beta"])) == 2
     with pytest.raises(CorpusError, match="'gamma' is not in the index: it has alpha, beta"):
         merged.select(["gamma"])
+    with pytest.raises(CorpusError, match="no corpus is named: the index has alpha, beta"):
+        merged.select([])
+    with pytest.raises(UsageError, match=re.escape("corpora should be a list, such as ['alpha', 'beta'], found the")):
+        merged.select("alpha,beta")
 
 
 def test_names_are_relative_below_the_folder_only(tmp_path: Path) -> None:

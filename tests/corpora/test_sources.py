@@ -34,6 +34,22 @@ def test_zip_is_unpacked_below_data_once(tmp_path: Path, toy: Path) -> None:
     assert len(read(tmp_path)) == 8
 
 
+def test_what_a_file_manager_leaves_behind_is_no_reason_to_unpack_again(tmp_path: Path, toy: Path) -> None:
+    archive = zip_folder(tmp_path / "toy.zip", toy)
+    prepare(tmp_path, source=archive)
+    (tmp_path / "data/ravdess/recordings/.DS_Store").touch()
+    assert prepare(tmp_path, source=archive).unchanged
+
+
+def test_recordings_of_other_corpora_in_the_data_folder_are_not_indexed(tmp_path: Path, toy: Path) -> None:
+    prepare(tmp_path, source=zip_folder(tmp_path / "toy.zip", toy))
+    write_tone(tmp_path / "own/happy/a.wav")
+    with pytest.raises(InputError, match="data/ravdess/recordings, the recordings of another corpus: give a folder"):
+        prepare(tmp_path, folders.CORPUS, source=tmp_path)
+    prepare(tmp_path, folders.CORPUS, source=tmp_path / "own")
+    assert read(tmp_path).corpora == ("folders", "ravdess")
+
+
 def test_another_zip_replaces_the_first(tmp_path: Path, toy: Path) -> None:
     prepare(tmp_path, source=zip_folder(tmp_path / "toy.zip", toy))
     (toy / NAME).unlink()
