@@ -289,6 +289,7 @@ def choose_negative(labels: Sequence[str], negative: Sequence[str] | None = None
     Raises:
         UsageError: If one of `negative` is not among the labels.
     """
+    require_list("negative", negative)
     wanted = set(NEGATIVE) & set(labels) if negative is None else set(negative)
     require_known(sorted(wanted), labels, "negative label")
     return tuple(label for label in labels if label in wanted)
@@ -304,6 +305,17 @@ def select_labels(labels: Sequence[str], kept: Sequence[str]) -> tuple[str, ...]
     selected = tuple(label for label in labels if not kept or label in kept)
     check_labels(selected)
     return selected
+
+
+def require_list(name: str, value: object) -> None:
+    """Checks that a list of names from Python is no text, which would be taken letter by letter.
+
+    Raises:
+        UsageError: If it is one.
+    """
+    if isinstance(value, str):
+        msg = f"{name} should be a list, such as {value.split(',')}, found the text {value!r}"
+        raise UsageError(msg)
 
 
 def require_known(names: Iterable[str], labels: Sequence[str], kind: str = "label") -> None:

@@ -280,6 +280,8 @@ def test_negative_labels_are_those_of_the_model() -> None:
     assert choose_negative(["happy", "sad", "bored"], ["bored", "sad"]) == ("sad", "bored")
     with pytest.raises(UsageError, match="unknown negative label 'angry'"):
         choose_negative(["sad", "bored"], ["angry"])
+    with pytest.raises(UsageError, match=r"negative should be a list, such as \['sad'\], found the text 'sad'"):
+        choose_negative(["sad", "bored"], "sad")
 
 
 @pytest.mark.parametrize("labels", [["-1", "1"], ["1-2", "12"], ["1 0", "10"], ["A-", "A"], ["mood -1", "mood 1"]])

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sercli.cli import console, options
-from sercli.models.folder import DEFAULT_MODEL
+from sercli.config import AUTO
 from sercli.prediction.settings import EXPLANATION_SUFFIXES
 
 
@@ -23,7 +23,9 @@ def explain(
             show_default="JSON on stdout",
         ),
     ] = None,
-    channel: Annotated[str, typer.Option("--channel", help="mix, or the number of a channel, from 1.")] = "mix",
+    channel: Annotated[
+        str, typer.Option("--channel", help="Number of a channel, from 1; mix and auto explain the mean of all.")
+    ] = AUTO,
     model: options.ModelDir = None,
 ) -> None:
     """Explain a prediction: attention over time, and attribution over time and frequency.
@@ -41,7 +43,12 @@ def explain(
 
     if out:
         check_explanation_path(out)
-    explanation = explain_recording(file, model or DEFAULT_MODEL, channel=channel)
+    explanation = explain_recording(file, model, channel=channel)
+    if explanation.separate:
+        console.say(
+            f"explained the mix of the channels; 'sercli predict' scores them separately: explain one with --channel "
+            f"{' or '.join(explanation.separate)}"
+        )
     if out:
         write_explanation(out, explanation)
         console.say(f"{explanation.emotion}, {explanation.probabilities[explanation.emotion]:.0%}: saved {out}")

@@ -81,7 +81,7 @@ SegmentsFormat = Annotated[
     typer.Option(
         "--segments-format",
         metavar="NAME",
-        help="Format of the timelines in a folder.",
+        help=f"Format of the timelines in a folder: {', '.join(suffix[1:] for suffix in TIMELINES)}.",
         show_default="csv",
         autocompletion=lambda: [suffix[1:] for suffix in TIMELINES],
         rich_help_panel=OUTPUT,

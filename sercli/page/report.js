@@ -152,7 +152,10 @@ function* describeFilters() {
   for (const { name, value, options, selectedIndex, labels, ariaLabel } of filters.elements)
     if (name && value) yield `${(ariaLabel || labels[0].firstChild.textContent).toLowerCase()} ${options ? options[selectedIndex].textContent : value}`;
 }
-function moreNegative({ answered: [one, two] }) { return two && two.negative !== one.negative && (two.negative > one.negative ? two : one).channel; }
+function moreNegative({ answered }) {
+  const [one, two] = ["1", "2"].map((name) => answered.find((side) => side.channel === name));
+  return one && two && two.negative !== one.negative && (two.negative > one.negative ? two : one).channel;
+}
 function applyFilters() {
   const text = filters.text.value.trim().toLocaleLowerCase(), { result, folder, kind } = filters;
   const least = filters.least.value === "" ? 0 : filters.least.value / 100, most = filters.most.value === "" ? 1 : filters.most.value / 100;

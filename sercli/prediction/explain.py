@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sercli.audio.segmentation import Segment, Summary, read_segments
-from sercli.config import MIX, SPLIT
+from sercli.config import AUTO, MIX, SPLIT
 from sercli.errors import AudioError, UsageError
 from sercli.features.frontend import extract_features
 from sercli.files import write_by_rename
@@ -35,6 +35,8 @@ class Explanation:
     Attributes:
         file: Path of the recording.
         channel: ``mix``, or the number of the channel.
+        separate: Channels that `sercli.prediction.predictor.Predictor` scores separately by default; empty if it mixes
+            them, or if a channel was asked for.
         emotion: The most probable label, which the attribution is for.
         probabilities: Calibrated probability of each label, of the whole recording.
         n_segments: Segments of the recording.
@@ -43,6 +45,7 @@ class Explanation:
 
     file: str
     channel: str
+    separate: tuple[str, ...]
     emotion: str
     probabilities: dict[str, float]
     n_segments: int
@@ -54,7 +57,7 @@ class Explanation:
         return rounded
 
 
-def explain(path: Path | str, model: Model | Path | str = DEFAULT_MODEL, *, channel: str = "mix") -> Explanation:
+def explain(path: Path | str, model: Model | Path | str | None = None, *, channel: str = AUTO) -> Explanation:
     """Explains the most probable emotion of a recording.
 
     Each cell of a coarse grid over time and frequency is replaced by the mean of the training data (occlusion, Zeiler &
@@ -66,16 +69,19 @@ def explain(path: Path | str, model: Model | Path | str = DEFAULT_MODEL, *, chan
 
     Args:
         path: Sound file.
-        model: A model or its folder.
-        channel: ``mix`` for the mean of all channels, or the number of one, from 1.
+        model: A model or its folder; None for the model included in the package.
+        channel: ``mix`` for the mean of all channels, or the number of one, from 1; ``auto`` for the mean, with the
+            channels that are usually scored separately named in the result.
 
     Raises:
         AudioError: If nothing can be decoded, or nobody speaks.
         ModelError: If the model folder is damaged.
         UsageError: If there is no such channel.
     """
-    model = model if isinstance(model, Model) else load_model(Path(model))
-    segments = list(_read(Path(path), model, channel))
+    model = model if isinstance(model, Model) else load_model(Path(DEFAULT_MODEL if model is None else model))
+    segments, separate = _read(Path(path), model, channel)
+    if separate:
+        segments, _ = _read(Path(path), model, MIX)
     matrices = [extract_features(segment.signal, model.features) for segment in segments]
     logits = model.logits(matrices)
     pooled = model.probabilities(average_segments(logits, [segment.speech for segment in segments]))
@@ -85,7 +91,8 @@ def explain(path: Path | str, model: Model | Path | str = DEFAULT_MODEL, *, chan
     explained = [_explain(model, segments[n], matrices[n], of_segments[n], target) for n in most]
     return Explanation(
         file=encodable(str(path)),
-        channel=channel,
+        channel=MIX if channel == AUTO else channel,
+        separate=separate,
         emotion=model.labels[target],
         probabilities=dict(zip(model.labels, pooled.tolist(), strict=True)),
         n_segments=len(segments),
@@ -135,24 +142,26 @@ def check_explanation_path(path: Path) -> None:
         raise UsageError(msg)
 
 
-def _read(path: Path, model: Model, channel: str) -> Iterator[Segment]:
-    channels = MIX if channel == MIX else SPLIT
+def _read(path: Path, model: Model, channel: str) -> tuple[list[Segment], tuple[str, ...]]:
+    """Reads the segments of a channel; or for ``auto``, those of all channels, and their names if there are several."""
+    channels = channel if channel in {AUTO, MIX} else SPLIT
     try:
         events = list(read_segments(path, model.audio, model.segmentation, channels=channels))
     except AudioError as reason:
         msg = f"{path}: {reason}"
         raise AudioError(msg) from None
-    own = [event for event in events if isinstance(event, Segment) and event.channel == channel]
     *_, last = events
     names = [summary.name for summary in last.channels] if isinstance(last, Summary) else []
-    if channel not in names:
+    wanted = names if channel == AUTO else [channel]
+    own = [event for event in events if isinstance(event, Segment) and event.channel in wanted]
+    if channel not in {AUTO, *names}:
         expected = " or ".join(dict.fromkeys((MIX, *names)))
         msg = f"{path} has no channel {channel!r}: expected {expected}"
         raise UsageError(msg)
     if not own:
         msg = f"{path}: no speech found: there is nothing to explain"
         raise AudioError(msg)
-    yield from own
+    return own, tuple(names) if len(wanted) > 1 else ()
 
 
 def _explain(

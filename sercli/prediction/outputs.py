@@ -24,7 +24,8 @@ class OutputOptions(TypedDict, total=False):
     Attributes:
         html: Page to write in addition to a report in another format.
         embed_audio: Whether to embed the recordings in the page instead of linking them.
-        segments: Timeline of all recordings, or a folder, ending in ``/``, for one timeline per recording.
+        segments: Timeline of all recordings, or a folder for one timeline per recording: one that exists, or text
+            ending in ``/``.
         segments_format: Format of the timelines in a folder; None for csv.
     """
 

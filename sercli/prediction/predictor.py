@@ -69,13 +69,14 @@ class Predictor:
         return RecordingScorer(self.settings)
 
     def predict(self, path: Path | str) -> Prediction:
-        """Scores one recording in this process; mixes its channels, also those that ``auto`` would split.
+        """Scores one recording in this process; always mixes its channels, even where ``auto`` would split them.
 
         Returns:
             Prediction with times in seconds and probabilities 0 to 1; its status is ``failed`` for an unusable file.
 
         Raises:
-            UsageError: If the channels are to be split, which gives several rows.
+            ModelError: If the network cannot be loaded or run.
+            UsageError: If the channels are to be split, which gives several rows, or this machine lacks the device.
         """
         if self.settings.channels == SPLIT:
             msg = "predict returns one row, so it cannot split the channels: call predict_channels"
@@ -84,12 +85,17 @@ class Predictor:
         return prediction
 
     def predict_channels(self, path: Path | str) -> tuple[Prediction, ...]:
-        """Scores one recording in this process; returns one row per channel, as in a report."""
+        """Scores one recording in this process; returns one row per channel, as in a report.
+
+        Raises:
+            ModelError: If the network cannot be loaded or run.
+            UsageError: If this machine lacks the device.
+        """
         return self._scorer.score_now(_to_recording(path)).predictions
 
     def predict_many(
         self,
-        recordings: Iterable[Path | str | Recording],
+        recordings: Iterable[Path | str | Recording] | Path | str,
         *,
         jobs: int = 1,
         cluster: str | None = None,
@@ -103,7 +109,7 @@ class Predictor:
 
     def predict_as_done(
         self,
-        recordings: Iterable[Path | str | Recording],
+        recordings: Iterable[Path | str | Recording] | Path | str,
         *,
         jobs: int = 1,
         cluster: str | None = None,
@@ -115,7 +121,7 @@ class Predictor:
         Each row depends only on its recording; memory does not grow with their number or length.
 
         Args:
-            recordings: Paths of sound files, or recordings from `find_recordings`.
+            recordings: Paths of sound files, or one; or recordings from `find_recordings`.
             jobs: Number of worker processes, at most one per core.
             cluster: Address of a Dask scheduler to use instead; its workers must see recordings and model under the
                 same paths.
@@ -129,7 +135,8 @@ class Predictor:
             InputError: If the cluster cannot be used.
             ModelError: If the model cannot be used.
         """
-        tasks = [_to_recording(recording) for recording in recordings]
+        given = [recordings] if isinstance(recordings, str | Path) else recordings
+        tasks = [_to_recording(recording) for recording in given]
         positions = [position for position in range(len(tasks)) if position not in finished]
         if not positions:
             return

@@ -8,6 +8,7 @@ from typing import Any, Self, TypedDict, Unpack
 
 from sercli.config import AUTO, CHANNEL_MODES, Config
 from sercli.errors import UsageError
+from sercli.labels import require_list
 from sercli.models.folder import DEFAULT_MODEL
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -95,8 +96,9 @@ class ScoringSettings(Config):
             **options: Options to fill in.
 
         Raises:
-            UsageError: If a value is out of range, or `hop` is given without `window` or is longer.
+            UsageError: If a value is out of range, `hop` is given without `window` or is longer, or `emotions` is text.
         """
+        require_list("emotions", options.get("emotions"))
         window, hop = options.get("window"), options.get("hop")
         if window is None and hop is not None:
             msg = "--hop requires fixed windows: also give --window or --vad off"

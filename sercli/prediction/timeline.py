@@ -233,6 +233,10 @@ def plan_timelines(target: Path, kind: str, recordings: Sequence[Recording], *, 
             raise UsageError(msg)
         return TimelinePlan(target=target, suffix=suffix, sidecars=sidecars)
     suffix = target.suffix.lower()
+    if not suffix:
+        names = ", ".join(TIMELINES)
+        msg = f"{target} has no suffix that names a format: expected one of {names}, or a / at the end for a folder"
+        raise UsageError(msg)
     _check_format(suffix)
     if TIMELINES[suffix].single and len(recordings) > 1:
         msg = (
@@ -285,7 +289,7 @@ def _refuse_file(folder: Path) -> None:
 
 def _check_format(suffix: str) -> None:
     if suffix not in TIMELINES:
-        msg = f"unknown kind of timeline {suffix or 'without a suffix'!r}: expected one of {', '.join(TIMELINES)}"
+        msg = f"unknown format of timelines {suffix[1:]!r}: expected one of {', '.join(TIMELINES)}"
         raise UsageError(msg)
 
 

@@ -9,6 +9,7 @@ from sercli.corpora.corpus import Corpus, SpeakerFolds
 from sercli.corpora.index import Index
 from sercli.corpora.registry import CORPORA
 from sercli.errors import SplitError, UsageError
+from sercli.labels import require_list
 from sercli.splits.development import MAX_DEV_SPEAKERS, hold_out_development
 from sercli.splits.fold import Fold, check_fold
 from sercli.splits.sounds import drop_duplicates_of, group_by_sound, split_into_folds, split_off_share
@@ -145,6 +146,8 @@ def name_cross_protocol(train: Sequence[str], test: Sequence[str]) -> str:
     Raises:
         UsageError: If either is empty, or a corpus is in both.
     """
+    require_list("train", train)
+    require_list("test", test)
     if not train or not test or set(train) & set(test):
         msg = (
             f"expected different corpora to train and to test on, found {', '.join(train) or 'none'} to train on and "

@@ -8,6 +8,7 @@ from sercli.corpora.index import read_index
 from sercli.features.extraction import ExtractionSummary, extract_store
 from sercli.features.frontend import FEATURES, FeatureConfig, order_features
 from sercli.features.parameters import StoreParameters
+from sercli.labels import require_list
 from sercli.progress import Progress, follow_progress
 from sercli.training.recipe_files import get_recipe
 from sercli.training.recipes import Recipe
@@ -45,7 +46,8 @@ def featurize(
         progress: True for a progress bar, or a function called with the number of utterances done and their total.
 
     Raises:
-        UsageError: If the recipe or a feature is unknown, or the seed is outside its range.
+        UsageError: If the recipe or a feature is unknown, the seed is outside its range, or `features` is
+            text.
         CorpusError: If the index is missing or damaged.
         StoreError: If the store was made with other parameters, or is damaged.
         InputError: If the cluster cannot be used, or all utterances fail and a store would be replaced.
@@ -55,6 +57,7 @@ def featurize(
         ``featurize("data/index.csv", "data/features.h5", "paper", jobs=8, progress=True).failures``
     """
     check_seed(seed)
+    require_list("features", features)
     recipe = get_recipe(recipe)
     names = tuple(FEATURES) if ALL in features else order_features((*recipe.features, *features))
     parameters = StoreParameters(audio=audio or AudioConfig(), features=FeatureConfig(names=names))

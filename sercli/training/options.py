@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from sercli.config import check_seed
 from sercli.corpora.index import Index, read_index
-from sercli.labels import LabelSelection, clean_label_map, read_label
+from sercli.labels import LabelSelection, clean_label_map, read_label, require_list
 
 
 class TrainingOptions(TypedDict, total=False):
@@ -49,12 +49,13 @@ class TrainingSettings:
     progress: bool | Callable[[int, int, Any], None] = False
 
     def __post_init__(self) -> None:
-        """Checks the seed.
+        """Checks seed and lists.
 
         Raises:
-            UsageError: If it is not in the range.
+            UsageError: If the seed is outside its range, or a list is text.
         """
         check_seed(self.seed)
+        require_list("emotions", self.emotions)
 
     @property
     def selection(self) -> LabelSelection:

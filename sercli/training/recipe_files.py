@@ -18,6 +18,7 @@ from typing import Any
 from sercli.config import ParameterError, describe_unknown
 from sercli.errors import InputError, UsageError
 from sercli.files import one_line, read_json_object
+from sercli.labels import require_list
 from sercli.models.folder import JSON_FILE
 from sercli.training.recipes import PARTS, Recipe
 
@@ -84,6 +85,7 @@ def get_recipe(source: Recipe | str | Path, changes: Sequence[str] = ()) -> Reci
     Raises:
         UsageError: If the recipe or a parameter is unknown, or a value is invalid; the message names file and line.
     """
+    require_list("changes", changes)
     if isinstance(source, Recipe):
         file = RecipeFile(where=f"recipe {source.name}", text="", values=source.to_dict(), tune={})
     else:

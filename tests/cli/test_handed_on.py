@@ -93,6 +93,9 @@ def test_explain_takes_the_channel(tmp_path: Path) -> None:
     status, out, err = run_sercli("explain", call, "--channel", "2", "--model", "model", cwd=tmp_path)
     assert status == 0, err
     assert json.loads(out)["channel"] == "2"
+    status, out, err = run_sercli("explain", call, "--model", "model", cwd=tmp_path)
+    assert (status, json.loads(out)["channel"]) == (0, "mix")
+    assert err.endswith("scores them separately: explain one with --channel 1 or 2\n")
     status, _, err = run_sercli("explain", call, "--channel", "3", "--model", "model", cwd=tmp_path)
     assert status == 2
     assert "no channel '3': expected mix or 1 or 2" in err

@@ -164,7 +164,7 @@ def test_known_labels_count_a_recording_without_speech_as_wrong(calls: Path, mod
         ({"out": "r.xlsx2"}, UsageError, "unknown kind of report"),
         ({"channels": "left"}, UsageError, "channels should be one of auto, mix, split"),
         ({"hop": 1.0}, UsageError, "--hop requires fixed windows"),
-        ({"segments": "t.doc"}, UsageError, "unknown kind of timeline"),
+        ({"segments": "t.doc"}, UsageError, "unknown format of timelines"),
         ({"model": "gone"}, ModelError, "no model at gone"),
         ({"paths": "gone"}, InputError, "no such file or folder: gone"),
     ],

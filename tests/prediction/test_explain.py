@@ -26,7 +26,7 @@ from sercli.models.networks import build_network
 from sercli.models.normalizer import Normalizer
 from sercli.prediction.explain import N_BANDS, Explanation, explain, write_explanation
 from tests.benchmarks.explanation import ACTORS, PLACES, find_clip, join_clips, share_between
-from tests.sounds import write_sound
+from tests.sounds import SAMPLES, write_sound
 from tests.toy_model import FEATURES, build_model
 
 RATE = 16_000
@@ -173,6 +173,14 @@ def test_a_channel_is_explained_by_itself(planted: Path, models: tuple[Model, Mo
     assert "call.wav, channel 2: why happy" in (tmp_path / "why.html").read_text(encoding="utf-8")
     with pytest.raises(UsageError, match="no channel '3': expected mix or 1 or 2"):
         explain(path, models[0], channel="3")
+
+
+def test_channels_that_are_scored_separately_are_named(planted: Path, models: tuple[Model, Model, bytes]) -> None:
+    call = SAMPLES / "calls/stereo.flac"
+    mixed, alone = explain(call, models[0]), explain(planted, models[0])
+    assert (mixed.channel, mixed.separate) == ("mix", ("1", "2"))
+    assert replace(mixed, separate=()).to_dict() == explain(call, models[0], channel="mix").to_dict()
+    assert (alone.channel, alone.separate) == ("mix", ())
 
 
 def test_silence_and_unknown_formats_are_refused(models: tuple[Model, Model, bytes], tmp_path: Path) -> None:

@@ -165,6 +165,7 @@ def test_the_end_of_a_long_recording_counts(predictor: Predictor, tmp_path: Path
     start, ends = make_tone(seconds=12.0), [make_tone(seconds=0.5, frequency=f, level=0.9) for f in (220, 3_000)]
     paths = [write_sound(tmp_path / f"{number}.wav", np.concatenate([start, end])) for number, end in enumerate(ends)]
     first, second = predictor.predict_many(paths)
+    assert list(predictor.predict_many(paths[0])) == list(predictor.predict_many(str(paths[0]))) == [first]
     assert first.probabilities != pytest.approx(second.probabilities, abs=5e-5)
     assert first.segments[-1].probabilities != pytest.approx(second.segments[-1].probabilities, abs=1e-3)
 

@@ -218,9 +218,9 @@ def test_an_unknown_suffix_lists_the_valid_ones(tmp_path: Path, name: str) -> No
 
 
 def test_an_unknown_kind_for_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown kind of timeline '\.doc'"):
+    with pytest.raises(UsageError, match=r"unknown format of timelines 'doc'"):
         plan_timelines(tmp_path / "new", "doc", make_recordings("a.wav"), folder=True)
-    with pytest.raises(UsageError, match=r"unknown kind of timeline"):
+    with pytest.raises(UsageError, match=r"unknown format of timelines"):
         plan_timelines(tmp_path, "", make_recordings("a.wav"), folder=False)
 
 
