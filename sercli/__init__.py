@@ -63,6 +63,11 @@ _MODULES = {
 }
 
 
+def __dir__() -> list[str]:
+    """Lists the public names, for completion."""
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """Imports a public name on first use (PEP 562)."""
     if name in _MODULES:

@@ -12,7 +12,10 @@ The tree::
     │   └── ModelError    a model folder is damaged, or of an unsupported version
     │       └── CheckpointError  cannot resume from this checkpoint
     ├── DownloadError     a download failed
-    └── SplitError        a split would leak, or the corpus is too small for it
+    ├── SplitError        a split would leak, or the corpus is too small for it
+    └── WorkerError       worker processes cannot be started (`sercli.prediction.pool`)
+
+`sercli.config.ParameterError` is the `UsageError` of a parameter.
 
 Every message is one line: what, where, expected, found, what to do next.
 """

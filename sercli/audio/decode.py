@@ -1,4 +1,4 @@
-"""Decodes sound files; the only module that opens them."""
+"""Decodes sound files, block by block."""
 
 import contextlib
 import hashlib
@@ -116,20 +116,20 @@ class AudioReader:
             parts = find_parts(self._path, source.demuxer, source.start)
         except OSError as reason:
             raise AudioError(_why_unopened(self._path, reason)) from None
-        heard = 0.0
+        decoded = 0.0
         for number, part in enumerate(parts):
             try:
                 for block, rate in self._decode_part(source, part):
                     _check_format(rate, block.shape[1])
-                    heard += len(block) / rate
+                    decoded += len(block) / rate
                     yield block, rate
             except AudioError:
                 if number < len(parts) - 1:
                     self._warn(
-                        f"{DAMAGED} after {heard:.1f} s: part {number + 1} of {len(parts)} cannot be fully decoded"
+                        f"{DAMAGED} after {decoded:.1f} s: part {number + 1} of {len(parts)} cannot be fully decoded"
                     )
-                elif heard:
-                    self._warn(f"{DAMAGED} after {heard:.1f} s: the rest cannot be decoded")
+                elif decoded:
+                    self._warn(f"{DAMAGED} after {decoded:.1f} s: the rest cannot be decoded")
                 else:
                     raise
 

@@ -10,7 +10,7 @@ from sercli.audio.decode import AudioReader
 from sercli.audio.preprocess import SILENCE
 from sercli.audio.quality import FULL_SCALE, Vector
 
-FRAME_SECONDS = 0.03
+LEVEL_FRAME_SECONDS = 0.03
 PAUSE_DB = 40.0  # frames that are this much quieter than the loud ones are pauses
 SILENT_DB = 20 * math.log10(SILENCE)  # peak of a recording without sound
 QUIETEST_DB = -120.0  # level of digital silence
@@ -55,7 +55,7 @@ def measure_levels(path: Path) -> Levels:
         clipped += int(np.count_nonzero(size >= FULL_SCALE))
         samples += size.size
         power = np.concatenate([rest, np.square(block, dtype=np.float64).mean(axis=1)])
-        frame = max(1, round(FRAME_SECONDS * rate))
+        frame = max(1, round(LEVEL_FRAME_SECONDS * rate))
         whole = len(power) // frame * frame
         powers.append(power[:whole].reshape(-1, frame).mean(axis=1))
         rest = power[whole:]

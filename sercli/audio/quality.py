@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from sercli.audio.signal import Signal
 
-MIN_SPEECH = 0.5  # seconds; hardly any training utterance has less
+LITTLE_SPEECH = 0.5  # seconds; hardly any training utterance has less
 FULL_SCALE = 0.99  # amplitude at which a sample counts as clipped
 MAX_CLIPPED = 0.001  # fraction of samples
 MIN_LEVELS = 64  # quantization steps up to the peak; speech with fewer is mostly quantization noise
@@ -20,7 +20,7 @@ TONE = 2.0  # the same for a tone, at whose onset the VAD may respond
 MIN_STEADY = 16  # frames, half a second; the level of a shorter sound may be steady although it is a shout,
 MIN_SHOUT = 3  # unless it has fewer frames than this, a tenth of a second
 QUIET = -60.0  # dB full scale; mean level of the loudest frames of near silence
-UNHEARD = 0.2  # highest speech probability when the VAD is sure of no speech
+SURELY_NO_SPEECH = 0.2  # highest speech probability when the VAD is sure of no speech
 
 Vector = npt.NDArray[np.float32]
 
@@ -55,23 +55,23 @@ class QualityMeter:
         The VAD must rule out speech in every frame, and the level must be near silence or steady.
         """
         power = np.concatenate(self._power or [_NOTHING])
-        if not power.any() or np.concatenate(self._probabilities or [_NOTHING]).max(initial=0) < UNHEARD:
+        if not power.any() or np.concatenate(self._probabilities or [_NOTHING]).max(initial=0) < SURELY_NO_SPEECH:
             return is_flat(power)
         return bool(np.count_nonzero(power) >= MIN_STEADY) and is_flat(power, steady=TONE, quiet=-np.inf)
 
-    def judge(self, speech: float, *, heard: bool) -> tuple[str, ...]:
+    def judge(self, speech: float, *, has_speech: bool) -> tuple[str, ...]:
         """Returns how the recording differs from training data, as short phrases.
 
         Args:
             speech: Speech that was scored (s).
-            heard: Whether the VAD found speech.
+            has_speech: Whether the VAD found speech.
         """
         warnings = []
-        if not heard:
+        if not has_speech:
             audible = np.count_nonzero(np.concatenate(self._power or [_NOTHING]))
             why = "it is too short to tell" if audible < MIN_STEADY else "the level varies like speech"
             warnings.append(f"no speech detected, scored because {why}")
-        elif speech < MIN_SPEECH:
+        elif speech < LITTLE_SPEECH:
             warnings.append(f"only {speech:.2f} s of speech")
         if self._samples and self._clipped > MAX_CLIPPED * self._samples:
             warnings.append(f"clipped ({self._clipped / self._samples:.1%} of the samples at full scale or over)")

@@ -24,7 +24,7 @@ SPEECH, WINDOWS = "speech", "windows"
 METHODS = (SPEECH, WINDOWS)
 
 MARGIN = 0.1  # seconds of signal added around a segment to keep soft onsets; trimming removes silence again
-HEARTBEAT = 60.0  # seconds of audio between two heartbeats
+AUDIO_PER_HEARTBEAT = 60.0  # seconds of audio between two heartbeats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class ChannelSummary:
         name: Name of the channel, as in `Segment.channel`.
         speech: Speech in its segments (s).
         warnings: How the channel differs from training data, as short phrases.
-        unheard: Whether the VAD found nothing although there is sound that comes and goes; all of it is then scored.
+        unheard: Whether the VAD found no speech although the level varies; the whole channel is then scored.
     """
 
     name: str
@@ -193,7 +193,7 @@ def _segment_once(
             yield from segmenter.feed(route.apply(waiting), last=False)
         waiting = block
         frames += len(block)
-        if frames / rate >= reported + HEARTBEAT:
+        if frames / rate >= reported + AUDIO_PER_HEARTBEAT:
             reported = frames / rate
             yield Heartbeat(seconds=reported)
     if segmenter is None or waiting is None:
@@ -356,6 +356,6 @@ class _Channel:
 
     def summarize(self) -> ChannelSummary:
         unheard = self._speech_method and not self._count and self._total > 0 and not self.meter.is_silent
-        heard = self._heard and not unheard
-        warnings = self.meter.judge(self._speech, heard=heard) if self._count or not heard else ()
+        has_speech = self._heard and not unheard
+        warnings = self.meter.judge(self._speech, has_speech=has_speech) if self._count or not has_speech else ()
         return ChannelSummary(name=self.name, speech=self._speech, warnings=warnings, unheard=unheard)

@@ -12,14 +12,14 @@ ONSET, RELEASE = 0.5, 0.35  # probabilities at which speech begins and ends, as 
 MIN_SEGMENT = 1.0  # seconds; a shorter segment is not ended by a short pause
 PAUSE = 0.6  # seconds without speech that end a segment
 LONG_PAUSE = 1.0  # seconds without speech that end a segment shorter than MIN_SEGMENT
-MIN_SPEECH = 0.1  # seconds of speech; a segment with less is dropped as a click
+MIN_SPAN_SPEECH = 0.1  # seconds of speech; a segment with less is dropped as a click
 SMOOTHING = 5  # frames over which probabilities are averaged to find the best place to split
 
-# The VAD was trained on talking and misses shouts: it detects almost none of the loudest RAVDESS actress. So loud sound
-# that the VAD does not rule out counts as speech too.
+# The VAD was trained on talking and misses shouts: it detects almost none of the loudest RAVDESS actress. Therefore,
+# loud sound counts as speech too, unless the VAD rules it out.
 HINT, HINT_SECONDS = 0.1, 2.0  # probability that some frame of the last seconds must reach
 LOUDER = 3.0  # dB above the mean level of speech so far
-OVER_NOISE = 25.0  # dB above the quietest frame so far, used until there is enough speech
+SHOUT_OVER_NOISE = 25.0  # dB above the quietest frame so far, used until there is enough speech
 MIN_REFERENCE = 1.0  # seconds of speech after which its mean level is the reference
 
 Vector = npt.NDArray[np.float32]
@@ -66,7 +66,7 @@ class ShoutDetector:
         hint = np.lib.stride_tricks.sliding_window_view(seen, len(self._recent) + 1).max(axis=1) >= HINT
         known = count * FRAME_SECONDS >= MIN_REFERENCE
         over_speech = power >= speech / np.maximum(count, 1) * 10 ** (LOUDER / 10)
-        over_noise = power >= floor * 10 ** (OVER_NOISE / 10)
+        over_noise = power >= floor * 10 ** (SHOUT_OVER_NOISE / 10)
         self._power, self._frames, self._floor = float(speech[-1]), int(count[-1]), float(floor[-1])
         self._recent = seen[-len(self._recent) :]
         loud = hint & np.where(known, over_speech, over_noise)
@@ -161,7 +161,7 @@ class SpeechSplitter:
         rest = next((number for number in range(stop, len(self._held)) if self._speech[number]), len(self._held))
         self._held, self._speech = self._held[rest:], self._speech[rest:]
         self._first, self._spoken = first + rest, max(0, self._spoken - rest)
-        if len(spoken) >= int(MIN_SPEECH / FRAME_SECONDS):
+        if len(spoken) >= int(MIN_SPAN_SPEECH / FRAME_SECONDS):
             yield Span(
                 start=(first + spoken[0]) * FRAME_SECONDS,
                 end=(first + spoken[-1] + 1) * FRAME_SECONDS,

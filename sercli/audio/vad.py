@@ -29,7 +29,7 @@ LEVEL_DECAY = 0.98  # decay of the level per hop, so that a bang does not mute t
 DC_MEMORY = 0.05  # weight of a hop in the running mean used as the DC offset
 SILENT_RMS = SILENCE / 4  # RMS of speech that peaks at SILENCE; above the rounding noise of 16 bits
 NOISE_PERCENTILE, NOISE_MEMORY = 10, 512  # the noise level is this percentile of the power of this many frames (16 s)
-OVER_NOISE = 10 ** (5 / 20)  # RMS relative to the noise that a frame must reach to be examined
+MIN_NOISE_RATIO = 10 ** (5 / 20)  # RMS relative to the noise that a frame must reach to be examined
 UNDER_SPEECH = 10 ** (-15 / 20)  # upper bound of that threshold, relative to VAD_LEVEL
 VAD_FLOOR = 1e-3  # RMS after scaling below which there is no speech: 40 dB below VAD_LEVEL, as for trimming
 
@@ -72,11 +72,11 @@ class VoiceActivity:
         self._follow_level(signals)
         gain = np.minimum(VAD_LEVEL / np.maximum(self._level, 1e-9), MAX_GAIN).astype(np.float32)
         resampled = self._resample(signals, last=last)
-        heard = np.concatenate([self._rest, resampled], axis=1)
+        buffered = np.concatenate([self._rest, resampled], axis=1)
         if last:
-            heard = np.pad(heard, ((0, 0), (0, -heard.shape[1] % FRAME)))
-        power = frame_power(heard)
-        self._rest = heard[:, power.shape[1] * FRAME :]
+            buffered = np.pad(buffered, ((0, 0), (0, -buffered.shape[1] % FRAME)))
+        power = frame_power(buffered)
+        self._rest = buffered[:, power.shape[1] * FRAME :]
         self._power = np.concatenate([self._power, power], axis=1)[:, -NOISE_MEMORY:]
         floor = np.maximum(np.maximum(SILENT_RMS * gain, VAD_FLOOR), self._find_noise(gain))
         return self._detector.feed(resampled * gain, floor=floor, last=last), power
@@ -86,7 +86,7 @@ class VoiceActivity:
         if not self._power.shape[1]:
             return np.zeros_like(gain)
         noise = np.sqrt(np.percentile(self._power, NOISE_PERCENTILE, axis=1, keepdims=True)).astype(np.float32)
-        limit: Array = np.minimum(noise * gain * OVER_NOISE, VAD_LEVEL * UNDER_SPEECH)
+        limit: Array = np.minimum(noise * gain * MIN_NOISE_RATIO, VAD_LEVEL * UNDER_SPEECH)
         return limit
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sercli.cli import console, options
-from sercli.config import CHANNEL_MODES
+from sercli.config import CHANNEL_MODES, MIX
 from sercli.models.folder import DEFAULT_MODEL
 from sercli.prediction.report import FORMATS
-from sercli.prediction.settings import MAX_WINDOW, ScoringSettings
+from sercli.prediction.settings import DEFAULT_WINDOW, MAX_EMBEDDED, MAX_WINDOW, ScoringSettings
 from sercli.prediction.timeline import TIMELINES
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ EmbedAudio = Annotated[
     bool,
     typer.Option(
         "--embed-audio",
-        help="Embed the recordings in the page, up to 25 MB.",
+        help=f"Embed the recordings in the page, up to {MAX_EMBEDDED / 1e6:.0f} MB.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -114,7 +114,7 @@ Window = Annotated[
         min=0.1,
         max=MAX_WINDOW,
         help="Length of fixed windows (s); implies --vad off.",
-        show_default="6 with --vad off",
+        show_default=f"{DEFAULT_WINDOW:g} with --vad off",
         rich_help_panel=SCORING,
     ),
 ]
@@ -276,14 +276,19 @@ def _show_summary(result: "BatchResult") -> None:
     """Shows the share of each emotion, failures, warnings, the speed, and whether to believe the answers."""
     from sercli.files import one_line
 
-    summary, seconds, heard, earlier = result.summary, result.seconds, result.audio_seconds, result.finished_before
+    summary, seconds, scored_seconds, earlier = (
+        result.summary,
+        result.seconds,
+        result.audio_seconds,
+        result.finished_before,
+    )
     total = summary.total()
     if total:
         console.print_table(_emotion_table(summary))
     if summary.answered > 1 and summary.negative:
         console.say(f"most negative ({_join(summary.negative)}):")
         for probability, name, channel in summary.most_negative[:SHOWN_NEGATIVE]:
-            side = "" if channel == "mix" else f", channel {channel}"
+            side = "" if channel == MIX else f", channel {channel}"
             console.say(f"  {probability:.0%}  {one_line(name)}{side}")
     for title, counts in (
         ("failed", summary.reasons()),
@@ -296,7 +301,7 @@ def _show_summary(result: "BatchResult") -> None:
     rows = f" in {summary.rows} rows" if summary.rows != summary.recordings else ""
     before = f" (without {earlier} {'recording' if earlier == 1 else 'recordings'} done before)" if earlier else ""
     # The rate of a few seconds of audio would be that of starting up.
-    rate = f" ({heard / seconds:.0f} × real time)" if heard >= 60 else ""
+    rate = f" ({scored_seconds / seconds:.0f} × real time)" if scored_seconds >= 60 else ""
     console.say(
         f"{recordings}{rows}, {console.show_length(summary.duration)} of audio{before} in {seconds:.1f} s{rate}: "
         f"{summary.answered} ok, {summary.silent} without speech, {len(summary.failures)} failed"
@@ -320,7 +325,8 @@ def _emotion_table(summary: "BatchSummary") -> "Table":
     # With more channels the table would be too wide; the report has their rows.
     channels = sorted(summary.emotions) if 1 < len(summary.emotions) <= MOST_CHANNELS else []
     table = Table("emotion", box=None, pad_edge=False)
-    headings = ("share of speech", *(f"channel {name}" for name in channels), "rows", "mean confidence")
+    sides = ("mixed" if name == MIX else f"channel {name}" for name in channels)
+    headings = ("share of speech", *sides, "rows", "mean confidence")
     for heading in headings:
         table.add_column(heading, justify="right")
     columns = [share_of_speech(shares) for shares in (total, *(summary.emotions[name] for name in channels))]

@@ -111,7 +111,7 @@ def prepare(
     from sercli.labels import parse_label_map
 
     with console.showing_warnings_of(log), _open_bars() as bars:
-        outcome = run(
+        result = run(
             corpus,
             source,
             data_dir=data_dir,
@@ -124,10 +124,10 @@ def prepare(
             progress=bars.update,
         )
     chosen = get_corpus(corpus)
-    _show_table(chosen, outcome)
-    _show_exceptions(chosen, outcome, None if console.is_verbose() else SHOWN)
-    _show_result(chosen, outcome, options.index_file(data_dir, index))
-    if outcome.problems:
+    _show_table(chosen, result)
+    _show_exceptions(chosen, result, None if console.is_verbose() else SHOWN)
+    _show_result(chosen, result, options.index_file(data_dir, index))
+    if result.problems:
         raise typer.Exit(1)
 
 
@@ -173,14 +173,14 @@ def _open_bars() -> Iterator[_Bars]:
         yield _Bars(stack)
 
 
-def _show_table(corpus: "Corpus", outcome: "PrepareResult") -> None:
+def _show_table(corpus: "Corpus", result: "PrepareResult") -> None:
     from rich.table import Table
     from rich.text import Text
 
     from sercli.files import one_line
     from sercli.labels import order_labels
 
-    counts = Counter((row.emotion, row.gender) for row in outcome.utterances)
+    counts = Counter((row.emotion, row.gender) for row in result.utterances)
     genders = sorted({gender for _, gender in counts})
     table = Table("emotion", title=corpus.title)
     for heading in (*(gender or "unknown" for gender in genders), "all"):
@@ -193,11 +193,11 @@ def _show_table(corpus: "Corpus", outcome: "PrepareResult") -> None:
     table.add_section()
     table.add_row("all", *map(str, sums), str(sum(sums)))
     console.print_table(table)
-    console.say(_describe(outcome))
+    console.say(_describe(result))
 
 
-def _describe(outcome: "PrepareResult") -> str:
-    rows = outcome.utterances
+def _describe(result: "PrepareResult") -> str:
+    rows = result.utterances
     hours = sum(row.duration for row in rows) / 3600
     return ", ".join(
         (
@@ -213,36 +213,36 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _show_exceptions(corpus: "Corpus", outcome: "PrepareResult", limit: int | None) -> None:
+def _show_exceptions(corpus: "Corpus", result: "PrepareResult", limit: int | None) -> None:
     """Shows what is missing, excluded or failed: one line per kind, with at most `limit` names."""
-    if outcome.missing:
-        console.warn(console.summarize(f"missing from {corpus.name}", list(outcome.missing), limit))
-    if outcome.miscounted:
-        gaps = [f"{actual} of {expected} {name}" for name, (expected, actual) in outcome.miscounted.items()]
+    if result.missing:
+        console.warn(console.summarize(f"missing from {corpus.name}", list(result.missing), limit))
+    if result.miscounted:
+        gaps = [f"{actual} of {expected} {name}" for name, (expected, actual) in result.miscounted.items()]
         console.warn(console.summarize(f"{corpus.name} is incomplete", gaps, None))
-    if outcome.copies:
-        copies = [str(copy) for copy in outcome.copies]
+    if result.copies:
+        copies = [str(copy) for copy in result.copies]
         console.warn(console.summarize("duplicate files, not indexed", copies, limit))
-    if outcome.extra:
-        console.warn(console.summarize("extra files, not indexed", [str(extra) for extra in outcome.extra], limit))
-    if outcome.problems:
-        failed = [str(problem) for problem in outcome.problems]
+    if result.extra:
+        console.warn(console.summarize("extra files, not indexed", [str(extra) for extra in result.extra], limit))
+    if result.problems:
+        failed = [str(problem) for problem in result.problems]
         console.show_error(console.summarize("not indexed", failed, limit))
 
 
-def _show_result(corpus: "Corpus", outcome: "PrepareResult", index: Path) -> None:
-    count = _count(len(outcome.utterances), "utterance")
-    if outcome.near_misses:
-        console.warn(f"these labels are synonyms of sercli's: merge them with --map {shlex.quote(outcome.near_misses)}")
-    if outcome.absent:
-        absent = ", ".join(f"{text!r} ({count})" for text, count in outcome.absent.items())
+def _show_result(corpus: "Corpus", result: "PrepareResult", index: Path) -> None:
+    count = _count(len(result.utterances), "utterance")
+    if result.near_misses:
+        console.warn(f"these labels are synonyms of sercli's: merge them with --map {shlex.quote(result.near_misses)}")
+    if result.absent:
+        absent = ", ".join(f"{text!r} ({count})" for text, count in result.absent.items())
         console.warn(f"these labels or speakers look like empty cells: {absent}; leave unknown cells empty")
-    if outcome.similar_speakers:
-        similar = [" and ".join(map(repr, group)) for group in outcome.similar_speakers]
+    if result.similar_speakers:
+        similar = [" and ".join(map(repr, group)) for group in result.similar_speakers]
         console.warn(
             console.summarize("speakers with nearly the same name, treated as different people", similar, SHOWN)
         )
-    if outcome.unchanged:
+    if result.unchanged:
         console.say(f"{corpus.name} is already prepared, {count} in {index} (--force repeats it)")
     else:
         console.say(f"indexed {count} of {corpus.name} in {index}; license: {corpus.license}")

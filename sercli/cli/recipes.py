@@ -15,7 +15,7 @@ def recipes(
     ] = "list",
     recipe: Annotated[
         str | None,
-        typer.Argument(metavar="[RECIPE]", help="For show: name, TOML file or model folder.", show_default="default"),
+        typer.Argument(metavar="RECIPE", help="For show: name, TOML file or model folder.", show_default="default"),
     ] = None,
     *,
     changes: options.Changes = None,

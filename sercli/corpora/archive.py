@@ -10,7 +10,7 @@ from sercli.errors import ArchiveError
 from sercli.files import name_file, name_previous, remove_folder, replace_folder, write_json
 from sercli.progress import Progress
 
-MAX_BYTES = 16 << 30  # that archives may unpack to; RAVDESS takes 0.6 GB
+MAX_BYTES = 16 << 30  # maximum unpacked size; RAVDESS takes 0.6 GB
 MAX_MEMBERS = 200_000
 MAX_NESTING = 2  # archives within archives
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NoReturn
 
+from sercli.audio.sniff import looks_like_sound
 from sercli.corpora.placeholders import describe_placeholder
 from sercli.errors import ArchiveError
 from sercli.files import one_line
@@ -163,6 +164,9 @@ def _refuse_kind(archive: Path, shown: str, start: bytes) -> None:
         raise ArchiveError(msg)
     if start.lstrip().lower().startswith(_WEB_PAGE):
         msg = f"{shown} is a web page, not an archive, perhaps a login page: download the archive in a browser"
+        raise ArchiveError(msg)
+    if looks_like_sound(start) and start[_TAR_MAGIC[0]] != _TAR_MAGIC[1]:
+        msg = f"{shown} is a recording, expected an archive or a folder of recordings"
         raise ArchiveError(msg)
     kind = next((kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)), None)
     if kind:

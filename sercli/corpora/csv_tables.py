@@ -14,7 +14,7 @@ from sercli.corpora.placeholders import describe_placeholder
 from sercli.errors import CorpusError
 from sercli.files import one_line
 
-MAX_BYTES = 1 << 28  # of a table; the labels of some million recordings fit
+MAX_BYTES = 1 << 28  # maximum size of a table; enough for millions of recordings
 LONGEST_HEADER = 10_000  # characters that are looked at to find the delimiter
 DELIMITERS = ",;\t|"
 
@@ -76,7 +76,7 @@ def read_rows(
 
 def _read_text(path: Path) -> str:
     if not path.is_file():
-        msg = f"no such file: {path}" if not path.exists() else f"{path} is not a file"
+        msg = f"no table at {path}: {'is a folder' if path.is_dir() else 'no such file'}"
         raise CorpusError(msg)
     if path.stat().st_size > MAX_BYTES:
         msg = f"{path} is larger than {MAX_BYTES >> 20} MiB: not a table of labels"

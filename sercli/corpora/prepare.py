@@ -126,7 +126,7 @@ def prepare(
 def prepare_corpus(request: Request, progress: StageProgress = lambda *_: None) -> PrepareResult:
     """Fetches and unpacks a corpus where needed, checks its recordings, and writes their rows to the index.
 
-    Recordings that cannot be labeled or decoded are listed in the outcome; the others are indexed.
+    Recordings that cannot be labeled or decoded are listed in the result; the others are indexed.
 
     Raises:
         UsageError: If an argument is missing, or does not apply to the corpus.
@@ -148,9 +148,9 @@ def _index_source(request: Request, old: Index, source: Source, progress: StageP
     if not labeled.recordings:
         raise CorpusError(_describe_nothing(request.corpus, source, labeled) + _suggest_corpus(request, source))
     if not request.force and _is_in_place(request, old, labeled):
-        return _make_outcome(request.corpus, old, labeled, (), unchanged=True)
+        return _make_result(request.corpus, old, labeled, (), unchanged=True)
     index, failures = _make_index(request, source.folder, labeled, progress)
-    return _make_outcome(request.corpus, index, labeled, failures, unchanged=False)
+    return _make_result(request.corpus, index, labeled, failures, unchanged=False)
 
 
 def _label(request: Request, source: Source) -> LabeledRecordings:
@@ -289,7 +289,7 @@ def _show_name(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
 
-def _make_outcome(
+def _make_result(
     corpus: Corpus, index: Index, labeled: LabeledRecordings, failures: Sequence[Problem], *, unchanged: bool
 ) -> PrepareResult:
     utterances = tuple(row for row in index.utterances if row.corpus == corpus.name)

@@ -27,7 +27,7 @@ from sercli.prediction.pool import end_idle_workers, start_ahead
 from sercli.prediction.predictor import Predictor, put_in_order
 from sercli.prediction.report import open_report, open_stream
 from sercli.prediction.rows import Prediction, RecordingResult, SegmentPrediction
-from sercli.prediction.settings import ScoringOptions, ScoringSettings
+from sercli.prediction.settings import DEFAULT_WINDOW, ScoringOptions, ScoringSettings
 from sercli.prediction.summary import BatchSummary
 from sercli.prediction.timeline import write_timelines
 from sercli.progress import follow_progress
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from sercli.prediction.page import ReportPage
     from sercli.prediction.truth import Scores
 
-DEFAULT_WINDOW = 6.0  # seconds
 
 ShowProgress = Callable[[int, int, float], None]
 """Called with the number of recordings done, their total, and the seconds of audio done."""

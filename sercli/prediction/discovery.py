@@ -73,7 +73,7 @@ def find_recordings(
         for recording in matches:
             recordings.setdefault(os.path.realpath(recording.path), recording)
     if not recordings:
-        names = ("stdin" if path == "-" and stdin is not None else one_line(path) for path in paths[:3])
+        names = (STDIN if path == "-" and stdin is not None else one_line(path) for path in paths[:3])
         shown = ", ".join(names) + (", …" if len(paths) > 3 else "")
         left_out = f"; not supported: {', '.join(f'{n} {suffix}' for suffix, n in search.unread.items())}"
         msg = f"no recording in {shown}: expected sound files, such as WAV, FLAC, Ogg, MP3 or M4A, at any depth"

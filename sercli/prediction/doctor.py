@@ -153,6 +153,8 @@ def _check_folder(name: str, folder: Path) -> Check:
     state = "" if present == folder.absolute() else ", not created yet"
     writable = is_writable(folder.absolute())
     detail = f"{folder.absolute()}{state}, {free / GIGA:.1f} GB free{'' if writable else ', not writable'}"
+    if free <= LEAST_SPACE:
+        detail += f", expected at least {LEAST_SPACE / GIGA:.1f} GB"
     return Check(name=name, detail=detail, ok=writable and free > LEAST_SPACE)
 
 

@@ -1,4 +1,4 @@
-"""Output files of a batch: which there are, whether they can be written, and what accompanies a report."""
+"""Chooses, checks and writes the output files of a batch."""
 
 import os
 from collections.abc import Iterator, Sequence

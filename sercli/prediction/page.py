@@ -22,16 +22,16 @@ from sercli.files import write_by_rename
 from sercli.labels import UNCERTAIN
 from sercli.models.card import USE, is_published, list_limits
 from sercli.page.render import render_page
-from sercli.prediction.discovery import Recording
+from sercli.prediction.discovery import STDIN, Recording
 from sercli.prediction.report import encodable
 from sercli.prediction.rows import Prediction
+from sercli.prediction.settings import MAX_EMBEDDED
 from sercli.prediction.summary import BatchSummary, name_kind, share_of_speech
 from sercli.version import __version__
 
 if TYPE_CHECKING:
     from sercli.prediction.truth import Scores
 
-MAX_EMBEDDED = 25 * 10**6  # bytes of audio in a page; browsers become slow beyond
 UNSURE = -1
 NO_ANSWER = {"no-speech": -2, "failed": -3}
 """Results besides labels, which are numbered from 0; these numbers are also in report.js and report.html."""
@@ -143,7 +143,7 @@ class ReportPage:
         """Returns a data URL or relative URL; 0 if that equals the shown name, -1 if the recording cannot be linked."""
         if self._embed:
             return _embed(recording.path)
-        if recording.name == "stdin" and recording.path != Path("stdin"):
+        if recording.name == STDIN and recording.path != Path(STDIN):
             return -1  # it was in a temporary file
         name = recording.path.name
         return 0 if encodable(name) == encodable(posixpath.basename(recording.name)) == name else _quote(name)

@@ -55,7 +55,7 @@ class _Worker:
     process: "subprocess.Popen[bytes]"
     errors: IO[bytes]
     tasks: deque[tuple[int, Recording]] = field(default_factory=deque)
-    heard: float = field(default_factory=time.monotonic)
+    last_message: float = field(default_factory=time.monotonic)
     ready: bool = False
     hung: bool = False
     listener: threading.Thread = field(default_factory=threading.Thread)
@@ -159,7 +159,7 @@ class WorkerPool:
             if away > 2 * PATIENCE:
                 # The caller did not fetch for a while, or the program was suspended: not the workers' fault.
                 for worker in self._workers:
-                    worker.heard += away
+                    worker.last_message += away
             elif self._messages.empty():
                 self._give_up_silent_workers()
             try:
@@ -170,7 +170,7 @@ class WorkerPool:
 
     def _start_worker(self) -> None:
         worker = _idle.pop() if _idle else _spawn()
-        worker.heard = time.monotonic()
+        worker.last_message = time.monotonic()
         self._workers.append(worker)
         self._send(worker, self._settings)
         worker.listener = threading.Thread(target=self._listen, args=(worker,), name="sercli-worker", daemon=True)
@@ -201,12 +201,12 @@ class WorkerPool:
         assert stream is not None  # noqa: S101 - it is a pipe
         while not self._stopped.is_set():
             message = _read_message(stream)
-            worker.heard = time.monotonic()
+            worker.last_message = time.monotonic()
             while not self._stopped.is_set():
                 with contextlib.suppress(queue.Full):
                     self._messages.put((worker, message), timeout=PATIENCE)
                     break
-                worker.heard = time.monotonic()  # waiting for the caller does not count
+                worker.last_message = time.monotonic()  # waiting for the caller does not count
             if message is None:
                 break
         stream.close()
@@ -217,7 +217,7 @@ class WorkerPool:
             if task is None:
                 return
             if not worker.tasks:
-                worker.heard = time.monotonic()
+                worker.last_message = time.monotonic()
             worker.tasks.append(task)
             number, recording = task
             fields = {"task": number, "path": str(recording.path), "name": recording.name, "problem": recording.problem}
@@ -232,7 +232,7 @@ class WorkerPool:
 
     def _give_up_silent_workers(self) -> None:
         for worker in self._workers:
-            if worker.tasks and time.monotonic() - worker.heard > self._patience_with(worker):
+            if worker.tasks and time.monotonic() - worker.last_message > self._patience_with(worker):
                 worker.hung = True
                 worker.process.kill()
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from sercli.config import MIX
+
 Status = Literal["ok", "no-speech", "failed"]
 Value = str | float | None
 
@@ -74,7 +76,7 @@ class Prediction:
 
     file: str
     status: Status
-    channel: str = "mix"
+    channel: str = MIX
     emotion: str = ""
     confidence: float | None = None
     probabilities: tuple[float, ...] = ()

@@ -31,7 +31,7 @@ from sercli.prediction.settings import ScoringSettings
 from sercli.progress import Heartbeat
 
 MAX_WAITING = 2  # batches that may wait for the network
-HEARTBEAT = 1.0  # seconds between heartbeats while a file is only read
+HEARTBEAT_INTERVAL = 1.0  # seconds between heartbeats while a file is only read
 
 
 class RecordingScorer:
@@ -231,7 +231,7 @@ def _hash(path: Path) -> Generator[Heartbeat, None, str]:
             last = time.monotonic()
             while block := stream.read(1 << 20):
                 digest.update(block)
-                if time.monotonic() - last > HEARTBEAT:
+                if time.monotonic() - last > HEARTBEAT_INTERVAL:
                     last = time.monotonic()
                     yield Heartbeat(seconds=0.0)
         return digest.hexdigest()

@@ -13,6 +13,8 @@ from sercli.models.folder import DEFAULT_MODEL
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 MAX_WINDOW = 60.0  # seconds
+DEFAULT_WINDOW = 6.0  # seconds; without voice activity detection
+MAX_EMBEDDED = 25 * 10**6  # bytes of audio in a page; browsers become slow beyond
 EXPLANATION_SUFFIXES = (".png", ".svg", ".html", ".json")
 """Formats of explanations; here because help lists them without loading what draws them."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from sercli.config import MIX
 from sercli.errors import UsageError
 from sercli.files import find_obstacle, make_csv_writer, write_by_rename
 from sercli.prediction.discovery import Recording
@@ -121,7 +122,7 @@ class RttmTimeline(TimelineWriter):
     def write_segment(self, prediction: Prediction, segment: SegmentPrediction) -> None:
         """Writes one line."""
         name = urllib.parse.quote(encodable(prediction.file), safe="/")
-        channel = MIXED_CHANNEL if prediction.channel == "mix" else prediction.channel
+        channel = MIXED_CHANNEL if prediction.channel == MIX else prediction.channel
         duration, emotion = segment.end - segment.start, "_".join(segment.emotion.split())
         self.stream.write(
             f"SPEAKER {name} {channel} {segment.start:.3f} {duration:.3f} <NA> <NA> {emotion} <NA> <NA>\n"
@@ -349,7 +350,7 @@ def _inside(name: str) -> str:
 
 
 def _caption(prediction: Prediction, segment: SegmentPrediction) -> str:
-    channel = "" if prediction.channel == "mix" else f"[{prediction.channel}] "
+    channel = "" if prediction.channel == MIX else f"[{prediction.channel}] "
     return f"{channel}{segment.emotion} {segment.confidence:.0%}"
 
 

@@ -194,8 +194,8 @@ def score(predictions: Iterable[Prediction], truth: Mapping[str, str], labels: S
 
     labeled = [prediction for prediction in predictions if truth.get(prediction.file) in labels]
     answered = [prediction for prediction in labeled if prediction.emotion in labels]
-    heard = {prediction.file for prediction in labeled if prediction.status != "no-speech"}
-    unanswered = [prediction for prediction in labeled if prediction.file not in heard]
+    with_speech = {prediction.file for prediction in labeled if prediction.status != "no-speech"}
+    unanswered = [prediction for prediction in labeled if prediction.file not in with_speech]
     scored = [*answered, *unanswered]
     known, guess = [truth[row.file] for row in scored], [row.emotion for row in scored]
     return Scores(

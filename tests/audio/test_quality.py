@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sercli.audio.quality import MAX_CLIPPED, MIN_LEVELS, MIN_SNR, MIN_SPEECH, QualityMeter
+from sercli.audio.quality import LITTLE_SPEECH, MAX_CLIPPED, MIN_LEVELS, MIN_SNR, QualityMeter
 from sercli.audio.signal import Signal
 from sercli.audio.splitters import count_speech
 from sercli.audio.vad import FRAME, SAMPLE_RATE, VoiceDetector, frame_power
@@ -44,7 +44,7 @@ def hear(signal: Signal, block: int = 10_000) -> tuple[str, ...]:
         meter.listen(frame_power(part), probabilities[start : start + frames])
     speech = count_speech(probabilities)
     assert speech > 0
-    return meter.judge(speech, heard=True)
+    return meter.judge(speech, has_speech=True)
 
 
 def level_of_speech(signal: Signal) -> float:
@@ -81,7 +81,7 @@ def test_noise_is_reported_below_a_ratio_between_speech_and_its_pauses(ratio: fl
         np.concatenate([np.full(count, (0.1 * loud) ** 2, np.float32) for count, loud, _ in parts]),
         np.concatenate([np.full(count, voice, np.float32) for count, _, voice in parts]),
     )
-    assert meter.judge(5.0, heard=True) == (("noisy (speech only 8 dB above the background)",) if warns else ())
+    assert meter.judge(5.0, has_speech=True) == (("noisy (speech only 8 dB above the background)",) if warns else ())
 
 
 @pytest.mark.parametrize(("ratio", "count", "warns"), [(9.9, 41, True), (9.9, 40, False), (10.1, 400, False)])
@@ -91,7 +91,7 @@ def test_other_sound_is_reported_where_more_of_it_than_speech_is_nearly_as_loud(
     meter = QualityMeter()
     power = np.array([0.01] * 44 + [0.01 * 10 ** (-ratio / 10)] * count, np.float32)
     meter.listen(power, np.array([1.0] * 40 + [0.0] * (4 + count), np.float32))
-    assert meter.judge(5.0, heard=True) == (("more noise or music than speech",) if warns else ())
+    assert meter.judge(5.0, has_speech=True) == (("more noise or music than speech",) if warns else ())
 
 
 def test_amplified_and_cut_off_speech_is_clipped() -> None:
@@ -109,7 +109,9 @@ def test_clipping_is_reported_from_its_share_on(clipped: int, warns: bool) -> No
     for part in np.split(signal, [3, 5_000]):
         meter.count(part)
     assert MAX_CLIPPED == 0.001
-    assert meter.judge(5.0, heard=True) == (("clipped (0.1% of the samples at full scale or over)",) if warns else ())
+    assert meter.judge(5.0, has_speech=True) == (
+        ("clipped (0.1% of the samples at full scale or over)",) if warns else ()
+    )
 
 
 def test_a_long_loud_chord_is_other_sound() -> None:
@@ -123,9 +125,9 @@ def test_a_faint_chord_does_no_harm() -> None:
     assert hear(np.concatenate([speech, make_chord(20, 0.03 * level_of_speech(speech))])) == ()
 
 
-@pytest.mark.parametrize(("speech", "warnings"), [(0.3, ("only 0.30 s of speech",)), (MIN_SPEECH, ()), (60.0, ())])
+@pytest.mark.parametrize(("speech", "warnings"), [(0.3, ("only 0.30 s of speech",)), (LITTLE_SPEECH, ()), (60.0, ())])
 def test_little_speech_is_reported(speech: float, warnings: tuple[str, ...]) -> None:
-    assert QualityMeter().judge(speech, heard=True) == warnings
+    assert QualityMeter().judge(speech, has_speech=True) == warnings
 
 
 @pytest.mark.parametrize("n_frames", [*range(1, 12)])
@@ -133,7 +135,7 @@ def test_a_recording_of_a_few_frames_is_only_short(n_frames: int) -> None:
     meter = QualityMeter()
     meter.listen(frame_power(make_noise(n_frames * FRAME, 0.1)), np.ones(n_frames, np.float32))
     seconds = n_frames * FRAME / SAMPLE_RATE
-    assert meter.judge(seconds, heard=True) == (f"only {seconds:.2f} s of speech",)
+    assert meter.judge(seconds, has_speech=True) == (f"only {seconds:.2f} s of speech",)
 
 
 def test_a_cut_out_syllable_is_only_short() -> None:
@@ -146,14 +148,14 @@ def test_a_cut_out_syllable_is_only_short() -> None:
 def test_without_pauses_noise_cannot_be_measured() -> None:
     meter = QualityMeter()
     meter.listen(frame_power(make_noise(100 * FRAME, 0.1)), np.ones(100, np.float32))
-    assert meter.judge(3.2, heard=True) == ()
+    assert meter.judge(3.2, has_speech=True) == ()
 
 
 def test_pauses_of_digital_silence_are_not_noise() -> None:
     meter = QualityMeter()
     signal = np.concatenate([make_noise(50 * FRAME, 0.1), np.zeros(50 * FRAME, np.float32)])
     meter.listen(frame_power(signal), np.repeat(np.array([1, 0], np.float32), 50))
-    assert meter.judge(1.6, heard=True) == ()
+    assert meter.judge(1.6, has_speech=True) == ()
 
 
 @pytest.mark.parametrize(("levels", "warns"), [(MIN_LEVELS - 1, True), (MIN_LEVELS + 1, False)])
@@ -163,26 +165,26 @@ def test_speech_of_few_quantization_steps_is_very_quiet(levels: int, warns: bool
     for part in np.split((steps / 32_768).astype(np.float32), [5, 3_000]):
         meter.count(part)
     expected = (f"very quiet (peak -54 dB full scale, {levels} quantization steps)",)
-    assert meter.judge(5.0, heard=True) == (expected if warns else ())
+    assert meter.judge(5.0, has_speech=True) == (expected if warns else ())
 
 
 def test_loud_speech_of_few_quantization_steps_is_coarsely_quantized() -> None:
     meter = QualityMeter()
     meter.count(np.resize(np.arange(-57, 58) / 128, 16_000).astype(np.float32))
-    assert meter.judge(5.0, heard=True) == ("coarsely quantized (peak -7 dB full scale, 57 quantization steps)",)
+    assert meter.judge(5.0, has_speech=True) == ("coarsely quantized (peak -7 dB full scale, 57 quantization steps)",)
 
 
 def test_loud_sound_of_coarse_steps_is_not_quiet() -> None:
     meter = QualityMeter()
     meter.count(np.resize(np.array([-0.9, 0.9], np.float32), 16_000))
-    assert meter.judge(5.0, heard=True) == ()
+    assert meter.judge(5.0, has_speech=True) == ()
 
 
 @pytest.mark.parametrize(("frames", "why"), [(40, "the level varies like speech"), (9, "it is too short to tell")])
 def test_sound_that_was_scored_although_no_speech_was_detected_is_marked(frames: int, why: str) -> None:
     meter = QualityMeter()
     meter.listen(np.geomspace(1e-3, 1e-1, frames).astype(np.float32), np.full(frames, 0.05, np.float32))
-    assert meter.judge(0.2, heard=False) == (f"no speech detected, scored because {why}",)
+    assert meter.judge(0.2, has_speech=False) == (f"no speech detected, scored because {why}",)
 
 
 def test_a_sound_too_short_to_tell_a_hum_from_a_shout_is_not_silent() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from sercli.audio.preprocess import StreamResampler, preprocess
 from sercli.audio.segmentation import (
-    HEARTBEAT,
+    AUDIO_PER_HEARTBEAT,
     WINDOWS,
     ChannelSummary,
     Segment,
@@ -338,8 +338,8 @@ def test_a_long_recording_gives_signs_of_life(tmp_path: Path, seconds: float) ->
     )
     beats = [each.seconds for each in read_segments(path, AUDIO, CONFIG) if isinstance(each, Heartbeat)]
     steps = np.diff([0.0, *beats, seconds])
-    assert steps[:-1].min() >= HEARTBEAT
-    assert steps.max() < HEARTBEAT + 10
+    assert steps[:-1].min() >= AUDIO_PER_HEARTBEAT
+    assert steps.max() < AUDIO_PER_HEARTBEAT + 10
 
 
 @pytest.mark.parametrize(

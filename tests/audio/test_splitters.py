@@ -10,7 +10,7 @@ from sercli.audio.splitters import (
     HINT,
     LONG_PAUSE,
     MIN_SEGMENT,
-    MIN_SPEECH,
+    MIN_SPAN_SPEECH,
     ONSET,
     PAUSE,
     RELEASE,
@@ -97,7 +97,7 @@ def test_all_speech_is_in_a_span_except_for_clicks(probabilities: Vector) -> Non
         assert to_frames(each.speech) == int(speech[start:stop].sum())
         covered[start:stop] = True
     for lost, run in groupby(speech & ~covered):
-        assert not lost or len(list(run)) * FRAME_SECONDS < MIN_SPEECH
+        assert not lost or len(list(run)) * FRAME_SECONDS < MIN_SPAN_SPEECH
 
 
 @given(probabilities=streams)

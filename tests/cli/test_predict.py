@@ -239,7 +239,7 @@ def test_a_strange_name_that_fails_is_one_line(run: Run, tmp_path: Path) -> None
         (["calls", "-o", "calls/c.flac/new/r.csv"], 2, "to calls/c.flac/new/r.csv: calls/c.flac is not a folder"),
         (["calls", "--device", "tpu"], 2, "device should be one of auto, cpu, cuda, mps, found 'tpu'"),
         (["calls", "--jobs", "0"], 2, "Invalid value for '--jobs'"),
-        (["calls", "--labels", "gone.csv"], 1, "no such file: gone.csv"),
+        (["calls", "--labels", "gone.csv"], 1, "no table at gone.csv: no such file"),
         (["calls", "--labels", "names"], 1, "no recording has a known label"),
         (
             ["calls", "--labels", "joy.csv"],

@@ -199,7 +199,7 @@ def test_folder_of_data_from_the_environment(
             2,
             "'uncertain' cannot be a label: 'uncertain' is reserved",
         ),
-        (["csv", "--labels", "gone.csv"], 1, "no such file: gone.csv"),
+        (["csv", "--labels", "gone.csv"], 1, "no table at gone.csv: no such file"),
         (["--from", "gone"], 1, "no such file or folder: gone"),
         (["--from", "."], 1, "no recording under ."),
         (["--jobs", "0"], 2, "Invalid value for '--jobs'"),

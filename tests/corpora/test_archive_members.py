@@ -22,6 +22,7 @@ from tests.corpora.archives import (
     read_all,
     unpack_archive,
 )
+from tests.sounds import write_tone
 
 
 def test_folders_without_end_are_refused(tmp_path: Path) -> None:
@@ -312,6 +313,11 @@ def test_backslashes_divide_folders(tmp_path: Path) -> None:
     files = {"Audio\\Actor_01\\a.wav": b"a", "Audio\\empty\\": b"", "Audio\\__MACOSX\\x": b"x"}
     assert unpack_archive(make_zip(tmp_path / "a.zip", files), tmp_path / "out") == 1
     assert read_all(tmp_path / "out") == {"Audio/Actor_01/a.wav": b"a"}
+
+
+def test_a_recording_is_no_archive(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"a.wav is a recording, expected an archive or a folder of recordings"):
+        unpack_archive(write_tone(tmp_path / "a.wav"), tmp_path / "out")
 
 
 def test_an_entry_for_the_folder_itself_is_skipped(tmp_path: Path) -> None:

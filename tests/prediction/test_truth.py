@@ -86,7 +86,7 @@ def test_a_table_that_cannot_be_read_is_reported_as_such(here: Path, content: by
 
 
 def test_a_missing_table_is_reported_as_such(here: Path) -> None:
-    with pytest.raises(CorpusError, match=r"no such file: gone\.csv"):
+    with pytest.raises(CorpusError, match=r"no table at gone\.csv: no such file"):
         find_labels("gone.csv", record("a.wav"), EMOTIONS)
 
 

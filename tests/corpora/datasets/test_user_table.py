@@ -125,7 +125,7 @@ def test_labels_are_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["missing.csv", "folder"])
 def test_table_that_is_no_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(CorpusError, match="no such file" if name == "missing.csv" else "is not a file"):
+    with pytest.raises(CorpusError, match="no such file" if name == "missing.csv" else "is a folder"):
         user_table.label(Source(folder=tmp_path, labels=tmp_path / name))
 
 
