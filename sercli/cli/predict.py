@@ -276,12 +276,7 @@ def _show_summary(result: "BatchResult") -> None:
     """Shows the share of each emotion, failures, warnings, the speed, and whether to believe the answers."""
     from sercli.files import one_line
 
-    summary, seconds, scored_seconds, earlier = (
-        result.summary,
-        result.seconds,
-        result.audio_seconds,
-        result.finished_before,
-    )
+    summary, seconds, earlier = result.summary, result.seconds, result.finished_before
     total = summary.total()
     if total:
         console.print_table(_emotion_table(summary))
@@ -301,7 +296,7 @@ def _show_summary(result: "BatchResult") -> None:
     rows = f" in {summary.rows} rows" if summary.rows != summary.recordings else ""
     before = f" (without {earlier} {'recording' if earlier == 1 else 'recordings'} done before)" if earlier else ""
     # The rate of a few seconds of audio would be that of starting up.
-    rate = f" ({scored_seconds / seconds:.0f} × real time)" if scored_seconds >= 60 else ""
+    rate = f" ({result.audio_seconds / seconds:.0f} × real time)" if result.audio_seconds >= 60 else ""
     console.say(
         f"{recordings}{rows}, {console.show_length(summary.duration)} of audio{before} in {seconds:.1f} s{rate}: "
         f"{summary.answered} ok, {summary.silent} without speech, {len(summary.failures)} failed"
