@@ -118,14 +118,14 @@ def _read_table(
     table: Path, recordings: Sequence[Recording], labels: Sequence[str], merge: LabelMerger
 ) -> dict[str, str]:
     rows = read_rows(table, ("file", "emotion"), optional=SPAN)
-    located = _with_paths(table, rows)
+    located = [((line, row), os.path.realpath(table.parent / row["file"])) for line, row in rows]
     files = list(dict.fromkeys(file for _, file in located))
     matches = match_files(files, [recording.path for recording in recordings], Path())
     paths = {file: path for path, file in matches.items()}
     refuse_segments(table, [(row, paths[file]) for row, file in located if file in paths])
     values: dict[str, str] = {}
     unknown = []
-    for file, (line, label) in _collect(table, rows, "emotion").items():
+    for file, (line, label) in _collect(table, located).items():
         if not label:
             continue
         if emotion := match_label(label, merge, labels):
@@ -149,20 +149,16 @@ def _read_table(
     return known
 
 
-def _with_paths(table: Path, rows: Iterable[Row]) -> list[tuple[Row, str]]:
-    """Returns the rows with the real paths of their files."""
-    return [((line, row), os.path.realpath(table.parent / row["file"])) for line, row in rows]
-
-
-def _collect(table: Path, rows: Iterable[Row], column: str) -> dict[str, tuple[int, str]]:
-    values: dict[str, tuple[int, str]] = {}
-    for (line, row), file in _with_paths(table, rows):
-        first, value = values.setdefault(file, (line, row[column]))
-        if value != row[column]:
+def _collect(table: Path, located: Iterable[tuple[Row, str]]) -> dict[str, tuple[int, str]]:
+    """Returns line and label of each file."""
+    labels: dict[str, tuple[int, str]] = {}
+    for (line, row), file in located:
+        first, label = labels.setdefault(file, (line, row["emotion"]))
+        if label != row["emotion"]:
             name = one_line(row["file"])
-            msg = f"{table}, line {line}: {name} is {value!r} in line {first} and {row[column]!r} here"
+            msg = f"{table}, line {line}: {name} is {label!r} in line {first} and {row['emotion']!r} here"
             raise CorpusError(msg)
-    return values
+    return labels
 
 
 def _show_example(recordings: Sequence[Recording]) -> str:
