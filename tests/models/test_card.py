@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from sercli.models.card import render_card
+from sercli.models.folder import CARD_FILE, DEFAULT_MODEL, read_description
 from sercli.models.model import Model, save_model
 from tests.models.toy import DATA
 
@@ -13,6 +15,16 @@ def test_the_card_says_data_licence_and_limits(folder: Path) -> None:
     card = (folder / "MODEL_CARD.md").read_text()
     for part in ("CC BY-NC-SA 4.0", "non-commercial", "Acted emotion is not felt emotion", "Livingstone", "1440"):
         assert part in card
+
+
+def test_the_card_that_comes_with_sercli_follows_from_the_description() -> None:
+    card = (DEFAULT_MODEL / CARD_FILE).read_text(encoding="utf-8")
+    assert card == render_card(read_description(DEFAULT_MODEL))
+    _, _, terms = card.partition("\n## License\n\n")
+    nemo, ravdess, empty, *_ = terms.splitlines()
+    assert nemo.startswith("- nemo: CC BY-NC-SA 4.0. Christop I (2024)")
+    assert ravdess.startswith("- ravdess: CC BY-NC-SA 4.0. Livingstone SR, Russo FA (2018)")
+    assert not empty
 
 
 def test_the_card_of_a_model_trained_on_own_recordings_says_nothing_of_actors(model: Model, tmp_path: Path) -> None:
