@@ -101,6 +101,11 @@ def test_the_readme_quotes_the_reports() -> None:
             f"{low:.3f} to {high:.3f}",
             f"{overall['accuracy']:.3f}",
         ]
+    pooled = read_report(RESULTS / "pooled-student")["overall"]
+    low, high = pooled["uar_interval"]
+    assert f"a UAR of {pooled['uar']:.3f} on both corpora together\n  ({low:.3f} to {high:.3f}, one seed)" in readme
+    corpora = (f"{pooled['per_corpus'][name]['uar']:.3f}" for name in ("ravdess", "nemo"))
+    assert "{} on RAVDESS, {} on nEMO".format(*corpora) in readme
     genders = read_report(RESULTS / "emobox-student")["overall"]["per_gender"]
     women, men = (f"{genders[gender]['uar']:.3f}" for gender in ("female", "male"))
     assert f"Women are recognized better ({women} with `student`) than men ({men})." in readme
