@@ -11,11 +11,13 @@ from sercli.audio.sniff import measure_id3, measure_mpeg_frame
 BYTE_TOLERANCE = 0.02  # largest difference of lengths counted in bytes or samples (s)
 CONTAINER_TOLERANCE = 0.15  # largest difference of lengths that containers or codecs round (s)
 CODEC_TOLERANCE = 0.25  # largest difference where a codec pads the sound (s)
+MAX_DAMAGED = 1_000  # damaged pages of Ogg that are counted
 TRUNCATED = "cut short"  # start of the warning about a truncated file
 
 _TAIL = 1 << 17  # bytes at the end of a FLAC file that contain the start of its last frame
 _OGG_TAIL = 2 * (27 + 255 + 255 * 255)  # bytes at the end of an Ogg file that contain the start of its last page
 _FLAC_BLOCKS = (0, 192, 576, 1_152, 2_304, 4_608, 0, 0, 256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768)
+_PAGE = b"OggS\0"  # start of a page of Ogg: sign and version
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _CRC8 = bytearray(256)
 for _byte in range(256):
@@ -171,28 +173,30 @@ def is_truncated_ogg(file: io.RawIOBase) -> bool:
 
 
 def count_damaged_pages(file: io.RawIOBase) -> int:
-    """Counts the pages of an Ogg file that fail their checksum (RFC 3533), or lie where no page begins.
+    """Counts the pages of an Ogg file that fail their checksum (RFC 3533) or have no valid start, up to `MAX_DAMAGED`.
 
     Other data after the last page, such as a tag, does not count.
     """
     size = file.seek(0, os.SEEK_END)
     at = damaged = 0
-    ended = True
-    while at < size:
+    ended, stream = True, b""
+    while at < size and damaged < MAX_DAMAGED:
         header = _read(file, at, 27 + 255)
-        if header[:4] != b"OggS" or len(header) < 27:
+        if len(header) < 27 and b"OggS".startswith(header[:4]):
+            break  # the file is cut short
+        if header[:5] != _PAGE or len(header) < 27:
             lost = _read(file, at, _OGG_TAIL)
-            skipped = lost.find(b"OggS", 1)
-            damaged += skipped > 0 or not ended
+            skipped = lost.find(_PAGE, 1)
+            damaged += skipped > 0 or (not ended and lost[14:18] == stream)
             if skipped < 0:
                 break
             at += skipped
             continue
         length = 27 + header[26] + sum(header[27 : 27 + header[26]])
         page = _read(file, at, length)
-        ended = bool(header[5] & 4)
+        ended, stream = bool(header[5] & 4), header[14:18]
         whole = len(page) == length  # else the file is cut short, unless another page follows
-        following = page.find(b"OggS", 1)
+        following = page.find(_PAGE, 1)
         if not whole or _ogg_checksum(page) != page[22:26]:
             damaged += whole or following > 0
             length = following if following > 0 else length
