@@ -262,4 +262,8 @@ def _read_history(task: FoldTask) -> list[dict[str, str]]:
     if not (task.folder / HISTORY_FILE).exists():  # of a baseline
         return []
     with (task.folder / HISTORY_FILE).open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+        # Earlier versions called the column "member".
+        return [
+            {"network" if name == "member" else name: value for name, value in row.items()}
+            for row in csv.DictReader(stream)
+        ]

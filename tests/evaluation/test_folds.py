@@ -99,6 +99,17 @@ def four_epochs(four_speakers: Path, tmp_path_factory: pytest.TempPathFactory) -
     return (out / "predictions.csv").read_bytes()
 
 
+def test_folds_of_an_earlier_version_are_reused(four_speakers: Path, tmp_path: Path, four_epochs: bytes) -> None:
+    out = tmp_path / "r"
+    with pytest.raises(KeyboardInterrupt):
+        run_toy(four_speakers, out, recipe=FOUR_EPOCHS, progress=interrupt_after(2))
+    for history in out.glob("folds/*/history.csv"):
+        history.write_text(history.read_text().replace("network,", "member,", 1))
+    run_toy(four_speakers, out, recipe=FOUR_EPOCHS)
+    assert (out / "predictions.csv").read_bytes() == four_epochs
+    assert (out / "history.csv").read_text().startswith("seed,fold,network,epoch,")
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_evaluation_killed_inside_a_fold_resumes_from_its_checkpoint(
     four_speakers: Path, tmp_path: Path, four_epochs: bytes, monkeypatch: pytest.MonkeyPatch, jobs: int
