@@ -112,13 +112,14 @@ def _open_folder(
     request: Request, folder: Path, progress: StageProgress, stack: contextlib.ExitStack
 ) -> tuple[Path, tuple[str, ...]]:
     """Unpacks the archives of a folder that holds archives only; else returns it with the names of its archives."""
-    if request.data_dir.resolve().is_relative_to(folder.resolve()):
+    if not request.corpus.needs_labels and request.data_dir.resolve().is_relative_to(folder.resolve()):
         for marker in request.data_dir.glob(f"*/{RECORDINGS}/{UNPACKED_MARKER}"):
-            msg = (
-                f"{folder} contains {marker.parent}, the recordings of another corpus: give a folder without it to "
-                "--from, or another --data-dir"
-            )
-            raise InputError(msg)
+            if marker.parents[1].name != request.corpus.name:
+                msg = (
+                    f"{folder} contains {marker.parent}, the recordings of another corpus: give a folder without it to "
+                    "--from, or another --data-dir"
+                )
+                raise InputError(msg)
     archives = {str(path.relative_to(folder)): path for path in find_files(folder) if is_archive(path)}
     try:
         list_sound_files(folder)

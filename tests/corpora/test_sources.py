@@ -50,6 +50,15 @@ def test_recordings_of_other_corpora_in_the_data_folder_are_not_indexed(tmp_path
     assert read(tmp_path).corpora == ("folders", "ravdess")
 
 
+def test_the_data_folder_may_lie_in_the_given_folder(tmp_path: Path, toy: Path) -> None:
+    zip_folder(tmp_path / "toy.zip", toy)
+    toy.rename(tmp_path.parent / "elsewhere")
+    for _ in range(2):
+        assert len(prepare(tmp_path, source=tmp_path).utterances) == 8
+    (tmp_path / "my.csv").write_text(f"file,emotion\n{write_tone(tmp_path / 'a.wav')},sad\n")
+    assert len(prepare(tmp_path, user_table.CORPUS, source=tmp_path, labels=tmp_path / "my.csv").utterances) == 1
+
+
 def test_another_zip_replaces_the_first(tmp_path: Path, toy: Path) -> None:
     prepare(tmp_path, source=zip_folder(tmp_path / "toy.zip", toy))
     (toy / NAME).unlink()
