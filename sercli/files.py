@@ -284,7 +284,7 @@ def hash_file(path: Path, algorithm: str = "sha256") -> str:
 
 def one_line(reason: object) -> str:
     """Formats a text or an error on a single line, without control characters."""
-    if isinstance(reason, KeyError):
+    if isinstance(reason, KeyError) and str(*reason.args).isidentifier():
         reason = f"{reason} is missing"
     return mask_controls(" ".join(str(reason).split())) or type(reason).__name__
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sercli.errors import ModelError, UsageError
 from sercli.files import one_line, read_json_object
-from sercli.labels import check_labels, choose_negative
+from sercli.labels import check_labels, choose_negative, require_list
 
 SCHEMA_VERSION = 2
 ONNX_FILE = "model.onnx"
@@ -54,6 +54,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     try:
         if not all(isinstance(label, str) for label in description["labels"]):
             raise TypeError(description["labels"])
+        require_list("labels", description["labels"])
         check_labels(description["labels"])
         description["negative"] = choose_negative(description["labels"], description["negative"])
     except (KeyError, TypeError, AttributeError, UsageError) as reason:

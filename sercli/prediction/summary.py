@@ -87,8 +87,8 @@ class BatchSummary:
         if 2 * unlike <= answered:
             return ""
         return (
-            f"Check the results: {unlike} of {answered} are for audio unlike the training data, such as computer "
-            "voices, music, noise, or an unusual microphone or telephone line."
+            f"Check the results: {unlike} of {answered} {'is' if unlike == 1 else 'are'} of audio unlike the training "
+            "data, such as computer voices, music, noise, or an unusual microphone or telephone line."
         )
 
     @property

@@ -46,8 +46,7 @@ def featurize(
         progress: True for a progress bar, or a function called with the number of utterances done and their total.
 
     Raises:
-        UsageError: If the recipe or a feature is unknown, the seed is outside its range, or `features` is
-            text.
+        UsageError: If the recipe or a feature is unknown, the seed is outside its range, or `features` is text.
         CorpusError: If the index is missing or damaged.
         StoreError: If the store was made with other parameters, or is damaged.
         InputError: If the cluster cannot be used, or all utterances fail and a store would be replaced.

@@ -172,7 +172,11 @@ class Recipe:
         if unknown or not self.features:
             _refuse("features", f"should be some of {', '.join(FEATURES)}, found {', '.join(unknown) or 'none'}")
         if self.augmentation != AugmentConfig() and self.features != ("logmel",) and not self.baseline:
-            _refuse("augmentation", f"works on the feature logmel alone, found {', '.join(self.features)}")
+            _refuse(
+                "augmentation",
+                f"works on the feature logmel alone, found {', '.join(self.features)}: base the recipe on paper, which "
+                "has none, or give logmel alone",
+            )
 
     @property
     def epochs(self) -> tuple[int, ...]:

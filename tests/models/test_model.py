@@ -228,6 +228,7 @@ def test_a_graph_that_fails_or_has_other_shapes_is_named_when_it_runs(
     [
         (("schema_version",), 99, "schema version 99"),
         (("labels",), ["happy"], "should have the lists labels and negative"),
+        (("labels",), "happy", r"labels should be a list, such as \['happy'\], found the text"),
         (("features", "hop_length"), 256.5, "hop_length should be a whole number"),
         (("features", "delta_width"), 10**9 + 1, "3 to 99 frames"),
         (("features", "sample_rate"), 22_050, "one sample rate, found 16000 and 22050 Hz"),

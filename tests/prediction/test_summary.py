@@ -62,7 +62,7 @@ def test_answers_that_are_mostly_unlike_the_training_data_are_not_to_be_believed
     summary.add_recording((Prediction(file="x.wav", status="failed", error="is empty"),))
     note = summary.to_dict()["note"]
     assert (note is not None) == warned
-    assert not warned or f"Check the results: {unlike} of 4 are" in note
+    assert not warned or f"Check the results: {unlike} of 4 {'is' if unlike == 1 else 'are'} of" in note
 
 
 def test_shares_are_of_seconds_of_speech_by_emotion_and_channel() -> None:
