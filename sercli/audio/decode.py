@@ -187,9 +187,9 @@ class AudioReader:
         """
         blocks: list[tuple[Signal, int]] = []
         with PartStream(self._path, part) as file:
-            short = file.seek(0, os.SEEK_END) <= SHORT_OGG
-            total = count_vorbis_samples(file) if short and not count_damaged_pages(file) else None
-        if total:
+            total = count_vorbis_samples(file) if file.seek(0, os.SEEK_END) <= SHORT_OGG else None
+            whole = bool(total) and not count_damaged_pages(file)
+        if whole:
             with contextlib.suppress(*_SOUNDFILE_ERRORS), _open_soundfile(self._path, part) as stream:
                 blocks = list(_read(stream))
         if blocks and sum(len(block) for block, _ in blocks) == total:
