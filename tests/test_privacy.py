@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.isolated import QUESTION
-from tests.toy import make_ravdess
+from tests.toy import TOY_RECIPE, make_ravdess
 
 PROJECT = Path(__file__).parents[1]
 SPEECH = PROJECT / "samples/man-even.wav"
@@ -31,15 +31,6 @@ print(evaluate(recipe="mine.toml", protocol="k2", out="r").protocol)
 tune(recipe="mine.toml", out="t", trials=1, folds=2)
 compare("r", out="t.csv")
 explain(sys.argv[1])
-"""
-RECIPE = """features = ["logmel"]
-[network]
-name = "cnn"
-channels = [4]
-dense_size = 8
-[training]
-max_epochs = 1
-copies = 0
 """
 EXPORT = "from tests.toy_model import build_model; print(len(build_model()[0].graph) > 0)"
 
@@ -108,7 +99,7 @@ def test_a_caller_who_has_loaded_the_package_is_private_too(home: Path) -> None:
 
 def test_own_recordings_are_prepared_and_trained_on_without_the_network(home: Path) -> None:
     make_ravdess(home / "recordings", speakers=6, takes=1, seconds=0.3)
-    (home / "mine.toml").write_text(RECIPE)
+    (home / "mine.toml").write_text(TOY_RECIPE)
     found = run_isolated(home, python(PIPELINE, SPEECH), [sys.executable, "-m", "sercli", "doctor"])
     assert [status for status, _, _ in found["results"]] == [0, 0], found["results"]
     assert found["results"][0][1] == "k2\n"

@@ -31,7 +31,7 @@ from sercli.prediction.rows import list_columns
 from sercli.training import recipe_files
 from sercli.training.checkpoint import CHECKPOINT_FILE
 from tests.corpora.server import open_shop
-from tests.toy import make_ravdess
+from tests.toy import TOY_RECIPE, make_ravdess
 
 PROJECT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -53,17 +53,6 @@ RUN_INSTEAD = {
     # The other 29 trials would run the same code.
     "sercli tune": "sercli tune --trials 1",
 }
-TOY_RECIPE = """features = ["logmel"]
-
-[network]
-name = "cnn"
-channels = [4]
-dense_size = 8
-
-[training]
-max_epochs = 2
-copies = 0
-"""
 
 
 def list_commands(text: str) -> list[str]:

@@ -33,6 +33,19 @@ MANNERS: dict[str, Manner] = {
     "surprised": Manner(pitch=2.1, level=0.40, modulation=4.5, tilt=-5.0),
 }
 
+TOY_RECIPE = """features = ["logmel"]
+
+[network]
+name = "cnn"
+channels = [4]
+dense_size = 8
+
+[training]
+max_epochs = 2
+copies = 0
+"""
+"""Recipe file of a network that trains in a second."""
+
 
 def make_ravdess(
     folder: Path,

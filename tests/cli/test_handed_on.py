@@ -12,10 +12,10 @@ from sercli.audio.augment import draw_augmentations, name_copy
 from sercli.features.store import FeatureStore
 from tests.command import run_sercli
 from tests.sounds import SAMPLES, make_tone, write_sound
+from tests.toy import TOY_RECIPE
 from tests.toy_index import index_toy
 from tests.toy_model import make_model
 
-RECIPE = 'features = ["logmel"]\n[network]\nname = "cnn"\nchannels = [4]\ndense_size = 8\n[training]\nmax_epochs = 1\n'
 SELECTED = ("--corpora=ravdess", "--emotions=happy,sad", "--map=angry=sad")
 SELECTION = {"emotions": ["happy", "sad"], "map": {"angry": "sad"}}
 
@@ -24,7 +24,7 @@ SELECTION = {"emotions": ["happy", "sad"], "map": {"angry": "sad"}}
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("work")
     index_toy(folder / "data", speakers=6, takes=2)
-    (folder / "mine.toml").write_text(f"{RECIPE}copies = 1\n")
+    (folder / "mine.toml").write_text(TOY_RECIPE.replace("copies = 0", "copies = 1"))
     status, _, err = run_sercli("featurize", "--recipe", "mine.toml", "--seed", "7", cwd=folder)
     assert status == 0, err
     return folder
